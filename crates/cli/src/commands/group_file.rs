@@ -1,0 +1,46 @@
+//! `ringfort fingerprint`.
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::common::GroupArgs;
+use crate::exit::Outcome;
+use crate::output;
+
+/// Prints a group's fingerprint.
+#[derive(Debug, Args)]
+pub struct FingerprintArgs {
+    /// Which group.
+    #[command(flatten)]
+    pub group: GroupArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    name: String,
+    fingerprint: String,
+    leaders: u8,
+    faults: u8,
+    key_threshold: usize,
+}
+
+/// Runs `ringfort fingerprint`.
+///
+/// # Errors
+/// When the file is no group file, or not the one expected.
+pub fn fingerprint(args: &FingerprintArgs) -> Outcome {
+    let group = args.group.read()?;
+    if args.json {
+        return output::json(&Shown {
+            name: group.name.clone(),
+            fingerprint: group.fingerprint(),
+            leaders: group.rules.n(),
+            faults: group.rules.f(),
+            key_threshold: group.rules.key_threshold(),
+        });
+    }
+    output::line(group.fingerprint())
+}

@@ -1,0 +1,12 @@
+//! One module per command.
+
+pub mod bench;
+pub mod enrol;
+pub mod group_file;
+pub mod init;
+pub mod key;
+pub mod leader;
+pub mod listen;
+pub mod operator;
+pub mod send;
+pub mod status;

@@ -1,0 +1,195 @@
+//! What several commands share: the group, who the user is and with what secret, and the signals that end them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use ringfort::protocol::{GroupInfo, UserName};
+use ringfort::{Credentials, Events, Group, JoinOptions, files};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use zeroize::Zeroizing;
+
+use crate::exit::{Failure, Outcome, Status};
+
+/// The variable that may hold the password.
+pub const PASSWORD_VARIABLE: &str = "RINGFORT_PASSWORD";
+
+/// Which group.
+#[derive(Clone, Debug, Args)]
+pub struct GroupArgs {
+    /// The group's public file (group.toml)
+    #[arg(value_name = "GROUP")]
+    pub group: PathBuf,
+    /// Go on only if the group has this fingerprint, learned from an operator by other means
+    #[arg(long, value_name = "FINGERPRINT")]
+    pub fingerprint: Option<String>,
+}
+
+impl GroupArgs {
+    /// Reads and checks the group file.
+    ///
+    /// # Errors
+    /// An unreadable or altered file, or another group than expected.
+    pub fn read(&self) -> Outcome<Arc<GroupInfo>> {
+        let path = if self.group.is_dir() { self.group.join(files::GROUP_FILE) } else { self.group.clone() };
+        let group = files::read_group(&path)?;
+        if let Some(expected) = &self.fingerprint {
+            files::check_fingerprint(&group, expected)?;
+        }
+        Ok(group)
+    }
+}
+
+/// Where a password comes from.
+#[derive(Clone, Debug, Args)]
+pub struct PasswordArgs {
+    /// Read the password from this private file's first line (otherwise from RINGFORT_PASSWORD, or asked for)
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+impl PasswordArgs {
+    /// The password: of the file, of the variable, or typed without echo (twice if it is `new`).
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn read(&self, user: &UserName, new: bool) -> Outcome<Zeroizing<String>> {
+        if let Some(path) = &self.password_file {
+            return read_password_file(path);
+        }
+        if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
+            return not_empty(Zeroizing::new(password), PASSWORD_VARIABLE);
+        }
+        let ask = |prompt: String| {
+            rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|_| {
+                let advice = "there is no terminal to ask for the password: use --password-file or RINGFORT_PASSWORD";
+                Failure::new(Status::Usage, advice)
+            })
+        };
+        let password = not_empty(ask(format!("Password of {user}: "))?, "the password")?;
+        if new && *ask("The same once more: ".to_owned())? != *password {
+            return Err(Failure::new(Status::Usage, "the two passwords differ: start again"));
+        }
+        Ok(password)
+    }
+}
+
+fn read_password_file(path: &Path) -> Outcome<Zeroizing<String>> {
+    let shown = path.display().to_string();
+    let others = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o077 != 0);
+    if others {
+        let told = format!("{shown}: others can read this password: run `chmod 600 {shown}`, and change the password");
+        return Err(Failure::new(Status::Permissions, told));
+    }
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+        Failure::new(Status::Unreadable, format!("{shown}: the password file cannot be read ({error}): check the path"))
+    })?;
+    not_empty(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()), &shown)
+}
+
+fn not_empty(password: Zeroizing<String>, place: &str) -> Outcome<Zeroizing<String>> {
+    if password.is_empty() {
+        return Err(Failure::new(Status::Usage, format!("{place} is empty: a password is needed")));
+    }
+    Ok(password)
+}
+
+/// Which group, as whom, with what secret.
+#[derive(Clone, Debug, Args)]
+pub struct MemberArgs {
+    /// Which group.
+    #[command(flatten)]
+    pub group: GroupArgs,
+    /// Your user name
+    #[arg(long, value_name = "NAME")]
+    pub user: UserName,
+    /// Log in with the key in this file instead of a password
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Log in with the key and this certificate, if the group does not know you
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// A password.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+    /// Give up joining after this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+}
+
+impl MemberArgs {
+    /// The user's secret, from where the options say.
+    ///
+    /// # Errors
+    /// Unreadable files, a certificate for somebody else, no password.
+    pub fn credentials(&self) -> Outcome<Credentials> {
+        let Some(key) = &self.key else {
+            let password = self.password.read(&self.user, false)?;
+            return Ok(Credentials::password(self.user.as_str(), password.as_bytes())?);
+        };
+        let key = files::read_user_key(key)?;
+        let Some(path) = &self.certificate else {
+            return Ok(Credentials::key(self.user.as_str(), key)?);
+        };
+        let certificate = files::read_certificate(path)?;
+        if certificate.user != self.user {
+            let told = format!(
+                "{}: the certificate is for {}, not for {}: use the certificate made for this user",
+                path.display(),
+                certificate.user,
+                self.user
+            );
+            return Err(Failure::new(Status::Credentials, told));
+        }
+        Ok(Credentials::certificate(key, certificate)?)
+    }
+
+    /// Reads the group file, asks for the secret and joins.
+    ///
+    /// # Errors
+    /// Everything that keeps a user out.
+    pub async fn join(&self) -> Outcome<(Group, Events)> {
+        let group = self.group.read()?;
+        let credentials = self.credentials()?;
+        self.join_as(group, credentials).await
+    }
+
+    /// Joins a group that was read before.
+    ///
+    /// # Errors
+    /// As [`MemberArgs::join`].
+    pub async fn join_as(&self, group: Arc<GroupInfo>, credentials: Credentials) -> Outcome<(Group, Events)> {
+        let options = JoinOptions { timeout: Duration::from_secs(self.timeout), ..JoinOptions::default() };
+        Ok(Group::join_with(group, credentials, options).await?)
+    }
+}
+
+/// The signals that ask a program to end.
+#[derive(Debug)]
+pub struct Ending {
+    signals: [Signal; 3],
+}
+
+impl Ending {
+    /// From here on the signals no longer kill the program.
+    ///
+    /// # Errors
+    /// When the system does not let it.
+    pub fn listen() -> Outcome<Self> {
+        let on = |kind| signal(kind).map_err(|error| Failure::io("cannot listen for signals", &error));
+        let signals = [on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?];
+        Ok(Ending { signals })
+    }
+
+    /// Waits for one of them. Cancel safe.
+    pub async fn asked(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

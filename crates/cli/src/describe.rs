@@ -1,0 +1,90 @@
+//! What happens in a group, in words for people.
+
+use ringfort::protocol::GroupInfo;
+use ringfort::protocol::view::Cause;
+use ringfort::{Event, Message};
+
+use crate::text::{age, clean, clean_lines, count, names, now};
+
+/// Something to tell that is not a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The words.
+    pub text: String,
+    /// Whether it deserves attention.
+    pub warning: bool,
+}
+
+/// An event other than a message; `None` for messages.
+pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
+    let needed = usize::from(group.rules.f()) + 1;
+    let (text, warning) = match event {
+        Event::Message(_) => return None,
+        Event::View { view, joined, left } => {
+            let mut told: Vec<String> = joined.iter().map(|user| format!("{user} joined")).collect();
+            told.extend(left.iter().map(|(user, cause)| format!("{user} {}", departure(*cause))));
+            if told.is_empty() {
+                told.push("the group has a new key".to_owned());
+            }
+            (format!("{} (view {})", told.join(", "), view.epoch.0), false)
+        }
+        Event::Gap { sender, count: lost, .. } => {
+            let lost = usize::try_from(*lost).unwrap_or(usize::MAX);
+            (format!("{} of {sender} got lost", count(lost, "message")), true)
+        }
+        Event::Lagged(missed) => (format!("this program was too slow and missed {missed} events"), true),
+        Event::Confirmed(true) => (format!("{needed} leaders confirm the view"), false),
+        Event::Confirmed(false) => {
+            (format!("fewer than {needed} leaders confirm the view: the key may be out of date"), true)
+        }
+        Event::LeaderAnswers(leader, true) => (format!("{leader} confirms the view"), false),
+        Event::LeaderAnswers(leader, false) => (format!("{leader} no longer confirms the view"), false),
+        Event::Blamed(culprit, fault) => {
+            let who = clean(&culprit.to_string());
+            let deviates = fault.is_deviation();
+            let told = if deviates {
+                format!("{who} was caught: {}", fault.word())
+            } else {
+                format!("{who}: {}", fault.word())
+            };
+            (told, deviates)
+        }
+        Event::Ended(cause) => (format!("the stay has ended: you {}", departure(*cause)), true),
+    };
+    Some(Notice { text, warning })
+}
+
+/// An event as a line of a log.
+pub fn line(group: &GroupInfo, event: &Event) -> String {
+    match (event, notice(group, event)) {
+        (Event::Message(Message { sender, recipients, payload, .. }), _) => {
+            let text = clean_lines(&String::from_utf8_lossy(payload));
+            let private =
+                if recipients.is_empty() { String::new() } else { format!(" (to {} only)", names(recipients)) };
+            format!("{} {sender}{private}: {text}", now())
+        }
+        (_, Some(notice)) => format!("-- {}", notice.text),
+        (_, None) => String::new(),
+    }
+}
+
+/// That f+1 leaders do not confirm the view, and what follows.
+pub fn stale_warning(group: &GroupInfo, key_age: Option<std::time::Duration>) -> String {
+    use ringfort::protocol::policy::WhenStale;
+
+    let needed = usize::from(group.rules.f()) + 1;
+    let key_age = key_age.map(|time| format!(", {} old", age(time))).unwrap_or_default();
+    let follows = match group.policy.when_stale {
+        WhenStale::Continue => format!("going on under the last key{key_age}"),
+        WhenStale::StopSending => "sending stops until they do".to_owned(),
+    };
+    format!("fewer than {needed} leaders confirm this view: {follows}")
+}
+
+fn departure(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Left => "left",
+        Cause::Lost => "lost the connection",
+        Cause::Expelled => "got expelled by the operators",
+    }
+}

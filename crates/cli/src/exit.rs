@@ -1,0 +1,250 @@
+//! Exit statuses: one table, and the failures that end the program with one of them.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use ringfort::files::{FileError, FileErrorKind};
+use ringfort::leader::LeaderError;
+use ringfort::link::LinkError;
+use ringfort::protocol::login::Denial;
+use ringfort::protocol::view::Cause;
+use ringfort::protocol::{BadName, BadTopic, Rejected};
+use ringfort::{JoinError, SendError};
+
+use crate::text::clean;
+
+/// How the program ended, as its exit status. The numbers are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Status {
+    /// Everything was done.
+    Ok = 0,
+    /// Something not listed here failed.
+    Other = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A file is missing, may not be read or is not what it should be.
+    Unreadable = 10,
+    /// A file was altered, or belongs to another group.
+    Altered = 11,
+    /// The group is not the one with the fingerprint given.
+    Fingerprint = 12,
+    /// A file or folder may not be written, or is open to others.
+    Permissions = 13,
+    /// Something exists already and is not overwritten.
+    Exists = 14,
+    /// A leader's folder or a port is in use.
+    Busy = 15,
+    /// Leaders or files are of another version.
+    Version = 16,
+    /// The name, password, key or certificate is wrong.
+    Credentials = 20,
+    /// The leaders refuse: expelled, too many attempts, full.
+    Refused = 21,
+    /// Too few leaders are in reach.
+    TooFewLeaders = 22,
+    /// The leaders in reach do not hold the group's keys.
+    OtherKeys = 23,
+    /// Not a member, or not any more.
+    NotAMember = 24,
+}
+
+/// Every status with its meaning, in order.
+pub const TABLE: [(Status, &str); 15] = [
+    (Status::Ok, "everything was done"),
+    (Status::Other, "something not listed here failed"),
+    (Status::Usage, "the command line is wrong"),
+    (Status::Unreadable, "a file is missing, may not be read or is malformed"),
+    (Status::Altered, "a file was altered, or belongs to another group"),
+    (Status::Fingerprint, "the group does not have the fingerprint given"),
+    (Status::Permissions, "a file or folder may not be written, or a private one is open to others"),
+    (Status::Exists, "a file or folder exists already and is not overwritten"),
+    (Status::Busy, "the leader's folder or its port is in use"),
+    (Status::Version, "the leaders, or a file, are of another version of Ringfort"),
+    (Status::Credentials, "wrong name, password, key or certificate"),
+    (Status::Refused, "the leaders refuse: expelled, too many attempts, or the group is full"),
+    (Status::TooFewLeaders, "too few leaders are in reach"),
+    (Status::OtherKeys, "the servers at the leaders' addresses do not hold the group's keys"),
+    (Status::NotAMember, "the user is not in the group, or the stay has ended"),
+];
+
+/// The table as text, for the long help.
+pub fn table() -> String {
+    let rows = TABLE.map(|(status, meaning)| format!("  {:>3}  {meaning}\n", status as u8));
+    format!("Exit status:\n{}", rows.concat())
+}
+
+/// Why a command failed: the status for programs, one sentence for people.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: Status,
+    /// What happened, what it means and what to do. Empty: nothing needs to be said.
+    pub message: String,
+}
+
+/// The outcome of a command.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure with its sentence.
+    pub fn new(status: Status, message: impl fmt::Display) -> Self {
+        Failure { status, message: message.to_string() }
+    }
+
+    /// The reader of the standard output has gone away: an end, but nobody's fault.
+    pub fn closed_output() -> Self {
+        Failure { status: Status::Ok, message: String::new() }
+    }
+
+    /// A system call failed.
+    pub fn io(what: impl fmt::Display, error: &io::Error) -> Self {
+        let status = match error.kind() {
+            io::ErrorKind::NotFound => Status::Unreadable,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Status::Permissions,
+            io::ErrorKind::AlreadyExists => Status::Exists,
+            _ => Status::Other,
+        };
+        Failure::new(status, format!("{what}: {error}"))
+    }
+
+    /// Why a stay that this program did not end is over; `None` if the user left.
+    pub fn ended(cause: Cause) -> Option<Self> {
+        match cause {
+            Cause::Left => None,
+            Cause::Lost => Some(Failure::new(
+                Status::NotAMember,
+                "the group has taken this member out because no leader heard it any more: check the network and join again",
+            )),
+            Cause::Expelled => {
+                Some(Failure::new(Status::Refused, "the operators have expelled this user: ask them why"))
+            }
+        }
+    }
+
+    /// Prints the sentence and gives the status to the system.
+    pub fn report(&self) -> ExitCode {
+        if !self.message.is_empty() {
+            // A closed standard error leaves nobody to tell.
+            let told = format!("ringfort: {}\n", clean(&self.message));
+            let _ = io::Write::write_all(&mut io::stderr(), told.as_bytes());
+        }
+        ExitCode::from(self.status as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        let status = match error.kind() {
+            FileErrorKind::Unreadable | FileErrorKind::Malformed => Status::Unreadable,
+            FileErrorKind::Altered | FileErrorKind::ForeignRecord => Status::Altered,
+            FileErrorKind::WrongFingerprint => Status::Fingerprint,
+            FileErrorKind::Permissions | FileErrorKind::Unwritable => Status::Permissions,
+            FileErrorKind::Exists => Status::Exists,
+            FileErrorKind::Busy => Status::Busy,
+            FileErrorKind::Version => Status::Version,
+            FileErrorKind::Io => Status::Other,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        let status = match &error {
+            JoinError::File(_) => {
+                let JoinError::File(error) = error else { return Failure::new(Status::Other, error) };
+                return error.into();
+            }
+            JoinError::Name(_) => Status::Usage,
+            JoinError::Certificate | JoinError::NotAuthentic | JoinError::Denied(Denial::NotAuthentic) => {
+                Status::Credentials
+            }
+            JoinError::Denied(_) => Status::Refused,
+            JoinError::Timeout { .. } => Status::TooFewLeaders,
+            JoinError::Version => Status::Version,
+            JoinError::WrongKeys => Status::OtherKeys,
+            JoinError::Stopped => Status::Other,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let status = match &error {
+            SendError::Rejected(Rejected::NotJoined | Rejected::Ended | Rejected::NotAMember(_)) | SendError::Ended => {
+                Status::NotAMember
+            }
+            SendError::Rejected(Rejected::TooLarge { .. } | Rejected::Recipients { .. }) | SendError::Topic(_) => {
+                Status::Usage
+            }
+            SendError::Rejected(Rejected::Stale) => Status::TooFewLeaders,
+            SendError::Rejected(_) => Status::Other,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<LeaderError> for Failure {
+    fn from(error: LeaderError) -> Self {
+        let status = match &error {
+            LeaderError::Listen { cause: LinkError::Local(cause), .. } => match cause.kind() {
+                io::ErrorKind::AddrInUse => Status::Busy,
+                io::ErrorKind::PermissionDenied => Status::Permissions,
+                _ => Status::Other,
+            },
+            LeaderError::Address(_) => Status::Usage,
+            LeaderError::Listen { .. } | LeaderError::Store(_) => Status::Other,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<BadName> for Failure {
+    fn from(error: BadName) -> Self {
+        Failure::new(Status::Usage, error)
+    }
+}
+
+impl From<BadTopic> for Failure {
+    fn from(error: BadTopic) -> Self {
+        Failure::new(Status::Usage, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_says_each_once() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(TABLE.last().map(|row| row.0), Some(Status::NotAMember));
+        assert!(table().contains("\n   22  too few"));
+    }
+
+    #[test]
+    fn errors_keep_their_meaning() {
+        let status = |error: JoinError| Failure::from(error).status;
+        assert_eq!(status(JoinError::Version), Status::Version);
+        assert_eq!(status(JoinError::WrongKeys), Status::OtherKeys);
+        assert_eq!(status(JoinError::NotAuthentic), Status::Credentials);
+        assert_eq!(status(JoinError::Denied(Denial::Expelled)), Status::Refused);
+        assert_eq!(status(JoinError::Denied(Denial::Throttled)), Status::Refused);
+        assert_eq!(status(JoinError::Denied(Denial::Full)), Status::Refused);
+        assert_eq!(Failure::from(SendError::Ended).status, Status::NotAMember);
+        assert_eq!(Failure::from(SendError::Rejected(Rejected::Stale)).status, Status::TooFewLeaders);
+        assert_eq!(Failure::ended(Cause::Expelled).map(|f| f.status), Some(Status::Refused));
+        assert!(Failure::ended(Cause::Left).is_none());
+    }
+}

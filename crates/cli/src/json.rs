@@ -1,0 +1,241 @@
+//! What programs read: one JSON object per line, with stable names.
+
+use data_encoding::BASE64;
+use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::leader;
+use ringfort::protocol::login::Denial;
+use ringfort::protocol::view::Cause;
+use ringfort::protocol::{MemberId, UserName, ViewId};
+use ringfort::{Event, Message};
+use serde::Serialize;
+
+/// What `ringfort leader --json` prints.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum LeaderLine {
+    Listening { address: String, leader: u8, group: String },
+    Authenticated { user: String, stay: u64 },
+    Denied { user: String, reason: &'static str },
+    Admitted { user: String, stay: u64 },
+    Ended { user: String, cause: &'static str },
+    Published { epoch: u64, view: String, members: usize },
+    Blamed { who: String, kind: &'static str, fault: &'static str },
+    Stopped { leader: u8 },
+}
+
+impl From<&leader::Event> for LeaderLine {
+    fn from(event: &leader::Event) -> Self {
+        match event {
+            leader::Event::Authenticated(MemberId { user, incarnation }) => {
+                LeaderLine::Authenticated { user: user.to_string(), stay: incarnation.0 }
+            }
+            leader::Event::Denied(user, denial) => {
+                LeaderLine::Denied { user: user.to_string(), reason: denial_word(*denial) }
+            }
+            leader::Event::Admitted(MemberId { user, incarnation }) => {
+                LeaderLine::Admitted { user: user.to_string(), stay: incarnation.0 }
+            }
+            leader::Event::Ended(user, cause) => {
+                LeaderLine::Ended { user: user.to_string(), cause: cause_word(*cause) }
+            }
+            leader::Event::Published(view, members) => {
+                LeaderLine::Published { epoch: view.epoch.0, view: view.digest.to_string(), members: *members }
+            }
+            leader::Event::Blamed(culprit, fault) => {
+                LeaderLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word() }
+            }
+        }
+    }
+}
+
+/// What `ringfort listen --json` and `ringfort send --json` print.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum MemberLine {
+    Joined {
+        group: String,
+        user: String,
+        epoch: u64,
+        view: String,
+        members: Vec<String>,
+    },
+    Message {
+        from: String,
+        topic: String,
+        /// The message if it is text; `base64` otherwise.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base64: Option<String>,
+        /// The recipients of a private message; empty for all.
+        to: Vec<String>,
+        epoch: u64,
+        seq: u64,
+    },
+    View {
+        epoch: u64,
+        view: String,
+        joined: Vec<String>,
+        left: Vec<Departure>,
+    },
+    Gap {
+        from: String,
+        first: u64,
+        count: u64,
+    },
+    Lagged {
+        count: u64,
+    },
+    Confirmed {
+        confirmed: bool,
+    },
+    Leader {
+        leader: u8,
+        answers: bool,
+    },
+    Blamed {
+        who: String,
+        kind: &'static str,
+        fault: &'static str,
+    },
+    Sent {
+        to: Vec<String>,
+        topic: String,
+        bytes: usize,
+    },
+    Ended {
+        cause: &'static str,
+    },
+    Left {
+        acknowledged: bool,
+    },
+}
+
+/// Somebody who went, and why.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Departure {
+    pub user: String,
+    pub cause: &'static str,
+}
+
+impl From<&Event> for MemberLine {
+    fn from(event: &Event) -> Self {
+        match event {
+            Event::Message(message) => message.into(),
+            Event::View { view: ViewId { epoch, digest }, joined, left } => MemberLine::View {
+                epoch: epoch.0,
+                view: digest.to_string(),
+                joined: strings(joined),
+                left: left.iter().map(|(user, cause)| departure(user, *cause)).collect(),
+            },
+            Event::Gap { sender, first, count } => {
+                MemberLine::Gap { from: sender.to_string(), first: *first, count: *count }
+            }
+            Event::Lagged(count) => MemberLine::Lagged { count: *count },
+            Event::Confirmed(confirmed) => MemberLine::Confirmed { confirmed: *confirmed },
+            Event::LeaderAnswers(leader, answers) => MemberLine::Leader { leader: leader.number(), answers: *answers },
+            Event::Blamed(culprit, fault) => {
+                MemberLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word() }
+            }
+            Event::Ended(cause) => MemberLine::Ended { cause: cause_word(*cause) },
+        }
+    }
+}
+
+impl From<&Message> for MemberLine {
+    fn from(message: &Message) -> Self {
+        let text = std::str::from_utf8(&message.payload).ok().map(str::to_owned);
+        let base64 = text.is_none().then(|| BASE64.encode(&message.payload));
+        MemberLine::Message {
+            from: message.sender.to_string(),
+            topic: message.topic.clone(),
+            text,
+            base64,
+            to: strings(&message.recipients),
+            epoch: message.view.epoch.0,
+            seq: message.seq,
+        }
+    }
+}
+
+/// Names as text.
+pub fn strings(names: &[UserName]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn departure(user: &UserName, cause: Cause) -> Departure {
+    Departure { user: user.to_string(), cause: cause_word(cause) }
+}
+
+/// The cause as a stable word.
+pub fn cause_word(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Left => "left",
+        Cause::Lost => "lost",
+        Cause::Expelled => "expelled",
+    }
+}
+
+fn denial_word(denial: Denial) -> &'static str {
+    match denial {
+        Denial::NotAuthentic => "not-authentic",
+        Denial::Expelled => "expelled",
+        Denial::Incarnation(_) => "incarnation",
+        Denial::Throttled => "throttled",
+        Denial::Full => "full",
+    }
+}
+
+fn culprit_kind(culprit: &Culprit) -> &'static str {
+    match culprit {
+        Culprit::Leader(_) => "leader",
+        Culprit::Member(_) => "member",
+        Culprit::Outsider(_) => "outsider",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfort::protocol::{Epoch, Fault, LeaderId, ViewDigest};
+
+    use super::*;
+
+    fn view() -> ViewId {
+        ViewId { epoch: Epoch(7), digest: ViewDigest([0xab; 32]) }
+    }
+
+    #[test]
+    fn leader_lines_keep_their_names() {
+        let line = |event: leader::Event| serde_json::to_string(&LeaderLine::from(&event)).unwrap();
+        assert_eq!(
+            line(leader::Event::Published(view(), 3)),
+            r#"{"event":"published","epoch":7,"view":"abababababab","members":3}"#
+        );
+        let leader = Culprit::Leader(LeaderId::new(3).unwrap());
+        assert_eq!(
+            line(leader::Event::Blamed(leader, Fault::BadShare)),
+            r#"{"event":"blamed","who":"leader 3","kind":"leader","fault":"bad-share"}"#
+        );
+    }
+
+    #[test]
+    fn member_lines_keep_their_names() {
+        let mut message = Message {
+            sender: "ana".parse().unwrap(),
+            topic: "chat".into(),
+            payload: bytes::Bytes::from_static("héllo \u{1b}".as_bytes()),
+            view: view(),
+            seq: 4,
+            recipients: vec!["ben".parse().unwrap()],
+        };
+        assert_eq!(
+            serde_json::to_string(&MemberLine::from(&message)).unwrap(),
+            r#"{"event":"message","from":"ana","topic":"chat","text":"héllo \u001b","to":["ben"],"epoch":7,"seq":4}"#
+        );
+        message.payload = bytes::Bytes::from_static(&[0xff, 0]);
+        assert!(serde_json::to_string(&MemberLine::from(&message)).unwrap().contains(r#""base64":"/wA=""#));
+    }
+}

@@ -1,0 +1,209 @@
+//! The `ringfort` command, as a library: other binaries can offer the same subcommands beside their own.
+//!
+//! ```no_run
+//! use clap::{Parser, Subcommand};
+//!
+//! #[derive(Parser)]
+//! struct Cli {
+//!     #[command(flatten)]
+//!     global: ringfort_cli::Global,
+//!     #[command(subcommand)]
+//!     command: Command,
+//! }
+//!
+//! #[derive(Subcommand)]
+//! enum Command {
+//!     #[command(flatten)]
+//!     Ringfort(ringfort_cli::Command),
+//!     /// Something of one's own
+//!     Own,
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let cli = Cli::parse();
+//!     match cli.command {
+//!         Command::Ringfort(command) => ringfort_cli::main_with(&cli.global, command),
+//!         Command::Own => ringfort_cli::run_async(&cli.global, "warn", async { Ok(()) }),
+//!     }
+//! }
+//! ```
+//!
+//! Results go to the standard output, remarks and logs to the standard error. Every failure is one sentence
+//! and one of the statuses in [`exit::TABLE`].
+//!
+//! Architecture invariant: no protocol decision is taken here.
+
+pub mod chat;
+pub mod commands;
+pub mod common;
+pub mod describe;
+pub mod exit;
+pub mod json;
+pub mod output;
+pub mod text;
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::{Failure, Outcome, Status};
+
+/// Private group conversation that survives the compromise of its servers.
+#[derive(Debug, Parser)]
+#[command(name = "ringfort", version, after_long_help = exit::table(), propagate_version = true)]
+pub struct Cli {
+    /// What goes for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Global {
+    /// Tell more on the standard error; twice for everything (or set RUST_LOG)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands of `ringfort`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set up a new group: its public file and one private folder per leader
+    ///
+    /// This machine sees every secret of the group while it works: use one that you trust, best offline, and delete the
+    /// leaders' folders from it once they are where they belong.
+    Init(commands::init::InitArgs),
+    /// Run a leader until Ctrl-C or SIGTERM
+    Leader(commands::leader::LeaderArgs),
+    /// Chat in a group
+    ///
+    /// `/help` there tells the commands. Without a terminal, each line of the standard input is a message or a command.
+    Chat(chat::ChatArgs),
+    /// Join a group, send, and leave
+    Send(commands::send::SendArgs),
+    /// Join a group and print its messages and events
+    Listen(commands::listen::ListenArgs),
+    /// See which leaders of a group answer, and what works
+    ///
+    /// Needs no login. Exit status 0: n-f leaders answer, so that everything works. 22: fewer do. 23 or 16: f+1 hold
+    /// other keys or speak another version.
+    Status(commands::status::StatusArgs),
+    /// Print a group's fingerprint, for comparing
+    Fingerprint(commands::group_file::FingerprintArgs),
+    /// Prepare a user's registration: one sealed record per leader
+    ///
+    /// Send each record to that leader's operator by any means; only the leader can open it. Operators make sure that
+    /// it is you, then run `ringfort accept`. Once f+1 of them have, you can join.
+    Enrol(commands::enrol::EnrolArgs),
+    /// Operator: register the user of a record at a leader (f+1 operators must)
+    ///
+    /// The user can join once f+1 leaders know them: as many operators must accept. Make sure by other means that the
+    /// record comes from that user. It also takes an expelled user back.
+    Accept(commands::operator::AcceptArgs),
+    /// Operator: take a user out, now and later (f+1 operators must)
+    Expel(commands::operator::ExpelArgs),
+    /// Operator: ask for a new group key (f+1 operators must)
+    Refresh(commands::operator::RefreshArgs),
+    /// Make or show a user's key
+    #[command(subcommand)]
+    Key(commands::key::KeyCommand),
+    /// Authority: certify a user's key, so that the user needs no registration
+    ///
+    /// The authority's public key must be in the group's policy, under `authorities`.
+    Certify(commands::key::CertifyArgs),
+    /// Measure Ringfort on this machine, each figure beside its floor from the same run
+    Bench(commands::bench::BenchArgs),
+}
+
+/// Runs the command line of the `ringfort` binary.
+pub fn run(cli: Cli) -> ExitCode {
+    main_with(&cli.global, cli.command)
+}
+
+/// Runs one command to its exit status.
+pub fn main_with(global: &Global, command: Command) -> ExitCode {
+    let level = match &command {
+        Command::Leader(_) => "info",
+        // Logs would be written over the screen.
+        Command::Chat(_) if std::io::stderr().is_terminal() => "off",
+        _ => "warn",
+    };
+    run_async(global, level, execute(command))
+}
+
+/// Runs a future on a new runtime, with logs, and turns its outcome into an exit status.
+///
+/// `level` is the level of the logs where the user asked for none in particular.
+pub fn run_async(global: &Global, level: &str, future: impl Future<Output = Outcome>) -> ExitCode {
+    start_logs(global, level);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::io("cannot start", &error).report(),
+    };
+    let outcome = runtime.block_on(future);
+    // A thread that waits for the keyboard must not hold the program up.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match outcome {
+        Ok(()) => ExitCode::from(Status::Ok as u8),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Carries out one command.
+///
+/// # Errors
+/// A [`Failure`] with the exit status.
+pub async fn execute(command: Command) -> Outcome {
+    match command {
+        Command::Init(args) => commands::init::run(&args),
+        Command::Leader(args) => commands::leader::run(args).await,
+        Command::Chat(args) => chat::run(args).await,
+        Command::Send(args) => commands::send::run(args).await,
+        Command::Listen(args) => commands::listen::run(args).await,
+        Command::Status(args) => commands::status::run(args).await,
+        Command::Fingerprint(args) => commands::group_file::fingerprint(&args),
+        Command::Enrol(args) => commands::enrol::run(args).await,
+        Command::Accept(args) => commands::operator::accept(&args),
+        Command::Expel(args) => commands::operator::expel(&args),
+        Command::Refresh(args) => commands::operator::refresh(&args),
+        Command::Key(command) => commands::key::run(&command),
+        Command::Certify(args) => commands::key::certify(&args),
+        Command::Bench(args) => commands::bench::run(args).await,
+    }
+}
+
+fn start_logs(global: &Global, level: &str) {
+    let filter = match global.verbose {
+        0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
+        1 => EnvFilter::new("info,ringfort=debug,ringfort_cli=debug"),
+        _ => EnvFilter::new("debug,ringfort=trace,ringfort_cli=trace"),
+    };
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    // Somebody who embeds this may have set up logs already.
+    let _ = logs.try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("Exit status:"), "{help}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Text from others, made harmless for a terminal, and times and lists as people read them.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use ringfort::protocol::UserName;
+
+/// Replaces what could steer a terminal or turn the direction of the text. Line ends and tabs become spaces.
+///
+/// # Security
+/// Every text that another member, a file or a server wrote goes through here before it is shown.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { harmless(c) }).collect()
+}
+
+/// As [`clean`], but keeps line ends; each further line is indented, so that it cannot pass for another message.
+pub fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n    ")
+}
+
+fn harmless(c: char) -> char {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || turns || c == '\u{feff}' { '\u{fffd}' } else { c }
+}
+
+/// A list of names, as in "ana, ben and eva".
+pub fn names<T: Display>(names: &[T]) -> String {
+    match names {
+        [] => "nobody".to_owned(),
+        [one] => one.to_string(),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(ToString::to_string).collect();
+            format!("{} and {last}", first.join(", "))
+        }
+    }
+}
+
+/// Several names behind one option, separated by commas.
+pub fn parse_names(text: &str) -> Result<Vec<UserName>, ringfort::protocol::BadName> {
+    text.split(',').map(|name| name.trim().parse()).collect()
+}
+
+/// "1 leader", "2 leaders".
+pub fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// A duration in one unit: "34 s", "12 min", "3 h".
+pub fn age(age: Duration) -> String {
+    match age.as_secs() {
+        s @ 0..=119 => format!("{s} s"),
+        s @ 120..=7199 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}
+
+/// The local time of day, hours and minutes.
+pub fn now() -> String {
+    jiff::Zoned::now().strftime("%H:%M").to_string()
+}
+
+/// A moment as a local date and time.
+pub fn date(unix_s: u64) -> String {
+    let second = i64::try_from(unix_s).unwrap_or(i64::MAX);
+    match jiff::Timestamp::from_second(second) {
+        Ok(moment) => moment.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "the end of time".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\x1b[2Jb\u{9b}c\u{202e}d"), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}d");
+        assert_eq!(clean("żółw 🐢"), "żółw 🐢");
+        assert_eq!(clean_lines("one\nben: two"), "one\n    ben: two");
+    }
+
+    #[test]
+    fn lists_and_ages_read_well() {
+        assert_eq!(names(&["ana", "ben", "eva"]), "ana, ben and eva");
+        assert_eq!(names::<&str>(&[]), "nobody");
+        assert_eq!(age(Duration::from_secs(119)), "119 s");
+        assert_eq!(age(Duration::from_secs(600)), "10 min");
+        assert_eq!(count(1, "leader"), "1 leader");
+    }
+
+    #[test]
+    fn names_are_separated_by_commas() {
+        assert_eq!(parse_names("ana, ben").map(|n| n.len()), Ok(2));
+        assert!(parse_names("ana,,ben").is_err());
+    }
+}

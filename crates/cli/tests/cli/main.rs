@@ -1,0 +1,10 @@
+//! The real program, with real leader processes on loopback: what it does, what it says, how it ends.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod chat;
+mod enrolment;
+mod files;
+mod group;
+mod process;
+mod world;

@@ -1,0 +1,54 @@
+//! The process that runs on the hacked leader's machine.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use ringfort::files::LeaderFolder;
+use ringfort::leader::{LeaderOptions, run_core};
+use serde_json::json;
+
+use super::adversary::Adversary;
+use super::{Kind, Tally};
+use crate::hosting;
+
+/// Counters are told this often, when they have changed.
+const REPORT_PERIOD: Duration = Duration::from_millis(100);
+
+/// Runs an adversary on a leader's folder until its standard input ends; tells on standard output what it tries.
+///
+/// `second` is the folder of one more leader, for the spy's comparison.
+pub async fn run(folder: &Path, kind: Kind, second: Option<&Path>) -> anyhow::Result<()> {
+    let open = LeaderFolder::open(folder)?;
+    let second = match second {
+        Some(folder) => Some(LeaderFolder::open(folder).context("the second leader's folder")?.secrets.group_share),
+        None => None,
+    };
+    let vice = kind.vice(second);
+    let mut reporter = Reporter { told: Tally::new(), at: Instant::now() };
+    let report = Box::new(move |tally: &Tally| reporter.report(tally));
+    run_core(
+        open,
+        LeaderOptions::default(),
+        |cx, group, secrets, records| Box::new(Adversary::new(cx, group, secrets, records, vice, report)),
+        |_| {},
+        hosting::input_ended(),
+    )
+    .await?;
+    Ok(())
+}
+
+struct Reporter {
+    told: Tally,
+    at: Instant,
+}
+
+impl Reporter {
+    fn report(&mut self, tally: &Tally) {
+        if *tally != self.told && self.at.elapsed() >= REPORT_PERIOD {
+            self.told.clone_from(tally);
+            self.at = Instant::now();
+            hosting::tell(&json!({ "event": "tried", "counts": tally }));
+        }
+    }
+}

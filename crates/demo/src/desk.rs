@@ -1,0 +1,240 @@
+//! The demo's view of everything: what members and leaders report, and a way to wait for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ringfort_protocol::ViewId;
+use ringfort_protocol::view::Cause;
+use tokio::sync::watch;
+
+use crate::attack::Kind;
+use crate::ledger::Ledger;
+use crate::story::{Story, Tone};
+
+/// How long after its recovery a leader may still be blamed for what it did before.
+const BLAME_GRACE: Duration = Duration::from_secs(4);
+
+/// What runs on a leader's machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// An honest leader.
+    Honest,
+    /// An attacker.
+    Hacked(Kind),
+    /// Nothing.
+    Stopped,
+}
+
+/// What is known of a leader.
+#[derive(Clone, Debug)]
+pub struct LeaderState {
+    /// What runs there.
+    pub mode: Mode,
+    /// What the attacker there has tried.
+    pub tried: BTreeMap<String, u64>,
+    /// Until when it may rightly be blamed.
+    bad_until: Option<Instant>,
+}
+
+/// What is known of a member's present stay.
+#[derive(Clone, Debug, Default)]
+pub struct MemberState {
+    /// Which stay, from 1; the demo's own count.
+    pub stay: u64,
+    /// Whether it is in.
+    pub present: bool,
+    /// Its view.
+    pub view: Option<ViewId>,
+    /// Who is in it.
+    pub members: BTreeSet<String>,
+    /// Whether f+1 leaders confirm it.
+    pub confirmed: bool,
+    /// Which leaders confirm it.
+    pub answers: BTreeMap<u8, bool>,
+    /// Keys installed in all stays.
+    pub keys: u64,
+    /// Messages that its group gave up.
+    pub gaps: u64,
+}
+
+/// Everything.
+pub struct State {
+    /// Messages.
+    pub ledger: Ledger,
+    /// Members, by name.
+    pub members: BTreeMap<String, MemberState>,
+    /// Leaders, from 1.
+    pub leaders: Vec<LeaderState>,
+    /// Refusals in all, by offence.
+    pub refusals: BTreeMap<String, u64>,
+    /// Refusals since the attack began, of the attacked leader.
+    pub caught: BTreeMap<String, u64>,
+    /// Honest leaders and members that were blamed for what only a liar does.
+    pub wronged: BTreeSet<String>,
+    /// Users that members saw go, and why.
+    pub departed: BTreeSet<(String, Cause)>,
+    /// Whether members talk.
+    pub talking: bool,
+    told: BTreeSet<String>,
+    epoch_told: u64,
+}
+
+/// Where all reports come together.
+pub struct Desk {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+    /// The narrator.
+    pub story: Story,
+}
+
+impl Desk {
+    /// A desk for a group of `n` leaders.
+    pub fn new(n: u8, story: Story) -> Arc<Self> {
+        let leader = LeaderState { mode: Mode::Stopped, tried: BTreeMap::new(), bad_until: None };
+        let state = State {
+            ledger: Ledger::default(),
+            members: BTreeMap::new(),
+            leaders: vec![leader; usize::from(n)],
+            refusals: BTreeMap::new(),
+            caught: BTreeMap::new(),
+            wronged: BTreeSet::new(),
+            departed: BTreeSet::new(),
+            talking: false,
+            told: BTreeSet::new(),
+            epoch_told: 0,
+        };
+        Arc::new(Desk { state: Mutex::new(state), changed: watch::channel(()).0, story })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something, and wakes whoever waits.
+    pub fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let outcome = change(&mut self.lock());
+        self.changed.send_replace(());
+        outcome
+    }
+
+    /// Looks without waking anybody.
+    pub fn look<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.lock())
+    }
+
+    /// Waits until something is so; false if it is not within `limit`.
+    pub async fn until(&self, limit: Duration, mut so: impl FnMut(&mut State) -> bool) -> bool {
+        let mut changed = self.changed.subscribe();
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            if so(&mut self.lock()) {
+                return true;
+            }
+            match tokio::time::timeout_at(deadline, changed.changed()).await {
+                Ok(Ok(())) => {}
+                // Time itself may have made it so.
+                Ok(Err(_)) | Err(_) => return so(&mut self.lock()),
+            }
+        }
+    }
+
+    /// Somebody refused something, with the offence in a word. `about` is a leader, if it is one.
+    pub fn refused(&self, by: &str, about: Option<u8>, word: &str, deviation: bool, text: &str) {
+        let first = self.with(|state| {
+            match about.and_then(|leader| state.leader(leader)) {
+                Some(leader) if leader.is_bad() => *state.caught.entry(word.to_owned()).or_default() += 1,
+                // Silence of an honest leader: it is down, or was a moment ago.
+                Some(_) if !deviation => return false,
+                Some(_) => {
+                    state.wronged.insert(text.to_owned());
+                }
+                None => {}
+            }
+            *state.refusals.entry(word.to_owned()).or_default() += 1;
+            state.told.insert(format!("{by} {about:?} {word}"))
+        });
+        if first {
+            self.story.line(by, Tone::Caught, text);
+        }
+    }
+
+    /// A new chapter: what was told once may be told again.
+    pub fn chapter(&self, title: &str) {
+        self.with(|state| state.told.clear());
+        self.story.chapter(title);
+    }
+
+    /// Whether nobody has told yet of this epoch.
+    pub fn is_news(&self, epoch: u64) -> bool {
+        self.look(|state| {
+            let news = state.epoch_told < epoch;
+            state.epoch_told = epoch.max(state.epoch_told);
+            news
+        })
+    }
+}
+
+impl State {
+    /// A leader's state.
+    pub fn leader(&self, number: u8) -> Option<&LeaderState> {
+        self.leaders.get(usize::from(number).checked_sub(1)?)
+    }
+
+    /// Another program runs on a leader's machine.
+    pub fn set_mode(&mut self, number: u8, mode: Mode) {
+        let Some(place) = usize::from(number).checked_sub(1) else { return };
+        let Some(leader) = self.leaders.get_mut(place) else { return };
+        if leader.mode != Mode::Honest {
+            leader.bad_until = Some(Instant::now() + BLAME_GRACE);
+        }
+        if matches!(mode, Mode::Hacked(_)) {
+            leader.tried.clear();
+            self.caught.clear();
+        }
+        leader.mode = mode;
+        // Nobody hears a machine that has just been started.
+        self.members.values_mut().for_each(|member| {
+            member.answers.remove(&number);
+        });
+    }
+
+    /// Members that are in now.
+    pub fn present(&self) -> impl Iterator<Item = (&String, &MemberState)> {
+        self.members.iter().filter(|(_, m)| m.present)
+    }
+
+    /// Whether all present members are in one confirmed view, with exactly `names` in it.
+    pub fn agree(&self, names: &BTreeSet<String>) -> bool {
+        let mut views = self.present().map(|(_, m)| (m.view, m.confirmed, &m.members));
+        let Some((first, true, members)) = views.next() else { return false };
+        first.is_some() && members == names && views.all(|(view, confirmed, _)| confirmed && view == first)
+    }
+
+    /// Whether all present members say that this leader confirms their view.
+    pub fn all_hear(&self, leader: u8) -> bool {
+        self.present().all(|(_, m)| m.answers.get(&leader) == Some(&true))
+    }
+
+    /// Whether no present member does.
+    pub fn none_hears(&self, leader: u8) -> bool {
+        self.present().all(|(_, m)| m.answers.get(&leader) != Some(&true))
+    }
+
+    /// Keys installed by all members.
+    pub fn keys(&self) -> u64 {
+        self.members.values().map(|m| m.keys).sum()
+    }
+
+    /// What an attacker tried, in all.
+    pub fn attempts(&self, leader: u8) -> u64 {
+        self.leader(leader).map_or(0, |l| l.tried.values().sum())
+    }
+}
+
+impl LeaderState {
+    /// Whether it is, or was until a moment ago, not an honest running leader.
+    pub fn is_bad(&self) -> bool {
+        self.mode != Mode::Honest || self.bad_until.is_some_and(|until| Instant::now() < until)
+    }
+}

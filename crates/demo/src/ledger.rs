@@ -1,0 +1,255 @@
+//! Every message that was sent, and who got it: the demo's own books, kept beside the group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use ringfort_protocol::ViewDigest;
+
+/// One stay of one member.
+pub type StayId = (String, u64);
+
+/// What a message is known by: whose stay, whether it is private, and its number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageId {
+    /// Who sent it, in which stay.
+    pub from: StayId,
+    /// Private messages are numbered apart.
+    pub private: bool,
+    /// From 1.
+    pub number: u64,
+}
+
+impl MessageId {
+    /// As it stands at the start of the payload.
+    pub fn text(&self) -> String {
+        let kind = if self.private { "private" } else { "all" };
+        format!("{} {} {kind} {}", self.from.0, self.from.1, self.number)
+    }
+
+    /// Reads what [`MessageId::text`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let from = (words.next()?.to_owned(), words.next()?.parse().ok()?);
+        let private = match words.next()? {
+            "private" => true,
+            "all" => false,
+            _ => return None,
+        };
+        Some(MessageId { from, private, number: words.next()?.parse().ok()? })
+    }
+}
+
+#[derive(Debug)]
+struct Sent {
+    at: Instant,
+    /// The sender's view when it was sent, as far as its program knew.
+    audience: BTreeSet<String>,
+    /// The view it was really sent under, known from its first delivery.
+    view: Option<ViewDigest>,
+    /// Recipients of a private message.
+    only: Option<BTreeSet<String>>,
+    delivered: BTreeSet<StayId>,
+    /// Nothing is owed any more.
+    settled: bool,
+}
+
+impl Sent {
+    fn is_for(&self, views: &BTreeMap<ViewDigest, BTreeSet<String>>, user: &str) -> bool {
+        let audience = self.view.and_then(|view| views.get(&view)).unwrap_or(&self.audience);
+        audience.contains(user) && self.only.as_ref().is_none_or(|only| only.contains(user))
+    }
+}
+
+/// When a stay must be given every message.
+#[derive(Debug)]
+struct Stay {
+    from: Instant,
+    until: Option<Instant>,
+}
+
+/// Messages in all, for the summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Sent.
+    pub sent: u64,
+    /// Deliveries.
+    pub delivered: u64,
+    /// Deliveries of the same message to the same stay again.
+    pub duplicated: u64,
+    /// Deliveries behind a later message of the same stream.
+    pub out_of_order: u64,
+    /// Messages that nobody sent.
+    pub forged: u64,
+    /// Messages to somebody they were not for.
+    pub leaked: u64,
+}
+
+/// The books.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    sent: BTreeMap<MessageId, Sent>,
+    stays: BTreeMap<StayId, Stay>,
+    /// The last number of each stream at each receiver.
+    last: BTreeMap<(StayId, StayId, bool), u64>,
+    by_member: BTreeMap<String, (u64, u64)>,
+    views: BTreeMap<ViewDigest, BTreeSet<String>>,
+    totals: Totals,
+}
+
+impl Ledger {
+    /// Somebody installed a view.
+    pub fn view(&mut self, view: ViewDigest, members: BTreeSet<String>) {
+        self.views.insert(view, members);
+    }
+
+    /// All views that anybody installed.
+    pub fn views(&self) -> impl Iterator<Item = &BTreeSet<String>> {
+        self.views.values()
+    }
+
+    /// From now on this stay must get every message of a view that it is in.
+    pub fn open(&mut self, stay: StayId) {
+        self.by_member.entry(stay.0.clone()).or_default();
+        self.stays.insert(stay, Stay { from: Instant::now(), until: None });
+    }
+
+    /// From now on nothing new is owed to this stay.
+    pub fn close(&mut self, stay: &StayId) {
+        if let Some(stay) = self.stays.get_mut(stay) {
+            stay.until = Some(Instant::now());
+        }
+    }
+
+    /// A message is about to be sent to `audience`, the sender's view.
+    pub fn sending(&mut self, id: MessageId, audience: BTreeSet<String>, only: Option<BTreeSet<String>>) {
+        self.totals.sent += 1;
+        self.by_member.entry(id.from.0.clone()).or_default().0 += 1;
+        let sent = Sent { at: Instant::now(), audience, view: None, only, delivered: BTreeSet::new(), settled: false };
+        self.sent.insert(id, sent);
+    }
+
+    /// It was not sent after all: the group refused it.
+    pub fn retract(&mut self, id: &MessageId) {
+        if self.sent.remove(id).is_some() {
+            self.totals.sent -= 1;
+            self.by_member.entry(id.from.0.clone()).or_default().0 -= 1;
+        }
+    }
+
+    /// A member was given a message that was sent under `view`.
+    pub fn delivered(&mut self, to: &StayId, id: Option<MessageId>, view: Option<ViewDigest>) {
+        let Some((id, sent)) = id.and_then(|id| Some((id.clone(), self.sent.get_mut(&id)?))) else {
+            self.totals.forged += 1;
+            return;
+        };
+        sent.view = sent.view.or(view);
+        if !sent.delivered.insert(to.clone()) {
+            self.totals.duplicated += 1;
+            return;
+        }
+        self.totals.delivered += 1;
+        self.by_member.entry(to.0.clone()).or_default().1 += 1;
+        let last = self.last.entry((id.from, to.clone(), id.private)).or_default();
+        self.totals.out_of_order += u64::from(id.number < *last);
+        *last = id.number.max(*last);
+    }
+
+    /// Messages that somebody has yet to get, with who.
+    pub fn owed(&mut self) -> Vec<(MessageId, String)> {
+        let mut owed = Vec::new();
+        for (id, sent) in self.sent.iter_mut().filter(|(_, sent)| !sent.settled) {
+            let before = owed.len();
+            for (stay, times) in &self.stays {
+                let present = times.from <= sent.at && times.until.is_none_or(|until| sent.at <= until);
+                let meant = sent.is_for(&self.views, &stay.0);
+                let own = stay.0 == id.from.0;
+                if present && meant && !own && !sent.delivered.contains(stay) {
+                    owed.push((id.clone(), stay.0.clone()));
+                }
+            }
+            sent.settled = owed.len() == before && !sent.delivered.is_empty();
+        }
+        owed
+    }
+
+    /// Who got a message, once everybody has it who must.
+    pub fn complete(&self, id: &MessageId) -> Option<Vec<String>> {
+        let sent = self.sent.get(id)?;
+        let due = |(stay, times): &(&StayId, &Stay)| {
+            let present = times.from <= sent.at && times.until.is_none_or(|until| sent.at <= until);
+            present && sent.is_for(&self.views, &stay.0) && stay.0 != id.from.0
+        };
+        let all = self.stays.iter().filter(due).all(|(stay, _)| sent.delivered.contains(stay));
+        all.then(|| sent.delivered.iter().map(|to| to.0.clone()).collect())
+    }
+
+    /// Whether everything owed to a user that was sent until now has arrived.
+    pub fn is_settled_for(&mut self, user: &str) -> bool {
+        self.owed().iter().all(|(_, to)| to != user)
+    }
+
+    /// What happened in all.
+    pub fn totals(&self) -> Totals {
+        let leaks = |sent: &Sent| sent.delivered.iter().filter(|to| !sent.is_for(&self.views, &to.0)).count();
+        Totals { leaked: self.sent.values().map(leaks).sum::<usize>() as u64, ..self.totals }
+    }
+
+    /// Per member, messages sent and delivered to it.
+    pub fn by_member(&self) -> &BTreeMap<String, (u64, u64)> {
+        &self.by_member
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    fn stay(name: &str) -> StayId {
+        (name.to_owned(), 1)
+    }
+
+    fn message(number: u64) -> MessageId {
+        MessageId { from: stay("ana"), private: false, number }
+    }
+
+    #[test]
+    fn what_is_missing_is_owed_and_what_comes_twice_is_noticed() {
+        let mut ledger = Ledger::default();
+        for name in ["ana", "ben", "eva"] {
+            ledger.open(stay(name));
+        }
+        ledger.sending(message(1), set(&["ana", "ben", "eva"]), None);
+        assert_eq!(ledger.owed().len(), 2);
+        ledger.delivered(&stay("ben"), Some(message(1)), None);
+        assert_eq!(ledger.owed(), [(message(1), "eva".to_owned())]);
+        ledger.delivered(&stay("ben"), Some(message(1)), None);
+        ledger.delivered(&stay("eva"), Some(message(1)), None);
+        assert!(ledger.owed().is_empty());
+        assert_eq!(ledger.totals().duplicated, 1);
+    }
+
+    #[test]
+    fn order_forgeries_and_leaks_are_noticed() {
+        let mut ledger = Ledger::default();
+        ["ana", "ben", "eva"].iter().for_each(|name| ledger.open(stay(name)));
+        ledger.sending(message(1), set(&["ana", "ben"]), None);
+        ledger.sending(message(2), set(&["ana", "ben"]), None);
+        ledger.delivered(&stay("ben"), Some(message(2)), None);
+        ledger.delivered(&stay("ben"), Some(message(1)), None);
+        ledger.delivered(&stay("eva"), Some(message(1)), None);
+        ledger.delivered(&stay("ben"), Some(message(9)), None);
+        let totals = ledger.totals();
+        assert_eq!((totals.out_of_order, totals.leaked, totals.forged), (1, 1, 1));
+    }
+
+    #[test]
+    fn a_message_id_survives_its_text() {
+        let id = MessageId { from: stay("ana"), private: true, number: 7 };
+        assert_eq!(MessageId::parse(&format!("{} hello there", id.text())), Some(id));
+        assert_eq!(MessageId::parse("nonsense"), None);
+    }
+}

@@ -1,0 +1,276 @@
+//! Members, through the group API and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use ringfort::{Credentials, Event, Events, Group, JoinError, JoinOptions, SendError};
+use ringfort_protocol::fault::Culprit;
+use ringfort_protocol::view::Cause;
+use ringfort_protocol::{GroupInfo, UserName};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{PATIENCE, Pace};
+use crate::desk::Desk;
+use crate::ledger::{MessageId, StayId};
+use crate::story::Tone;
+
+const TOPIC: &str = "chat";
+/// Every so many messages one is private.
+const PRIVATE_EVERY: u64 = 4;
+const WORDS: [&str; 6] = [
+    "the bridge holds",
+    "water is rising at the mill",
+    "two boats are ready",
+    "stay north of the river",
+    "bread for forty arrived",
+    "all lamps out at ten",
+];
+
+/// One stay of one member.
+pub struct Actor {
+    voice: Arc<Voice>,
+    stop: watch::Sender<bool>,
+    talker: JoinHandle<()>,
+    listener: JoinHandle<()>,
+}
+
+/// What sends in a member's name, and keeps the books of it.
+struct Voice {
+    stay: StayId,
+    group: Group,
+    to_all: AtomicU64,
+    to_some: AtomicU64,
+}
+
+/// Tries to join and leaves at once if it works.
+pub async fn try_join(info: &Arc<GroupInfo>, name: &str, password: &str, limit: Duration) -> Result<(), JoinError> {
+    let options = JoinOptions { timeout: limit, ..JoinOptions::default() };
+    let credentials = Credentials::password(name, password)?;
+    let (group, _events) = Group::join_with(info.clone(), credentials, options).await?;
+    // Whoever asked did not expect this to work; an unacknowledged leave changes nothing.
+    let _ = group.leave().await;
+    Ok(())
+}
+
+impl Actor {
+    /// Joins, and starts to listen and to talk.
+    pub async fn join(
+        desk: &Arc<Desk>,
+        info: &Arc<GroupInfo>,
+        stay: StayId,
+        password: &str,
+        pace: Pace,
+        limit: Duration,
+    ) -> anyhow::Result<Self> {
+        let options = JoinOptions { timeout: limit, ..JoinOptions::default() };
+        let credentials = Credentials::password(&stay.0, password)?;
+        let (group, events) = Group::join_with(info.clone(), credentials, options).await?;
+        desk.with(|state| {
+            state.ledger.open(stay.clone());
+            let member = state.members.entry(stay.0.clone()).or_default();
+            (member.stay, member.present, member.view) = (stay.1, true, None);
+            member.answers.clear();
+            member.members.clear();
+            member.confirmed = false;
+        });
+        let voice = Arc::new(Voice { stay, group, to_all: AtomicU64::new(0), to_some: AtomicU64::new(0) });
+        let listener = tokio::spawn(listen(desk.clone(), voice.stay.clone(), events, pace.show_talk));
+        let (stop, stopped) = watch::channel(false);
+        let talker = tokio::spawn(talk(desk.clone(), voice.clone(), pace.talk, stopped));
+        Ok(Actor { voice, stop, talker, listener })
+    }
+
+    /// Leaves, once it has what was sent to it before.
+    pub async fn leave(self, desk: &Arc<Desk>) -> anyhow::Result<()> {
+        let Actor { voice, stop, talker, listener } = self;
+        stop.send_replace(true);
+        talker.await?;
+        let name = voice.stay.0.clone();
+        desk.with(|state| state.ledger.close(&voice.stay));
+        let settled = desk.until(PATIENCE, |state| state.ledger.is_settled_for(&name)).await;
+        desk.with(|state| {
+            if let Some(member) = state.members.get_mut(&name) {
+                member.present = false;
+            }
+        });
+        let cause = voice.group.clone().leave().await.context("leaving")?;
+        listener.await?;
+        anyhow::ensure!(settled, "{name} left without some messages that were sent to it");
+        anyhow::ensure!(cause == Cause::Left, "{name} wanted to leave, and the leaders said {cause:?}");
+        Ok(())
+    }
+
+    /// Stops without a word: the member was expelled, or the demo ends.
+    pub fn abandon(self, desk: &Arc<Desk>) {
+        self.stop.send_replace(true);
+        desk.with(|state| {
+            state.ledger.close(&self.voice.stay);
+            if let Some(member) = state.members.get_mut(&self.voice.stay.0) {
+                member.present = false;
+            }
+        });
+        self.talker.abort();
+        self.listener.abort();
+    }
+
+    /// Sends a text to all.
+    pub async fn say(&self, desk: &Arc<Desk>, text: &str) -> anyhow::Result<()> {
+        Ok(self.voice.multicast(desk, text).await?)
+    }
+}
+
+impl Voice {
+    async fn multicast(&self, desk: &Desk, text: &str) -> Result<(), SendError> {
+        let number = self.to_all.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = MessageId { from: self.stay.clone(), private: false, number };
+        let payload = format!("{} {text}", id.text());
+        desk.with(|state| state.ledger.sending(id.clone(), names(&self.group.members()), None));
+        let sent = self.group.multicast(TOPIC, payload.as_bytes()).await;
+        if sent.is_err() {
+            desk.with(|state| state.ledger.retract(&id));
+        }
+        sent
+    }
+
+    async fn whisper(&self, desk: &Desk, to: &UserName, text: &str) -> Result<(), SendError> {
+        let number = self.to_some.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = MessageId { from: self.stay.clone(), private: true, number };
+        let payload = format!("{} {text}", id.text());
+        let only = Some(names(std::slice::from_ref(to)));
+        desk.with(|state| state.ledger.sending(id.clone(), names(&self.group.members()), only));
+        let sent = self.group.send_to(std::slice::from_ref(to), TOPIC, payload.as_bytes()).await;
+        if sent.is_err() {
+            desk.with(|state| state.ledger.retract(&id));
+        }
+        sent
+    }
+}
+
+fn names(users: &[UserName]) -> BTreeSet<String> {
+    users.iter().map(ToString::to_string).collect()
+}
+
+async fn talk(desk: Arc<Desk>, voice: Arc<Voice>, period: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut clock = tokio::time::interval(period);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut words = WORDS.iter().cycle().skip(usize::try_from(voice.stay.1).unwrap_or(0));
+    for turn in 1_u64.. {
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return,
+            _ = clock.tick() => {}
+        }
+        if !desk.look(|state| state.talking) {
+            continue;
+        }
+        let text = words.next().copied().unwrap_or_default();
+        let others: Vec<UserName> =
+            voice.group.members().into_iter().filter(|user| user.as_str() != voice.stay.0).collect();
+        let listener = others.get(usize::try_from(turn / PRIVATE_EVERY).unwrap_or(0) % others.len().max(1));
+        // What the group refuses is retracted from the books; a stay that ended is told by its events.
+        let _ = match listener {
+            Some(listener) if turn.is_multiple_of(PRIVATE_EVERY) => voice.whisper(&desk, listener, text).await,
+            _ => voice.multicast(&desk, text).await,
+        };
+    }
+}
+
+async fn listen(desk: Arc<Desk>, stay: StayId, mut events: Events, show_talk: bool) {
+    while let Some(event) = events.next().await {
+        on_event(&desk, &stay, event, show_talk);
+    }
+}
+
+fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
+    let me = stay.0.as_str();
+    match event {
+        Event::Message(message) => {
+            let text = String::from_utf8_lossy(&message.payload).into_owned();
+            let id = MessageId::parse(&text).filter(|id| id.from.0 == message.sender.as_str());
+            let words = text.splitn(5, ' ').last().unwrap_or_default().to_owned();
+            // The last delivery completes it, whoever else is reported at the same moment.
+            let complete = desk.with(|state| {
+                state.ledger.delivered(stay, id.clone(), Some(message.view.digest));
+                id.and_then(|id| Some((state.ledger.complete(&id)?, id.private)))
+            });
+            if let Some((to, private)) = complete.filter(|_| show_talk) {
+                let how = if private { "only " } else { "" };
+                desk.story.line(message.sender.as_str(), Tone::Talk, &format!("{words}  > {how}{}", to.join(", ")));
+            }
+        }
+        Event::View { view, joined, left } => {
+            let members = desk.with(|state| {
+                state.departed.extend(left.iter().map(|(user, cause)| (user.to_string(), *cause)));
+                let Some(member) = state.members.get_mut(me).filter(|m| m.stay == stay.1) else { return 0 };
+                member.members.retain(|name| left.iter().all(|(user, _)| user.as_str() != name));
+                member.members.extend(joined.iter().map(ToString::to_string));
+                member.view = Some(view);
+                member.keys += 1;
+                let members = member.members.clone();
+                let count = members.len();
+                state.ledger.view(view.digest, members);
+                count
+            });
+            if desk.is_news(view.epoch.0) {
+                let mut text = format!("view {} of {members} members, new key", view.epoch.0);
+                joined
+                    .iter()
+                    .filter(|_| joined.len() < members)
+                    .for_each(|user| text.push_str(&format!(", {user} is in")));
+                left.iter().for_each(|(user, cause)| text.push_str(&format!(", {user} is out ({cause:?})")));
+                let tone = if joined.is_empty() && left.is_empty() { Tone::Faint } else { Tone::Good };
+                desk.story.line("all", tone, &text);
+            }
+        }
+        Event::Gap { sender, first, count } => {
+            desk.with(|state| state.members.entry(me.to_owned()).or_default().gaps += count);
+            let text = format!("misses {count} messages of {sender}, from number {first}");
+            desk.story.line(me, Tone::Evil, &text);
+        }
+        Event::Lagged(count) => {
+            desk.story.line(me, Tone::Evil, &format!("did not take {count} events in time"));
+        }
+        Event::Confirmed(confirmed) => {
+            desk.with(|state| set(state, stay, |member| member.confirmed = confirmed));
+            if !confirmed {
+                desk.story.line(me, Tone::Caught, "fewer than f+1 leaders confirm the view: the last key is used on");
+            }
+        }
+        Event::LeaderAnswers(leader, answers) => {
+            let leader = leader.number();
+            desk.with(|state| {
+                set(state, stay, |member| {
+                    member.answers.insert(leader, answers);
+                });
+            });
+            if !answers {
+                let text = format!("do not hear leader {leader} confirm the view any more");
+                desk.refused("members", Some(leader), "silent", false, &text);
+            }
+        }
+        Event::Blamed(Culprit::Leader(leader), fault) => {
+            let text = format!("caught leader {}: {}", leader.number(), fault.word());
+            desk.refused(me, Some(leader.number()), fault.word(), fault.is_deviation(), &text);
+        }
+        Event::Blamed(culprit, fault) => {
+            if fault.is_deviation() {
+                desk.with(|state| state.wronged.insert(format!("{me} blamed {culprit}: {}", fault.word())));
+            }
+        }
+        Event::Ended(cause) => {
+            desk.with(|state| set(state, stay, |member| member.present = false));
+            if cause != Cause::Left {
+                desk.story.line(me, Tone::Evil, &format!("is out of the group ({cause:?})"));
+            }
+        }
+    }
+}
+
+fn set(state: &mut crate::desk::State, stay: &StayId, change: impl FnOnce(&mut crate::desk::MemberState)) {
+    if let Some(member) = state.members.get_mut(&stay.0).filter(|m| m.stay == stay.1) {
+        change(member);
+    }
+}

@@ -1,0 +1,307 @@
+//! The stage: a group in a temporary folder, its leaders' processes and its members.
+
+mod machines;
+mod members;
+mod outcast;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rand_core::Rng;
+use ringfort::files::{GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group};
+use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use crate::attack::Kind;
+use crate::desk::{Desk, Mode};
+use crate::story::Story;
+use machines::Machine;
+use members::Actor;
+pub use outcast::Outcast;
+
+/// Leaders.
+pub const N: u8 = 4;
+/// Leaders that may be hacked at once.
+pub const F: u8 = 1;
+/// Users registered from the start.
+pub const USERS: [&str; 5] = ["ana", "ben", "dan", "eva", "zoe"];
+
+/// How long anything may take that is not an attack.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How lively the group is.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Time between two messages of a member.
+    pub talk: Duration,
+    /// Time between two keys.
+    pub rekey: Duration,
+    /// Whether every message is shown.
+    pub show_talk: bool,
+}
+
+/// A join that has come to its end.
+pub struct Joined {
+    name: String,
+    outcome: anyhow::Result<Actor>,
+}
+
+/// A join under way.
+pub struct Joining {
+    name: String,
+    task: tokio::task::JoinHandle<anyhow::Result<Actor>>,
+}
+
+impl Joining {
+    /// Whether it has come to an end, good or bad.
+    pub fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Waits for its end.
+    pub async fn wait(self) -> Joined {
+        let outcome = self.task.await.unwrap_or_else(|error| Err(error.into()));
+        Joined { name: self.name, outcome }
+    }
+}
+
+/// Everything that runs.
+pub struct Stage {
+    /// What is known.
+    pub desk: Arc<Desk>,
+    /// The group.
+    pub info: Arc<GroupInfo>,
+    dir: TempDir,
+    passwords: BTreeMap<String, String>,
+    machines: Vec<Machine>,
+    actors: BTreeMap<String, Actor>,
+    stays: u64,
+    pace: Pace,
+}
+
+impl Stage {
+    /// Deals a group in a new temporary folder.
+    pub fn set(story: Story, pace: Pace) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("ringfort-demo-").tempdir().context("a temporary folder")?;
+        let mut passwords = BTreeMap::new();
+        let mut users = Vec::new();
+        for name in USERS {
+            let password = new_password();
+            let secret = NewSecret::Password(Zeroizing::new(password.clone()));
+            users.push(NewUser { name: name.parse()?, secret });
+            passwords.insert(name.to_owned(), password);
+        }
+        let rules = Rules::new(N, F, F + 1)?;
+        let (addresses, policy) = (free_addresses(N)?, policy(pace));
+        let options = InitOptions { name: "demo".to_owned(), rules, addresses, policy, users };
+        let summary = init(&dir.path().join("group"), options)?;
+        let info = read_group(&dir.path().join("group").join(GROUP_FILE))?;
+        let desk = Desk::new(N, story);
+        let machines =
+            summary.folders.into_iter().zip(1..).map(|(folder, number)| Machine::new(number, folder)).collect();
+        Ok(Stage { desk, info, dir, passwords, machines, actors: BTreeMap::new(), stays: 0, pace })
+    }
+
+    /// Where all files are.
+    pub fn folder(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    /// Leaves the folder behind for inspection.
+    pub fn keep_folder(&mut self) {
+        self.dir.disable_cleanup(true);
+    }
+
+    fn machine(&mut self, leader: u8) -> anyhow::Result<&mut Machine> {
+        let place = usize::from(leader).checked_sub(1);
+        place.and_then(|p| self.machines.get_mut(p)).with_context(|| format!("there are leaders 1 to {N}"))
+    }
+
+    /// Starts the honest leader on this machine in place of whatever runs there.
+    pub async fn start(&mut self, leader: u8) -> anyhow::Result<()> {
+        let desk = self.desk.clone();
+        let machine = self.machine(leader)?;
+        machine.kill().await;
+        machine.start_honest(&desk)
+    }
+
+    /// Takes a machine over: the leader's process is killed, the attacker's runs on its folder.
+    pub async fn attack(&mut self, leader: u8, kind: Kind) -> anyhow::Result<()> {
+        let second = (kind == Kind::Spy).then(|| self.steal_second(leader)).transpose()?;
+        let desk = self.desk.clone();
+        let machine = self.machine(leader)?;
+        machine.kill().await;
+        machine.start_hacked(&desk, kind, second)
+    }
+
+    /// Switches a machine off.
+    pub async fn stop(&mut self, leader: u8) -> anyhow::Result<()> {
+        let desk = self.desk.clone();
+        let machine = self.machine(leader)?;
+        machine.kill().await;
+        desk.with(|state| state.set_mode(leader, Mode::Stopped));
+        Ok(())
+    }
+
+    /// A copy of another leader's secrets, which the spy's tools are tried on for comparison.
+    fn steal_second(&mut self, leader: u8) -> anyhow::Result<PathBuf> {
+        let other = leader % N + 1;
+        let from = self.machine(other)?.folder().to_owned();
+        let to = tempfile::Builder::new().prefix("stolen-").tempdir_in(self.dir.path())?.keep();
+        std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        for file in [GROUP_FILE, ringfort::files::SECRETS_FILE] {
+            std::fs::copy(from.join(file), to.join(file))?;
+        }
+        Ok(to)
+    }
+
+    /// Leaves a request with the operators of these leaders.
+    pub fn ask_operators(&mut self, leaders: &[u8], request: &OperatorRequest) -> anyhow::Result<()> {
+        for leader in leaders {
+            drop_request(self.machine(*leader)?.folder(), request)?;
+        }
+        Ok(())
+    }
+
+    /// Who is in, by the demo's own books.
+    pub fn present(&self) -> BTreeSet<String> {
+        self.actors.keys().cloned().collect()
+    }
+
+    /// Waits until all members are in one confirmed view with exactly these members in it.
+    pub async fn agreed(&self, also: &[&str]) -> bool {
+        let mut names = self.present();
+        names.extend(also.iter().map(|name| (*name).to_owned()));
+        self.desk.until(PATIENCE, |state| state.agree(&names)).await
+    }
+
+    /// Waits until every member hears this leader confirm its view.
+    pub async fn heard(&self, leader: u8) -> bool {
+        self.desk.until(PATIENCE, |state| state.all_hear(leader)).await
+    }
+
+    /// Waits until every message sent so far is with everybody who must have it.
+    pub async fn settled(&self) -> bool {
+        self.desk.until(PATIENCE, |state| state.ledger.owed().is_empty()).await
+    }
+
+    /// A user's password.
+    pub fn password(&self, name: &str) -> anyhow::Result<&str> {
+        self.passwords.get(name).map(String::as_str).with_context(|| format!("{name} is not registered"))
+    }
+
+    /// Lets a registered user join and talk.
+    pub async fn join(&mut self, name: &str, limit: Duration) -> anyhow::Result<()> {
+        if self.actors.contains_key(name) {
+            bail!("{name} is in already");
+        }
+        let password = self.password(name)?.to_owned();
+        self.stays += 1;
+        let stay = (name.to_owned(), self.stays);
+        let actor = Actor::join(&self.desk, &self.info, stay, &password, self.pace, limit).await?;
+        self.actors.insert(name.to_owned(), actor);
+        Ok(())
+    }
+
+    /// Lets a registered user begin to join, however long it takes.
+    pub fn begin_join(&mut self, name: &str, limit: Duration) -> anyhow::Result<Joining> {
+        let password = self.password(name)?.to_owned();
+        self.stays += 1;
+        let stay = (name.to_owned(), self.stays);
+        let (desk, info, pace) = (self.desk.clone(), self.info.clone(), self.pace);
+        let task = tokio::spawn(async move { Actor::join(&desk, &info, stay, &password, pace, limit).await });
+        Ok(Joining { name: name.to_owned(), task })
+    }
+
+    /// Waits until a join that was begun is done.
+    pub async fn finish_join(&mut self, joining: Joining) -> anyhow::Result<()> {
+        self.admit(joining.wait().await).map(drop)
+    }
+
+    /// Takes in who has joined; says who it is.
+    pub fn admit(&mut self, joined: Joined) -> anyhow::Result<String> {
+        let actor = joined.outcome.with_context(|| format!("{} did not get in", joined.name))?;
+        self.actors.insert(joined.name.clone(), actor);
+        Ok(joined.name)
+    }
+
+    /// Somebody tries to join with a name and a password; what comes of it.
+    pub async fn try_join(&self, name: &str, password: &str, limit: Duration) -> Result<(), ringfort::JoinError> {
+        members::try_join(&self.info, name, password, limit).await
+    }
+
+    /// Lets a member leave, once it has what was sent to it before.
+    pub async fn leave(&mut self, name: &str) -> anyhow::Result<()> {
+        let actor = self.actors.remove(name).with_context(|| format!("{name} is not in"))?;
+        actor.leave(&self.desk).await
+    }
+
+    /// A member was expelled: its books are closed.
+    pub fn forget(&mut self, name: &str) {
+        if let Some(actor) = self.actors.remove(name) {
+            actor.abandon(&self.desk);
+        }
+    }
+
+    /// Sends a text in a member's name.
+    pub async fn say(&mut self, name: &str, text: &str) -> anyhow::Result<()> {
+        let actor = self.actors.get(name).with_context(|| format!("{name} is not in"))?;
+        actor.say(&self.desk, text).await
+    }
+
+    /// A member whose machine is in its own hands: it keeps all it ever saw.
+    pub async fn join_outcast(&mut self, name: &str) -> anyhow::Result<Outcast> {
+        self.stays += 1;
+        let stay = (name.to_owned(), self.stays);
+        let password = self.password(name)?.to_owned();
+        Outcast::join(self.desk.clone(), self.info.clone(), stay, &password).await
+    }
+
+    /// Ends all processes.
+    pub async fn close(mut self) {
+        for (_, actor) in std::mem::take(&mut self.actors) {
+            actor.abandon(&self.desk);
+        }
+        for machine in &mut self.machines {
+            machine.kill().await;
+        }
+    }
+}
+
+/// Short periods, so that a viewer sees what takes minutes elsewhere.
+fn policy(pace: Pace) -> Policy {
+    Policy {
+        heartbeat_ms: 300,
+        confirm_within_ms: 1_500,
+        overlap_ms: 8_000,
+        rekey_period_ms: u32::try_from(pace.rekey.as_millis()).unwrap_or(5_000),
+        remove_silent_after_ms: 10_000,
+        members_max: 64,
+        message_bytes_max: 16 * 1024,
+        login_attempts_per_minute: 60,
+        ..Policy::default()
+    }
+}
+
+/// Ports that nobody uses at the moment.
+fn free_addresses(count: u8) -> anyhow::Result<Vec<String>> {
+    let listeners: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
+    listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect()
+}
+
+fn new_password() -> String {
+    let mut bytes = [0; 12];
+    ringfort::os_rng().fill_bytes(&mut bytes);
+    data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase()
+}
+
+/// A user's name out of the demo's own lists.
+pub fn user(name: &str) -> anyhow::Result<UserName> {
+    Ok(name.parse()?)
+}

@@ -1,0 +1,187 @@
+//! Votes on one subject.
+
+use std::collections::BTreeMap;
+
+use super::message::{Operation, Rank, SignedProposal, Subject};
+use super::{BALLOTS_PER_SUBJECT_MAX, Life, LifeRecord};
+use crate::ids::{Incarnation, LeaderId};
+use crate::rules::{Rule, Rules};
+use crate::view::Cause;
+
+/// What leaders have said of one operation.
+#[derive(Debug)]
+pub(super) struct Ballot {
+    pub operation: Operation,
+    content: [u8; 32],
+    pub votes: BTreeMap<LeaderId, Vote>,
+}
+
+/// One leader's word.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Vote {
+    pub accepted: bool,
+    /// For removals, the cause it gave.
+    pub cause: Option<Cause>,
+}
+
+impl Ballot {
+    pub fn rank(&self) -> Rank {
+        self.operation.rank()
+    }
+
+    pub fn key(&self) -> (Rank, [u8; 32]) {
+        (self.rank(), self.content)
+    }
+
+    pub fn accepted_by(&self) -> usize {
+        self.votes.values().filter(|v| v.accepted).count()
+    }
+
+    fn expelled_by(&self) -> usize {
+        self.votes.values().filter(|v| v.cause == Some(Cause::Expelled)).count()
+    }
+
+    /// The operation as a leader that joins in proposes it: a removal's cause is the one that f+1 give, if any.
+    pub fn amplified(&self, rules: &Rules) -> Operation {
+        let Operation::Remove(member, _) = &self.operation else { return self.operation.clone() };
+        let given = |cause| self.votes.values().filter(|v| v.cause == Some(cause)).count();
+        let cause = if given(Cause::Expelled) >= rules.amplify() {
+            Cause::Expelled
+        } else if given(Cause::Left) >= given(Cause::Lost) {
+            Cause::Left
+        } else {
+            Cause::Lost
+        };
+        Operation::Remove(member.clone(), cause)
+    }
+}
+
+fn cause(operation: &Operation) -> Option<Cause> {
+    match operation {
+        Operation::Remove(_, cause) => Some(*cause),
+        Operation::Join(_) | Operation::Refresh(_) => None,
+    }
+}
+
+impl Life {
+    pub fn rank(&self) -> Rank {
+        self.accepted.as_ref().map_or(0, Operation::rank)
+    }
+
+    pub fn key(&self) -> (Rank, [u8; 32]) {
+        self.accepted.as_ref().map_or((0, [0; 32]), |o| (o.rank(), o.content()))
+    }
+
+    pub fn record(&self) -> Option<LifeRecord> {
+        let operation = self.accepted.clone()?;
+        let user = match operation.subject() {
+            Subject::Key => None,
+            Subject::User(user) => Some(user),
+        };
+        Some(LifeRecord { user, rank: operation.rank(), operation, barred: self.barred, unwanted: self.unwanted })
+    }
+
+    pub fn ballot(&self, operation: &Operation) -> Option<&Ballot> {
+        let key = (operation.rank(), operation.content());
+        self.ballots.iter().find(|b| b.key() == key)
+    }
+
+    /// The highest stay accepted here or voted for by `me`.
+    pub fn last_incarnation(&self, me: LeaderId) -> Incarnation {
+        let voted = self.ballots.iter().filter(|b| b.votes.contains_key(&me)).map(Ballot::rank).max();
+        Incarnation(self.rank().max(voted.unwrap_or(0)).div_ceil(2))
+    }
+
+    /// Whether a vote would add nothing.
+    pub fn knows(&self, from: LeaderId, proposal: &SignedProposal) -> bool {
+        let vote = self.ballot(&proposal.operation).and_then(|b| b.votes.get(&from));
+        vote.is_some_and(|v| {
+            (v.accepted || !proposal.accepted)
+                && (v.cause == Some(Cause::Expelled) || cause(&proposal.operation) != Some(Cause::Expelled))
+        })
+    }
+
+    /// Counts a vote; true if it is one more pending vote of this leader.
+    pub fn record_vote(&mut self, leader: LeaderId, operation: Operation, accepted: bool) -> bool {
+        let (content, cause, reached) = (operation.content(), cause(&operation), self.key());
+        let key = (operation.rank(), content);
+        let place = self.ballots.iter().position(|b| b.key() >= key).unwrap_or(self.ballots.len());
+        if self.ballots.get(place).is_none_or(|b| b.key() != key) {
+            self.ballots.insert(place, Ballot { operation, content, votes: BTreeMap::new() });
+        }
+        let Some(ballot) = self.ballots.get_mut(place) else { return false };
+        let new = !ballot.votes.contains_key(&leader) && key > reached;
+        let vote = ballot.votes.entry(leader).or_default();
+        vote.accepted |= accepted;
+        if vote.cause != Some(Cause::Expelled) {
+            vote.cause = cause;
+        }
+        new
+    }
+
+    pub fn ballots_of(&self, leader: LeaderId) -> usize {
+        self.ballots.iter().filter(|b| b.votes.contains_key(&leader)).count()
+    }
+
+    /// Whether this leader's vote for a ballot would stand: it is not the lowest of too many.
+    pub fn has_room(&self, leader: LeaderId, ballot: &Ballot) -> bool {
+        let lowest = self.ballots.iter().find(|b| b.votes.contains_key(&leader));
+        self.ballots_of(leader) < BALLOTS_PER_SUBJECT_MAX || lowest.is_none_or(|lowest| lowest.key() < ballot.key())
+    }
+
+    /// Makes room for this leader's newer votes; true if the dropped one was pending.
+    pub fn drop_lowest_vote(&mut self, leader: LeaderId) -> bool {
+        let reached = self.key();
+        let Some(lowest) = self.ballots.iter_mut().find(|b| b.votes.contains_key(&leader)) else { return false };
+        lowest.votes.remove(&leader);
+        let pending = lowest.key() > reached;
+        self.ballots.retain(|b| !b.votes.is_empty());
+        pending
+    }
+
+    /// Forgets what a leader wants that is above the state reached.
+    pub fn withdraw(&mut self, leader: LeaderId) {
+        let reached = self.rank();
+        for ballot in self.ballots.iter_mut().filter(|b| b.rank() > reached) {
+            ballot.votes.remove(&leader);
+        }
+        self.ballots.retain(|b| !b.votes.is_empty());
+    }
+
+    /// Whether accepting a ballot's operation would take this life further.
+    pub fn is_news(&self, ballot: &Ballot, rules: &Rules) -> bool {
+        if rules.enforces(Rule::Incarnation) { ballot.key() > self.key() } else { ballot.key() != self.key() }
+    }
+
+    /// Leaders that say operators expelled the user from the last stay or a later one; only from a later
+    /// one if this leader's operator has taken the user back since.
+    pub fn expelled_by(&self) -> usize {
+        let from = self.rank().saturating_add(u64::from(self.is_taken_back()));
+        self.ballots.iter().filter(|b| b.rank() >= from).map(Ballot::expelled_by).max().unwrap_or(0)
+    }
+
+    /// Whether the user was expelled and this leader's operator has taken it back.
+    pub fn is_taken_back(&self) -> bool {
+        !self.barred && matches!(self.accepted, Some(Operation::Remove(_, Cause::Expelled)))
+    }
+
+    /// Sets the cause that is told of an accepted removal.
+    pub fn tell_cause(&mut self, told: Cause) {
+        if let Some(Operation::Remove(_, cause)) = &mut self.accepted {
+            *cause = told;
+        }
+    }
+
+    /// Takes the life to `operation` and forgets the votes below it; returns the leaders whose vote is no
+    /// longer pending, once per vote. A stay that f+1 leaders let begin lifts an expulsion from one before.
+    pub fn accept(&mut self, operation: Operation) -> Vec<LeaderId> {
+        let before = self.key();
+        self.barred &= !matches!(operation, Operation::Join(_));
+        self.accepted = Some(operation);
+        let reached = self.key();
+        let settled = self.ballots.iter().filter(|b| before < b.key() && b.key() <= reached);
+        let settled = settled.flat_map(|b| b.votes.keys().copied()).collect();
+        self.ballots.retain(|b| b.key() >= reached);
+        settled
+    }
+}

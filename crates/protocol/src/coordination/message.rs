@@ -1,0 +1,103 @@
+//! What leaders tell each other.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ringfort_crypto::hash::digest;
+use ringfort_crypto::sign::{BadSignature, SigningKey, VerifyingKey};
+
+use crate::codec::encode;
+use crate::ids::{Incarnation, LeaderId, MemberId, SessionId, UserName};
+use crate::login::WireSignature;
+use crate::view::{Cause, MemberEntry};
+
+/// An operation instance (P5): what is voted on, whatever the view number.
+///
+/// Its order is the order of a user's life: join 1, removal 1, join 2 and so on.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Operation {
+    /// A user comes in for a new stay.
+    Join(MemberEntry) = 1,
+    /// A stay ends.
+    Remove(MemberId, Cause) = 2,
+    /// The group key is renewed with nobody coming or going; counts refreshes from 1.
+    Refresh(u64) = 3,
+}
+
+/// Whom an operation is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The group key.
+    Key,
+    /// A user.
+    User(UserName),
+}
+
+/// The place of an operation in its subject's life.
+pub type Rank = u64;
+
+impl Operation {
+    /// Whom it is about.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Operation::Join(entry) => Subject::User(entry.id.user.clone()),
+            Operation::Remove(member, _) => Subject::User(member.user.clone()),
+            Operation::Refresh(_) => Subject::Key,
+        }
+    }
+
+    /// Its rank: `2k - 1` for the join of stay `k`, `2k` for its end, the count for a refresh.
+    ///
+    /// The sum of all subjects' ranks is the epoch, so that leaders which accepted the same
+    /// operations in any order are in the same epoch.
+    pub fn rank(&self) -> Rank {
+        match self {
+            Operation::Join(entry) => join_rank(entry.id.incarnation),
+            Operation::Remove(member, _) => join_rank(member.incarnation).saturating_add(1),
+            Operation::Refresh(count) => *count,
+        }
+    }
+
+    /// Tells operations of equal rank apart. All removals of a stay are one, whatever their cause.
+    pub fn content(&self) -> [u8; 32] {
+        match self {
+            Operation::Join(_) => digest("ringfort operation", &[&encode(self)]),
+            Operation::Remove(..) | Operation::Refresh(_) => [0; 32],
+        }
+    }
+}
+
+fn join_rank(incarnation: Incarnation) -> Rank {
+    incarnation.0.saturating_mul(2).saturating_sub(1)
+}
+
+/// Propose (Figure 3), or the word that the operation has been accepted, by one leader.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SignedProposal {
+    /// Who proposes.
+    pub leader: LeaderId,
+    /// In which session: a proposal of another session is void (K11, K33).
+    pub session: SessionId,
+    /// What.
+    pub operation: Operation,
+    /// Whether this leader has accepted it.
+    pub accepted: bool,
+    /// By the leader's signing key over all of the above.
+    pub signature: WireSignature,
+}
+
+const LABEL: &str = "ringfort proposal";
+
+impl SignedProposal {
+    /// Signs a proposal.
+    pub fn sign(key: &SigningKey, leader: LeaderId, session: SessionId, operation: Operation, accepted: bool) -> Self {
+        let signature = WireSignature(key.sign(LABEL, &[&encode(&(leader, session, &operation, accepted))]));
+        SignedProposal { leader, session, operation, accepted, signature }
+    }
+
+    /// Checks the signature.
+    pub fn verify(&self, key: &VerifyingKey) -> Result<(), BadSignature> {
+        let signed = encode(&(self.leader, self.session, &self.operation, self.accepted));
+        key.verify(LABEL, &[&signed], &self.signature.0)
+    }
+}

@@ -1,0 +1,426 @@
+//! Coordination of leaders: seed 002 Figure 3, mended (A7, A8, A12, P5).
+//!
+//! Each user's life is a ladder: join 1, removal 1, join 2 and so on; its rungs are *ranks*. Leaders
+//! vote on operation instances, so a vote counts whatever view its sender is in:
+//!
+//! - a leader that authenticates a user, or is asked, proposes;
+//! - f+1 proposals contain an honest one, and every leader joins in;
+//! - n-f proposals, its own among them, and a leader accepts.
+//!
+//! Accepting takes the subject to the operation's rank and never down. What leaders have accepted
+//! therefore forms a semilattice: the same operations give the same state in any order, replays
+//! fall below the rank reached, and a leader that was away catches up from f+1 peers that say they
+//! have accepted. The sum of all ranks is the epoch.
+
+mod ballot;
+mod message;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ringfort_crypto::sign::{SigningKey, VerifyingKey};
+
+use ballot::Ballot;
+pub use message::{Operation, Rank, SignedProposal, Subject};
+
+use crate::fault::{Fault, Rejected};
+use crate::group::{GroupInfo, LeaderSecrets};
+use crate::ids::{Epoch, Incarnation, LeaderId, MemberId, SessionId, UserName};
+use crate::login::Denial;
+use crate::rules::{Rule, Rules};
+use crate::view::{Cause, Change, MemberEntry, MemberSet};
+use crate::wire::PeerMessage;
+
+/// Users of whom something is known.
+pub const SUBJECTS_MAX: usize = 65_536;
+/// Operations that one leader may have proposed and nobody accepted yet.
+const PENDING_PER_LEADER_MAX: usize = 4_096;
+/// Operations of one user that one leader may propose at once.
+const BALLOTS_PER_SUBJECT_MAX: usize = 4;
+/// How far a stay's number may jump: a member cannot run the counter out.
+const INCARNATION_JUMP_MAX: u64 = 64;
+
+/// What a step of coordination asks for, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Make durable before anything that follows.
+    Persist(LifeRecord),
+    /// Tell all leaders.
+    Broadcast(PeerMessage),
+    /// Tell one leader.
+    Tell(LeaderId, PeerMessage),
+    /// The members or the epoch changed.
+    Changed(Vec<Change>),
+    /// A leader did wrong.
+    Blame(LeaderId, Fault),
+}
+
+/// One subject's accepted state: what a leader must not forget (P10).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LifeRecord {
+    /// The user; `None` for the count of refreshes.
+    pub user: Option<UserName>,
+    /// How far its life has come.
+    pub rank: Rank,
+    /// The last accepted operation.
+    pub operation: Operation,
+    /// Whether operators expelled the user. An operation that is a removal of an expelled user, and not
+    /// barred: this leader's operator has taken the user back.
+    pub barred: bool,
+    /// Whether this leader's operator expelled the user and has not taken it back: the order outlives a crash.
+    pub unwanted: bool,
+}
+
+/// One subject's state and what is being voted on.
+#[derive(Debug, Default)]
+struct Life {
+    accepted: Option<Operation>,
+    barred: bool,
+    /// This leader's operator expelled the user and has not taken it back.
+    unwanted: bool,
+    ballots: Vec<Ballot>,
+}
+
+/// The coordination component of one leader.
+pub struct Coordination {
+    me: LeaderId,
+    session: SessionId,
+    rules: Rules,
+    signing: SigningKey,
+    keys: Vec<VerifyingKey>,
+    members_max: usize,
+    lives: BTreeMap<Subject, Life>,
+    members: MemberSet,
+    epoch: u64,
+    pending: BTreeMap<LeaderId, usize>,
+    buckets: sync::Buckets,
+}
+
+impl Coordination {
+    /// A leader that has accepted nothing yet, or what `records` say.
+    pub fn new(group: &GroupInfo, secrets: &LeaderSecrets, records: impl IntoIterator<Item = LifeRecord>) -> Self {
+        let mut this = Coordination {
+            me: secrets.id,
+            session: group.session(),
+            rules: group.rules,
+            signing: secrets.signing.clone(),
+            keys: group.leaders.iter().map(|l| l.signing_key).collect(),
+            members_max: usize::try_from(group.policy.members_max).unwrap_or(usize::MAX),
+            lives: BTreeMap::new(),
+            members: MemberSet::default(),
+            epoch: 0,
+            pending: BTreeMap::new(),
+            buckets: sync::Buckets::default(),
+        };
+        for record in records {
+            this.restore(record);
+        }
+        this
+    }
+
+    fn restore(&mut self, record: LifeRecord) {
+        let subject = record.operation.subject();
+        self.epoch += record.rank;
+        if let Operation::Join(entry) = &record.operation {
+            self.members.insert(entry.clone());
+        }
+        let (barred, unwanted) = (record.barred, record.unwanted);
+        let life = Life { accepted: Some(record.operation), barred, unwanted, ..Life::default() };
+        self.buckets.toggle(&subject, &life);
+        self.lives.insert(subject, life);
+    }
+
+    /// The members accepted here.
+    pub fn members(&self) -> &MemberSet {
+        &self.members
+    }
+
+    /// The sum of all ranks.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch)
+    }
+
+    /// Refreshes accepted here.
+    pub fn refreshes(&self) -> u64 {
+        self.lives.get(&Subject::Key).map_or(0, Life::rank)
+    }
+
+    /// The highest stay of a user that this leader knows of, accepted or voted for.
+    pub fn last_incarnation(&self, user: &UserName) -> Incarnation {
+        self.lives.get(&Subject::User(user.clone())).map_or(Incarnation(0), |life| life.last_incarnation(self.me))
+    }
+
+    /// Why a stay is over, if it is.
+    pub fn ended(&self, member: &MemberId) -> Option<Cause> {
+        let life = self.lives.get(&Subject::User(member.user.clone()))?;
+        match life.accepted.as_ref()? {
+            Operation::Join(entry) => (entry.id.incarnation > member.incarnation).then_some(Cause::Left),
+            Operation::Remove(_, _) if life.barred => Some(Cause::Expelled),
+            Operation::Remove(ended, cause) => (ended.incarnation >= member.incarnation).then_some(*cause),
+            Operation::Refresh(_) => None,
+        }
+    }
+
+    /// An authenticated user comes in. `Ok(true)` if it is a member already in this very stay.
+    pub fn admit(&mut self, entry: &MemberEntry) -> Result<(bool, Vec<Output>), Denial> {
+        let operation = Operation::Join(entry.clone());
+        let life = self.lives.get(&operation.subject());
+        if life.is_some_and(|l| l.barred) {
+            return Err(Denial::Expelled);
+        }
+        if life.is_some_and(|l| l.accepted.as_ref() == Some(&operation)) {
+            return Ok((true, Vec::new()));
+        }
+        let voted = life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me));
+        if !voted {
+            let last = life.map_or(Incarnation(0), |l| l.last_incarnation(self.me));
+            let new = entry.id.incarnation.0;
+            let fresh = new > last.0 && new - last.0 <= INCARNATION_JUMP_MAX;
+            if !fresh && self.rules.enforces(Rule::Incarnation) {
+                return Err(Denial::Incarnation(last));
+            }
+            if self.members.len() >= self.members_max && self.members.get(&entry.id.user).is_none() {
+                return Err(Denial::Full);
+            }
+        }
+        Ok((false, self.propose(operation)))
+    }
+
+    /// A member leaves, or is not heard any more.
+    pub fn remove(&mut self, member: &MemberId, cause: Cause) -> Vec<Output> {
+        self.propose(Operation::Remove(member.clone(), cause))
+    }
+
+    /// This leader's operator wants a user out, now and later.
+    pub fn expel(&mut self, user: &UserName) -> Result<Vec<Output>, Rejected> {
+        let incarnation = self.last_incarnation(user);
+        if incarnation == Incarnation(0) {
+            return Err(Rejected::NotAMember(user.clone()));
+        }
+        let mut out = Vec::new();
+        if let Some(life) = self.lives.get_mut(&Subject::User(user.clone())) {
+            life.unwanted = true;
+            if life.is_taken_back() {
+                life.tell_cause(Cause::Left);
+            }
+            out.extend(life.record().map(Output::Persist));
+        }
+        out.extend(self.remove(&MemberId { user: user.clone(), incarnation }, Cause::Expelled));
+        Ok(out)
+    }
+
+    /// Proposes again what the operator ordered before a crash: votes are not kept on disk, orders are.
+    pub fn insist(&mut self) -> Vec<Output> {
+        let me = self.me;
+        let forgotten = |life: &Life| match &life.accepted {
+            Some(Operation::Join(entry)) if life.unwanted => {
+                let removal = Operation::Remove(entry.id.clone(), Cause::Expelled);
+                let voted = life.ballot(&removal).is_some_and(|b| b.votes.contains_key(&me));
+                (!voted).then_some(removal)
+            }
+            _ => None,
+        };
+        let removals: Vec<Operation> = self.lives.values().filter_map(forgotten).collect();
+        removals.into_iter().flat_map(|removal| self.propose(removal)).collect()
+    }
+
+    /// The operators take a user back. Local: f+1 of them must, those that expelled it among them.
+    pub fn unbar(&mut self, user: &UserName) -> Vec<Output> {
+        let subject = Subject::User(user.clone());
+        let Some(life) = self.lives.get_mut(&subject) else { return Vec::new() };
+        let was_unwanted = std::mem::take(&mut life.unwanted);
+        if !life.barred {
+            return life.record().filter(|_| was_unwanted).map(Output::Persist).into_iter().collect();
+        }
+        self.buckets.toggle(&subject, life);
+        life.barred = false;
+        life.tell_cause(Cause::Expelled);
+        life.ballots.retain(|b| !matches!(b.operation, Operation::Remove(..)));
+        self.buckets.toggle(&subject, life);
+        life.record().map(Output::Persist).into_iter().collect()
+    }
+
+    /// The rekey period has passed, or an operator asks for a new key.
+    pub fn refresh(&mut self) -> Vec<Output> {
+        self.propose(Operation::Refresh(self.refreshes() + 1))
+    }
+
+    fn propose(&mut self, operation: Operation) -> Vec<Output> {
+        let subject = operation.subject();
+        if self.lives.len() >= SUBJECTS_MAX && !self.lives.contains_key(&subject) {
+            return Vec::new();
+        }
+        let mut out = Vec::new();
+        self.vote_own(&operation, &mut out);
+        self.tally(&subject, &mut out);
+        out
+    }
+
+    fn vote_own(&mut self, operation: &Operation, out: &mut Vec<Output>) {
+        let proposal = self.sign(operation.clone(), false);
+        out.push(Output::Broadcast(PeerMessage::Proposals(vec![proposal])));
+        self.record_vote(self.me, operation.clone(), false);
+    }
+
+    fn sign(&self, operation: Operation, accepted: bool) -> SignedProposal {
+        SignedProposal::sign(&self.signing, self.me, self.session, operation, accepted)
+    }
+
+    /// A link to a leader is new: what it wants that is not settled, it says again in its status.
+    ///
+    /// What an attacker said in its name thus ends with the attack: leaders that are hacked one after the
+    /// other do not add up, and a flood does not silence the leader for ever.
+    pub fn on_peer_up(&mut self, peer: LeaderId) {
+        self.lives.values_mut().for_each(|life| life.withdraw(peer));
+        self.lives.retain(|_, life| life.accepted.is_some() || life.barred || !life.ballots.is_empty());
+        self.pending.remove(&peer);
+    }
+
+    /// Handles a leader's proposals.
+    #[must_use]
+    pub fn on_proposals(&mut self, from: LeaderId, proposals: Vec<SignedProposal>) -> Vec<Output> {
+        let mut out = Vec::new();
+        for proposal in proposals {
+            match self.check(from, &proposal) {
+                Ok(true) => {
+                    let subject = proposal.operation.subject();
+                    self.record_vote(from, proposal.operation, proposal.accepted);
+                    self.tally(&subject, &mut out);
+                }
+                Ok(false) => {}
+                Err(fault) => {
+                    out.push(Output::Blame(from, fault));
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    /// Whether a proposal is worth counting. Known and outdated ones are told apart before any signature is checked.
+    fn check(&self, from: LeaderId, proposal: &SignedProposal) -> Result<bool, Fault> {
+        if proposal.leader != from || proposal.operation.rank() == 0 {
+            return Err(Fault::BadProposal);
+        }
+        if proposal.session != self.session && self.rules.enforces(Rule::ProposalSession) {
+            return Err(Fault::WrongSession);
+        }
+        let subject = proposal.operation.subject();
+        match self.lives.get(&subject) {
+            Some(life) => {
+                let outdated = proposal.operation.rank() < life.rank();
+                if outdated && self.rules.enforces(Rule::Incarnation) || life.knows(from, proposal) {
+                    return Ok(false);
+                }
+            }
+            None if self.lives.len() >= SUBJECTS_MAX => return Ok(false),
+            None => {}
+        }
+        if self.pending.get(&from).is_some_and(|count| *count >= PENDING_PER_LEADER_MAX) {
+            return Err(Fault::Flooding);
+        }
+        let key = self.keys.get(usize::from(from.number()) - 1).ok_or(Fault::BadProposal)?;
+        if proposal.verify(key).is_err() && self.rules.enforces(Rule::ProposalSignature) {
+            return Err(Fault::BadProposal);
+        }
+        Ok(true)
+    }
+
+    fn record_vote(&mut self, leader: LeaderId, operation: Operation, accepted: bool) {
+        let life = self.lives.entry(operation.subject()).or_default();
+        let pending = self.pending.entry(leader).or_default();
+        if life.record_vote(leader, operation, accepted) {
+            *pending += 1;
+        }
+        while life.ballots_of(leader) > BALLOTS_PER_SUBJECT_MAX {
+            if life.drop_lowest_vote(leader) {
+                *pending = pending.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Applies the second and third rules of Figure 3 to a subject until nothing changes.
+    fn tally(&mut self, subject: &Subject, out: &mut Vec<Output>) {
+        while let Some(next) = self.lives.get(subject).and_then(|life| self.next_action(life)) {
+            match next {
+                Action::Amplify(operation) => self.vote_own(&operation, out),
+                Action::Bar => self.bar(subject, out),
+                Action::Accept(operation) => self.accept(subject, operation, out),
+            }
+        }
+    }
+
+    fn next_action(&self, life: &Life) -> Option<Action> {
+        if !life.barred && life.expelled_by() >= self.rules.amplify() {
+            return Some(Action::Bar);
+        }
+        life.ballots.iter().find_map(|ballot| {
+            if !life.is_news(ballot, &self.rules) {
+                return None;
+            }
+            let own = ballot.votes.contains_key(&self.me);
+            let room = life.has_room(self.me, ballot);
+            if !own && room && ballot.votes.len() >= self.rules.amplify() {
+                return Some(Action::Amplify(ballot.amplified(&self.rules)));
+            }
+            let own = own || !self.rules.enforces(Rule::AcceptOwn);
+            let voted = own && ballot.votes.len() >= self.rules.accept();
+            let caught_up = ballot.accepted_by() >= self.rules.catch_up();
+            (voted || caught_up).then(|| Action::Accept(ballot.amplified(&self.rules)))
+        })
+    }
+
+    /// f+1 leaders, one of them honest, say that operators expelled the user.
+    fn bar(&mut self, subject: &Subject, out: &mut Vec<Output>) {
+        let Some(life) = self.lives.get_mut(subject) else { return };
+        self.buckets.toggle(subject, life);
+        life.barred = true;
+        life.tell_cause(Cause::Expelled);
+        self.buckets.toggle(subject, life);
+        out.extend(life.record().map(Output::Persist));
+        let own = life.ballots.iter().find_map(|b| match (&b.operation, b.votes.get(&self.me)) {
+            (Operation::Remove(member, _), Some(vote)) if vote.cause != Some(Cause::Expelled) => Some(member.clone()),
+            _ => None,
+        });
+        if let Some(member) = own {
+            self.vote_own(&Operation::Remove(member, Cause::Expelled), out);
+        }
+    }
+
+    fn accept(&mut self, subject: &Subject, operation: Operation, out: &mut Vec<Output>) {
+        let Some(life) = self.lives.get_mut(subject) else { return };
+        self.buckets.toggle(subject, life);
+        self.epoch = self.epoch.saturating_sub(life.rank()).saturating_add(operation.rank());
+        for leader in life.accept(operation.clone()) {
+            let pending = self.pending.entry(leader).or_default();
+            *pending = pending.saturating_sub(1);
+        }
+        self.buckets.toggle(subject, life);
+        out.extend(life.record().map(Output::Persist));
+        let unwanted = life.unwanted;
+        let changes = match operation {
+            Operation::Join(entry) => {
+                if unwanted {
+                    self.vote_own(&Operation::Remove(entry.id.clone(), Cause::Expelled), out);
+                }
+                self.members.insert(entry.clone());
+                vec![Change::Added(entry)]
+            }
+            Operation::Remove(member, cause) => {
+                let gone = self.members.remove(&member.user);
+                gone.map(|entry| Change::Removed(entry.id.user, cause)).into_iter().collect()
+            }
+            Operation::Refresh(_) => Vec::new(),
+        };
+        out.push(Output::Changed(changes));
+    }
+}
+
+enum Action {
+    Amplify(Operation),
+    Bar,
+    Accept(Operation),
+}

@@ -1,0 +1,150 @@
+//! What one hacked leader can make the others keep.
+
+use super::*;
+
+/// Distinct joins of invented users, signed by leader 4.
+fn flood(room: &Room, count: usize) -> Vec<SignedProposal> {
+    let entry = entry("x", 1);
+    let named =
+        |i: usize| MemberEntry { id: MemberId { user: user(&format!("x{i}")), ..entry.id.clone() }, ..entry.clone() };
+    (0..count).map(|i| room.signed(4, &Operation::Join(named(i)), false)).collect()
+}
+
+#[test]
+fn a_flood_of_invented_users_is_blamed_bounded_and_in_nobodys_way() {
+    let mut room = Room::new(4, 1);
+    let proposals = flood(&room, PENDING_PER_LEADER_MAX + 2);
+    let outputs = room.me.on_proposals(leader(4), proposals);
+    assert_eq!(blamed(&outputs), vec![(4, Fault::Flooding)]);
+    assert_eq!(room.me.lives.len(), PENDING_PER_LEADER_MAX);
+    let again = room.signed(4, &join("one-more", 1), false);
+    assert_eq!(blamed(&room.me.on_proposals(leader(4), vec![again])), vec![(4, Fault::Flooding)]);
+
+    room.accepts(&join("ana", 1));
+    assert!(room.is_member("ana"));
+}
+
+#[test]
+fn what_was_pending_counts_until_it_is_settled_and_once() {
+    let mut room = Room::new(4, 1);
+    let pending = |room: &Room| room.me.pending.get(&leader(4)).copied().unwrap_or(0);
+    let _ = room.me.on_proposals(leader(4), flood(&room, 10));
+    assert_eq!(pending(&room), 10);
+    // Ana comes and goes with leader 4 taking part each time: its ten inventions are still there.
+    for stay in 1..=5 {
+        for operation in [join("ana", stay), remove("ana", stay, Cause::Left)] {
+            let _ = room.hears(4, &operation);
+            room.accepts(&operation);
+            let _ = room.hears_accepted(4, &operation);
+            assert_eq!(pending(&room), 10, "after {operation:?}");
+        }
+    }
+}
+
+#[test]
+fn one_leader_keeps_few_operations_of_one_user_open() {
+    let mut room = Room::new(4, 1);
+    for stay in 1..=50 {
+        let _ = room.hears(4, &join("ana", stay));
+        let _ = room.hears(4, &remove("ana", stay, Cause::Expelled));
+    }
+    let life = &room.me.lives[&Subject::User(user("ana"))];
+    assert_eq!(life.ballots.len(), BALLOTS_PER_SUBJECT_MAX);
+    assert_eq!(room.me.pending[&leader(4)], BALLOTS_PER_SUBJECT_MAX);
+    room.accepts(&join("ana", 1));
+    assert!(room.is_member("ana"), "wild proposals for later stays do not hold the first one up");
+}
+
+#[test]
+fn more_operations_of_one_user_than_are_kept_open_do_not_keep_a_leader_busy_for_ever() {
+    let mut room = Room::new(7, 2);
+    // f+1 others propose six operations of Ana, the lowest last; none gets n-f.
+    let operations = (1..=3).flat_map(|stay| [join("ana", stay), remove("ana", stay, Cause::Lost)]);
+    let operations: Vec<_> = operations.collect();
+    for operation in operations.iter().rev() {
+        let outputs: Vec<Output> = (2..=4).flat_map(|by| room.hears(by, operation)).collect();
+        assert!(proposed(&outputs).len() <= 1, "{operation:?}");
+    }
+    room.accepts(&operations[5]);
+}
+
+#[test]
+fn ones_own_unsupported_proposals_are_few_too() {
+    let mut room = Room::new(4, 1);
+    for stay in 1..=50 {
+        assert!(room.me.admit(&entry("ana", stay)).is_ok());
+    }
+    assert_eq!(room.me.lives[&Subject::User(user("ana"))].ballots.len(), BALLOTS_PER_SUBJECT_MAX);
+}
+
+#[test]
+fn conflicting_keys_for_one_stay_are_bounded_too() {
+    let mut room = Room::new(4, 1);
+    for number in 0..20 {
+        let keys = entry("eve", number);
+        let _ = room.hears(4, &Operation::Join(MemberEntry { id: entry("ana", 1).id, ..keys }));
+    }
+    assert_eq!(room.me.lives[&Subject::User(user("ana"))].ballots.len(), BALLOTS_PER_SUBJECT_MAX);
+    room.accepts(&join("ana", 1));
+}
+
+#[test]
+fn a_full_group_takes_nobody_else_but_lets_members_back_in() {
+    let policy = crate::policy::Policy { members_max: 2, ..quick_policy() };
+    let (group, secrets) = group_of(4, 1, 2, policy);
+    let me = Coordination::new(&group, &secrets[0], []);
+    let mut room = Room { group, secrets, me };
+    room.accepts(&join("ana", 1));
+    room.accepts(&join("bo", 1));
+    assert_eq!(room.me.admit(&entry("cy", 1)).unwrap_err(), Denial::Full);
+    assert_eq!(room.me.admit(&entry("ana", 1)), Ok((true, vec![])), "over a new link");
+    assert!(room.me.admit(&entry("bo", 2)).is_ok(), "in a new stay");
+    room.accepts(&remove("ana", 1, Cause::Left));
+    assert!(room.me.admit(&entry("cy", 1)).is_ok());
+}
+
+#[test]
+fn buckets_of_the_wrong_number_are_blamed() {
+    let room = Room::new(4, 1);
+    for count in [0, 1, 255, 257] {
+        let outputs = room.me.on_buckets(leader(2), &vec![[0; 16]; count]);
+        assert_eq!(outputs, vec![Output::Blame(leader(2), Fault::Malformed)], "{count}");
+    }
+}
+
+#[test]
+fn leaders_in_one_state_say_no_more_than_that() {
+    let mut cluster = Cluster::new(4, 1, 0);
+    cluster.admit(&[1, 2, 3, 4], &entry("ana", 1));
+    cluster.deliver_all();
+    let PeerMessage::Status(root) = cluster.at(1).status().swap_remove(0) else { unreachable!() };
+    assert_eq!(cluster.at(1).status().len(), 1, "nothing is unsettled");
+    assert_eq!(cluster.at(2).on_status(leader(1), root), vec![]);
+    let PeerMessage::Buckets(theirs) = PeerMessage::Buckets(cluster.at(1).buckets_for_tests()) else { unreachable!() };
+    assert_eq!(cluster.at(2).on_buckets(leader(1), &theirs), vec![]);
+}
+
+impl Coordination {
+    /// What this leader sends to one whose status differs.
+    fn buckets_for_tests(&self) -> Vec<[u8; 16]> {
+        match self.on_status(leader(9), [0; 32]).swap_remove(0) {
+            Output::Tell(_, PeerMessage::Buckets(buckets)) => buckets,
+            other => panic!("not buckets: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn joining_in_too_many_stays_of_one_user_comes_to_an_end() {
+    let mut room = Room::new(7, 2);
+    let stays = [1, 2, 3, 4, 5, 6, 3, 1];
+    for stay in stays {
+        for by in [2, 3, 4] {
+            let _ = room.hears(by, &join("ana", stay));
+        }
+    }
+    let life = &room.me.lives[&Subject::User(user("ana"))];
+    assert_eq!(life.ballots_of(room.me.me), BALLOTS_PER_SUBJECT_MAX);
+    let _ = room.hears(5, &join("ana", 6));
+    assert!(room.is_member("ana"), "the last stay is what counts");
+}

@@ -1,0 +1,251 @@
+//! The views a member can read, and the keys that follow from each.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use ringfort_crypto::aead::AeadKey;
+use ringfort_crypto::kdf::derive;
+use ringfort_crypto::secret::Secret32;
+
+use crate::codec::encode;
+use crate::data::peers::Identity;
+use crate::ids::{MemberId, ViewDigest, ViewId};
+use crate::policy::Protection;
+use crate::rules::{Rule, Rules};
+use crate::time::{Time, earliest};
+use crate::view::MemberEntry;
+
+/// The most views readable at once.
+pub const VIEWS_MAX: usize = 16;
+
+/// Views remembered as ended.
+const ENDED_MAX: usize = 256;
+
+/// Senders, and pairs, whose keys are kept ready in one view.
+const CACHED_MAX: usize = 1024;
+
+/// A view with its group key and what one member derived from it (P7).
+pub struct KeyedView {
+    id: ViewId,
+    key: Secret32,
+    senders: BTreeMap<MemberId, SenderKeys>,
+    pairs: BTreeMap<(MemberId, Direction), PairKeys>,
+}
+
+/// What one sender seals its multicasts with.
+pub(super) struct SenderKeys {
+    protection: Protection,
+    pub(super) body: AeadKey,
+    pub(super) mark: Secret32,
+}
+
+/// What one member seals its private messages to another with.
+pub(super) struct PairKeys {
+    pub(super) wrap: AeadKey,
+    pub(super) mark: Secret32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Direction {
+    FromPeer,
+    ToPeer,
+}
+
+impl KeyedView {
+    /// A view and its group key.
+    pub fn new(id: ViewId, key: Secret32) -> Self {
+        KeyedView { id, key, senders: BTreeMap::new(), pairs: BTreeMap::new() }
+    }
+
+    /// The view's name.
+    pub fn id(&self) -> ViewId {
+        self.id
+    }
+
+    /// The keys of one sender's multicasts. A key serves one mode of protection alone.
+    pub(super) fn sender_keys(&mut self, protection: Protection, sender: &MemberId) -> &SenderKeys {
+        if self.senders.get(sender).is_none_or(|keys| keys.protection != protection) {
+            let context = encode(sender);
+            let context: [&[u8]; 2] = [&self.id.digest.0, &context];
+            let label = match protection {
+                Protection::None | Protection::Integrity => "data integrity",
+                Protection::Confidential => "data confidential",
+            };
+            let body = AeadKey::new(&derive(self.key.expose(), label, &context));
+            let mark = derive(self.key.expose(), "data mark", &context);
+            make_room(&mut self.senders);
+            self.senders.insert(sender.clone(), SenderKeys { protection, body, mark });
+        }
+        self.senders.get(sender).expect("just put in")
+    }
+
+    /// The keys of private messages one way between two members, from their session keys (K29).
+    ///
+    /// `None` if the peer's key admits no shared secret. Only these two can compute them, so what opens
+    /// under them came from the peer.
+    pub(super) fn pair_keys(&mut self, me: &Identity, peer: &MemberEntry, way: Direction) -> Option<&PairKeys> {
+        let place = (peer.id.clone(), way);
+        if !self.pairs.contains_key(&place) {
+            let (from, to) = match way {
+                Direction::FromPeer => (encode(&peer.id), encode(&me.id)),
+                Direction::ToPeer => (encode(&me.id), encode(&peer.id)),
+            };
+            let secret = me.sealing.agree(&peer.sealing.0, "data private", &[&self.id.digest.0, &from, &to])?;
+            let wrap = AeadKey::new(&derive(secret.expose(), "data private wrap", &[]));
+            let mark = derive(secret.expose(), "data private mark", &[]);
+            make_room(&mut self.pairs);
+            self.pairs.insert(place.clone(), PairKeys { wrap, mark });
+        }
+        self.pairs.get(&place)
+    }
+}
+
+impl std::fmt::Debug for KeyedView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyedView({}, redacted)", self.id)
+    }
+}
+
+fn make_room<K: Ord, V>(cache: &mut BTreeMap<K, V>) {
+    if cache.len() >= CACHED_MAX {
+        cache.pop_first();
+    }
+}
+
+/// Whether a view can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Its key is here.
+    Readable,
+    /// It was readable once and its overlap has ended.
+    Ended,
+    /// Never seen, or forgotten.
+    Unknown,
+}
+
+/// The readable views: the current one, and others for the bounded overlap (P7).
+#[derive(Debug)]
+pub struct Keyring {
+    overlap_ends: bool,
+    views: BTreeMap<ViewDigest, Slot>,
+    current: Option<ViewDigest>,
+    ended: VecDeque<ViewDigest>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    view: KeyedView,
+    until: Option<Time>,
+}
+
+impl Keyring {
+    /// An empty keyring.
+    pub fn new(rules: &Rules) -> Self {
+        let overlap_ends = rules.enforces(Rule::OverlapEnds);
+        Keyring { overlap_ends, views: BTreeMap::new(), current: None, ended: VecDeque::new() }
+    }
+
+    /// Makes a view the current one. The one before stays readable until [`Keyring::retire`] sets its end.
+    pub fn install(&mut self, view: KeyedView) {
+        let digest = view.id.digest;
+        self.current = Some(digest);
+        self.ended.retain(|ended| *ended != digest);
+        self.views.entry(digest).or_insert(Slot { view, until: None }).until = None;
+        self.bound();
+    }
+
+    /// Makes a view readable that is not the current one. Nothing changes for a view that is readable
+    /// already, or whose overlap has ended.
+    pub fn add_readable(&mut self, view: KeyedView, until: Time) {
+        let digest = view.id.digest;
+        if !self.ended.contains(&digest) {
+            self.views.entry(digest).or_insert(Slot { view, until: Some(until) });
+            self.bound();
+        }
+    }
+
+    /// Sets the end of a view's overlap.
+    pub fn retire(&mut self, digest: &ViewDigest, until: Time) {
+        if let Some(slot) = self.views.get_mut(digest) {
+            slot.until = Some(until);
+        }
+    }
+
+    /// Erases the keys of views whose overlap has ended.
+    pub fn expire(&mut self, now: Time) {
+        if self.overlap_ends {
+            let over = |slot: &Slot| slot.until.is_some_and(|until| until <= now);
+            let over: Vec<_> = self.views.iter().filter(|(_, slot)| over(slot)).map(|(d, _)| *d).collect();
+            over.iter().for_each(|digest| self.end(digest));
+        }
+    }
+
+    /// When [`Keyring::expire`] next has something to do.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        self.views.values().map(|slot| slot.until).fold(None, earliest).filter(|_| self.overlap_ends)
+    }
+
+    /// The view to send under.
+    pub fn current(&self) -> Option<&KeyedView> {
+        self.views.get(self.current.as_ref()?).map(|slot| &slot.view)
+    }
+
+    /// The view to send under, to use its keys.
+    pub fn current_mut(&mut self) -> Option<&mut KeyedView> {
+        self.views.get_mut(self.current.as_ref()?).map(|slot| &mut slot.view)
+    }
+
+    /// Whether a view can be read now.
+    pub fn lookup(&self, digest: &ViewDigest, now: Time) -> Lookup {
+        match self.views.get(digest) {
+            Some(slot) if self.overlap_ends && slot.until.is_some_and(|until| until <= now) => Lookup::Ended,
+            Some(_) => Lookup::Readable,
+            None if self.ended.contains(digest) => Lookup::Ended,
+            None => Lookup::Unknown,
+        }
+    }
+
+    /// A view that can be read now.
+    pub fn readable(&mut self, digest: &ViewDigest, now: Time) -> Option<&mut KeyedView> {
+        match self.lookup(digest, now) {
+            Lookup::Readable => self.views.get_mut(digest).map(|slot| &mut slot.view),
+            Lookup::Ended | Lookup::Unknown => None,
+        }
+    }
+
+    /// Whether a readable view is newer than the current one: its members may not be known yet.
+    pub fn is_ahead(&self, digest: &ViewDigest) -> bool {
+        let current = self.current().map(|view| view.id.epoch);
+        self.views.get(digest).is_some_and(|slot| Some(slot.view.id.epoch) > current)
+    }
+
+    /// Evicts the oldest views above the limit, never the current one.
+    fn bound(&mut self) {
+        while self.views.len() > VIEWS_MAX {
+            let others = self.views.iter().filter(|(digest, _)| Some(**digest) != self.current);
+            let oldest = others.min_by_key(|(_, slot)| slot.view.id.epoch).map(|(digest, _)| *digest);
+            match oldest {
+                Some(digest) => self.end(&digest),
+                None => break,
+            }
+        }
+    }
+
+    fn end(&mut self, digest: &ViewDigest) {
+        self.views.remove(digest);
+        if self.current.as_ref() == Some(digest) {
+            self.current = None;
+        }
+        self.ended.push_back(*digest);
+        if self.ended.len() > ENDED_MAX {
+            self.ended.pop_front();
+        }
+    }
+}
+
+#[cfg(feature = "mutants")]
+impl KeyedView {
+    /// The group key: for simulations that compare members, and nothing else.
+    pub fn key_for_testing_only(&self) -> [u8; 32] {
+        *self.key.expose()
+    }
+}

@@ -1,0 +1,359 @@
+//! The receiver's part: take each message once, in order, and notice what is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::data::{DEPARTED_MAX, DataFrame, DataHeader, FrameKind, Identity, Lookup, Opened, Shape, open};
+use crate::delivery::pending::{BadCopies, Waiting};
+use crate::delivery::stream::{InStream, Told};
+use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, StreamKey};
+use crate::fault::{Culprit, Fault};
+use crate::ids::{LeaderId, MemberId, Seq, ViewDigest};
+use crate::policy::{Origin, Policy, Protection, Service};
+use crate::rules::Rule;
+use crate::time::{Time, earliest};
+use crate::view::MemberEntry;
+use crate::window::ReplayWindow;
+
+/// Bytes of all messages that wait for their turn.
+const HELD_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Streams of one sender at one receiver: three services and the private one.
+const STREAMS_PER_SENDER: usize = 4;
+
+/// The receiving side of one stay of a member.
+///
+/// Whom it blames, so that the honest never blame the honest:
+/// * a relay, at once, for what an honest leader checks before it relays: a frame that is none, lengths
+///   that the policy rules out, a private message that is not to this member;
+/// * a relay, for a frame that does not open, only when an authentic one comes with the very same header and
+///   another body. A leader cannot check a seal, so before that the sender may be the one; and a member,
+///   trusted with messages, does not seal two under one number;
+/// * a sender, for a message without a topic, only if its signature is on it;
+/// * nobody for replays, unknown senders and views, and late copies.
+#[derive(Debug)]
+pub struct Inbox {
+    shape: Shape,
+    streams_max: usize,
+    streams: BTreeMap<StreamKey, Stream>,
+    /// Streams with holes, so that a wakeup looks at no others.
+    troubled: BTreeSet<StreamKey>,
+    /// Who joined while this member was in: their streams begin at 1.
+    seen_joining: BTreeSet<MemberId>,
+    held_bytes: usize,
+    waiting: Waiting,
+    bad_copies: BadCopies,
+}
+
+#[derive(Debug)]
+enum Stream {
+    BestEffort(Box<ReplayWindow>),
+    Repaired(InStream),
+}
+
+/// A frame and how it came.
+struct Arrival {
+    now: Time,
+    from: LeaderId,
+    frame: DataFrame,
+}
+
+/// What a header says to this member.
+struct Place {
+    key: StreamKey,
+    service: Service,
+    /// The number of the message, or the next one of a mark.
+    seq: Seq,
+    is_mark: bool,
+    baseline: Seq,
+}
+
+impl Inbox {
+    /// An inbox that has received nothing.
+    pub fn new(policy: &Policy) -> Self {
+        let members = usize::try_from(policy.members_max).unwrap_or(usize::MAX);
+        Inbox {
+            shape: Shape::of(policy),
+            streams_max: STREAMS_PER_SENDER.saturating_mul(members.saturating_add(DEPARTED_MAX)),
+            streams: BTreeMap::new(),
+            troubled: BTreeSet::new(),
+            seen_joining: BTreeSet::new(),
+            held_bytes: 0,
+            waiting: Waiting::default(),
+            bad_copies: BadCopies::default(),
+        }
+    }
+
+    /// A frame from a leader. Copies of what was received cost one look-up.
+    pub fn on_frame(&mut self, now: Time, from: LeaderId, frame: &Bytes, reading: &mut Reading<'_>) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        match DataFrame::parse(frame) {
+            Ok(frame) if self.shape.fits(&frame) => self.accept(Arrival { now, from, frame }, reading, &mut events),
+            _ => events.push(blame(from, Fault::Malformed)),
+        }
+        events
+    }
+
+    /// A view has become readable, or the current one: frames that waited for it are read now.
+    pub fn on_view_readable(&mut self, now: Time, digest: &ViewDigest, reading: &mut Reading<'_>) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        for (from, frame) in self.waiting.take(now, digest) {
+            self.accept(Arrival { now, from, frame }, reading, &mut events);
+        }
+        events
+    }
+
+    /// A member came while this one was already in: all its messages are expected, from the first.
+    ///
+    /// Of those that were in before, a stream is expected from the first frame's view on.
+    pub fn on_joined(&mut self, member: &MemberId) {
+        if self.seen_joining.len() < self.streams_max {
+            self.seen_joining.insert(member.clone());
+        }
+    }
+
+    /// A member is expelled: what of it still waited is told, and nothing more is waited for. Which of its
+    /// numbers came stays known until [`Inbox::forget`], so that no copy counts as new.
+    pub fn close(&mut self, member: &MemberId) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        let keys: Vec<_> = self.streams.keys().filter(|key| key.sender == *member).cloned().collect();
+        for key in keys {
+            self.with_stream(&key, &mut events, |stream, told| while stream.give_up_first(told) {});
+        }
+        self.waiting.forget(member);
+        events
+    }
+
+    /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it.
+    pub fn forget(&mut self, member: &MemberId) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        let keys: Vec<_> = self.streams.keys().filter(|key| key.sender == *member).cloned().collect();
+        for key in keys {
+            if let Some(Stream::Repaired(mut stream)) = self.streams.remove(&key) {
+                self.held_bytes -= stream.held_bytes();
+                let mut told = Vec::new();
+                while stream.give_up_first(&mut told) {}
+                events.extend(told.into_iter().filter_map(|told| event(&key, None, told)));
+            }
+            self.troubled.remove(&key);
+        }
+        self.seen_joining.remove(member);
+        self.waiting.forget(member);
+        events
+    }
+
+    /// When [`Inbox::on_wakeup`] next has something to do.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        let streams = self.troubled.iter().filter_map(|key| match self.streams.get(key) {
+            Some(Stream::Repaired(stream)) => Some(stream.next_wakeup()),
+            _ => None,
+        });
+        streams.fold(self.waiting.next_wakeup(), earliest)
+    }
+
+    /// Asks for what is missing, gives up what nobody supplied, drops what waited too long.
+    pub fn on_wakeup(&mut self, now: Time) -> Vec<InboxEvent> {
+        self.waiting.expire(now);
+        let mut events = Vec::new();
+        for key in self.troubled.iter().cloned().collect::<Vec<_>>() {
+            self.with_stream(&key, &mut events, |stream, told| stream.on_wakeup(now, told));
+        }
+        events
+    }
+
+    fn accept(&mut self, arrival: Arrival, reading: &mut Reading<'_>, events: &mut Vec<InboxEvent>) {
+        let Arrival { now, from, .. } = arrival;
+        let header = arrival.frame.header();
+        if header.sender == reading.me.id {
+            return;
+        }
+        let Some(place) = self.place(header, reading.me) else {
+            return events.push(blame(from, Fault::BadRelay));
+        };
+        if !self.is_new(&place) && (place.is_mark || reading.rules.enforces(Rule::DataReplay)) {
+            return;
+        }
+        let digest = header.view;
+        match reading.keyring.lookup(&digest, now) {
+            Lookup::Readable => {}
+            Lookup::Ended => return events.push(blame(from, Fault::OldView)),
+            Lookup::Unknown => {
+                if self.waiting.push(now, from, arrival.frame) {
+                    events.push(InboxEvent::NeedView(digest));
+                }
+                return;
+            }
+        }
+        let Some(sender) = reading.peers.entry(&header.sender) else {
+            if reading.keyring.is_ahead(&digest) {
+                // It may have joined with the view that is about to be installed.
+                self.waiting.push(now, from, arrival.frame);
+            }
+            return;
+        };
+        if let Some(delivery) = self.read(&arrival, &place, sender, reading, events) {
+            self.commit(now, from, place, delivery, events);
+        }
+    }
+
+    /// Authenticates a frame. `None` if it is not its sender's; `Some(None)` if it holds no message.
+    fn read(
+        &mut self,
+        Arrival { now, from, frame }: &Arrival,
+        place: &Place,
+        sender: &MemberEntry,
+        reading: &mut Reading<'_>,
+        events: &mut Vec<InboxEvent>,
+    ) -> Option<Option<Delivery>> {
+        let view = reading.keyring.readable(&frame.header().view, *now)?;
+        let opened = open(&self.shape, reading.rules, reading.me, view, sender, frame);
+        if opened.is_err() && !place.is_mark {
+            self.bad_copies.note(*from, &place.key, place.seq, frame);
+        }
+        let opened = opened.ok()?;
+        let altered = if place.is_mark { Vec::new() } else { self.bad_copies.proven(&place.key, place.seq, frame) };
+        events.extend(altered.into_iter().map(|leader| blame(leader, Fault::BadData)));
+        match opened {
+            Opened::Mark => Some(None),
+            Opened::Unreadable => match self.shape {
+                Shape { origin: Origin::Signature, .. } => {
+                    let culprit = Culprit::Member(sender.id.clone());
+                    events.push(InboxEvent::Blame(culprit, Fault::BadData));
+                    Some(None)
+                }
+                Shape { protection: Protection::None, .. } => None,
+                _ => Some(None),
+            },
+            Opened::Message { topic, payload } => {
+                let recipients = match &frame.header().kind {
+                    FrameKind::Private { to } => to.names(),
+                    _ => Vec::new(),
+                };
+                Some(Some(Delivery {
+                    sender: sender.id.clone(),
+                    view: view.id(),
+                    topic,
+                    payload,
+                    seq: place.seq,
+                    service: place.service,
+                    private: !recipients.is_empty(),
+                    recipients,
+                }))
+            }
+        }
+    }
+
+    /// Takes an authentic frame's number, and what it holds.
+    fn commit(
+        &mut self,
+        now: Time,
+        from: LeaderId,
+        place: Place,
+        delivery: Option<Delivery>,
+        events: &mut Vec<InboxEvent>,
+    ) {
+        let Place { key, service, seq, is_mark, baseline } = place;
+        if !self.streams.contains_key(&key) {
+            if self.streams.len() >= self.streams_max {
+                return;
+            }
+            let stream = match service {
+                Service::BestEffort => Stream::BestEffort(Box::default()),
+                _ => Stream::Repaired(InStream::new(service == Service::Fifo, baseline, from)),
+            };
+            self.streams.insert(key.clone(), stream);
+        }
+        match self.streams.get_mut(&key) {
+            Some(Stream::BestEffort(window)) => {
+                window.accept(seq.0);
+                events.extend(delivery.map(InboxEvent::Deliver));
+            }
+            Some(Stream::Repaired(stream)) if !is_mark && !stream.is_new(seq) => {
+                // Only where the replay rule is not in force.
+                events.extend(delivery.map(InboxEvent::Deliver));
+            }
+            _ => self.with_stream(&key, events, |stream, told| {
+                stream.relay = from;
+                if is_mark { stream.extend(now, seq, told) } else { stream.take(now, seq, delivery, told) }
+            }),
+        }
+    }
+
+    /// Lets a repaired stream work, then brings the inbox's accounts up to date.
+    fn with_stream(
+        &mut self,
+        key: &StreamKey,
+        events: &mut Vec<InboxEvent>,
+        work: impl FnOnce(&mut InStream, &mut Vec<Told>),
+    ) {
+        let Some(Stream::Repaired(stream)) = self.streams.get_mut(key) else { return };
+        let mut told = Vec::new();
+        self.held_bytes -= stream.held_bytes();
+        work(stream, &mut told);
+        while self.held_bytes + stream.held_bytes() > HELD_TOTAL_BYTES_MAX && stream.give_up_first(&mut told) {}
+        self.held_bytes += stream.held_bytes();
+        if stream.next_wakeup().is_some() {
+            self.troubled.insert(key.clone());
+        } else {
+            self.troubled.remove(key);
+        }
+        let relay = stream.relay;
+        events.extend(told.into_iter().filter_map(|told| event(key, Some(relay), told)));
+    }
+
+    fn is_new(&self, place: &Place) -> bool {
+        match self.streams.get(&place.key) {
+            None => true,
+            Some(Stream::BestEffort(window)) => ReplayWindow::clone(window).accept(place.seq.0),
+            Some(Stream::Repaired(stream)) if place.is_mark => stream.is_behind(place.seq),
+            Some(Stream::Repaired(stream)) => stream.is_new(place.seq),
+        }
+    }
+
+    /// Where a frame belongs; `None` if it is private and not to this member.
+    fn place(&self, header: &DataHeader, me: &Identity) -> Option<Place> {
+        let sender = &header.sender;
+        let group_baseline = |start| if self.seen_joining.contains(sender) { Seq(1) } else { start };
+        let place = |channel, service, seq, is_mark, baseline| {
+            Some(Place { key: StreamKey { sender: sender.clone(), channel }, service, seq, is_mark, baseline })
+        };
+        match &header.kind {
+            FrameKind::Multicast { service, seq, view_start } => {
+                place(Channel::Group(*service), *service, *seq, false, group_baseline(*view_start))
+            }
+            FrameKind::Mark { service, next, view_start } => {
+                place(Channel::Group(*service), *service, *next, true, group_baseline(*view_start))
+            }
+            FrameKind::Private { to } => {
+                let (_, r) = to.find(&me.id.user)?;
+                place(Channel::Private(me.id.user.clone()), Service::Fifo, r.seq, false, r.start)
+            }
+            FrameKind::PrivateMark { to, start, next } => {
+                let channel = (*to == me.id.user).then(|| Channel::Private(to.clone()))?;
+                place(channel, Service::Fifo, *next, true, *start)
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, (usize, usize), usize) {
+        (self.streams.len(), self.waiting.size(), self.bad_copies.size())
+    }
+}
+
+fn event(key: &StreamKey, relay: Option<LeaderId>, told: Told) -> Option<InboxEvent> {
+    Some(match told {
+        Told::Deliver(delivery) => InboxEvent::Deliver(delivery),
+        Told::Gap { first, count } => InboxEvent::Gap { stream: key.clone(), first, count },
+        Told::Ask { attempt, first, last } => InboxEvent::Repair {
+            attempt,
+            to: relay.filter(|_| attempt == 1),
+            request: RepairRequest::new(key.clone(), first, last)?,
+        },
+    })
+}
+
+fn blame(leader: LeaderId, fault: Fault) -> InboxEvent {
+    InboxEvent::Blame(Culprit::Leader(leader), fault)
+}

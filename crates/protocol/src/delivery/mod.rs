@@ -1,0 +1,172 @@
+//! Delivery in a led group: through several leaders, once, in order, and repaired (P9, K2, K24, K28).
+//!
+//! A sender gives each frame to several leaders ([`Outbox`]), each leader relays it and keeps it for a
+//! while ([`Relay`]), a receiver takes the first authentic copy and drops the others before any
+//! cryptography ([`Inbox`]). A receiver notices a missing number by the next one, or by the mark an idle
+//! sender leaves; it asks leader after leader, and a leader that lacks the frame asks the sender. What
+//! nobody can supply becomes one explicit gap, and delivery goes on.
+//!
+//! Whom a receiver blames: see [`Inbox`].
+
+mod history;
+mod inbox;
+mod outbox;
+mod pending;
+mod relay;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use bytes::Bytes;
+
+use crate::data::{DataFrame, FrameKind, Identity, Keyring, Peers, SEQ_MAX};
+use crate::fault::{Culprit, Fault};
+use crate::ids::{LeaderId, MemberId, Seq, Topic, UserName, ViewDigest, ViewId, invalid};
+use crate::policy::Service;
+use crate::rules::Rules;
+
+pub use inbox::Inbox;
+pub use outbox::{Message, Outbox, Writing};
+pub use relay::{Audience, Relay, RelayAction, RepairAnswer};
+
+/// The most numbers one repair request names.
+pub const REPAIR_SPAN_MAX: u64 = 256;
+
+/// The most bytes of one answer to a repair request, unless its only frame is larger.
+pub const REPAIR_BYTES_MAX: usize = 256 * 1024;
+
+/// One numbered sequence of messages.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct StreamKey {
+    /// Whose messages.
+    pub sender: MemberId,
+    /// Which of them.
+    pub channel: Channel,
+}
+
+/// The streams of one sender.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Channel {
+    /// To the whole view, one stream per service.
+    Group(Service) = 0,
+    /// To one recipient of private messages.
+    Private(UserName) = 1,
+}
+
+/// Asks for messages again: `first` to `last`, at most [`REPAIR_SPAN_MAX`] of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
+pub struct RepairRequest {
+    /// Of which stream.
+    pub stream: StreamKey,
+    /// The first.
+    pub first: Seq,
+    /// The last, itself included.
+    pub last: Seq,
+}
+
+impl RepairRequest {
+    /// `None` for an empty or too long range.
+    pub fn new(stream: StreamKey, first: Seq, last: Seq) -> Option<Self> {
+        let sound = 1 <= first.0 && first <= last && last.0 <= SEQ_MAX && last.0 - first.0 < REPAIR_SPAN_MAX;
+        sound.then_some(RepairRequest { stream, first, last })
+    }
+
+    /// The numbers asked for, never more than the bound.
+    fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
+        (self.first.0..=self.last.0.min(self.first.0.saturating_add(REPAIR_SPAN_MAX - 1))).filter(|n| *n <= SEQ_MAX)
+    }
+}
+
+impl BorshDeserialize for RepairRequest {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let stream = StreamKey::deserialize_reader(reader)?;
+        let (first, last) = <(Seq, Seq)>::deserialize_reader(reader)?;
+        RepairRequest::new(stream, first, last).ok_or_else(|| invalid("repair range"))
+    }
+}
+
+/// A message for the application.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Who sent it.
+    pub sender: MemberId,
+    /// Under which view.
+    pub view: ViewId,
+    /// What it is about.
+    pub topic: Topic,
+    /// The message.
+    pub payload: Bytes,
+    /// Its number in its stream.
+    pub seq: Seq,
+    /// What delivery promised; FIFO for private messages.
+    pub service: Service,
+    /// Whether only `recipients` got it.
+    pub private: bool,
+    /// All recipients of a private message; empty for a multicast.
+    pub recipients: Vec<UserName>,
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = if self.private { "private" } else { "group" };
+        write!(f, "Delivery({kind} {} {:?} {:?}, {} bytes)", self.sender, self.service, self.seq, self.payload.len())
+    }
+}
+
+/// What a receiver reads with.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    /// Its own keys.
+    pub me: &'a Identity,
+    /// The group's rules.
+    pub rules: &'a Rules,
+    /// Its readable views.
+    pub keyring: &'a mut Keyring,
+    /// Whose frames are accepted.
+    pub peers: Peers<'a>,
+}
+
+/// What a receiver tells its parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InboxEvent {
+    /// A message, once.
+    Deliver(Delivery),
+    /// Messages that will not come: nobody could supply them.
+    Gap {
+        /// Of which stream.
+        stream: StreamKey,
+        /// The first missing.
+        first: Seq,
+        /// How many.
+        count: u64,
+    },
+    /// Ask a leader for messages again: another one at each attempt.
+    Repair {
+        /// From 1.
+        attempt: u32,
+        /// At the first attempt, the leader that last relayed this stream.
+        to: Option<LeaderId>,
+        /// What is missing.
+        request: RepairRequest,
+    },
+    /// Frames came under a view that cannot be read yet.
+    NeedView(ViewDigest),
+    /// Somebody deviated, or a frame came too late ([`Fault::OldView`], no deviation).
+    Blame(Culprit, Fault),
+}
+
+/// The streams and numbers a message has: one, or one per recipient. Empty for marks.
+fn numbers_of(frame: &DataFrame) -> Vec<(StreamKey, Seq)> {
+    let header = frame.header();
+    let key = |channel| StreamKey { sender: header.sender.clone(), channel };
+    match &header.kind {
+        FrameKind::Multicast { service, seq, .. } => vec![(key(Channel::Group(*service)), *seq)],
+        FrameKind::Private { to } => to.iter().map(|r| (key(Channel::Private(r.user.clone())), r.seq)).collect(),
+        FrameKind::Mark { .. } | FrameKind::PrivateMark { .. } => Vec::new(),
+    }
+}

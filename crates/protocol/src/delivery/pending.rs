@@ -1,0 +1,179 @@
+//! What a receiver keeps, within bounds, about frames it cannot use: those under views it cannot read yet,
+//! and the offences they may turn out to be.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ringfort_crypto::hash::digest;
+
+use crate::data::DataFrame;
+use crate::delivery::StreamKey;
+use crate::ids::{LeaderId, MemberId, Seq, ViewDigest};
+use crate::time::{Time, earliest};
+
+/// How long a frame waits for its view.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Frames and bytes that wait, for each relay, so that a hacked one crowds out only itself.
+pub(super) const WAITING_MAX: usize = 256;
+pub(super) const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Of these, frames in one sender's name.
+const WAITING_PER_SENDER_MAX: usize = 64;
+
+/// A view is asked for once in this time, and so many views at most because of one relay.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const ASKED_PER_RELAY_MAX: usize = 8;
+
+/// Bad copies remembered for each relay.
+const BAD_COPIES_MAX: usize = 64;
+
+/// Frames under unknown views.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    relays: BTreeMap<LeaderId, Queue>,
+    asked: BTreeMap<ViewDigest, (Time, LeaderId)>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<(Time, DataFrame)>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Keeps a frame; true if its view should be asked for.
+    pub(super) fn push(&mut self, now: Time, from: LeaderId, frame: DataFrame) -> bool {
+        self.expire(now);
+        let view = frame.header().view;
+        self.relays.entry(from).or_default().push(now, frame);
+        let because = self.asked.values().filter(|(_, relay)| *relay == from).count();
+        let ask = !self.asked.contains_key(&view) && because < ASKED_PER_RELAY_MAX;
+        if ask {
+            self.asked.insert(view, (now, from));
+        }
+        ask
+    }
+
+    /// Takes out the frames under a view, relay by relay as they came.
+    pub(super) fn take(&mut self, now: Time, view: &ViewDigest) -> Vec<(LeaderId, DataFrame)> {
+        self.expire(now);
+        self.asked.remove(view);
+        let mut taken = Vec::new();
+        for (from, queue) in &mut self.relays {
+            let frames = queue.take(|frame| frame.header().view == *view);
+            taken.extend(frames.into_iter().map(|frame| (*from, frame)));
+        }
+        taken
+    }
+
+    /// Drops the frames in one sender's name.
+    pub(super) fn forget(&mut self, sender: &MemberId) {
+        for queue in self.relays.values_mut() {
+            drop(queue.take(|frame| frame.header().sender == *sender));
+        }
+    }
+
+    /// Drops what waited too long.
+    pub(super) fn expire(&mut self, now: Time) {
+        for queue in self.relays.values_mut() {
+            while queue.frames.front().is_some_and(|(at, _)| now.since(*at) >= WAIT_MAX) {
+                queue.pop();
+            }
+        }
+        self.asked.retain(|_, (at, _)| now.since(*at) < ASK_AGAIN_AFTER);
+    }
+
+    /// When the first frame has waited too long.
+    pub(super) fn next_wakeup(&self) -> Option<Time> {
+        self.relays.values().map(|q| q.frames.front().map(|(at, _)| *at + WAIT_MAX)).fold(None, earliest)
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, usize) {
+        let queues = self.relays.values();
+        queues.fold((0, 0), |(frames, bytes), q| (frames + q.frames.len(), bytes + q.bytes))
+    }
+}
+
+impl Queue {
+    fn push(&mut self, now: Time, frame: DataFrame) {
+        let sender = &frame.header().sender;
+        let same = |f: &DataFrame| f.header().sender == *sender;
+        if self.frames.iter().filter(|(_, f)| same(f)).count() >= WAITING_PER_SENDER_MAX
+            && let Some(place) = self.frames.iter().position(|(_, f)| same(f))
+            && let Some((_, old)) = self.frames.remove(place)
+        {
+            self.bytes -= old.bytes().len();
+        }
+        self.bytes += frame.bytes().len();
+        self.frames.push_back((now, frame));
+        while self.frames.len() > WAITING_MAX || self.bytes > WAITING_BYTES_MAX {
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some((_, frame)) = self.frames.pop_front() {
+            self.bytes -= frame.bytes().len();
+        }
+    }
+
+    fn take(&mut self, pick: impl Fn(&DataFrame) -> bool) -> Vec<DataFrame> {
+        let (taken, kept): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.frames).into_iter().partition(|(_, frame)| pick(frame));
+        self.frames = kept;
+        let taken: Vec<_> = taken.into_iter().map(|(_, frame)| frame).collect();
+        self.bytes -= taken.iter().map(|frame| frame.bytes().len()).sum::<usize>();
+        taken
+    }
+}
+
+/// Copies that did not open, until an authentic one tells whether their relay altered them.
+#[derive(Debug, Default)]
+pub(super) struct BadCopies {
+    relays: BTreeMap<LeaderId, VecDeque<BadCopy>>,
+}
+
+#[derive(Debug)]
+struct BadCopy {
+    stream: StreamKey,
+    seq: Seq,
+    prefix: [u8; 32],
+}
+
+impl BadCopies {
+    pub(super) fn note(&mut self, from: LeaderId, stream: &StreamKey, seq: Seq, frame: &DataFrame) {
+        let copies = self.relays.entry(from).or_default();
+        copies.push_back(BadCopy { stream: stream.clone(), seq, prefix: fingerprint(frame.prefix()) });
+        if copies.len() > BAD_COPIES_MAX {
+            copies.pop_front();
+        }
+    }
+
+    /// An authentic copy came: the relays that gave another body under the very same header. Each is told once.
+    pub(super) fn proven(&mut self, stream: &StreamKey, seq: Seq, frame: &DataFrame) -> Vec<LeaderId> {
+        let mut altered = Vec::new();
+        self.relays.retain(|from, copies| {
+            let same = |copy: &BadCopy| copy.seq == seq && copy.stream == *stream;
+            if copies.iter().any(same) {
+                let prefix = fingerprint(frame.prefix());
+                if copies.iter().any(|copy| same(copy) && copy.prefix == prefix) {
+                    altered.push(*from);
+                }
+                copies.retain(|copy| !same(copy));
+            }
+            !copies.is_empty()
+        });
+        altered
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.relays.values().map(VecDeque::len).sum()
+    }
+}
+
+fn fingerprint(bytes: &[u8]) -> [u8; 32] {
+    digest("data prefix", &[bytes])
+}

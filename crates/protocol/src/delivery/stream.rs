@@ -1,0 +1,196 @@
+//! One repaired stream at its receiver: which numbers came, which are missing, what waits for its turn.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::delivery::{Delivery, REPAIR_SPAN_MAX};
+use crate::ids::{LeaderId, Seq};
+use crate::time::Time;
+
+/// How long a hole may be mere reordering.
+pub(super) const ASK_AFTER: Duration = Duration::from_millis(50);
+
+/// Wait after the first request; it doubles up to [`RETRY_MAX`].
+const RETRY: Duration = Duration::from_millis(150);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Requests for one hole before it is given up, some ten seconds in all.
+pub(super) const ATTEMPTS_MAX: u32 = 8;
+
+/// Holes, and messages behind them, of one stream. Above, the oldest hole is given up.
+pub(super) const HOLES_MAX: usize = 256;
+pub(super) const HELD_MAX: usize = 1024;
+pub(super) const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a waiting message costs besides its bytes.
+const OVERHEAD_BYTES: usize = 256;
+
+/// What a stream tells its inbox.
+#[derive(Debug)]
+pub(super) enum Told {
+    Deliver(Delivery),
+    Gap { first: Seq, count: u64 },
+    Ask { attempt: u32, first: Seq, last: Seq },
+}
+
+/// Every number below `known` was received, is in a hole, or was given up.
+#[derive(Debug)]
+pub(super) struct InStream {
+    ordered: bool,
+    known: u64,
+    /// Missing ranges, by their first number; disjoint.
+    holes: BTreeMap<u64, Hole>,
+    /// FIFO: what waits behind the first hole, gaps in their turn.
+    held: BTreeMap<u64, Held>,
+    held_bytes: usize,
+    /// Through whom the last message came: asked first.
+    pub(super) relay: LeaderId,
+}
+
+#[derive(Debug)]
+enum Held {
+    Message(Delivery),
+    Gap(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    last: u64,
+    attempts: u32,
+    at: Time,
+}
+
+impl InStream {
+    /// A stream whose first expected number is `baseline`.
+    pub(super) fn new(ordered: bool, baseline: Seq, relay: LeaderId) -> Self {
+        InStream { ordered, known: baseline.0, holes: BTreeMap::new(), held: BTreeMap::new(), held_bytes: 0, relay }
+    }
+
+    /// Whether `seq` is still to come.
+    pub(super) fn is_new(&self, seq: Seq) -> bool {
+        seq.0 >= self.known || self.hole_with(seq.0).is_some()
+    }
+
+    /// Whether a mark that names `next` tells anything.
+    pub(super) fn is_behind(&self, next: Seq) -> bool {
+        next.0 > self.known
+    }
+
+    /// All numbers below `next` exist.
+    pub(super) fn extend(&mut self, now: Time, next: Seq, told: &mut Vec<Told>) {
+        if next.0 > self.known {
+            let hole = Hole { last: next.0 - 1, attempts: 0, at: now + ASK_AFTER };
+            self.holes.insert(self.known, hole);
+            self.known = next.0;
+            self.bound(told);
+        }
+    }
+
+    /// A message came; `None` for an authentic frame that holds none. It is new: the caller checked.
+    pub(super) fn take(&mut self, now: Time, seq: Seq, delivery: Option<Delivery>, told: &mut Vec<Told>) {
+        self.extend(now, seq, told);
+        if seq.0 == self.known {
+            self.known += 1;
+        } else if let Some((first, hole)) = self.hole_with(seq.0) {
+            self.holes.remove(&first);
+            if first < seq.0 {
+                self.holes.insert(first, Hole { last: seq.0 - 1, ..hole });
+            }
+            if seq.0 < hole.last {
+                // What came shows that the repair works: the rest gets its full patience again.
+                let rest = Hole { last: hole.last, attempts: 0, at: now + ASK_AFTER };
+                self.holes.insert(seq.0 + 1, rest);
+            }
+        }
+        match delivery {
+            Some(delivery) if self.ordered => {
+                let held = Held::Message(delivery);
+                self.held_bytes += held.cost();
+                self.held.insert(seq.0, held);
+            }
+            Some(delivery) => told.push(Told::Deliver(delivery)),
+            None => {}
+        }
+        self.release(told);
+        self.bound(told);
+    }
+
+    /// Asks for what is due, and gives up what was asked for often enough.
+    pub(super) fn on_wakeup(&mut self, now: Time, told: &mut Vec<Told>) {
+        while let Some((first, _)) = self.holes.iter().find(|(_, h)| h.at <= now && h.attempts >= ATTEMPTS_MAX) {
+            let first = *first;
+            self.give_up(first, told);
+        }
+        for (first, hole) in self.holes.iter_mut().filter(|(_, hole)| hole.at <= now) {
+            let wait = RETRY.saturating_mul(1 << hole.attempts.min(8)).min(RETRY_MAX);
+            hole.at = now + wait;
+            hole.attempts += 1;
+            let last = hole.last.min(first.saturating_add(REPAIR_SPAN_MAX - 1));
+            told.push(Told::Ask { attempt: hole.attempts, first: Seq(*first), last: Seq(last) });
+        }
+    }
+
+    /// When a hole is next due.
+    pub(super) fn next_wakeup(&self) -> Option<Time> {
+        self.holes.values().map(|hole| hole.at).min()
+    }
+
+    /// Gives up the oldest hole, if there is one.
+    pub(super) fn give_up_first(&mut self, told: &mut Vec<Told>) -> bool {
+        let first = self.holes.keys().next().copied();
+        first.is_some_and(|first| {
+            self.give_up(first, told);
+            true
+        })
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn hole_with(&self, seq: u64) -> Option<(u64, Hole)> {
+        self.holes.range(..=seq).next_back().map(|(first, hole)| (*first, *hole)).filter(|(_, hole)| seq <= hole.last)
+    }
+
+    /// One explicit gap, told in its turn where there is an order.
+    fn give_up(&mut self, first: u64, told: &mut Vec<Told>) {
+        let Some(hole) = self.holes.remove(&first) else { return };
+        let count = hole.last - first + 1;
+        if self.ordered {
+            self.held.insert(first, Held::Gap(count));
+            self.release(told);
+        } else {
+            told.push(Told::Gap { first: Seq(first), count });
+        }
+    }
+
+    /// Tells what waits before the first hole.
+    fn release(&mut self, told: &mut Vec<Told>) {
+        let open = self.holes.keys().next().copied().unwrap_or(u64::MAX);
+        while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < open) {
+            let (first, held) = entry.remove_entry();
+            self.held_bytes -= held.cost();
+            told.push(match held {
+                Held::Message(delivery) => Told::Deliver(delivery),
+                Held::Gap(count) => Told::Gap { first: Seq(first), count },
+            });
+        }
+    }
+
+    fn bound(&mut self, told: &mut Vec<Told>) {
+        while self.holes.len() > HOLES_MAX || self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX {
+            if !self.give_up_first(told) {
+                break;
+            }
+        }
+    }
+}
+
+impl Held {
+    fn cost(&self) -> usize {
+        match self {
+            Held::Message(delivery) => delivery.payload.len() + OVERHEAD_BYTES,
+            Held::Gap(_) => 0,
+        }
+    }
+}

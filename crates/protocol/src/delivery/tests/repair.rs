@@ -1,0 +1,143 @@
+//! Holes: noticed, asked for, filled or given up.
+
+use super::*;
+
+#[test]
+fn a_hole_is_asked_for_again_and_again_then_given_up_once() {
+    for service in [Service::Reliable, Service::Fifo] {
+        let mut room = Room::sealed();
+        let frames: Vec<_> = (0..6).map(|_| room.ana.multicast(at(0), service, b"x")).collect();
+        assert_eq!(told(&room.bo(at(0), 1, &frames[0])), [1]);
+        let early = told(&room.bo(at(0), 2, &frames[4]));
+        assert_eq!(early, if service == Service::Fifo { vec![] } else { vec![5] });
+        assert_eq!(room.bo.inbox.on_wakeup(at(49)), [], "it may be mere reordering");
+        let first = room.bo.inbox.on_wakeup(at(50));
+        let request = RepairRequest::new(room.group_stream(service), Seq(2), Seq(4)).unwrap();
+        assert_eq!(first, [InboxEvent::Repair { attempt: 1, to: Some(leader(2)), request }]);
+        let (mut attempts, mut end) = (vec![1], None);
+        while let Some(wake) = room.bo.inbox.next_wakeup() {
+            let events = room.bo.inbox.on_wakeup(wake);
+            attempts.extend(asked(&events).into_iter().map(|(attempt, _, _)| attempt));
+            if !told(&events).is_empty() {
+                end = Some((wake.since_start().as_millis(), told(&events)));
+            }
+        }
+        assert_eq!(attempts, (1..=8).collect::<Vec<_>>());
+        let gap_then_rest = if service == Service::Fifo { vec![-3, 5] } else { vec![-3] };
+        assert_eq!(end, Some((10_300, gap_then_rest)));
+        assert_eq!(told(&room.bo(at(11_000), 1, &frames[5])), [6]);
+        assert_eq!(room.bo(at(11_000), 1, &frames[2]), [], "given up is given up");
+    }
+}
+
+#[test]
+fn best_effort_repairs_nothing_and_reports_nothing() {
+    let mut room = Room::sealed();
+    let frames: Vec<_> = (0..9).map(|_| room.ana.multicast(at(0), Service::BestEffort, b"x")).collect();
+    assert_eq!(told(&room.bo(at(1), 1, &frames[8])), [9]);
+    assert_eq!(told(&room.bo(at(1), 1, &frames[3])), [4], "late is not replayed");
+    assert_eq!(room.bo(at(1), 2, &frames[3]), []);
+    assert_eq!((room.bo.inbox.next_wakeup(), room.ana.outbox.next_wakeup()), (None, None));
+    let request = RepairRequest::new(room.group_stream(Service::BestEffort), Seq(1), Seq(9)).unwrap();
+    assert_eq!(room.ana.outbox.on_wanted(at(500), &request), Vec::<Bytes>::new());
+}
+
+#[test]
+fn an_idle_sender_marks_its_streams_four_times() {
+    let mut room = Room::sealed();
+    let _ = room.ana.multicast(at(0), Service::Fifo, b"x");
+    let _ = room.private(at(0), &["bo"], b"x");
+    let mut times = Vec::new();
+    while let Some(wake) = room.ana.outbox.next_wakeup() {
+        times.push((wake.since_start().as_millis(), room.ana.marks(wake).len()));
+    }
+    assert_eq!(times, [(300, 2), (1000, 2), (3000, 2), (10_000, 2)]);
+}
+
+#[test]
+fn a_lost_tail_is_found_by_its_mark_and_a_forged_mark_finds_nothing() {
+    for (protection, origin) in crate::data::tests::modes() {
+        let mut room = Room::new(protection, origin);
+        let lost = room.ana.multicast(at(0), Service::Fifo, b"the last word");
+        let lost_too = room.private(at(0), &["bo"], b"and a secret");
+        let marks = room.ana.marks(at(300));
+        for mark in &marks {
+            if (protection, origin) != (Protection::None, Origin::Group) {
+                let mut forged = mark.to_vec();
+                *forged.last_mut().unwrap() ^= 1;
+                assert_eq!(room.bo(at(310), 1, &forged.into()), []);
+                assert_eq!(room.bo.inbox.size().0, usize::from(mark != &marks[0]), "no stream from a forgery");
+            }
+            assert_eq!(room.bo(at(310), 1, mark), []);
+        }
+        assert_eq!(asked(&room.bo.inbox.on_wakeup(at(360))), [(1, 1, 1), (1, 1, 1)]);
+        for frame in [lost, lost_too] {
+            assert_eq!(told(&room.bo(at(400), 2, &frame)), [1]);
+        }
+        assert_eq!(room.bo.inbox.next_wakeup(), None);
+        for mark in &marks {
+            assert_eq!(room.bo(at(410), 2, mark), [], "tells nothing new");
+        }
+    }
+}
+
+#[test]
+fn a_mark_of_a_new_view_gives_a_joiner_no_false_gap() {
+    let mut room = Room::sealed();
+    let _ = room.ana.multicast(at(0), Service::Fifo, b"before Bo");
+    room.ana.keyring.install(keyed(2));
+    room.bo.keyring = Keyring::new(&room.rules);
+    room.bo.keyring.install(keyed(2));
+    let marks = room.ana.marks(at(300));
+    assert_eq!((marks.len(), room.bo(at(301), 1, &marks[0]).len()), (1, 0));
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+    let next = room.ana.multicast(at(400), Service::Fifo, b"x");
+    assert_eq!(told(&room.bo(at(401), 1, &next)), [2]);
+}
+
+#[test]
+fn a_sender_repeats_the_same_bytes_and_not_too_often() {
+    let mut room = Room::sealed();
+    let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
+    let request = RepairRequest::new(room.group_stream(Service::Fifo), Seq(2), Seq(9)).unwrap();
+    assert_eq!(room.ana.outbox.on_wanted(at(199), &request), Vec::<Bytes>::new());
+    assert_eq!(room.ana.outbox.on_wanted(at(200), &request), frames[1..]);
+    assert_eq!(room.ana.outbox.on_wanted(at(399), &request), Vec::<Bytes>::new());
+    assert_eq!(room.ana.outbox.on_wanted(at(400), &request), frames[1..]);
+}
+
+#[test]
+fn a_recipient_that_comes_back_starts_afresh_on_growing_numbers() {
+    let mut room = Room::sealed();
+    for _ in 0..4 {
+        let _ = room.private(at(0), &["bo"], b"to the first stay");
+    }
+    let again = Identity::generate(name("bo"), crate::ids::Incarnation(2), &mut rng(77));
+    room.members.insert(again.entry());
+    room.bo = Side::new(&room.policy, again);
+    let frame = room.private(at(1), &["bo"], b"to the second");
+    assert_eq!(told(&room.bo(at(2), 1, &frame)), [5], "and no gap before it");
+}
+
+#[test]
+fn forgetting_a_member_tells_what_still_waited() {
+    let mut room = Room::sealed();
+    let frames: Vec<_> = (0..5).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
+    for i in [0, 2, 4] {
+        room.bo(at(1), 1, &frames[i]);
+    }
+    let ana = room.ana.me.id.clone();
+    assert_eq!(told(&room.bo.inbox.forget(&ana)), [-1, 3, -1, 5]);
+    assert_eq!((room.bo.inbox.next_wakeup(), room.bo.inbox.size().0), (None, 0));
+}
+
+#[test]
+fn requests_are_bounded_on_the_wire() {
+    let stream = Room::sealed().group_stream(Service::Fifo);
+    let decode = |first: u64, last: u64| {
+        let bytes = crate::codec::encode(&(stream.clone(), Seq(first), Seq(last)));
+        crate::codec::decode::<RepairRequest>(&bytes).is_ok()
+    };
+    assert!(decode(1, 1) && decode(1, 256) && decode(1000, 1255));
+    assert!(!decode(1, 257) && !decode(0, 1) && !decode(2, 1) && !decode(1, u64::MAX) && !decode(u64::MAX, u64::MAX));
+}

@@ -1,0 +1,140 @@
+//! Who did wrong: the caller ([`Rejected`]) or a peer ([`Fault`]).
+
+use crate::ids::{LeaderId, MemberId, UserName};
+
+/// A command that the local caller should not have given, or not now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Not in the group (yet, or any more).
+    #[error("not in the group yet: wait for the first view")]
+    NotJoined,
+    /// The stay has ended.
+    #[error("the stay in the group has ended: join again")]
+    Ended,
+    /// A message above the policy's bound.
+    #[error("a message of {bytes} bytes is above the policy's {bytes_max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// A private message to somebody who is not a member.
+    #[error("{0} is not in the current view")]
+    NotAMember(UserName),
+    /// A private message to nobody or to too many.
+    #[error("a private message needs 1 to {max} recipients")]
+    Recipients {
+        /// The bound.
+        max: usize,
+    },
+    /// Policy forbids sending under a view that no f+1 leaders confirm any more.
+    #[error("fewer than f+1 leaders confirm the view, and the policy says to stop sending then")]
+    Stale,
+    /// The leader does not know the user.
+    #[error("{0} is not registered here")]
+    UnknownUser(UserName),
+    /// A record that is not for this leader, or was altered.
+    #[error("the enrolment record cannot be opened: it is for another leader or group, or was altered")]
+    BadRecord,
+    /// A table is full.
+    #[error("the limit of {0} registered users is reached")]
+    Full(usize),
+}
+
+/// What a peer did wrong. Local suspicion, shown to people; it never decides an expulsion by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Bytes that are no message.
+    Malformed,
+    /// A frame that does not open under the session key.
+    BadSeal,
+    /// A frame seen before.
+    Replayed,
+    /// A proposal whose signature does not verify.
+    BadProposal,
+    /// A proposal of another session.
+    WrongSession,
+    /// More than the limits allow.
+    Flooding,
+    /// A share whose proof does not verify (B4).
+    BadShare,
+    /// A password evaluation whose proof does not verify.
+    BadEvaluation,
+    /// A view claim whose content does not hash to its digest.
+    BadView,
+    /// A claim older than what the same leader claimed before.
+    ClaimWentBack,
+    /// Different claims under one claim number.
+    Equivocated,
+    /// A heartbeat answer that does not name the challenge.
+    StaleHeartbeat,
+    /// A leader that could not prove that it knows this user's key, while f+1 others could.
+    BadLoginProof,
+    /// A data frame that does not open or whose signature is wrong.
+    BadData,
+    /// A data frame under a view whose overlap has ended.
+    OldView,
+    /// A leader that relays what it should not, or in another's name.
+    BadRelay,
+    /// No answer within the deadline.
+    Silent,
+    /// A login that failed.
+    LoginFailed,
+    /// Too many attempts.
+    Throttled,
+}
+
+impl Fault {
+    /// Whether only a deviating peer (not a slow network or an old message) can have caused it.
+    pub fn is_deviation(self) -> bool {
+        !matches!(self, Fault::Silent | Fault::Replayed | Fault::OldView | Fault::Throttled | Fault::LoginFailed)
+    }
+
+    /// The offence as a stable word, for logs and summaries.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fault::Malformed => "malformed",
+            Fault::BadSeal => "bad-seal",
+            Fault::Replayed => "replayed",
+            Fault::BadProposal => "bad-proposal",
+            Fault::WrongSession => "wrong-session",
+            Fault::Flooding => "flooding",
+            Fault::BadShare => "bad-share",
+            Fault::BadEvaluation => "bad-evaluation",
+            Fault::BadView => "bad-view",
+            Fault::ClaimWentBack => "claim-went-back",
+            Fault::Equivocated => "equivocated",
+            Fault::StaleHeartbeat => "stale-heartbeat",
+            Fault::BadLoginProof => "bad-login-proof",
+            Fault::BadData => "bad-data",
+            Fault::OldView => "old-view",
+            Fault::BadRelay => "bad-relay",
+            Fault::Silent => "silent",
+            Fault::LoginFailed => "login-failed",
+            Fault::Throttled => "throttled",
+        }
+    }
+}
+
+/// Who is blamed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Culprit {
+    /// A leader.
+    Leader(LeaderId),
+    /// A member.
+    Member(MemberId),
+    /// Somebody who is not logged in, under the name it claimed, if any.
+    Outsider(Option<UserName>),
+}
+
+impl std::fmt::Display for Culprit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Culprit::Leader(id) => id.fmt(f),
+            Culprit::Member(id) => id.fmt(f),
+            Culprit::Outsider(Some(user)) => write!(f, "somebody calling themselves {user}"),
+            Culprit::Outsider(None) => write!(f, "an outsider"),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What a leader says of a view.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::ids::{ViewDigest, ViewId};
+use crate::view::Change;
+
+/// What the changes of a claim start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Base {
+    /// From nothing: the changes are the whole member list.
+    Empty = 0,
+    /// From this view.
+    View(ViewDigest) = 1,
+    /// The list is not here: ask for a snapshot.
+    Omitted = 2,
+}
+
+/// One leader's word on a view, with its share of the view's key: ⟨n, M, s, c, z⟩ of seed 002 §3.3
+/// with the digest in place of the whole list `M` (P3).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ViewClaim {
+    /// Counts this leader's claims: a later one replaces an earlier.
+    pub number: u64,
+    /// The view.
+    pub view: ViewId,
+    /// Refreshes so far, which the digest covers.
+    pub refreshes: u64,
+    /// What `changes` start from.
+    pub base: Base,
+    /// At most one change per user.
+    pub changes: Vec<Change>,
+    /// The share `s_i` with its proof.
+    pub share: [u8; 128],
+}

@@ -1,0 +1,343 @@
+//! The member's side: acts on f+1 consistent leaders and nothing less (A10, P6).
+
+mod content;
+mod ended;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringfort_crypto::secret::Secret32;
+use ringfort_crypto::threshold::{CombineError, Evaluation};
+
+use super::{Base, ViewClaim, group_key, view_point};
+use crate::fault::Fault;
+use crate::group::GroupInfo;
+use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
+use crate::rules::Rule;
+use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
+
+/// Views under consideration at once; each leader can keep at most a few alive.
+const CANDIDATES_MAX: usize = 64;
+/// Stays that are remembered as ended.
+const TOMBSTONES_MAX: usize = 16_384;
+
+/// Follows what leaders claim and installs views.
+pub struct ViewTracker {
+    hasher: ViewHasher,
+    me: MemberId,
+    installed: Option<Installed>,
+    /// What each leader claims now, with the claim's number.
+    current: BTreeMap<LeaderId, (u64, Claimed)>,
+    candidates: BTreeMap<Claimed, Candidate>,
+    /// Member lists being fetched, one per leader: nobody mixes anything into another's.
+    lists: BTreeMap<LeaderId, (ViewDigest, Vec<MemberEntry>)>,
+    /// Stays that a later one has replaced.
+    tombstones: BTreeMap<UserName, Incarnation>,
+    /// Stays that leaders say have ended, and which leaders do.
+    obituaries: BTreeMap<MemberId, BTreeSet<LeaderId>>,
+    /// The view before the installed one, and the stays that it had and the installed one has not.
+    before: Option<(ViewDigest, Vec<MemberId>)>,
+}
+
+/// The view a member is in.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// Its name.
+    pub id: ViewId,
+    /// Who is in it.
+    pub members: MemberSet,
+}
+
+/// A view as leaders name it. The digest covers the other two, but only content proves that; until
+/// then a false pairing must not stand in the way of the true one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Claimed {
+    view: ViewId,
+    refreshes: u64,
+}
+
+#[derive(Default)]
+struct Candidate {
+    shares: BTreeMap<LeaderId, Evaluation>,
+    caught: BTreeSet<LeaderId>,
+    /// From the installed view, one change per user; `None` while unknown.
+    changes: Option<Vec<Change>>,
+    key: Option<Secret32>,
+}
+
+/// What a step of the tracker asks for.
+#[derive(Debug)]
+pub enum TrackerOutput {
+    /// A view is installed: its key and how the members changed.
+    Installed {
+        /// The new view.
+        view: ViewId,
+        /// Its key.
+        key: Secret32,
+        /// From the view before.
+        changes: Vec<Change>,
+        /// Entries of members that this view ended.
+        departed: Vec<(MemberEntry, Cause)>,
+    },
+    /// A view that others may send under is readable, though not installed.
+    Readable {
+        /// The view.
+        view: ViewId,
+        /// Its key.
+        key: Secret32,
+    },
+    /// A leader did wrong.
+    Blame(LeaderId, Fault),
+}
+
+/// What a member should ask one leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The current claim, as a difference from the installed view.
+    Claim(Option<ViewDigest>),
+    /// The part of the list after a name.
+    Snapshot(ViewDigest, Option<UserName>),
+}
+
+impl ViewTracker {
+    /// For one stay of one user.
+    pub fn new(group: &GroupInfo, me: MemberId) -> Self {
+        ViewTracker {
+            hasher: ViewHasher::new(group, group.session()),
+            me,
+            installed: None,
+            current: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            obituaries: BTreeMap::new(),
+            before: None,
+        }
+    }
+
+    /// The installed view.
+    pub fn installed(&self) -> Option<&Installed> {
+        self.installed.as_ref()
+    }
+
+    /// What a leader claims now.
+    pub fn claimed_by(&self, leader: LeaderId) -> Option<ViewId> {
+        self.current.get(&leader).map(|(_, claimed)| claimed.view)
+    }
+
+    /// A leader's link is new: its numbering starts again.
+    pub fn on_link(&mut self, leader: LeaderId) {
+        self.current.remove(&leader);
+        self.lists.remove(&leader);
+    }
+
+    /// Handles a leader's current claim.
+    #[must_use]
+    pub fn on_claim(&mut self, group: &GroupInfo, from: LeaderId, claim: ViewClaim) -> Vec<TrackerOutput> {
+        let claimed = Claimed { view: claim.view, refreshes: claim.refreshes };
+        if let Some((number, before)) = self.current.get(&from)
+            && group.rules.enforces(Rule::ClaimForward)
+        {
+            if claim.number < *number || claim.view.epoch < before.view.epoch {
+                return vec![TrackerOutput::Blame(from, Fault::ClaimWentBack)];
+            }
+            if claim.number == *number && claimed != *before {
+                return vec![TrackerOutput::Blame(from, Fault::Equivocated)];
+            }
+        }
+        self.current.insert(from, (claim.number, claimed));
+        let mut out = Vec::new();
+        if let Base::View(base) = claim.base {
+            self.note_ends(from, base, &claim.changes);
+        }
+        if self.is_outdated(group, claim.view) {
+            return out;
+        }
+        self.consider(from, claimed, &claim.share);
+        let content = match claim.base {
+            Base::Empty => Some(self.difference_to(&claim.changes)),
+            Base::View(base) => self.after(base, &claim.changes),
+            Base::Omitted => None,
+        };
+        if let Some(changes) = content {
+            self.resolve(group, from, claimed, changes, &mut out);
+        }
+        self.settle(group, &mut out);
+        out
+    }
+
+    /// Handles the share of a past view: it never moves what the leader claims now.
+    #[must_use]
+    pub fn on_past_claim(&mut self, group: &GroupInfo, from: LeaderId, claim: &ViewClaim) -> Vec<TrackerOutput> {
+        let mut out = Vec::new();
+        let claimed = Claimed { view: claim.view, refreshes: claim.refreshes };
+        if self.installed.as_ref().is_some_and(|v| v.id != claim.view) {
+            self.consider(from, claimed, &claim.share);
+            self.try_read(group, claimed, &mut out);
+        }
+        out
+    }
+
+    fn claimants(&self, claimed: Claimed) -> impl Iterator<Item = LeaderId> {
+        self.current.iter().filter(move |(_, (_, now))| *now == claimed).map(|(leader, _)| *leader)
+    }
+
+    /// Leaders that claim the installed view now.
+    fn keepers(&self, installed: ViewId) -> usize {
+        self.current.values().filter(|(_, now)| now.view == installed).count()
+    }
+
+    fn is_outdated(&self, group: &GroupInfo, view: ViewId) -> bool {
+        self.installed.as_ref().is_some_and(|installed| {
+            view == installed.id || view.epoch < installed.id.epoch && group.rules.enforces(Rule::EpochForward)
+        })
+    }
+
+    fn consider(&mut self, from: LeaderId, claimed: Claimed, share: &[u8; 128]) {
+        if self.candidates.len() >= CANDIDATES_MAX && !self.candidates.contains_key(&claimed) {
+            self.drop_least_claimed();
+        }
+        let candidate = self.candidates.entry(claimed).or_default();
+        if !candidate.caught.contains(&from) && candidate.key.is_none() {
+            candidate.shares.insert(from, Evaluation::from_bytes(*share));
+        }
+    }
+
+    fn drop_least_claimed(&mut self) {
+        let claimed: BTreeSet<Claimed> = self.current.values().map(|(_, claimed)| *claimed).collect();
+        let victim = self.candidates.iter().min_by_key(|(c, state)| (claimed.contains(c), state.shares.len(), **c));
+        if let Some(victim) = victim.map(|(c, _)| *c) {
+            self.candidates.remove(&victim);
+        }
+    }
+
+    /// Installs the newest view that f+1 leaders claim, whose content and key are known.
+    fn settle(&mut self, group: &GroupInfo, out: &mut Vec<TrackerOutput>) {
+        let ready: Vec<Claimed> = self
+            .candidates
+            .iter()
+            .rev()
+            .filter(|(c, state)| state.changes.is_some() && self.claimants(**c).count() >= group.rules.confirm())
+            .map(|(c, _)| *c)
+            .collect();
+        for claimed in ready {
+            if self.may_install(group, claimed) && self.complete_key(group, claimed, out) {
+                self.install(claimed, out);
+                return;
+            }
+        }
+    }
+
+    /// A view may follow the installed one if its epoch is higher (or equal, once f+1 leaders no longer
+    /// claim the installed one), it holds this very stay, and it brings back nobody who was seen to go.
+    fn may_install(&self, group: &GroupInfo, claimed: Claimed) -> bool {
+        let Some(changes) = self.candidates.get(&claimed).and_then(|c| c.changes.as_deref()) else { return false };
+        let forward = self.installed.as_ref().is_none_or(|installed| {
+            let same = claimed.view.epoch == installed.id.epoch;
+            claimed.view.epoch > installed.id.epoch || same && self.keepers(installed.id) < group.rules.confirm()
+        });
+        let present = match changes.iter().find(|c| c.user() == &self.me.user) {
+            Some(Change::Added(entry)) => entry.id == self.me,
+            Some(Change::Removed(..)) => false,
+            None => self.installed.is_some(),
+        };
+        present && (forward || !group.rules.enforces(Rule::EpochForward)) && !self.raises_dead(group, changes)
+    }
+
+    /// Verifies shares and combines them, naming whoever sent a bad one (B4). True once the key is there.
+    fn complete_key(&mut self, group: &GroupInfo, claimed: Claimed, out: &mut Vec<TrackerOutput>) -> bool {
+        let Some(candidate) = self.candidates.get_mut(&claimed) else { return false };
+        let threshold = group.rules.key_threshold();
+        let point = view_point(group, group.session(), claimed.view, claimed.refreshes);
+        while candidate.key.is_none() {
+            let shares: Vec<_> = candidate.shares.iter().take(threshold).map(|(l, e)| (l.share_index(), e)).collect();
+            if shares.len() < threshold {
+                return false;
+            }
+            if !group.rules.enforces(Rule::ShareProof) {
+                candidate.key = group.group_keys.combine(&point, &shares).map(|o| group_key(&o, claimed.view));
+                return candidate.key.is_some();
+            }
+            match group.group_keys.verify_and_combine(&point, &shares) {
+                Ok(output) => candidate.key = Some(group_key(&output, claimed.view)),
+                Err(CombineError::TooFew { .. }) => return false,
+                Err(CombineError::BadShares(bad)) => {
+                    let culprits: Vec<_> =
+                        candidate.shares.keys().copied().filter(|l| bad.contains(&l.share_index())).collect();
+                    if culprits.is_empty() {
+                        return false;
+                    }
+                    for leader in culprits {
+                        candidate.shares.remove(&leader);
+                        candidate.caught.insert(leader);
+                        out.push(TrackerOutput::Blame(leader, Fault::BadShare));
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn install(&mut self, claimed: Claimed, out: &mut Vec<TrackerOutput>) {
+        let Some(candidate) = self.candidates.remove(&claimed) else { return };
+        let (Some(changes), Some(key)) = (candidate.changes, candidate.key) else { return };
+        let old = self.installed.take();
+        let before = old.as_ref().map(|v| v.id.digest);
+        let mut members = old.map(|v| v.members).unwrap_or_default();
+        self.rebase(&changes, &members);
+        let mut departed: Vec<(MemberEntry, Cause)> = Vec::new();
+        for change in &changes {
+            let cause = match change {
+                Change::Removed(_, cause) => *cause,
+                Change::Added(_) => Cause::Left,
+            };
+            if let Some(old) = members.get(change.user()).cloned() {
+                if matches!(change, Change::Added(_)) {
+                    self.bury(&old.id);
+                }
+                departed.push((old, cause));
+            }
+            members.apply(change);
+        }
+        self.before = before.map(|digest| (digest, departed.iter().map(|(entry, _)| entry.id.clone()).collect()));
+        self.installed = Some(Installed { id: claimed.view, members });
+        self.candidates.retain(|c, _| c.view.epoch >= claimed.view.epoch);
+        self.lists.retain(|_, (digest, _)| self.candidates.keys().any(|c| c.view.digest == *digest));
+        out.push(TrackerOutput::Installed { view: claimed.view, key, changes, departed });
+    }
+
+    /// Messages came under a view that is not installed: they can be read if it is known well enough (P6).
+    #[must_use]
+    pub fn read(&mut self, group: &GroupInfo, digest: ViewDigest) -> Vec<TrackerOutput> {
+        let mut out = Vec::new();
+        let named: Vec<Claimed> = self.candidates.keys().filter(|c| c.view.digest == digest).copied().collect();
+        for claimed in named {
+            self.try_read(group, claimed, &mut out);
+        }
+        out
+    }
+
+    /// A view before the installed one needs f+1 leaders' word and the key; one that is not older must
+    /// also bring nobody back.
+    fn try_read(&mut self, group: &GroupInfo, claimed: Claimed, out: &mut Vec<TrackerOutput>) {
+        let Some(candidate) = self.candidates.get(&claimed) else { return };
+        let Some(installed) = &self.installed else { return };
+        let confirmed = candidate.shares.len() >= group.rules.confirm();
+        let older = claimed.view.epoch < installed.id.epoch;
+        let safe = older || candidate.changes.as_ref().is_some_and(|changes| !self.raises_dead(group, changes));
+        if confirmed && safe && self.complete_key(group, claimed, out) {
+            let key = self.candidates.get(&claimed).and_then(|c| c.key.clone());
+            out.extend(key.map(|key| TrackerOutput::Readable { view: claimed.view, key }));
+        }
+    }
+}
+
+#[cfg(test)]
+impl ViewTracker {
+    pub(in crate::keys) fn sizes_for_tests(&self) -> (usize, usize) {
+        (self.candidates.len(), self.lists.len())
+    }
+
+    pub(in crate::keys) fn obituaries_for_tests(&self) -> usize {
+        self.obituaries.len()
+    }
+}

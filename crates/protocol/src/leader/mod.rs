@@ -1,0 +1,301 @@
+//! The root component of a leader: routes between login, coordination, keys and delivery.
+//!
+//! Source: seed 002 §2.3 and §3. Inputs are frames of authenticated links, commands of the local
+//! operator and the passing of time; the outcome is a [`Step`] of effects, to be carried out in order.
+
+mod members;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use step::{Class, Effect, Event, Record, Step};
+
+use crate::coordination::{Coordination, Output};
+use crate::delivery::Relay;
+use crate::fault::{Culprit, Fault, Rejected};
+use crate::group::{GroupInfo, LeaderSecrets};
+use crate::ids::{Epoch, Incarnation, LeaderId, LinkId, MemberId, UserName, ViewId};
+use crate::keys::Publisher;
+use crate::login::{EnrolmentRecord, LoginServer, Registration};
+use crate::time::{Cx, Time, earliest};
+use crate::view::{Cause, Change, MemberSet};
+use crate::wire::{self, PROPOSALS_MAX, PeerMessage, Sorted};
+use members::Link;
+
+/// Time between two views of one leader: concurrent changes share a view.
+const PUBLISH_SPACING: Duration = Duration::from_millis(25);
+/// Time between comparisons with the other leaders.
+const STATUS_PERIOD: Duration = Duration::from_millis(500);
+/// The most users one leader registers.
+const USERS_MAX: usize = 65_536;
+
+/// One leader.
+pub struct Leader {
+    group: Arc<GroupInfo>,
+    secrets: LeaderSecrets,
+    login: LoginServer,
+    state: Coordination,
+    publisher: Publisher,
+    relay: Relay,
+    links: BTreeMap<LinkId, Link>,
+    /// The newest authenticated link of each user.
+    attached: BTreeMap<UserName, LinkId>,
+    peers: BTreeSet<LeaderId>,
+    /// Accepted but not published yet.
+    unpublished: Option<Vec<Change>>,
+    published_at: Time,
+    presence: BTreeMap<MemberId, Presence>,
+    status_at: Time,
+    #[cfg(feature = "mutants")]
+    speaks_openly: bool,
+}
+
+/// What a leader knows of an accepted member's stay.
+struct Presence {
+    heard: Time,
+    since: Epoch,
+}
+
+/// What the local operator may ask.
+#[derive(Debug)]
+pub enum Command {
+    /// Accepts a user's enrolment record (A2). f+1 operators must.
+    Enrol(EnrolmentRecord),
+    /// Registers a user, or takes an expelled one back: what accepting a record comes to.
+    Register(UserName, Registration),
+    /// Takes a user out, now and later (A16). f+1 operators must.
+    Expel(UserName),
+    /// Asks for a new group key. f+1 operators must.
+    Refresh,
+}
+
+impl Leader {
+    /// A leader with what its store remembers.
+    pub fn new(
+        cx: &mut Cx<'_>,
+        group: Arc<GroupInfo>,
+        secrets: LeaderSecrets,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Self {
+        let mut login = LoginServer::new(&group, &secrets);
+        let mut lives = Vec::new();
+        for record in records {
+            match record {
+                Record::Life(life) => lives.push(life),
+                Record::Registration(user, registration) => login.register(user, registration),
+            }
+        }
+        let state = Coordination::new(&group, &secrets, lives);
+        let publisher = Publisher::new(cx, &group, &secrets, &state);
+        let presence = |id: &MemberId| (id.clone(), Presence { heard: cx.now, since: state.epoch() });
+        let presence = state.members().iter().map(|entry| presence(&entry.id)).collect();
+        Leader {
+            relay: Relay::new(&group.policy),
+            login,
+            state,
+            publisher,
+            links: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            peers: BTreeSet::new(),
+            unpublished: None,
+            published_at: cx.now,
+            presence,
+            status_at: cx.now,
+            #[cfg(feature = "mutants")]
+            speaks_openly: false,
+            group,
+            secrets,
+        }
+    }
+
+    /// Which leader this is.
+    pub fn id(&self) -> LeaderId {
+        self.secrets.id
+    }
+
+    /// The view published last.
+    pub fn view(&self) -> ViewId {
+        self.publisher.current()
+    }
+
+    /// The members accepted here.
+    pub fn members(&self) -> &MemberSet {
+        self.state.members()
+    }
+
+    /// Whether the user is registered here.
+    pub fn is_registered(&self, user: &UserName) -> bool {
+        self.login.is_registered(user)
+    }
+
+    /// Leaders with a live link.
+    pub fn peers(&self) -> &BTreeSet<LeaderId> {
+        &self.peers
+    }
+
+    /// A link to another leader is up.
+    pub fn on_peer_up(&mut self, peer: LeaderId) -> Step {
+        self.peers.insert(peer);
+        self.state.on_peer_up(peer);
+        let mut step = Step::default();
+        for message in self.state.status() {
+            step.tell_peer(peer, &message);
+        }
+        step
+    }
+
+    /// A link to another leader is gone.
+    pub fn on_peer_down(&mut self, peer: LeaderId) {
+        self.peers.remove(&peer);
+    }
+
+    /// A frame from another leader, on a link that proves its key.
+    pub fn on_peer_frame(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes) -> Step {
+        let mut step = Step::default();
+        let message = match wire::sort(frame) {
+            Ok(Sorted::Plain(body)) => wire::decode_plain(body).map_err(|_| Fault::Malformed),
+            _ => Err(Fault::Malformed),
+        };
+        let outputs = match message {
+            Ok(PeerMessage::Proposals(list)) if list.len() <= PROPOSALS_MAX => self.state.on_proposals(peer, list),
+            Ok(PeerMessage::Proposals(_)) => vec![Output::Blame(peer, Fault::Flooding)],
+            Ok(PeerMessage::Status(root)) => self.state.on_status(peer, root),
+            Ok(PeerMessage::Buckets(theirs)) => self.state.on_buckets(peer, &theirs),
+            Err(fault) => vec![Output::Blame(peer, fault)],
+        };
+        self.absorb(cx, outputs, &mut step);
+        step
+    }
+
+    /// The operator asks for something.
+    pub fn on_command(&mut self, cx: &mut Cx<'_>, command: Command) -> Result<Step, Rejected> {
+        let mut step = Step::default();
+        let outputs = match command {
+            Command::Enrol(record) => {
+                let registration = record.open(&self.group, &self.secrets)?;
+                self.register(record.user, registration, &mut step)?
+            }
+            Command::Register(user, registration) => self.register(user, registration, &mut step)?,
+            Command::Expel(user) => self.state.expel(&user)?,
+            Command::Refresh => self.state.refresh(),
+        };
+        self.absorb(cx, outputs, &mut step);
+        Ok(step)
+    }
+
+    fn register(
+        &mut self,
+        user: UserName,
+        registration: Registration,
+        step: &mut Step,
+    ) -> Result<Vec<Output>, Rejected> {
+        if self.login.registered() >= USERS_MAX && !self.login.is_registered(&user) {
+            return Err(Rejected::Full(USERS_MAX));
+        }
+        let outputs = self.state.unbar(&user);
+        step.effects.push(Effect::Persist(Record::Registration(user.clone(), registration.clone())));
+        self.login.register(user, registration);
+        Ok(outputs)
+    }
+
+    /// When [`Leader::on_wakeup`] is due.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        let publish = self.unpublished.as_ref().map(|_| self.published_at + PUBLISH_SPACING);
+        earliest(publish, Some(self.status_at + STATUS_PERIOD))
+    }
+
+    /// Time has passed.
+    pub fn on_wakeup(&mut self, cx: &mut Cx<'_>) -> Step {
+        let mut step = Step::default();
+        if cx.now >= self.status_at + STATUS_PERIOD {
+            self.status_at = cx.now;
+            for message in self.state.status() {
+                step.tell_peers(&self.peers, &message);
+            }
+            self.close_ended(&mut step);
+            let outputs = self.state.insist();
+            self.absorb(cx, outputs, &mut step);
+            self.remove_silent(cx, &mut step);
+            self.relay.expire(cx.now);
+            let due = self.group.policy.rekey_period().is_some_and(|period| cx.now >= self.published_at + period);
+            if due && !self.state.members().is_empty() {
+                let outputs = self.state.refresh();
+                self.absorb(cx, outputs, &mut step);
+            }
+        }
+        self.publish_if_due(cx, &mut step);
+        step
+    }
+
+    fn remove_silent(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
+        let limit = self.group.policy.remove_silent_after();
+        let silent: Vec<MemberId> =
+            self.presence.iter().filter(|(_, p)| cx.now.since(p.heard) > limit).map(|(id, _)| id.clone()).collect();
+        for member in silent {
+            if let Some(presence) = self.presence.get_mut(&member) {
+                presence.heard = cx.now;
+            }
+            step.events.push(Event::Blamed(Culprit::Member(member.clone()), Fault::Silent));
+            let outputs = self.state.remove(&member, Cause::Lost);
+            self.absorb(cx, outputs, step);
+        }
+    }
+
+    /// Carries out what coordination asks for.
+    fn absorb(&mut self, cx: &mut Cx<'_>, outputs: Vec<Output>, step: &mut Step) {
+        for output in outputs {
+            match output {
+                Output::Persist(record) => step.effects.push(Effect::Persist(Record::Life(record))),
+                Output::Broadcast(message) => step.tell_peers(&self.peers, &message),
+                Output::Tell(peer, message) => step.tell_peer(peer, &message),
+                Output::Changed(changes) => {
+                    self.on_changes(cx.now, &changes, step);
+                    self.unpublished.get_or_insert_default().extend(changes);
+                }
+                Output::Blame(leader, fault) => step.events.push(Event::Blamed(Culprit::Leader(leader), fault)),
+            }
+        }
+        self.publish_if_due(cx, step);
+    }
+
+    fn on_changes(&mut self, now: Time, changes: &[Change], step: &mut Step) {
+        for change in changes {
+            let user = change.user();
+            let stay = |incarnation| MemberId { user: user.clone(), incarnation: Incarnation(incarnation) };
+            let ended: Vec<_> = self.presence.range(stay(0)..=stay(u64::MAX)).map(|(id, _)| id.clone()).collect();
+            for id in ended {
+                self.presence.remove(&id);
+                self.relay.forget(&id, now + self.group.policy.overlap());
+            }
+            self.mark_admitted(change);
+            match change {
+                Change::Added(entry) => {
+                    let since = self.state.epoch();
+                    self.presence.insert(entry.id.clone(), Presence { heard: now, since });
+                    step.events.push(Event::Admitted(entry.id.clone()));
+                }
+                Change::Removed(user, cause) => {
+                    step.events.push(Event::Ended(user.clone(), *cause));
+                }
+            }
+        }
+    }
+
+    /// Publishes what was accepted, unless the last view is only just out.
+    fn publish_if_due(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
+        let spaced = cx.now >= self.published_at + PUBLISH_SPACING;
+        if !spaced && self.published_at != Time::ZERO {
+            return;
+        }
+        let Some(changes) = self.unpublished.take() else { return };
+        let before = self.publisher.current();
+        self.publisher.publish(cx, &self.group, &self.secrets, &self.state, changes);
+        self.published_at = cx.now;
+        step.events.push(Event::Published(self.publisher.current(), self.state.members().len()));
+        self.send_claims(cx.now, before, step);
+    }
+}

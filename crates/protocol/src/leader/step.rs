@@ -1,0 +1,89 @@
+//! What a leader asks of its driver.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use crate::coordination::LifeRecord;
+use crate::fault::{Culprit, Fault};
+use crate::ids::{LeaderId, LinkId, MemberId, UserName, ViewId};
+use crate::login::{Denial, Registration};
+use crate::view::Cause;
+use crate::wire::{self, PeerMessage};
+
+/// What a leader must not forget (P10).
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// A user's (or the key's) accepted state; replaces the one before.
+    Life(LifeRecord),
+    /// A user's registration; replaces the one before. Secret.
+    Registration(UserName, Registration),
+}
+
+/// How a driver queues a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Never dropped: a link whose control queue overflows is closed.
+    Control,
+    /// Dropped when the receiver is slow; receivers notice and ask for it.
+    Data,
+}
+
+/// An order to the driver.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make durable before any later effect.
+    Persist(Record),
+    /// Send to a member.
+    Send(LinkId, Class, Bytes),
+    /// Send the same data frame to many members.
+    Relay(Vec<LinkId>, Bytes),
+    /// Send to a leader.
+    SendPeer(LeaderId, Bytes),
+    /// The link has logged in: its limits may be raised.
+    Authenticated(LinkId),
+    /// Close the link once what was sent is flushed.
+    Close(LinkId),
+}
+
+/// What happened, for logs and screens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A user proved who they are on a link.
+    Authenticated(MemberId),
+    /// A login was refused, with the name it claimed.
+    Denied(UserName, Denial),
+    /// A member was accepted.
+    Admitted(MemberId),
+    /// A stay ended.
+    Ended(UserName, Cause),
+    /// A view is out, with its number of members.
+    Published(ViewId, usize),
+    /// A peer did wrong.
+    Blamed(Culprit, Fault),
+}
+
+/// The outcome of one input: effects in order, then events.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Step {
+    /// To be carried out in order.
+    pub effects: Vec<Effect>,
+    /// To be shown.
+    pub events: Vec<Event>,
+}
+
+impl Step {
+    pub(super) fn tell_peer(&mut self, peer: LeaderId, message: &PeerMessage) {
+        self.effects.push(Effect::SendPeer(peer, wire::plain(message)));
+    }
+
+    pub(super) fn tell_peers(&mut self, peers: &BTreeSet<LeaderId>, message: &PeerMessage) {
+        let frame = wire::plain(message);
+        self.effects.extend(peers.iter().map(|peer| Effect::SendPeer(*peer, frame.clone())));
+    }
+
+    pub(super) fn blame(&mut self, culprit: Culprit, fault: Fault) {
+        self.events.push(Event::Blamed(culprit, fault));
+    }
+}

@@ -1,0 +1,37 @@
+//! The protocols of Ringfort, as values without I/O.
+//!
+//! A component is given inputs (a message, a command, the passing of time) and
+//! returns what must be done. Time and randomness are arguments, no state is
+//! ordered by a hash, nothing blocks: one seed replays one run bit for bit.
+//! A remote peer never causes an `Err`: what it sends is used, ignored or blamed.
+//!
+//! The root components are [`leader::Leader`] and [`member::Member`]. Drivers feed
+//! them frames from links and carry out their effects.
+
+pub mod codec;
+pub mod coordination;
+pub mod data;
+pub mod delivery;
+pub mod fault;
+pub mod group;
+pub mod ids;
+pub mod keys;
+pub mod leader;
+pub mod login;
+pub mod member;
+pub mod policy;
+pub mod rules;
+pub mod sealed;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod time;
+pub mod view;
+pub mod window;
+pub mod wire;
+
+pub use fault::{Fault, Rejected};
+pub use group::GroupInfo;
+pub use ids::*;
+pub use policy::Policy;
+pub use rules::Rules;
+pub use time::{Cx, Time};

@@ -1,0 +1,220 @@
+//! The leader's side of a login.
+
+use std::collections::BTreeMap;
+
+use ringfort_crypto::kdf::derive;
+use ringfort_crypto::oprf::BlindedElement;
+use ringfort_crypto::secret::Secret32;
+use ringfort_crypto::sign::VerifyingKey;
+
+use super::client::check_ack_tag;
+use super::message::{Denial, LoginAnswer, LoginRequest, Method, WireSignature};
+use super::{Registration, Throttle, Transcript, bound, fresh};
+use crate::fault::Fault;
+use crate::group::{GroupInfo, LeaderSecrets};
+use crate::ids::{Incarnation, MemberId, UserName};
+use crate::rules::Rule;
+use crate::sealed::{End, SealedChannel};
+use crate::time::Cx;
+use crate::view::{MemberEntry, MemberSet};
+
+/// Evaluations that one link may ask for: a person's few typing errors.
+const EVALUATIONS_PER_LINK_MAX: u8 = 3;
+
+/// Registrations and limits of one leader.
+#[derive(Debug)]
+pub struct LoginServer {
+    users: BTreeMap<UserName, Registration>,
+    throttle: Throttle,
+    /// Stands in for the key of users who do not exist, so that they look like users who do.
+    decoy: Secret32,
+}
+
+/// The state of one link that has not logged in yet.
+#[derive(Default)]
+pub struct LoginServerLink {
+    evaluations: u8,
+    pending: Option<Pending>,
+}
+
+struct Pending {
+    user: UserName,
+    method: Method,
+    transcript: Transcript,
+    long_term: Secret32,
+    n2: [u8; 32],
+}
+
+/// A proven member, with the channel to it.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// Who, in which stay, with which keys.
+    pub entry: MemberEntry,
+    /// The management channel under `K_a,i`.
+    pub channel: SealedChannel,
+    transcript: Transcript,
+}
+
+impl Authenticated {
+    /// A signed refusal of a user who has proved who they are.
+    pub fn deny(&self, secrets: &LeaderSecrets, reason: Denial) -> LoginAnswer {
+        deny(secrets, &self.transcript, reason)
+    }
+}
+
+impl LoginServer {
+    /// A leader's login room.
+    pub fn new(group: &GroupInfo, secrets: &LeaderSecrets) -> Self {
+        LoginServer {
+            users: BTreeMap::new(),
+            throttle: Throttle::new(group.policy.login_attempts_per_minute),
+            decoy: derive(secrets.signing.to_secret().expose(), "ringfort login decoy", &[]),
+        }
+    }
+
+    /// Registers a user, replacing an earlier registration.
+    pub fn register(&mut self, user: UserName, registration: Registration) {
+        self.users.insert(user, registration);
+    }
+
+    /// Whether the user is registered here.
+    pub fn is_registered(&self, user: &UserName) -> bool {
+        self.users.contains_key(user)
+    }
+
+    /// Number of registered users.
+    pub fn registered(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Handles `Blind`: one evaluation of the login key, within the user's limit.
+    #[allow(clippy::too_many_arguments)]
+    pub fn on_blind(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupInfo,
+        secrets: &LeaderSecrets,
+        link: &mut LoginServerLink,
+        exporter: &[u8; 32],
+        user: &UserName,
+        blinded: [u8; 32],
+    ) -> Result<LoginAnswer, Fault> {
+        link.evaluations = link.evaluations.saturating_add(1);
+        if link.evaluations > EVALUATIONS_PER_LINK_MAX {
+            return Err(Fault::Flooding);
+        }
+        let allowed = self.throttle.take(cx.now, user, self.users.contains_key(user));
+        if !allowed && group.rules.enforces(Rule::LoginThrottle) {
+            let parts: [&[u8]; 3] = [&group.id().0, exporter, &blinded];
+            let signature = WireSignature(secrets.signing.sign("ringfort login throttled", &parts));
+            return Ok(LoginAnswer::Denied { reason: Denial::Throttled, signature });
+        }
+        let evaluation =
+            secrets.login_share.evaluate_blinded(&BlindedElement(blinded), cx.rng).ok_or(Fault::Malformed)?;
+        Ok(LoginAnswer::Evaluated { evaluation: evaluation.to_bytes() })
+    }
+
+    /// Handles message 1, AuthInitReq; `last` is the highest stay known here, accepted or pending.
+    #[allow(clippy::too_many_arguments)]
+    pub fn on_init(
+        &mut self,
+        cx: &mut Cx<'_>,
+        group: &GroupInfo,
+        secrets: &LeaderSecrets,
+        link: &mut LoginServerLink,
+        exporter: &[u8; 32],
+        last: Incarnation,
+        (user, method, n1): (UserName, Method, [u8; 32]),
+    ) -> LoginAnswer {
+        let mut n2 = [0; 32];
+        cx.rng.fill_bytes(&mut n2);
+        let long_term = match (&method, self.users.get(&user)) {
+            (Method::Password, Some(Registration::Password(key))) => key.clone(),
+            (Method::Password, _) => derive(self.decoy.expose(), "ringfort login decoy user", &[user.as_bytes()]),
+            (Method::Key | Method::Certificate(_) | Method::Session, _) => Secret32::new(bound(&group.rules, exporter)),
+        };
+        let transcript = Transcript::new(group, &group.rules, secrets.id, exporter, &user, &method, &n1);
+        let tag = transcript.distribution_tag(&long_term, &n2, last.0);
+        let signature =
+            WireSignature(secrets.signing.sign("ringfort login key-dist", &[&transcript.digest, &n2, &tag]));
+        link.pending = Some(Pending { user, method, transcript, long_term, n2 });
+        LoginAnswer::KeyDist { n2, last, tag, signature }
+    }
+
+    /// Handles message 3, AuthAckKey; `admitted` are the members accepted here. An error is a refusal to
+    /// send, signed.
+    #[allow(clippy::too_many_arguments)]
+    pub fn on_ack(
+        &mut self,
+        cx: &Cx<'_>,
+        group: &GroupInfo,
+        secrets: &LeaderSecrets,
+        link: &mut LoginServerLink,
+        exporter: &[u8; 32],
+        request: &LoginRequest,
+        admitted: &MemberSet,
+    ) -> Result<Authenticated, (Option<UserName>, Option<LoginAnswer>)> {
+        let pending = link.pending.take().ok_or((None, None))?;
+        let denied = |reason| {
+            let answer = deny(secrets, &pending.transcript, reason);
+            (Some(pending.user.clone()), Some(answer))
+        };
+        let LoginRequest::Ack { n3, incarnation, signing, sealing, tag, possession, identity } = request else {
+            return Err(denied(Denial::NotAuthentic));
+        };
+        let id = MemberId { user: pending.user.clone(), incarnation: *incarnation };
+        let entry = MemberEntry { id, signing: *signing, sealing: *sealing };
+        let signed = pending.transcript.acknowledgement(&group.rules, &pending.n2, n3, &entry);
+        let (exporter, n2) = (bound(&group.rules, exporter), fresh(&group.rules, &pending.n2));
+        let session_key = pending.transcript.session_key(&pending.long_term, &exporter, &n2);
+        let authentic = check_ack_tag(&session_key, &signed, tag)
+            && (entry.signing.0.verify("ringfort login possession", &[&signed], &possession.0).is_ok()
+                || !group.rules.enforces(Rule::Possession))
+            && self.identity_holds(
+                cx,
+                group,
+                &pending,
+                identity.as_ref(),
+                &signed,
+                admitted.get_member(&entry.id) == Some(&entry),
+            );
+        if !authentic {
+            return Err(denied(Denial::NotAuthentic));
+        }
+        if pending.method == Method::Password {
+            self.throttle.give_back(&pending.user);
+        }
+        let channel = SealedChannel::new(&session_key, End::Leader);
+        Ok(Authenticated { entry, channel, transcript: pending.transcript })
+    }
+
+    fn identity_holds(
+        &self,
+        cx: &Cx<'_>,
+        group: &GroupInfo,
+        pending: &Pending,
+        signature: Option<&WireSignature>,
+        signed: &[u8; 32],
+        is_admitted: bool,
+    ) -> bool {
+        let by = |key: &VerifyingKey| {
+            signature.is_some_and(|s| key.verify("ringfort login identity", &[signed], &s.0).is_ok())
+        };
+        match (&pending.method, self.users.get(&pending.user)) {
+            (Method::Password, Some(Registration::Password(_))) => signature.is_none(),
+            (Method::Key, Some(Registration::Key(key))) => by(key),
+            (Method::Certificate(certificate), _) => {
+                certificate.check(group, &pending.user, cx.unix_s).is_ok() && by(&certificate.key.0)
+            }
+            // The possession signature is by the session key that n-f leaders have accepted.
+            (Method::Session, _) => is_admitted && signature.is_none(),
+            _ => false,
+        }
+    }
+}
+
+fn deny(secrets: &LeaderSecrets, transcript: &Transcript, reason: Denial) -> LoginAnswer {
+    let reason_bytes = crate::codec::encode(&reason);
+    let signature = WireSignature(secrets.signing.sign("ringfort login denied", &[&transcript.digest, &reason_bytes]));
+    LoginAnswer::Denied { reason, signature }
+}

@@ -1,0 +1,277 @@
+//! Joining: the same stay, with the same session keys, announced to every leader.
+
+use std::time::Duration;
+
+use super::standing::{Link, Stage};
+use super::{Effect, Event, JoinFailure, Member, Phase, Step};
+use crate::data::Identity;
+use crate::fault::{Culprit, Fault};
+use crate::ids::{Incarnation, LeaderId};
+use crate::leader::Class;
+use crate::login::{Credential, Denial, LoginAnswer, LoginClient, LoginFailure, LoginRequest, throttled_is_genuine};
+use crate::time::{Cx, Time};
+use crate::view::Cause;
+use crate::wire;
+
+/// How long a joining member waits for more leaders once f+1 have proved themselves.
+const GATHER: Duration = Duration::from_millis(500);
+/// A join that has not led to a view by then is tried again as a newer stay.
+const JOIN_RETRY: Duration = Duration::from_secs(8);
+
+/// How a leader refused this user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    NotAuthentic,
+    Denied(Denial),
+}
+
+impl Member {
+    /// A link to a leader is up; the driver has checked the leader's key. `exporter` is the same at
+    /// both ends and nowhere else.
+    pub fn on_link_up(&mut self, cx: &mut Cx<'_>, leader: LeaderId, exporter: [u8; 32]) -> Step {
+        let mut step = Step::default();
+        if self.phase == Phase::Ended || self.group.leader(leader).is_none() {
+            return step;
+        }
+        self.drop_link(leader, &mut step);
+        self.links.insert(leader, Link::new(exporter));
+        // What it says of this stay, it will say again: its machine may have been cleaned since.
+        self.ended_by.remove(&leader);
+        if let Some(tracker) = &mut self.tracker {
+            tracker.on_link(leader);
+        }
+        self.start_login(cx, leader, &mut step);
+        step
+    }
+
+    /// A link to a leader is gone.
+    pub fn on_link_down(&mut self, now: Time, leader: LeaderId) -> Step {
+        let mut step = Step::default();
+        self.drop_link(leader, &mut step);
+        self.update_standing(now, &mut step);
+        step
+    }
+
+    fn drop_link(&mut self, leader: LeaderId, step: &mut Step) {
+        if self.links.remove(&leader).is_some_and(|link| link.answers()) {
+            step.events.push(Event::LeaderAnswers(leader, false));
+        }
+    }
+
+    fn start_login(&mut self, cx: &mut Cx<'_>, leader: LeaderId, step: &mut Step) {
+        let admission = self.admission(leader);
+        let Some(link) = self.links.get_mut(&leader) else { return };
+        let request = if let Some(credential) = admission {
+            let (client, request) =
+                LoginClient::start(&self.group, leader, link.exporter, &self.user, &credential, cx.rng);
+            link.stage = Stage::Proving(client, credential);
+            request
+        } else if let Some(hardening) = &self.hardening {
+            link.stage = Stage::Hardening;
+            hardening.request()
+        } else {
+            return;
+        };
+        step.effects.push(Effect::Send(leader, Class::Control, wire::plain(&request)));
+    }
+
+    /// What to log in with at this leader: somebody who has been announced, and whom this leader does not
+    /// know, shows the session key that the other leaders admit. Without that leader's share a joining
+    /// member might never have enough of them.
+    fn admission(&self, leader: LeaderId) -> Option<Credential> {
+        let unknown = self.failed.get(&leader) == Some(&Failed::NotAuthentic);
+        match &self.me {
+            Some(me) if unknown => Some(Credential::Session(me.signing.clone())),
+            _ => self.credential.clone(),
+        }
+    }
+
+    pub(super) fn on_login_answer(&mut self, cx: &mut Cx<'_>, from: LeaderId, answer: LoginAnswer, step: &mut Step) {
+        let Some(link) = self.links.get_mut(&from) else { return };
+        match (&mut link.stage, answer) {
+            (Stage::Hardening, LoginAnswer::Evaluated { evaluation }) => {
+                self.on_evaluation(cx, from, &evaluation, step);
+            }
+            (Stage::Hardening, LoginAnswer::Denied { reason: Denial::Throttled, signature }) => {
+                let blinded = self.hardening.as_ref().map(|h| h.blinded().0).unwrap_or_default();
+                if throttled_is_genuine(&self.group, from, &link.exporter, &blinded, &signature) {
+                    link.stage = Stage::Refused;
+                    self.on_refused(from, Failed::Denied(Denial::Throttled), step);
+                }
+            }
+            // One more evaluation than was needed.
+            (Stage::Proving(..), LoginAnswer::Evaluated { .. }) => {}
+            (Stage::Proving(client, _), answer) => match client.on_answer(&self.group, &answer) {
+                Ok(last) => {
+                    let Stage::Proving(client, credential) = std::mem::replace(&mut link.stage, Stage::Refused) else {
+                        return;
+                    };
+                    if !matches!(credential, Credential::Session(_)) {
+                        self.failed.remove(&from);
+                    }
+                    link.stage = Stage::Proved(client, credential);
+                    self.reported.insert(from, last);
+                    self.verified_at.get_or_insert(cx.now);
+                    self.announce_if_ready(cx, step);
+                }
+                Err(failure) => self.on_login_failure(from, failure, step),
+            },
+            (Stage::In(session), answer @ LoginAnswer::Denied { .. }) => {
+                // The proof was fine; the leader's other rooms said no.
+                if let Err(failure) = session.client.on_answer(&self.group, &answer) {
+                    self.on_login_failure(from, failure, step);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_evaluation(&mut self, cx: &mut Cx<'_>, from: LeaderId, evaluation: &[u8; 128], step: &mut Step) {
+        let Some(hardening) = &mut self.hardening else { return };
+        let (root, caught) = hardening.on_evaluation(&self.group, from, evaluation);
+        for leader in caught {
+            self.blame_leader(leader, Fault::BadEvaluation, step);
+        }
+        if let Some(root) = root {
+            self.credential = Some(Credential::Password(root));
+            self.hardening = None;
+            let leaders: Vec<LeaderId> = self.links.keys().copied().collect();
+            for leader in leaders {
+                self.start_login(cx, leader, step);
+            }
+        }
+    }
+
+    fn on_login_failure(&mut self, from: LeaderId, failure: LoginFailure, step: &mut Step) {
+        if let Some(link) = self.links.get_mut(&from) {
+            link.stage = Stage::Refused;
+        }
+        match failure {
+            LoginFailure::Fault(fault) => self.blame_leader(from, fault, step),
+            LoginFailure::NoProof | LoginFailure::Denied(Denial::NotAuthentic) => {
+                self.on_refused(from, Failed::NotAuthentic, step);
+            }
+            LoginFailure::Denied(denial) => self.on_refused(from, Failed::Denied(denial), step),
+        }
+    }
+
+    /// Only n-f refusals mean that f+1 leaders can no longer let this user in.
+    fn on_refused(&mut self, from: LeaderId, failed: Failed, step: &mut Step) {
+        self.failed.insert(from, failed);
+        if let Failed::Denied(Denial::Incarnation(last)) = failed {
+            self.reported.insert(from, last);
+        }
+        let count = |f: &dyn Fn(&Failed) -> bool| self.failed.values().filter(|x| f(x)).count();
+        let outdated = count(&|f| matches!(f, Failed::Denied(Denial::Incarnation(_))));
+        let expelled = count(&|f| *f == Failed::Denied(Denial::Expelled));
+        match self.phase {
+            Phase::Joining => {
+                let refused = self.failed.len() - outdated;
+                if refused >= usize::from(self.group.rules.n() - self.group.rules.f()) {
+                    let reasons = self.failed.values().map(|f| match f {
+                        Failed::NotAuthentic => JoinFailure::NotAuthentic,
+                        Failed::Denied(denial) => JoinFailure::Denied(*denial),
+                    });
+                    let reason = most_common(reasons).unwrap_or(JoinFailure::NotAuthentic);
+                    self.phase = Phase::Ended;
+                    step.events.push(Event::JoinFailed(reason));
+                    step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
+                } else if outdated >= self.group.rules.confirm() {
+                    self.new_stay(step);
+                } else if failed == Failed::NotAuthentic && self.me.is_some() {
+                    step.effects.push(Effect::Reconnect(from));
+                }
+            }
+            Phase::In | Phase::Leaving => {
+                if expelled >= self.group.rules.confirm() {
+                    self.end(Cause::Expelled, step);
+                } else if outdated >= self.group.rules.confirm() && self.phase == Phase::Leaving {
+                    self.end(Cause::Left, step);
+                } else if outdated >= self.group.rules.confirm() {
+                    self.end(Cause::Lost, step);
+                } else {
+                    step.effects.push(Effect::Reconnect(from));
+                }
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    /// Once enough leaders have proved themselves, the stay gets its number and is announced (message 3).
+    pub(super) fn announce_if_ready(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
+        let proved: Vec<LeaderId> =
+            self.links.iter().filter(|(_, l)| matches!(l.stage, Stage::Proved(..))).map(|(id, _)| *id).collect();
+        if proved.is_empty() {
+            return;
+        }
+        if self.me.is_none() {
+            let all = proved.len() >= usize::from(self.group.rules.n() - self.group.rules.f());
+            let waited = self.verified_at.is_some_and(|at| cx.now >= at + GATHER);
+            let enough = all || waited && proved.len() >= self.group.rules.confirm();
+            if !enough {
+                return;
+            }
+            let me = Identity::generate(self.user.clone(), self.next_incarnation(), cx.rng);
+            self.tracker = Some(crate::keys::ViewTracker::new(&self.group, me.id.clone()));
+            self.me = Some(me);
+            self.announced_at = Some(cx.now);
+            self.retry_failed_links(step);
+        }
+        for leader in proved {
+            self.acknowledge(cx, leader, step);
+        }
+    }
+
+    fn acknowledge(&mut self, cx: &mut Cx<'_>, leader: LeaderId, step: &mut Step) {
+        let (Some(me), Some(link)) = (&self.me, self.links.get_mut(&leader)) else { return };
+        let Stage::Proved(client, credential) = std::mem::replace(&mut link.stage, Stage::Refused) else { return };
+        let Some((request, channel)) = client.acknowledge(&self.group, &credential, me, cx.rng) else { return };
+        link.stage = Stage::In(Box::new(super::standing::Session { client, channel }));
+        let frame = wire::plain::<LoginRequest>(&request);
+        step.effects.push(Effect::Send(leader, Class::Control, frame));
+        step.effects.push(Effect::Authenticated(leader));
+        self.send_heartbeat(cx, leader, step);
+    }
+
+    /// One above the highest stay that an honest leader can have reported: the f highest may be lies.
+    fn next_incarnation(&self) -> Incarnation {
+        let mut reports: Vec<Incarnation> = self.reported.values().copied().collect();
+        reports.sort_by(|a, b| b.cmp(a));
+        let honest = reports.get(usize::from(self.group.rules.f())).copied().unwrap_or_default();
+        let own = self.me.as_ref().map_or(Incarnation(0), |me| me.id.incarnation);
+        crate::view::next_incarnation(honest.max(own))
+    }
+
+    /// Tries again as a newer stay.
+    fn new_stay(&mut self, step: &mut Step) {
+        let own = self.me.take().map(|me| me.id.incarnation);
+        if let Some(own) = own {
+            // A stay that may be pending somewhere is never announced again with other keys.
+            self.reported.values_mut().for_each(|last| *last = own.max(*last));
+        }
+        self.tracker = None;
+        self.failed.clear();
+        self.verified_at = None;
+        self.announced_at = None;
+        step.effects.extend(self.links.keys().map(|l| Effect::Reconnect(*l)));
+        self.links.clear();
+    }
+
+    pub(super) fn retry_join(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
+        let overdue = self.announced_at.is_some_and(|at| cx.now >= at + JOIN_RETRY);
+        if self.phase == Phase::Joining && overdue {
+            step.blame(Culprit::Outsider(Some(self.user.clone())), Fault::Silent);
+            self.new_stay(step);
+        }
+    }
+
+    /// Announced, or in the group now: leaders that did not know this user learn of it from the others.
+    pub(super) fn retry_failed_links(&mut self, step: &mut Step) {
+        step.effects.extend(self.failed.keys().map(|leader| Effect::Reconnect(*leader)));
+    }
+}
+
+fn most_common<T: PartialEq + Copy>(items: impl Iterator<Item = T>) -> Option<T> {
+    let items: Vec<T> = items.collect();
+    items.iter().copied().max_by_key(|item| items.iter().filter(|x| *x == item).count())
+}

@@ -1,0 +1,407 @@
+//! The root component of a member: logs in with every leader, installs the views that f+1 of
+//! them agree on, and talks.
+//!
+//! Source: seed 002 §2.3 and §3. A member acts on f+1 consistent leaders and on nothing less.
+
+mod joining;
+mod standing;
+mod step;
+mod talking;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+pub use standing::LeaderStanding;
+pub use step::{Class, Effect, Event, JoinFailure, Step};
+
+use crate::codec::{decode, encode};
+use crate::data::{Departed, Identity, KeyedView, Keyring};
+use crate::delivery::{Inbox, Outbox};
+use crate::fault::{Culprit, Fault};
+use crate::group::GroupInfo;
+use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
+use crate::keys::{Ask, TrackerOutput, ViewTracker};
+use crate::login::{Certificate, Credential, Hardening};
+use crate::time::{Cx, Time, earliest};
+use crate::view::{Cause, Change, MemberSet};
+use crate::wire::{self, LeaderNotice, MemberRequest, Sorted};
+use joining::Failed;
+use ringfort_crypto::sign::SigningKey;
+use standing::Link;
+
+/// How often a member looks for what is missing while something is.
+const TICK: Duration = Duration::from_millis(100);
+/// Time between two questions for the same missing view.
+const ASK_SPACING: Duration = Duration::from_millis(250);
+/// Views of messages in flight that are being asked for at once.
+const PAST_VIEWS_MAX: usize = 32;
+
+/// What a user logs in with.
+pub enum Secret {
+    /// A password; kept only until it is hardened.
+    Password(Zeroizing<Vec<u8>>),
+    /// A registered key.
+    Key(SigningKey),
+    /// A certified key.
+    Certificate(SigningKey, Box<Certificate>),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// One member of one group.
+pub struct Member {
+    group: Arc<GroupInfo>,
+    user: UserName,
+    credential: Option<Credential>,
+    hardening: Option<Hardening>,
+    links: BTreeMap<LeaderId, Link>,
+    phase: Phase,
+
+    me: Option<Identity>,
+    /// The highest stay each leader reported at login.
+    reported: BTreeMap<LeaderId, Incarnation>,
+    failed: BTreeMap<LeaderId, Failed>,
+    verified_at: Option<Time>,
+    announced_at: Option<Time>,
+
+    tracker: Option<ViewTracker>,
+    installed_at: Option<Time>,
+    asks: usize,
+    asked_at: Time,
+    past_asked: BTreeMap<ViewDigest, Time>,
+    ended_by: BTreeMap<LeaderId, Cause>,
+
+    keyring: Keyring,
+    departed: Departed,
+    /// Members that were expelled: which of their numbers came is remembered until their views are over.
+    expelled: Departed,
+    inbox: Inbox,
+    outbox: Outbox,
+    heartbeat_at: Time,
+    confirmed: bool,
+    caught: BTreeMap<LeaderId, Fault>,
+    relaying: Vec<LeaderId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Joining,
+    In,
+    Leaving,
+    Ended,
+}
+
+impl Member {
+    /// A member that will join as soon as its driver reports links.
+    pub fn new(cx: &mut Cx<'_>, group: Arc<GroupInfo>, user: UserName, secret: Secret) -> Self {
+        let (credential, hardening) = match secret {
+            Secret::Password(password) => (None, Hardening::start(user.clone(), &password, cx.rng)),
+            Secret::Key(key) => (Some(Credential::Key(key)), None),
+            Secret::Certificate(key, certificate) => (Some(Credential::Certificate(key, certificate)), None),
+        };
+        Member {
+            credential,
+            hardening,
+            links: BTreeMap::new(),
+            phase: Phase::Joining,
+            me: None,
+            reported: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            verified_at: None,
+            announced_at: None,
+            tracker: None,
+            installed_at: None,
+            asks: 0,
+            asked_at: cx.now,
+            past_asked: BTreeMap::new(),
+            ended_by: BTreeMap::new(),
+            keyring: Keyring::new(&group.rules),
+            departed: Departed::default(),
+            expelled: Departed::default(),
+            inbox: Inbox::new(&group.policy),
+            outbox: Outbox::new(&group.policy),
+            heartbeat_at: cx.now,
+            confirmed: false,
+            caught: BTreeMap::new(),
+            relaying: Vec::new(),
+            group,
+            user,
+        }
+    }
+
+    /// The group.
+    pub fn group(&self) -> &Arc<GroupInfo> {
+        &self.group
+    }
+
+    /// Whose member this is.
+    pub fn user(&self) -> &UserName {
+        &self.user
+    }
+
+    /// Who this is, once the stay has a number.
+    pub fn id(&self) -> Option<&MemberId> {
+        self.me.as_ref().map(|me| &me.id)
+    }
+
+    /// The installed view.
+    pub fn view(&self) -> Option<ViewId> {
+        self.tracker.as_ref()?.installed().map(|v| v.id)
+    }
+
+    /// The members of the installed view.
+    pub fn members(&self) -> Option<&MemberSet> {
+        self.tracker.as_ref()?.installed().map(|v| &v.members)
+    }
+
+    /// When the current key was installed.
+    pub fn installed_at(&self) -> Option<Time> {
+        self.installed_at
+    }
+
+    /// Whether f+1 leaders confirm the view.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Whether the stay has ended.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// The current key: for simulations that compare members, and nothing else.
+    #[cfg(feature = "mutants")]
+    pub fn key_for_testing_only(&self) -> Option<[u8; 32]> {
+        self.keyring.current().map(KeyedView::key_for_testing_only)
+    }
+
+    /// This stay's entry with its keys, as leaders should see it.
+    #[cfg(feature = "mutants")]
+    pub fn entry_for_testing_only(&self) -> Option<crate::view::MemberEntry> {
+        self.me.as_ref().map(Identity::entry)
+    }
+
+    /// A frame from a leader.
+    pub fn on_frame(&mut self, cx: &mut Cx<'_>, from: LeaderId, frame: &Bytes) -> Step {
+        let mut step = Step::default();
+        if self.phase == Phase::Ended || !self.links.contains_key(&from) {
+            return step;
+        }
+        match wire::sort(frame) {
+            Ok(Sorted::Plain(body)) => match wire::decode_plain(body) {
+                Ok(answer) => self.on_login_answer(cx, from, answer, &mut step),
+                Err(_) => self.blame_leader(from, Fault::Malformed, &mut step),
+            },
+            Ok(Sorted::Sealed(frame)) => self.on_sealed(cx, from, frame, &mut step),
+            Ok(Sorted::Data) => self.on_data(cx, from, frame, &mut step),
+            Err(_) => self.blame_leader(from, Fault::Malformed, &mut step),
+        }
+        step
+    }
+
+    fn on_sealed(&mut self, cx: &mut Cx<'_>, from: LeaderId, frame: &[u8], step: &mut Step) {
+        let Some(channel) = self.links.get_mut(&from).and_then(Link::channel) else { return };
+        let notice = match channel.open(&self.group.rules, frame) {
+            Ok(payload) => decode(&payload).map_err(|_| Fault::Malformed),
+            Err(fault) => Err(fault),
+        };
+        if notice.is_ok() {
+            self.failed.remove(&from);
+        }
+        match notice {
+            Ok(LeaderNotice::Claim(claim)) => self.track(cx, step, |t, group| t.on_claim(group, from, claim)),
+            Ok(LeaderNotice::PastClaim(claim)) => {
+                self.track(cx, step, |t, group| t.on_past_claim(group, from, &claim));
+            }
+            Ok(LeaderNotice::Snapshot { view, after, entries, last }) => {
+                let rest = |member: &Member| member.tracker.as_ref().and_then(|t| t.rest_of_list(from));
+                let before = rest(self);
+                self.track(cx, step, |t, group| t.on_snapshot(group, from, view, after.as_ref(), entries, last));
+                if let Some(more) = rest(self).filter(|more| Some(more) != before.as_ref()) {
+                    self.ask(from, more, step);
+                }
+            }
+            Ok(LeaderNotice::HeartbeatAnswer { answer, challenge, view }) => {
+                self.on_heartbeat_answer(cx.now, from, answer, challenge, view, step);
+            }
+            Ok(LeaderNotice::Wanted(request)) => {
+                let frames = self.outbox.on_wanted(cx.now, &request);
+                for frame in frames {
+                    let leaders = self.linked();
+                    step.effects.extend(leaders.into_iter().map(|l| Effect::Send(l, Class::Data, frame.clone())));
+                }
+            }
+            Ok(LeaderNotice::Ended { cause, .. }) => self.on_end(from, cause, step),
+            Err(fault) => self.blame_leader(from, fault, step),
+        }
+    }
+
+    fn track(
+        &mut self,
+        cx: &mut Cx<'_>,
+        step: &mut Step,
+        input: impl FnOnce(&mut ViewTracker, &GroupInfo) -> Vec<TrackerOutput>,
+    ) {
+        let Some(tracker) = &mut self.tracker else { return };
+        for output in input(tracker, &self.group) {
+            match output {
+                TrackerOutput::Installed { view, key, changes, departed } => {
+                    let until = cx.now + self.group.policy.overlap();
+                    if let Some(old) = self.keyring.current().map(|v| v.id().digest) {
+                        self.keyring.retire(&old, until);
+                    }
+                    self.keyring.install(KeyedView::new(view, key));
+                    for (entry, cause) in departed {
+                        if cause == Cause::Expelled {
+                            self.close_sender(cx.now, entry, until, step);
+                        } else {
+                            self.departed.insert(entry, until);
+                        }
+                    }
+                    self.on_installed(cx, view, changes, step);
+                }
+                TrackerOutput::Readable { view, key } => {
+                    let until = self.installed_at.unwrap_or(cx.now) + self.group.policy.overlap();
+                    self.keyring.add_readable(KeyedView::new(view, key), until);
+                    self.on_readable(cx.now, view.digest, step);
+                }
+                TrackerOutput::Blame(leader, fault) => self.blame_leader(leader, fault, step),
+            }
+        }
+    }
+
+    fn on_installed(&mut self, cx: &mut Cx<'_>, view: ViewId, changes: Vec<Change>, step: &mut Step) {
+        if self.phase == Phase::Joining {
+            self.phase = Phase::In;
+            self.retry_failed_links(step);
+        }
+        if self.installed_at.replace(cx.now).is_none() {
+            self.trust_first_view(cx.now);
+        } else {
+            for change in &changes {
+                if let Change::Added(entry) = change {
+                    self.inbox.on_joined(&entry.id);
+                }
+            }
+        }
+        self.asks = 0;
+        self.past_asked.remove(&view.digest);
+        step.events.push(Event::View { view, changes });
+        self.update_standing(cx.now, step);
+        self.on_readable(cx.now, view.digest, step);
+    }
+
+    /// Asks a claimant for what the best view still lacks.
+    fn ask_for_missing(&mut self, now: Time, step: &mut Step) {
+        if now < self.asked_at + ASK_SPACING && self.asked_at != Time::ZERO {
+            return;
+        }
+        let Some((leader, ask)) = self.tracker.as_ref().and_then(|t| t.missing(&self.group, self.asks)) else { return };
+        self.asked_at = now;
+        self.asks += 1;
+        self.ask(leader, ask, step);
+    }
+
+    fn ask(&mut self, leader: LeaderId, ask: Ask, step: &mut Step) {
+        let request = match ask {
+            Ask::Claim(have) => MemberRequest::Claim { have },
+            Ask::Snapshot(view, after) => MemberRequest::Snapshot { view, after },
+        };
+        self.request(leader, &request, step);
+    }
+
+    /// One leader says that the stay has ended; f+1 are believed (K36).
+    fn on_end(&mut self, from: LeaderId, cause: Cause, step: &mut Step) {
+        self.ended_by.insert(from, cause);
+        let confirm = self.group.rules.confirm();
+        if self.ended_by.len() < confirm || self.phase == Phase::Ended {
+            return;
+        }
+        // Fewer than f+1 leaders may all be lying about the cause.
+        let said = |cause: &Cause| self.ended_by.values().filter(|c| *c == cause).count();
+        let told = [Cause::Expelled, Cause::Left, Cause::Lost].into_iter().find(|c| said(c) >= confirm);
+        let cause = told.unwrap_or(if self.phase == Phase::Leaving { Cause::Left } else { Cause::Lost });
+        self.end(cause, step);
+    }
+
+    fn end(&mut self, cause: Cause, step: &mut Step) {
+        self.phase = Phase::Ended;
+        step.events.push(Event::Ended(cause));
+        step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
+    }
+
+    fn blame_leader(&mut self, leader: LeaderId, fault: Fault, step: &mut Step) {
+        if fault.is_deviation() {
+            self.caught.entry(leader).or_insert(fault);
+        }
+        step.blame(Culprit::Leader(leader), fault);
+    }
+
+    fn request(&mut self, leader: LeaderId, request: &MemberRequest, step: &mut Step) {
+        if let Some(channel) = self.links.get_mut(&leader).and_then(Link::channel) {
+            step.effects.push(Effect::Send(leader, Class::Control, channel.seal(&encode(request))));
+        }
+    }
+
+    /// Leaders with a logged-in link.
+    fn linked(&self) -> BTreeSet<LeaderId> {
+        self.links.iter().filter(|(_, l)| l.is_in()).map(|(id, _)| *id).collect()
+    }
+
+    /// When [`Member::on_wakeup`] is due; `None` once the stay has ended.
+    pub fn next_wakeup(&self, now: Time) -> Option<Time> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        let busy = self.phase != Phase::In
+            || self.tracker.as_ref().is_some_and(|t| t.missing(&self.group, self.asks).is_some());
+        [
+            Some(self.heartbeat_at + self.group.policy.heartbeat()),
+            busy.then(|| now + TICK),
+            self.inbox.next_wakeup(),
+            self.outbox.next_wakeup().filter(|_| self.tends_outbox()),
+            self.keyring.next_wakeup(),
+            self.departed.next_wakeup(),
+            self.expelled.next_wakeup(),
+        ]
+        .into_iter()
+        .fold(None, earliest)
+    }
+
+    /// Time has passed.
+    pub fn on_wakeup(&mut self, cx: &mut Cx<'_>) -> Step {
+        let mut step = Step::default();
+        if self.phase == Phase::Ended {
+            return step;
+        }
+        self.announce_if_ready(cx, &mut step);
+        self.retry_join(cx, &mut step);
+        if cx.now >= self.heartbeat_at + self.group.policy.heartbeat() {
+            self.heartbeat_at = cx.now;
+            self.send_heartbeats(cx, &mut step);
+            if self.phase == Phase::Leaving {
+                self.request_leave(&mut step);
+            }
+        }
+        self.ask_for_missing(cx.now, &mut step);
+        self.keyring.expire(cx.now);
+        let gone = [self.departed.expire(cx.now), self.expelled.expire(cx.now)].concat();
+        for gone in gone {
+            // Who is back in the same stay was only missing from a view in between.
+            if self.members().is_none_or(|members| members.get_member(&gone).is_none()) {
+                self.forget_sender(cx.now, &gone, &mut step);
+            }
+        }
+        self.tend_streams(cx.now, &mut step);
+        self.update_standing(cx.now, &mut step);
+        step
+    }
+}

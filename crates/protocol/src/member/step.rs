@@ -1,0 +1,81 @@
+//! What a member asks of its driver and tells its user.
+
+use bytes::Bytes;
+
+use crate::delivery::Delivery;
+use crate::fault::{Culprit, Fault};
+use crate::ids::{LeaderId, MemberId, Seq, ViewId};
+pub use crate::leader::Class;
+use crate::login::Denial;
+use crate::view::{Cause, Change};
+
+/// An order to the driver.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send to a leader.
+    Send(LeaderId, Class, Bytes),
+    /// The link has logged in: its limits may be raised.
+    Authenticated(LeaderId),
+    /// Close the link and connect again.
+    Reconnect(LeaderId),
+    /// Close the link for good: the stay has ended.
+    Close(LeaderId),
+}
+
+/// Why a user cannot join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinFailure {
+    /// The name, the password or the key is wrong: n-f leaders say so.
+    NotAuthentic,
+    /// n-f leaders refuse for this reason.
+    Denied(Denial),
+}
+
+/// What happened, for the user.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A view is installed. The first one means: joined.
+    View {
+        /// Its name.
+        view: ViewId,
+        /// From the view before; for the first, everybody.
+        changes: Vec<Change>,
+    },
+    /// A message.
+    Message(Delivery),
+    /// Messages are lost for good.
+    Gap {
+        /// Whose.
+        sender: MemberId,
+        /// The first lost one.
+        first: Seq,
+        /// How many.
+        count: u64,
+    },
+    /// f+1 leaders confirm the view (again), or no longer do.
+    Confirmed(bool),
+    /// A leader answers (again), or no longer does.
+    LeaderAnswers(LeaderId, bool),
+    /// A peer did wrong.
+    Blamed(Culprit, Fault),
+    /// The join failed.
+    JoinFailed(JoinFailure),
+    /// The stay has ended: f+1 leaders say so.
+    Ended(Cause),
+}
+
+/// The outcome of one input: effects in order, then events.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Step {
+    /// To be carried out in order.
+    pub effects: Vec<Effect>,
+    /// To be shown.
+    pub events: Vec<Event>,
+}
+
+impl Step {
+    pub(super) fn blame(&mut self, culprit: Culprit, fault: Fault) {
+        self.events.push(Event::Blamed(culprit, fault));
+    }
+}

@@ -1,0 +1,236 @@
+//! Messages: out through f+1 relays, in through any (P7, P9).
+
+use bytes::Bytes;
+
+use super::{Effect, Event, Member, PAST_VIEWS_MAX, Phase, Step};
+use crate::data::Peers;
+use crate::delivery::{InboxEvent, Message, Reading, Writing};
+use crate::fault::Rejected;
+use crate::ids::{LeaderId, MemberId, Topic, UserName, ViewDigest};
+use crate::leader::Class;
+use crate::policy::{Service, WhenStale};
+use crate::time::{Cx, Time};
+use crate::view::{MemberEntry, MemberSet};
+use crate::wire::MemberRequest;
+
+impl Member {
+    /// Sends to every member of the current view.
+    pub fn multicast(
+        &mut self,
+        cx: &mut Cx<'_>,
+        service: Service,
+        topic: &Topic,
+        payload: &[u8],
+    ) -> Result<Step, Rejected> {
+        self.may_send()?;
+        let me = self.me.as_ref().ok_or(Rejected::NotJoined)?;
+        let frame = self.outbox.multicast(
+            cx.now,
+            &mut Writing { me, keyring: &mut self.keyring },
+            service,
+            Message { topic, payload },
+        )?;
+        Ok(self.spread(frame))
+    }
+
+    /// Sends to some members of the current view; nobody else can read it (C5).
+    pub fn send_to(
+        &mut self,
+        cx: &mut Cx<'_>,
+        to: &[UserName],
+        topic: &Topic,
+        payload: &[u8],
+    ) -> Result<Step, Rejected> {
+        self.may_send()?;
+        let me = self.me.as_ref().ok_or(Rejected::NotJoined)?;
+        let members =
+            self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members).ok_or(Rejected::NotJoined)?;
+        let frame = self.outbox.send_to(
+            cx.now,
+            &mut Writing { me, keyring: &mut self.keyring },
+            members,
+            to,
+            Message { topic, payload },
+            cx.rng,
+        )?;
+        Ok(self.spread(frame))
+    }
+
+    /// Leaves; the driver keeps the member going until [`Event::Ended`].
+    pub fn leave(&mut self) -> Step {
+        let mut step = Step::default();
+        match self.phase {
+            Phase::In => {
+                self.phase = Phase::Leaving;
+                self.request_leave(&mut step);
+            }
+            Phase::Joining => {
+                self.phase = Phase::Ended;
+                step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
+            }
+            Phase::Leaving | Phase::Ended => {}
+        }
+        step
+    }
+
+    pub(super) fn request_leave(&mut self, step: &mut Step) {
+        for leader in self.linked() {
+            self.request(leader, &MemberRequest::Leave, step);
+        }
+    }
+
+    fn may_send(&self) -> Result<(), Rejected> {
+        match self.phase {
+            Phase::Joining => Err(Rejected::NotJoined),
+            Phase::Leaving | Phase::Ended => Err(Rejected::Ended),
+            Phase::In if !self.confirmed && self.group.policy.when_stale == WhenStale::StopSending => {
+                Err(Rejected::Stale)
+            }
+            Phase::In => Ok(()),
+        }
+    }
+
+    /// Sends a frame through the policy's number of relays, those in good standing first.
+    fn spread(&mut self, frame: Bytes) -> Step {
+        self.relaying = self.relays();
+        let effects = self.relaying.iter().map(|l| Effect::Send(*l, Class::Data, frame.clone())).collect();
+        Step { effects, events: Vec::new() }
+    }
+
+    /// Which leaders a message goes through now. Those in use stay in use while they are in good standing:
+    /// what goes a new way overtakes what is still queued on the old one.
+    pub fn relays(&self) -> Vec<LeaderId> {
+        let count = match self.group.policy.relays {
+            0 => self.group.rules.relays(),
+            relays => usize::from(relays),
+        };
+        let mut leaders: Vec<LeaderId> = self.linked().into_iter().collect();
+        let turn =
+            self.user.as_bytes().iter().fold(0usize, |sum, b| sum.wrapping_mul(31).wrapping_add(usize::from(*b)));
+        let turn = turn % leaders.len().max(1);
+        leaders.rotate_left(turn);
+        leaders.sort_by_key(|leader| {
+            let answers = self.links.get(leader).is_some_and(|l| l.answers());
+            (self.caught.contains_key(leader), !answers, !self.relaying.contains(leader))
+        });
+        leaders.truncate(count);
+        leaders
+    }
+
+    pub(super) fn on_data(&mut self, cx: &mut Cx<'_>, from: LeaderId, frame: &Bytes, step: &mut Step) {
+        let Some(me) = &self.me else { return };
+        let Some(current) = self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members) else { return };
+        let peers = Peers { current, departed: &self.departed };
+        let mut reading = Reading { me, rules: &self.group.rules, keyring: &mut self.keyring, peers };
+        let events = self.inbox.on_frame(cx.now, from, frame, &mut reading);
+        self.absorb_inbox(cx, events, step);
+    }
+
+    /// A view's messages that were kept can be opened now.
+    pub(super) fn on_readable(&mut self, now: Time, digest: ViewDigest, step: &mut Step) {
+        let Some(me) = &self.me else { return };
+        let Some(current) = self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members) else { return };
+        let peers = Peers { current, departed: &self.departed };
+        let mut reading = Reading { me, rules: &self.group.rules, keyring: &mut self.keyring, peers };
+        let events = self.inbox.on_view_readable(now, &digest, &mut reading);
+        for event in events {
+            self.absorb_inbox_event(now, event, step);
+        }
+    }
+
+    fn absorb_inbox(&mut self, cx: &mut Cx<'_>, events: Vec<InboxEvent>, step: &mut Step) {
+        let mut needed = Vec::new();
+        for event in events {
+            match event {
+                InboxEvent::NeedView(digest) => needed.push(digest),
+                event => self.absorb_inbox_event(cx.now, event, step),
+            }
+        }
+        for digest in needed {
+            self.need_view(cx, digest, step);
+        }
+    }
+
+    fn absorb_inbox_event(&mut self, now: Time, event: InboxEvent, step: &mut Step) {
+        match event {
+            InboxEvent::Deliver(delivery) => step.events.push(Event::Message(delivery)),
+            InboxEvent::Gap { stream, first, count } => {
+                step.events.push(Event::Gap { sender: stream.sender, first, count });
+            }
+            InboxEvent::Repair { attempt, to, request } => {
+                let leaders: Vec<LeaderId> = self.linked().into_iter().collect();
+                let turn = usize::try_from(attempt).unwrap_or(0) % leaders.len().max(1);
+                let leader = to.filter(|l| leaders.contains(l)).or_else(|| leaders.get(turn).copied());
+                if let Some(leader) = leader {
+                    self.request(leader, &MemberRequest::Repair(request), step);
+                }
+            }
+            InboxEvent::NeedView(digest) => {
+                self.past_asked.entry(digest).or_insert(now);
+            }
+            InboxEvent::Blame(culprit, fault) => match culprit {
+                crate::fault::Culprit::Leader(leader) => self.blame_leader(leader, fault, step),
+                culprit => step.blame(culprit, fault),
+            },
+        }
+    }
+
+    /// Messages came under a view that is not known yet: look at what leaders said, then ask them.
+    fn need_view(&mut self, cx: &mut Cx<'_>, digest: ViewDigest, step: &mut Step) {
+        self.track(cx, step, |tracker, group| tracker.read(group, digest));
+        if self.keyring.readable(&digest, cx.now).is_some() {
+            return;
+        }
+        let recently = self.past_asked.get(&digest).is_some_and(|at| cx.now < *at + super::ASK_SPACING);
+        if recently || self.past_asked.len() >= PAST_VIEWS_MAX {
+            let now = cx.now;
+            self.past_asked.retain(|_, at| now < *at + super::ASK_SPACING * 4);
+            return;
+        }
+        self.past_asked.insert(digest, cx.now);
+        for leader in self.linked() {
+            self.request(leader, &MemberRequest::PastClaim(digest), step);
+        }
+    }
+
+    /// A sender is expelled: its messages end at once, also if it was missing from a view before and its last
+    /// ones were being read.
+    pub(super) fn close_sender(&mut self, now: Time, sender: MemberEntry, until: Time, step: &mut Step) {
+        self.departed.remove(&sender.id);
+        for event in self.inbox.close(&sender.id) {
+            self.absorb_inbox_event(now, event, step);
+        }
+        self.expelled.insert(sender, until);
+    }
+
+    /// A sender is gone for good: what waited behind a hole is delivered, the hole is told.
+    pub(super) fn forget_sender(&mut self, now: Time, sender: &MemberId, step: &mut Step) {
+        for event in self.inbox.forget(sender) {
+            self.absorb_inbox_event(now, event, step);
+        }
+    }
+
+    /// Repairs, gap notices and marks that are due.
+    pub(super) fn tend_streams(&mut self, now: Time, step: &mut Step) {
+        for event in self.inbox.on_wakeup(now) {
+            self.absorb_inbox_event(now, event, step);
+        }
+        if let Some(me) = self.me.as_ref().filter(|_| self.tends_outbox()) {
+            let frames = self.outbox.on_wakeup(now, &mut Writing { me, keyring: &mut self.keyring });
+            for frame in frames {
+                step.effects.extend(self.spread(frame).effects);
+            }
+        }
+    }
+
+    /// Whether marks are sent: while leaving too, since the last messages may be on their way. What is due
+    /// otherwise must not wake anybody up.
+    pub(super) fn tends_outbox(&self) -> bool {
+        matches!(self.phase, Phase::In | Phase::Leaving)
+    }
+
+    /// The members, for drivers that list them.
+    pub fn member_names(&self) -> Vec<UserName> {
+        self.members().map(|m: &MemberSet| m.iter().map(|e| e.id.user.clone()).collect()).unwrap_or_default()
+    }
+}

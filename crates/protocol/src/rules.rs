@@ -1,0 +1,253 @@
+//! Every quorum and every freshness rule, in one place.
+//!
+//! All thresholds of the protocols are computed here and nowhere else, so that a
+//! simulation can weaken each of them by one and show that the suite notices.
+
+use crate::ids::{LEADERS_MAX, LeaderId};
+
+/// The sizes of a group and what follows from them.
+///
+/// Source: Dutertre 2002 §2.3 (`3f + 1 <= n`) and Figure 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    n: u8,
+    f: u8,
+    key_threshold: u8,
+    #[cfg(feature = "mutants")]
+    mutation: Option<Mutation>,
+}
+
+/// Sizes that make no group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRules {
+    /// Too few or too many leaders for the faults to be tolerated.
+    #[error("{n} leaders cannot tolerate {f} hacked ones: at least {} are needed, at most {LEADERS_MAX} allowed", 3 * u16::from(*.f) + 1)]
+    Leaders {
+        /// Leaders asked for.
+        n: u8,
+        /// Faults asked for.
+        f: u8,
+    },
+    /// A key threshold outside `f+1 ..= n-f`.
+    #[error(
+        "the key threshold {threshold} is outside {lowest} to {highest}: below, hacked leaders could read; above, they could block"
+    )]
+    KeyThreshold {
+        /// Asked for.
+        threshold: u8,
+        /// f + 1.
+        lowest: u8,
+        /// n - f.
+        highest: u8,
+    },
+}
+
+impl Rules {
+    /// A group of `n` leaders of which `f` may be hacked, and whose key takes `key_threshold` shares (P3).
+    pub fn new(n: u8, f: u8, key_threshold: u8) -> Result<Self, BadRules> {
+        if n == 0 || n > LEADERS_MAX || u16::from(f) * 3 + 1 > u16::from(n) {
+            return Err(BadRules::Leaders { n, f });
+        }
+        let (lowest, highest) = (f + 1, n - f);
+        if !(lowest..=highest).contains(&key_threshold) {
+            return Err(BadRules::KeyThreshold { threshold: key_threshold, lowest, highest });
+        }
+        Ok(Rules {
+            n,
+            f,
+            key_threshold,
+            #[cfg(feature = "mutants")]
+            mutation: None,
+        })
+    }
+
+    /// Number of leaders.
+    pub fn n(&self) -> u8 {
+        self.n
+    }
+
+    /// Leaders that may be hacked.
+    pub fn f(&self) -> u8 {
+        self.f
+    }
+
+    /// All leaders.
+    pub fn leaders(&self) -> impl Iterator<Item = LeaderId> + Clone {
+        LeaderId::all(self.n)
+    }
+
+    /// `f+1` proposals contain an honest one: a leader joins in (Figure 3, second rule).
+    pub fn amplify(&self) -> usize {
+        self.weakened(Rule::Amplify, usize::from(self.f) + 1)
+    }
+
+    /// `n-f` proposals, one's own among them, accept an operation (Figure 3, third rule).
+    pub fn accept(&self) -> usize {
+        self.weakened(Rule::Accept, usize::from(self.n - self.f))
+    }
+
+    /// `f+1` leaders that say they have accepted contain an honest one: catch-up (P5).
+    pub fn catch_up(&self) -> usize {
+        self.weakened(Rule::CatchUp, usize::from(self.f) + 1)
+    }
+
+    /// `f+1` consistent leader messages before a member acts (seed 002 §2.3, A10).
+    pub fn confirm(&self) -> usize {
+        self.weakened(Rule::Confirm, usize::from(self.f) + 1)
+    }
+
+    /// Shares that make the group key.
+    pub fn key_threshold(&self) -> usize {
+        usize::from(self.key_threshold)
+    }
+
+    /// Evaluations that harden a password: always `f+1`.
+    pub fn login_threshold(&self) -> usize {
+        usize::from(self.f) + 1
+    }
+
+    /// Leaders a message is sent through, so that one of them is honest (P9).
+    pub fn relays(&self) -> usize {
+        usize::from(self.f) + 1
+    }
+
+    /// Whether a freshness or authenticity rule is in force: always, outside the mutant corpus.
+    #[inline]
+    pub fn enforces(&self, rule: Rule) -> bool {
+        #[cfg(feature = "mutants")]
+        if self.mutation == Some(Mutation(rule)) {
+            return false;
+        }
+        let _ = rule;
+        true
+    }
+
+    fn weakened(&self, rule: Rule, threshold: usize) -> usize {
+        if self.enforces(rule) { threshold } else { threshold.saturating_sub(1) }
+    }
+
+    /// The same sizes with one rule weakened.
+    #[cfg(feature = "mutants")]
+    pub fn mutated_for_testing_only(mut self, rule: Rule) -> Self {
+        self.mutation = Some(Mutation(rule));
+        self
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mutation(Rule);
+
+/// The rules that the mutant corpus weakens, one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// f+1 to join in a proposal.
+    Amplify,
+    /// n-f to accept.
+    Accept,
+    /// One's own proposal is among the n-f.
+    AcceptOwn,
+    /// f+1 accepted claims to catch up.
+    CatchUp,
+    /// f+1 leaders before a member acts.
+    Confirm,
+    /// A proposal's signature is checked.
+    ProposalSignature,
+    /// A proposal names this session.
+    ProposalSession,
+    /// A login's incarnation is above all that went before (P5).
+    Incarnation,
+    /// A login is bound to its link's exporter value (P4).
+    Exporter,
+    /// A login answers this leader's nonce N2.
+    LoginNonce,
+    /// Password evaluations are limited per user.
+    LoginThrottle,
+    /// Whoever announces session keys holds them.
+    Possession,
+    /// A sealed frame's sequence number is new (P8).
+    SealedReplay,
+    /// A data frame's sequence number is new (K2, K24).
+    DataReplay,
+    /// A heartbeat answer names the latest challenge (K15–K18).
+    HeartbeatNonce,
+    /// A share's proof is checked (B4).
+    ShareProof,
+    /// A view's content hashes to the claimed digest.
+    ViewDigest,
+    /// What a leader claims never goes back (K11).
+    ClaimForward,
+    /// The installed epoch never falls (K11).
+    EpochForward,
+    /// A stay that a member saw end does not come back.
+    Tombstone,
+    /// A leader gives a view's share only to members of that view.
+    ShareToMembersOnly,
+    /// A leader relays a member's frames in that member's name only.
+    RelaySender,
+    /// A data frame is signed by its sender where policy says so (K3, K25).
+    OriginSignature,
+    /// Views whose overlap has ended read no more messages.
+    OverlapEnds,
+}
+
+impl Rule {
+    /// All of them, for the corpus.
+    pub const ALL: [Rule; 24] = [
+        Rule::Amplify,
+        Rule::Accept,
+        Rule::AcceptOwn,
+        Rule::CatchUp,
+        Rule::Confirm,
+        Rule::ProposalSignature,
+        Rule::ProposalSession,
+        Rule::Incarnation,
+        Rule::Exporter,
+        Rule::LoginNonce,
+        Rule::LoginThrottle,
+        Rule::Possession,
+        Rule::SealedReplay,
+        Rule::DataReplay,
+        Rule::HeartbeatNonce,
+        Rule::ShareProof,
+        Rule::ViewDigest,
+        Rule::ClaimForward,
+        Rule::EpochForward,
+        Rule::Tombstone,
+        Rule::ShareToMembersOnly,
+        Rule::RelaySender,
+        Rule::OriginSignature,
+        Rule::OverlapEnds,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_that_make_no_group_are_refused() {
+        for (n, f, t) in [(0, 0, 1), (3, 1, 2), (6, 2, 3), (4, 1, 1), (4, 1, 4), (65, 1, 2)] {
+            assert!(Rules::new(n, f, t).is_err(), "{n} {f} {t}");
+        }
+        for (n, f, t) in [(1, 0, 1), (4, 1, 2), (4, 1, 3), (7, 2, 3), (7, 2, 5)] {
+            assert!(Rules::new(n, f, t).is_ok(), "{n} {f} {t}");
+        }
+    }
+
+    proptest! {
+        /// Quorum intersection: what the proofs of Figure 3 need, for every allowed size.
+        #[test]
+        fn quorums_intersect_in_an_honest_leader(f in 0u8..21, spare in 0u8..3) {
+            let n = 3 * f + 1 + spare;
+            let rules = Rules::new(n, f, f + 1).unwrap();
+            let (n, f) = (usize::from(n), usize::from(f));
+            prop_assert!(rules.amplify() > f && rules.amplify() - 1 <= f);
+            prop_assert!(rules.catch_up() > f && rules.confirm() > f);
+            prop_assert!(rules.accept() <= n - f, "honest leaders alone can accept");
+            prop_assert!(2 * rules.accept() > n + f, "two quorums share an honest leader");
+            prop_assert!(rules.accept() - f >= rules.amplify(), "honest proposers of an accepted operation amplify it everywhere");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The frames of Ringfort: what follows the version byte.
+//!
+//! | tag | on a member's link | on a leaders' link |
+//! |---|---|---|
+//! | 1 | login ([`LoginRequest`], [`LoginAnswer`]) | [`PeerMessage`] |
+//! | 2 | sealed ([`MemberRequest`], [`LeaderNotice`]) | |
+//! | 3 | data, relayed as it is | |
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::codec::{DecodeError, FRAME_BYTES_MAX, WIRE_VERSION, decode};
+use crate::coordination::SignedProposal;
+use crate::delivery::RepairRequest;
+use crate::ids::{Epoch, UserName, ViewDigest, ViewId};
+use crate::keys::ViewClaim;
+use crate::view::{Cause, MemberEntry};
+
+pub use crate::data::DATA_TAG;
+pub use crate::login::{LoginAnswer, LoginRequest};
+
+/// A login message.
+pub const LOGIN_TAG: u8 = 1;
+/// A frame of the management channel.
+pub const SEALED_TAG: u8 = 2;
+/// A message between leaders.
+pub const PEER_TAG: u8 = 1;
+
+/// Entries in one part of a member list.
+pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
+/// A list up to this size goes with the claim itself.
+pub const INLINE_ENTRIES_MAX: usize = 32;
+/// Proposals in one message.
+pub const PROPOSALS_MAX: usize = 256;
+/// Classes of users whose state leaders compare.
+pub const BUCKETS: usize = 256;
+
+/// A frame, sorted by its tag.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sorted<'a> {
+    /// To be decoded as a login message (or a leaders' message).
+    Plain(&'a [u8]),
+    /// To be opened by the management channel: the whole frame.
+    Sealed(&'a [u8]),
+    /// To be relayed or opened by the data channel: the whole frame.
+    Data,
+}
+
+/// Looks at version, size and tag only.
+pub fn sort(frame: &[u8]) -> Result<Sorted<'_>, DecodeError> {
+    match frame {
+        _ if frame.len() > FRAME_BYTES_MAX => Err(DecodeError::TooLarge(frame.len())),
+        [WIRE_VERSION, LOGIN_TAG, body @ ..] => Ok(Sorted::Plain(body)),
+        [WIRE_VERSION, SEALED_TAG, ..] => Ok(Sorted::Sealed(frame)),
+        [WIRE_VERSION, DATA_TAG, ..] => Ok(Sorted::Data),
+        [WIRE_VERSION, ..] | [] => Err(DecodeError::Malformed),
+        [version, ..] => Err(DecodeError::Version(*version)),
+    }
+}
+
+/// A plain frame: version, tag, body.
+pub fn plain<T: BorshSerialize>(message: &T) -> bytes::Bytes {
+    let mut frame = vec![WIRE_VERSION, LOGIN_TAG];
+    borsh::to_writer(&mut frame, message).expect("writing to a vector fails only for lengths above 2^32");
+    frame.into()
+}
+
+/// Decodes the body of a plain frame.
+pub fn decode_plain<T: BorshDeserialize>(body: &[u8]) -> Result<T, DecodeError> {
+    decode(body)
+}
+
+/// Member to leader, sealed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum MemberRequest {
+    /// Proof of life and of currency, both ways (D4, K15–K18).
+    Heartbeat {
+        /// The leader answers this very nonce.
+        challenge: [u8; 16],
+        /// The answer to the leader's last challenge on this link; zero for the first.
+        answer: [u8; 16],
+        /// What the member has installed.
+        installed: Option<ViewId>,
+    } = 1,
+    /// Asks for the current claim again, as a difference from what the member has (B11, K19).
+    Claim {
+        /// The installed view.
+        have: Option<ViewDigest>,
+    } = 2,
+    /// Asks for the share of a past view that messages in flight were sent under.
+    PastClaim(ViewDigest) = 3,
+    /// Asks for a part of a view's member list.
+    Snapshot {
+        /// Which view.
+        view: ViewDigest,
+        /// The part that starts after this name.
+        after: Option<UserName>,
+    } = 4,
+    /// Asks for lost data frames.
+    Repair(RepairRequest) = 5,
+    /// Leaves (A15). Authenticated and fresh by its seal (K12, K34).
+    Leave = 6,
+}
+
+/// Leader to member, sealed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum LeaderNotice {
+    /// The leader's current view and its share of the key.
+    Claim(ViewClaim) = 1,
+    /// A past view's share, on request.
+    PastClaim(ViewClaim) = 2,
+    /// A part of a member list.
+    Snapshot {
+        /// Which view.
+        view: ViewDigest,
+        /// The part starts after this name.
+        after: Option<UserName>,
+        /// Members by name, at most [`SNAPSHOT_ENTRIES_MAX`].
+        entries: Vec<MemberEntry>,
+        /// Whether it ends the list.
+        last: bool,
+    } = 3,
+    /// The answer to a heartbeat.
+    HeartbeatAnswer {
+        /// The member's challenge.
+        answer: [u8; 16],
+        /// The leader's next challenge.
+        challenge: [u8; 16],
+        /// What the leader has published last.
+        view: ViewId,
+    } = 4,
+    /// Somebody misses frames that this member sent and the leader no longer has.
+    Wanted(RepairRequest) = 5,
+    /// The member is no longer in the view (A15, A16). Believed from f+1 leaders (K36).
+    Ended {
+        /// Why.
+        cause: Cause,
+        /// Since when.
+        epoch: Epoch,
+    } = 6,
+}
+
+/// Leader to leader.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum PeerMessage {
+    /// The sender's own proposals and acceptances (Figure 3), at most [`PROPOSALS_MAX`].
+    Proposals(Vec<SignedProposal>) = 1,
+    /// A digest of all that the sender has accepted.
+    Status([u8; 32]) = 2,
+    /// The same by class of users, for whoever found a difference. Exactly [`BUCKETS`].
+    Buckets(Vec<[u8; 16]>) = 3,
+}

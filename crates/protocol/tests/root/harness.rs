@@ -1,0 +1,351 @@
+//! Leaders and members in memory: what one sends, the other has at once; time passes in small steps.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use ringfort_crypto::secret::Secret32;
+use ringfort_crypto::sign::SigningKey;
+use ringfort_protocol::delivery::Delivery;
+use ringfort_protocol::group::{LeaderSecrets, deal_group};
+use ringfort_protocol::leader::{self, Command, Leader, Record};
+use ringfort_protocol::login::{Credential, enrol, enrol_as_dealer};
+use ringfort_protocol::member::{self, Member, Secret};
+use ringfort_protocol::policy::{Policy, Service};
+use ringfort_protocol::time::{Cx, Time};
+use ringfort_protocol::{GroupInfo, LeaderId, LinkId, Rejected, Rules, UserName};
+
+/// Time from one look at the clocks to the next.
+const STEP: Duration = Duration::from_millis(20);
+
+pub fn user(name: &str) -> UserName {
+    name.parse().unwrap()
+}
+
+pub fn leader_id(number: u8) -> LeaderId {
+    LeaderId::new(number).unwrap()
+}
+
+pub fn rng(seed: u64) -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(seed)
+}
+
+/// The keys of a group of four, the same each time they are asked for.
+pub fn dealt() -> (GroupInfo, Vec<LeaderSecrets>) {
+    let policy = Policy { argon2_memory_kib: 8, argon2_passes: 1, ..Policy::default() };
+    let addresses: Vec<String> = (1..=4).map(|i| format!("leader-{i}.example:4000")).collect();
+    deal_group("root", Rules::new(4, 1, 2).unwrap(), &addresses, policy, &mut rng(4))
+}
+
+/// The key of a user that is registered with one.
+pub fn key_of(name: &str) -> SigningKey {
+    let mut seed = [0; 32];
+    seed[..name.len()].copy_from_slice(name.as_bytes());
+    SigningKey::from_secret(&Secret32::new(seed))
+}
+
+/// A member with its driver.
+pub struct Agent {
+    pub member: Member,
+    pub events: Vec<member::Event>,
+    links: BTreeMap<LeaderId, LinkId>,
+}
+
+impl Agent {
+    pub fn messages(&self) -> Vec<(&str, &[u8])> {
+        self.deliveries().map(|d| (d.sender.user.as_str(), &d.payload[..])).collect()
+    }
+
+    pub fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        self.events.iter().filter_map(|event| match event {
+            member::Event::Message(delivery) => Some(delivery),
+            _ => None,
+        })
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.member.member_names().iter().map(ToString::to_string).collect()
+    }
+}
+
+enum Packet {
+    Up(LinkId, Bytes),
+    Down(LinkId, Bytes),
+    Between(LeaderId, LeaderId, Bytes),
+}
+
+pub struct World {
+    pub group: Arc<GroupInfo>,
+    pub leaders: BTreeMap<LeaderId, Leader>,
+    pub agents: Vec<Agent>,
+    pub silent: BTreeSet<LeaderId>,
+    pub leader_events: Vec<(LeaderId, leader::Event)>,
+    pub now: Time,
+    pub rng: ChaCha20Rng,
+    links: BTreeMap<LinkId, (usize, LeaderId)>,
+    links_made: u64,
+    mail: VecDeque<Packet>,
+    records: BTreeMap<LeaderId, Vec<Record>>,
+}
+
+macro_rules! cx {
+    ($world:expr) => {
+        &mut Cx { now: $world.now, unix_s: 1_800_000_000, rng: &mut $world.rng }
+    };
+}
+
+impl World {
+    /// Four linked leaders at which `names` are registered: by password those that start with a `p`, else by key.
+    pub fn new(names: &[&str]) -> Self {
+        let (group, secrets) = dealt();
+        let group = Arc::new(group);
+        let mut world = World {
+            group: group.clone(),
+            leaders: BTreeMap::new(),
+            agents: Vec::new(),
+            silent: BTreeSet::new(),
+            leader_events: Vec::new(),
+            now: Time::ZERO + STEP,
+            rng: rng(5),
+            links: BTreeMap::new(),
+            links_made: 0,
+            mail: VecDeque::new(),
+            records: BTreeMap::new(),
+        };
+        let shares: Vec<_> = secrets.iter().map(|s| s.login_share.clone()).collect();
+        let shares: Vec<_> = shares.iter().collect();
+        let mut registered = BTreeMap::new();
+        for name in names {
+            let credential = if name.starts_with('p') {
+                enrol_as_dealer(&group, &shares, &user(name), password(name).as_bytes(), &mut world.rng).unwrap()
+            } else {
+                Credential::Key(key_of(name))
+            };
+            for (record, secrets) in enrol(&group, &user(name), &credential, &mut world.rng).iter().zip(&secrets) {
+                let registration = record.open(&group, secrets).unwrap();
+                registered.entry(secrets.id).or_insert_with(Vec::new).push((user(name), registration));
+            }
+        }
+        for secrets in secrets {
+            let id = secrets.id;
+            let new = Leader::new(cx!(world), group.clone(), secrets, []);
+            world.leaders.insert(id, new);
+            for (name, registration) in registered.remove(&id).unwrap_or_default() {
+                world.command(id.number(), Command::Register(name, registration)).unwrap();
+            }
+        }
+        group.rules.leaders().for_each(|id| world.link_peers(id));
+        world
+    }
+
+    fn link_peers(&mut self, id: LeaderId) {
+        for peer in LeaderId::all(4).filter(|peer| *peer != id) {
+            let step = self.leaders.get_mut(&id).unwrap().on_peer_up(peer);
+            self.carry_out_leader(id, step);
+        }
+        self.deliver();
+    }
+
+    /// A leader's operator asks for something.
+    pub fn command(&mut self, number: u8, command: Command) -> Result<(), Rejected> {
+        let id = leader_id(number);
+        let step = self.leaders.get_mut(&id).unwrap().on_command(cx!(self), command)?;
+        self.carry_out_leader(id, step);
+        self.deliver();
+        Ok(())
+    }
+
+    /// A leader stops and comes back with nothing but its records and secrets.
+    pub fn restart(&mut self, number: u8) {
+        let id = leader_id(number);
+        let secrets = dealt().1.swap_remove(usize::from(number) - 1);
+        let records = self.records[&id].clone();
+        let new = Leader::new(cx!(self), self.group.clone(), secrets, records);
+        self.leaders.insert(id, new);
+        self.link_peers(id);
+        let cut: Vec<_> = self.links.iter().filter(|(_, (_, l))| *l == id).map(|(link, _)| *link).collect();
+        cut.into_iter().for_each(|link| self.cut(link));
+    }
+
+    /// A user starts a member with its own password or key; returns its number.
+    pub fn start(&mut self, name: &str) -> usize {
+        let secret = if name.starts_with('p') {
+            Secret::Password(password(name).into_bytes().into())
+        } else {
+            Secret::Key(key_of(name))
+        };
+        self.start_with(name, secret)
+    }
+
+    pub fn start_with(&mut self, name: &str, secret: Secret) -> usize {
+        let member = Member::new(cx!(self), self.group.clone(), user(name), secret);
+        self.agents.push(Agent { member, events: Vec::new(), links: BTreeMap::new() });
+        self.agents.len() - 1
+    }
+
+    /// Starts members and waits until all are in one view.
+    pub fn joined(names: &[&str]) -> Self {
+        let mut world = World::new(names);
+        for name in names {
+            world.start(name);
+        }
+        world.pass(Duration::from_secs(3));
+        let view = world.agents[0].member.view();
+        for agent in &world.agents {
+            assert!(agent.member.view().is_some() && agent.member.view() == view, "all are in one view");
+            assert_eq!(agent.names().len(), names.len());
+        }
+        world
+    }
+
+    pub fn multicast(&mut self, who: usize, payload: &[u8]) -> Result<(), Rejected> {
+        let topic = "chat".parse().unwrap();
+        let step = self.agents[who].member.multicast(cx!(self), Service::Fifo, &topic, payload)?;
+        self.carry_out_member(who, step);
+        self.deliver();
+        Ok(())
+    }
+
+    pub fn send_to(&mut self, who: usize, to: &[&str], payload: &[u8]) -> Result<(), Rejected> {
+        let topic = "chat".parse().unwrap();
+        let to: Vec<_> = to.iter().map(|name| user(name)).collect();
+        let step = self.agents[who].member.send_to(cx!(self), &to, &topic, payload)?;
+        self.carry_out_member(who, step);
+        self.deliver();
+        Ok(())
+    }
+
+    pub fn leave(&mut self, who: usize) {
+        let step = self.agents[who].member.leave();
+        self.carry_out_member(who, step);
+        self.deliver();
+    }
+
+    /// Lets time pass, link by link and timer by timer.
+    pub fn pass(&mut self, length: Duration) {
+        let end = self.now + length;
+        while self.now < end {
+            self.now = self.now + STEP;
+            self.connect();
+            for id in LeaderId::all(4) {
+                if self.silent.contains(&id) {
+                    continue;
+                }
+                let leader = self.leaders.get_mut(&id).unwrap();
+                if leader.next_wakeup().is_some_and(|at| at <= self.now) {
+                    let step = leader.on_wakeup(cx!(self));
+                    self.carry_out_leader(id, step);
+                    self.deliver();
+                }
+            }
+            for who in 0..self.agents.len() {
+                let step = self.agents[who].member.on_wakeup(cx!(self));
+                self.carry_out_member(who, step);
+                self.deliver();
+            }
+        }
+    }
+
+    /// Links every member to every leader it has no link to.
+    fn connect(&mut self) {
+        for who in 0..self.agents.len() {
+            for id in LeaderId::all(4) {
+                if self.agents[who].member.has_ended() || self.agents[who].links.contains_key(&id) {
+                    continue;
+                }
+                self.links_made += 1;
+                let link = LinkId(self.links_made);
+                let mut exporter = [0; 32];
+                exporter[..8].copy_from_slice(&self.links_made.to_be_bytes());
+                self.links.insert(link, (who, id));
+                self.agents[who].links.insert(id, link);
+                if let Some(leader) = self.leaders.get_mut(&id) {
+                    leader.on_link_up(link, exporter);
+                }
+                let step = self.agents[who].member.on_link_up(cx!(self), id, exporter);
+                self.carry_out_member(who, step);
+                self.deliver();
+            }
+        }
+    }
+
+    /// A link breaks; both ends notice.
+    fn cut(&mut self, link: LinkId) {
+        let Some((who, id)) = self.links.remove(&link) else { return };
+        self.leaders.get_mut(&id).unwrap().on_link_down(link);
+        if self.agents[who].links.get(&id) == Some(&link) {
+            self.agents[who].links.remove(&id);
+            let step = self.agents[who].member.on_link_down(self.now, id);
+            self.carry_out_member(who, step);
+        }
+    }
+
+    fn deliver(&mut self) {
+        while let Some(packet) = self.mail.pop_front() {
+            match packet {
+                Packet::Up(link, frame) => {
+                    let Some((_, id)) = self.links.get(&link).copied() else { continue };
+                    if !self.silent.contains(&id) {
+                        let step = self.leaders.get_mut(&id).unwrap().on_member_frame(cx!(self), link, &frame);
+                        self.carry_out_leader(id, step);
+                    }
+                }
+                Packet::Down(link, frame) => {
+                    let Some((who, id)) = self.links.get(&link).copied() else { continue };
+                    let step = self.agents[who].member.on_frame(cx!(self), id, &frame);
+                    self.carry_out_member(who, step);
+                }
+                Packet::Between(from, to, frame) => {
+                    if !self.silent.contains(&to) {
+                        let step = self.leaders.get_mut(&to).unwrap().on_peer_frame(cx!(self), from, &frame);
+                        self.carry_out_leader(to, step);
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out_leader(&mut self, id: LeaderId, step: leader::Step) {
+        self.leader_events.extend(step.events.into_iter().map(|event| (id, event)));
+        for effect in step.effects {
+            match effect {
+                leader::Effect::Persist(record) => self.records.entry(id).or_default().push(record),
+                leader::Effect::Send(link, _, frame) => self.mail.push_back(Packet::Down(link, frame)),
+                leader::Effect::Relay(links, frame) => {
+                    self.mail.extend(links.into_iter().map(|link| Packet::Down(link, frame.clone())));
+                }
+                leader::Effect::SendPeer(to, frame) => self.mail.push_back(Packet::Between(id, to, frame)),
+                leader::Effect::Authenticated(_) => {}
+                leader::Effect::Close(link) => {
+                    self.deliver();
+                    self.cut(link);
+                }
+            }
+        }
+    }
+
+    fn carry_out_member(&mut self, who: usize, step: member::Step) {
+        self.agents[who].events.extend(step.events);
+        for effect in step.effects {
+            match effect {
+                member::Effect::Send(id, _, frame) => {
+                    let link = self.agents[who].links.get(&id).copied();
+                    self.mail.extend(link.map(|link| Packet::Up(link, frame)));
+                }
+                member::Effect::Authenticated(_) => {}
+                member::Effect::Reconnect(id) | member::Effect::Close(id) => {
+                    self.deliver();
+                    let link = self.agents[who].links.get(&id).copied();
+                    link.into_iter().for_each(|link| self.cut(link));
+                }
+            }
+        }
+    }
+}
+
+pub fn password(name: &str) -> String {
+    format!("the password of {name}")
+}

@@ -1,0 +1,9 @@
+//! The root components: whole groups of leaders and members, and hostile bytes at each of their doors.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "../wire/any.rs"]
+mod any;
+mod harness;
+mod hostile;
+mod scenarios;

@@ -1,0 +1,167 @@
+//! Strategies that draw any message.
+
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use ringfort_crypto::sign::Signature;
+use ringfort_protocol::coordination::{Operation, SignedProposal};
+use ringfort_protocol::data::Identity;
+use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
+use ringfort_protocol::keys::{Base, ViewClaim};
+use ringfort_protocol::login::{Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
+use ringfort_protocol::policy::Service;
+use ringfort_protocol::view::{Cause, Change, MemberEntry};
+use ringfort_protocol::wire::{LeaderNotice, MemberRequest, PeerMessage};
+use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Seq, SessionId, UserName, ViewDigest, ViewId};
+
+pub fn user() -> impl Strategy<Value = UserName> {
+    "[a-z0-9][a-z0-9._-]{0,31}".prop_map(|name| name.parse().unwrap())
+}
+
+pub fn entry() -> impl Strategy<Value = MemberEntry> {
+    (user(), any::<u64>(), 0u64..16).prop_map(|(user, stay, seed)| {
+        Identity::generate(user, Incarnation(stay), &mut ChaCha20Rng::seed_from_u64(seed)).entry()
+    })
+}
+
+fn member() -> impl Strategy<Value = MemberId> {
+    (user(), any::<u64>()).prop_map(|(user, stay)| MemberId { user, incarnation: Incarnation(stay) })
+}
+
+fn bytes<const N: usize>() -> impl Strategy<Value = [u8; N]> {
+    prop::collection::vec(any::<u8>(), N).prop_map(|bytes| bytes.try_into().unwrap())
+}
+
+fn signature() -> impl Strategy<Value = WireSignature> {
+    bytes::<64>().prop_map(|bytes| WireSignature(Signature::from_bytes(bytes)))
+}
+
+fn digest() -> impl Strategy<Value = ViewDigest> {
+    bytes::<32>().prop_map(ViewDigest)
+}
+
+fn view() -> impl Strategy<Value = ViewId> {
+    (any::<u64>(), digest()).prop_map(|(epoch, digest)| ViewId { epoch: Epoch(epoch), digest })
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    prop::sample::select(vec![Cause::Left, Cause::Lost, Cause::Expelled])
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        entry().prop_map(Change::Added),
+        (user(), cause()).prop_map(|(user, cause)| Change::Removed(user, cause)),
+    ]
+}
+
+fn repair() -> impl Strategy<Value = RepairRequest> {
+    let channel = prop_oneof![
+        prop::sample::select(vec![Service::BestEffort, Service::Reliable, Service::Fifo]).prop_map(Channel::Group),
+        user().prop_map(Channel::Private),
+    ];
+    (member(), channel, 1u64..1 << 40, 0u64..256).prop_map(|(sender, channel, first, more)| {
+        RepairRequest::new(StreamKey { sender, channel }, Seq(first), Seq(first + more)).unwrap()
+    })
+}
+
+fn claim() -> impl Strategy<Value = ViewClaim> {
+    let base = prop_oneof![Just(Base::Empty), digest().prop_map(Base::View), Just(Base::Omitted)];
+    let changes = prop::collection::vec(change(), 0..4);
+    (any::<u64>(), view(), any::<u64>(), base, changes, bytes::<128>()).prop_map(
+        |(number, view, refreshes, base, changes, share)| ViewClaim { number, view, refreshes, base, changes, share },
+    )
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    let certificate =
+        (entry(), any::<u64>(), any::<u8>(), signature()).prop_map(|(e, expires, authority, signature)| {
+            let (user, key) = (e.id.user, e.signing);
+            Method::Certificate(Certificate { user, key, expires_unix_s: expires, authority, signature })
+        });
+    prop_oneof![Just(Method::Password), Just(Method::Key), certificate, Just(Method::Session)]
+}
+
+pub fn login_request() -> impl Strategy<Value = LoginRequest> {
+    let ack = (bytes::<32>(), entry(), bytes::<32>(), signature(), prop::option::of(signature()));
+    prop_oneof![
+        (user(), bytes::<32>()).prop_map(|(user, blinded)| LoginRequest::Blind { user, blinded }),
+        (user(), method(), bytes::<32>()).prop_map(|(user, method, n1)| LoginRequest::Init { user, method, n1 }),
+        ack.prop_map(|(n3, entry, tag, possession, identity)| LoginRequest::Ack {
+            n3,
+            incarnation: entry.id.incarnation,
+            signing: entry.signing,
+            sealing: entry.sealing,
+            tag,
+            possession,
+            identity,
+        }),
+    ]
+}
+
+pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
+    let denial = prop_oneof![
+        Just(Denial::NotAuthentic),
+        Just(Denial::Expelled),
+        any::<u64>().prop_map(|last| Denial::Incarnation(Incarnation(last))),
+        Just(Denial::Throttled),
+        Just(Denial::Full),
+    ];
+    prop_oneof![
+        bytes::<128>().prop_map(|evaluation| LoginAnswer::Evaluated { evaluation }),
+        (bytes::<32>(), any::<u64>(), bytes::<32>(), signature()).prop_map(|(n2, last, tag, signature)| {
+            LoginAnswer::KeyDist { n2, last: Incarnation(last), tag, signature }
+        }),
+        (denial, signature()).prop_map(|(reason, signature)| LoginAnswer::Denied { reason, signature }),
+    ]
+}
+
+pub fn member_request() -> impl Strategy<Value = MemberRequest> {
+    prop_oneof![
+        (bytes::<16>(), bytes::<16>(), prop::option::of(view()))
+            .prop_map(|(challenge, answer, installed)| MemberRequest::Heartbeat { challenge, answer, installed }),
+        prop::option::of(digest()).prop_map(|have| MemberRequest::Claim { have }),
+        digest().prop_map(MemberRequest::PastClaim),
+        (digest(), prop::option::of(user())).prop_map(|(view, after)| MemberRequest::Snapshot { view, after }),
+        repair().prop_map(MemberRequest::Repair),
+        Just(MemberRequest::Leave),
+    ]
+}
+
+pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
+    let snapshot = (digest(), prop::option::of(user()), prop::collection::vec(entry(), 0..4), any::<bool>());
+    prop_oneof![
+        claim().prop_map(LeaderNotice::Claim),
+        claim().prop_map(LeaderNotice::PastClaim),
+        snapshot.prop_map(|(view, after, entries, last)| LeaderNotice::Snapshot { view, after, entries, last }),
+        (bytes::<16>(), bytes::<16>(), view()).prop_map(|(answer, challenge, view)| LeaderNotice::HeartbeatAnswer {
+            answer,
+            challenge,
+            view
+        }),
+        repair().prop_map(LeaderNotice::Wanted),
+        (cause(), any::<u64>()).prop_map(|(cause, epoch)| LeaderNotice::Ended { cause, epoch: Epoch(epoch) }),
+    ]
+}
+
+pub fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        entry().prop_map(Operation::Join),
+        (member(), cause()).prop_map(|(member, cause)| Operation::Remove(member, cause)),
+        any::<u64>().prop_map(Operation::Refresh),
+    ]
+}
+
+pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
+    let proposal = (1u8..65, bytes::<32>(), operation(), any::<bool>(), signature()).prop_map(
+        |(leader, session, operation, accepted, signature)| {
+            let (leader, session) = (LeaderId::new(leader).unwrap(), SessionId(session));
+            SignedProposal { leader, session, operation, accepted, signature }
+        },
+    );
+    prop_oneof![
+        prop::collection::vec(proposal, 0..4).prop_map(PeerMessage::Proposals),
+        bytes::<32>().prop_map(PeerMessage::Status),
+        prop::collection::vec(bytes::<16>(), 0..300).prop_map(PeerMessage::Buckets),
+    ]
+}

@@ -1,0 +1,30 @@
+//! The clocks that drivers lend to protocol cores.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ringfort_protocol::Time;
+
+/// A monotonic clock that starts with its owner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        // The zero itself means "never" in places; nothing happens at zero.
+        Clock { start: Instant::now() - Duration::from_millis(1) }
+    }
+
+    pub fn now(&self) -> Time {
+        Time::from_start(self.start.elapsed())
+    }
+
+    pub fn instant(&self, time: Time) -> tokio::time::Instant {
+        (self.start + time.since_start()).into()
+    }
+}
+
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

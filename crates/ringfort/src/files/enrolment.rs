@@ -1,0 +1,143 @@
+//! Enrolment records as files: one per leader, made to be mailed.
+
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64;
+use ringfort_protocol::codec::{decode, encode};
+use ringfort_protocol::leader::Record;
+use ringfort_protocol::login::{EnrolmentRecord, Registration};
+use ringfort_protocol::{GroupInfo, UserName, group::LeaderSecrets};
+
+use super::disk::{Access, read_text, write_new};
+use super::error::{FileError, FileErrorKind};
+use super::leader_folder::{LeaderFolder, OpenLeader};
+use super::text::FORMAT;
+
+/// The most users one leader registers, as in the protocol.
+const USERS_MAX: usize = 65_536;
+
+/// The longest text that is looked at: a record, and the mail around it.
+pub(super) const RECORD_TEXT_BYTES_MAX: usize = 64 * 1024;
+
+const BEGIN: &str = "-----BEGIN RINGFORT ENROLMENT RECORD-----";
+const END: &str = "-----END RINGFORT ENROLMENT RECORD-----";
+const LINE_CHARS: usize = 64;
+
+/// Writes one file per record into `dir`, named `USER.leader-N.record`. Safe to send by any means.
+pub fn write_records(dir: &Path, records: &[EnrolmentRecord]) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths = Vec::new();
+    for record in records {
+        let path = dir.join(format!("{}.{}.record", record.user, LeaderFolder::name(record.leader)));
+        write_new(&path, armour(record).as_bytes(), Access::Public)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// Reads a record, also from the midst of a mail.
+pub fn read_record(path: &Path) -> Result<EnrolmentRecord, FileError> {
+    unarmour(path, &read_text(path, RECORD_TEXT_BYTES_MAX, Access::Public)?)
+}
+
+/// Registers the user of a record at a leader that is stopped. A running one makes this [`FileErrorKind::Busy`]:
+/// then leave it the record with [`super::drop_request`].
+///
+/// Also takes back a user whom operators expelled, as the running leader does.
+pub fn accept(folder: &Path, record: &Path) -> Result<UserName, FileError> {
+    let path = record;
+    let record = read_record(path)?;
+    let OpenLeader { group, secrets, mut store, lock: _lock, .. } = LeaderFolder::open(folder)?;
+    let registration = open_record(path, &record, &group, &secrets)?;
+    let user = record.user;
+    let mut records = Vec::new();
+    let mut registered = 0;
+    for old in store.load()? {
+        match old {
+            Record::Life(mut life) if (life.barred || life.unwanted) && life.user.as_ref() == Some(&user) => {
+                (life.barred, life.unwanted) = (false, false);
+                records.push(Record::Life(life));
+            }
+            Record::Registration(name, _) if name != user => registered += 1,
+            Record::Life(_) | Record::Registration(..) => {}
+        }
+    }
+    if registered >= USERS_MAX {
+        let what = format!("this leader has {USERS_MAX} registered users already");
+        return Err(FileError::new(FileErrorKind::Unwritable, folder, what, "expel users who left for good"));
+    }
+    records.push(Record::Registration(user.clone(), registration));
+    store.persist(&records.iter().collect::<Vec<_>>())?;
+    Ok(user)
+}
+
+pub(super) fn open_record(
+    path: &Path,
+    record: &EnrolmentRecord,
+    group: &GroupInfo,
+    secrets: &LeaderSecrets,
+) -> Result<Registration, FileError> {
+    record.open(group, secrets).map_err(|_| {
+        let what = if record.leader == secrets.id {
+            format!("this record of user {} is for another group, or was altered", record.user)
+        } else {
+            format!("this record of user {} is for {}, not for {}", record.user, record.leader, secrets.id)
+        };
+        FileError::new(FileErrorKind::ForeignRecord, path, what, "ask the user for the record made for this leader")
+    })
+}
+
+/// The record as text. The line for people is checked against the content when it is read.
+pub(super) fn armour(record: &EnrolmentRecord) -> String {
+    let digits = BASE64.encode(&encode(record));
+    let mut text = format!("{BEGIN}\n{}\n\n", line_for_people(record));
+    let mut rest = digits.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at_checked(LINE_CHARS).unwrap_or((rest, ""));
+        text.push_str(line);
+        text.push('\n');
+        rest = after;
+    }
+    text.push_str(END);
+    text.push('\n');
+    text
+}
+
+fn line_for_people(record: &EnrolmentRecord) -> String {
+    format!("Format {FORMAT}, user {}, {}", record.user, record.leader)
+}
+
+pub(super) fn unarmour(path: &Path, text: &str) -> Result<EnrolmentRecord, FileError> {
+    let malformed = |what: &str| FileError::malformed(path, what, "ask the user to send the record again");
+    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != BEGIN).skip(1);
+    let told = lines.next().ok_or_else(|| malformed("there is no enrolment record in it"))?;
+    let format = told.strip_prefix("Format ").and_then(|rest| rest.split(',').next()?.parse::<u32>().ok());
+    match format {
+        Some(FORMAT) => {}
+        Some(other) => {
+            let what = format!("this enrolment record has format {other}, and this version knows format {FORMAT} only");
+            return Err(FileError::new(FileErrorKind::Version, path, what, "run the version that made it"));
+        }
+        None => return Err(malformed("this enrolment record has lost its first line")),
+    }
+    let mut digits = String::new();
+    let mut ended = false;
+    for line in lines.by_ref() {
+        if line == END {
+            ended = true;
+            break;
+        }
+        digits.push_str(line);
+    }
+    if !ended {
+        return Err(malformed("this enrolment record has lost its end"));
+    }
+    let record: EnrolmentRecord = BASE64
+        .decode(digits.as_bytes())
+        .ok()
+        .and_then(|bytes| decode(&bytes).ok())
+        .ok_or_else(|| malformed("this enrolment record was damaged on the way"))?;
+    if told != line_for_people(&record) {
+        return Err(malformed("this enrolment record is of another user or leader than it says"));
+    }
+    Ok(record)
+}

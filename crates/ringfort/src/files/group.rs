@@ -1,0 +1,197 @@
+//! `group.toml`: the public document of a group, the same for leaders and members.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ringfort_crypto::kem::KemPublic;
+use ringfort_crypto::sign::VerifyingKey;
+use ringfort_crypto::threshold::{KeyRole, PublicKeySet};
+use ringfort_protocol::group::LeaderInfo;
+use ringfort_protocol::{GroupInfo, Policy, Rules};
+use serde::{Deserialize, Serialize};
+
+use super::disk::{Access, read_text, write_new};
+use super::error::{FileError, FileErrorKind};
+use super::policy::{PolicySection, check_policy};
+use super::text::{FORMAT, Hex, parse, render};
+
+/// The file's name in a leader's folder and in the folder of a setup.
+pub const GROUP_FILE: &str = "group.toml";
+
+/// The longest group name, in bytes.
+pub const GROUP_NAME_BYTES_MAX: usize = 64;
+
+/// The longest address of a leader, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+
+const GROUP_BYTES_MAX: usize = 1024 * 1024;
+
+const HEADER: &str = "\
+# The public document of a Ringfort group: its leaders, their keys and its policy. Nothing here is secret.
+# Whoever gets this file should compare its fingerprint with the one an operator tells them by other means.
+# The fingerprint covers every value: a changed file is refused, so make a new group instead of editing it.
+
+";
+
+/// What to do about a group file that is not right.
+const GET_AGAIN: &str = "do not use it, and get the group file again from an operator";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: u32,
+    name: String,
+    fingerprint: String,
+    nonce: Hex<32>,
+    leaders: u8,
+    faults: u8,
+    key_threshold: u8,
+    policy: PolicySection,
+    leader: Vec<Leader>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Leader {
+    address: String,
+    link_key: Hex<32>,
+    signing_key: Hex<32>,
+    sealing_key: Hex<32>,
+    group_key: Hex<32>,
+    coin_key: Hex<32>,
+    login_key: Hex<32>,
+}
+
+/// Reads and checks a group file: every key, every bound, and that nothing was altered since it was made.
+///
+/// # Security
+/// An altered file whose maker also rewrote the fingerprint is sound in itself: compare the
+/// fingerprint with one learned by other means ([`check_fingerprint`]).
+pub fn read_group(path: &Path) -> Result<Arc<GroupInfo>, FileError> {
+    let text = read_text(path, GROUP_BYTES_MAX, Access::Public)?;
+    let document: Document = parse(path, &text, "a group file", Access::Public)?;
+    let stated = document.fingerprint.clone();
+    let group = assemble(path, document)?;
+    if group.fingerprint() != stated {
+        let what = format!("was altered: its content has the fingerprint {}, not {stated:?}", group.fingerprint());
+        return Err(FileError::new(FileErrorKind::Altered, path, what, GET_AGAIN));
+    }
+    Ok(Arc::new(group))
+}
+
+/// Writes a group file; refuses to replace one.
+pub fn write_group(path: &Path, group: &GroupInfo) -> Result<(), FileError> {
+    let text = group_text(path, group)?;
+    write_new(path, text.as_bytes(), Access::Public)
+}
+
+/// Checks that a group is the one a person was told of. Case, spaces and dashes do not matter.
+pub fn check_fingerprint(group: &GroupInfo, expected: &str) -> Result<(), FileError> {
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| *c != '-' && !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    if plain(expected) == plain(&group.fingerprint()) {
+        return Ok(());
+    }
+    let what = format!("this group file has the fingerprint {}, not {}", group.fingerprint(), expected.trim());
+    Err(FileError::without_path(FileErrorKind::WrongFingerprint, what, GET_AGAIN))
+}
+
+fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileError> {
+    let keys = group.group_keys.to_bytes().into_iter().zip(group.coin_keys.to_bytes()).zip(group.login_keys.to_bytes());
+    let leader = group.leaders.iter().zip(keys).map(|(leader, ((group_key, coin_key), login_key))| Leader {
+        address: leader.address.clone(),
+        link_key: Hex(leader.link_key),
+        signing_key: Hex(leader.signing_key.to_bytes()),
+        sealing_key: Hex(leader.sealing_key.to_bytes()),
+        group_key: Hex(group_key),
+        coin_key: Hex(coin_key),
+        login_key: Hex(login_key),
+    });
+    let document = Document {
+        format: FORMAT,
+        name: group.name.clone(),
+        fingerprint: group.fingerprint(),
+        nonce: Hex(group.nonce),
+        leaders: group.rules.n(),
+        faults: group.rules.f(),
+        key_threshold: u8::try_from(group.rules.key_threshold()).unwrap_or(u8::MAX),
+        policy: PolicySection::from(&group.policy),
+        leader: leader.collect(),
+    };
+    render(path, HEADER, &document)
+}
+
+fn assemble(path: &Path, document: Document) -> Result<GroupInfo, FileError> {
+    let malformed = |what: String| FileError::malformed(path, what, GET_AGAIN);
+    let rules = Rules::new(document.leaders, document.faults, document.key_threshold)
+        .map_err(|error| malformed(error.to_string()))?;
+    if document.leader.len() != usize::from(rules.n()) {
+        let what = format!("describes {} leaders, but says there are {}", document.leader.len(), rules.n());
+        return Err(malformed(what));
+    }
+    let policy = Policy::from(document.policy);
+    let addresses: Vec<String> = document.leader.iter().map(|l| l.address.clone()).collect();
+    check_parts(path, &document.name, &rules, &addresses, &policy)?;
+
+    let set = |role, threshold: usize, key: fn(&Leader) -> [u8; 32], name| {
+        let keys: Vec<[u8; 32]> = document.leader.iter().map(key).collect();
+        u16::try_from(threshold)
+            .ok()
+            .and_then(|threshold| PublicKeySet::from_bytes(role, threshold, &keys).ok())
+            .ok_or_else(|| malformed(format!("the {name}s of the leaders do not belong together")))
+    };
+    let keys = [
+        set(KeyRole::GroupKey, rules.key_threshold(), |l| l.group_key.0, "group_key")?,
+        set(KeyRole::Coin, rules.login_threshold(), |l| l.coin_key.0, "coin_key")?,
+        set(KeyRole::Login, rules.login_threshold(), |l| l.login_key.0, "login_key")?,
+    ];
+    let mut leaders = Vec::new();
+    for (id, leader) in rules.leaders().zip(document.leader) {
+        let no_key = |name| malformed(format!("the {name} of {id} is not a key"));
+        VerifyingKey::from_bytes(&leader.link_key.0).map_err(|_| no_key("link_key"))?;
+        leaders.push(LeaderInfo {
+            address: leader.address,
+            link_key: leader.link_key.0,
+            signing_key: VerifyingKey::from_bytes(&leader.signing_key.0).map_err(|_| no_key("signing_key"))?,
+            sealing_key: KemPublic::from_bytes(&leader.sealing_key.0).map_err(|_| no_key("sealing_key"))?,
+        });
+    }
+    Ok(GroupInfo::new(document.name, document.nonce.0, rules, leaders, keys, policy))
+}
+
+/// What a setup and a reader both require of name, addresses and policy.
+pub(super) fn check_parts(
+    path: &Path,
+    name: &str,
+    rules: &Rules,
+    addresses: &[String],
+    policy: &Policy,
+) -> Result<(), FileError> {
+    let correct = "correct this value";
+    if name.is_empty() || name.len() > GROUP_NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        let what = format!("the group's name must have 1 to {GROUP_NAME_BYTES_MAX} bytes of plain text");
+        return Err(FileError::malformed(path, what, correct));
+    }
+    for (position, address) in addresses.iter().enumerate() {
+        if !is_address(address) {
+            let what = format!("the address {address:?} of leader {} is not of the form host:port", position + 1);
+            return Err(FileError::malformed(path, what, correct));
+        }
+        if addresses.iter().take(position).any(|other| other == address) {
+            let what = format!("two leaders have the same address {address}");
+            return Err(FileError::malformed(path, what, "give each leader an address of its own"));
+        }
+    }
+    if policy.relays > rules.n() {
+        let what = format!("policy: relays is {}, but there are {} leaders", policy.relays, rules.n());
+        return Err(FileError::malformed(path, what, correct));
+    }
+    check_policy(path, policy)
+}
+
+fn is_address(address: &str) -> bool {
+    let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    let plain = address.bytes().all(|b| b.is_ascii_graphic());
+    plain && address.len() <= ADDRESS_BYTES_MAX && parts.is_some_and(|(host, port)| !host.is_empty() && port != 0)
+}

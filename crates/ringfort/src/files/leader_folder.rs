@@ -1,0 +1,247 @@
+//! `leader-N/`: everything one leader has, for its eyes only.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `leader.toml` | the keys and shares of this leader |
+//! | `group.toml` | a copy of the group file |
+//! | `state.db` | what the leader must not forget ([`crate::store`]) |
+//! | `inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
+//! | `lock` | held by the one process that runs on the folder |
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ringfort_crypto::kem::KemSecret;
+use ringfort_crypto::secret::Secret32;
+use ringfort_crypto::sign::SigningKey;
+use ringfort_crypto::threshold::{KeyRole, SecretShare};
+use ringfort_protocol::group::LeaderSecrets;
+use ringfort_protocol::leader::Record;
+use ringfort_protocol::login::{EnrolmentRecord, Registration};
+use ringfort_protocol::{GroupInfo, LeaderId, Rejected, UserName};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::disk::{Access, Staging, check_private_folder, make_private_folder, read_text, temporary_beside, write_new};
+use super::error::{FileError, FileErrorKind};
+use super::group::{GROUP_FILE, read_group, write_group};
+use super::inbox::INBOX;
+use super::text::{FORMAT, Hex, SecretHex, parse, secret_digits};
+use crate::store::Store;
+
+/// The file of secrets in a leader's folder.
+pub const SECRETS_FILE: &str = "leader.toml";
+
+/// The leader's memory.
+pub const STORE_FILE: &str = "state.db";
+
+const LOCK_FILE: &str = "lock";
+const SECRETS_BYTES_MAX: usize = 16 * 1024;
+
+const HEADER: &str = "\
+# The secrets of one leader of a Ringfort group. Whoever reads this file can act as this leader.
+# Keep it on the leader's machine alone, readable by its user alone. It belongs to the group.toml beside it.
+";
+
+/// The folder of one leader: how to make one and how to open it.
+#[derive(Debug)]
+pub struct LeaderFolder;
+
+/// An open folder. Nobody else can open it until the lock is dropped.
+#[derive(Debug)]
+pub struct OpenLeader {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The group.
+    pub group: Arc<GroupInfo>,
+    /// Keys and shares, checked against the group.
+    pub secrets: LeaderSecrets,
+    /// The memory.
+    pub store: Store,
+    /// Keeps the folder ours: to be held for as long as the store is used.
+    pub lock: FolderLock,
+}
+
+/// The right to use a leader's folder, given up when dropped.
+#[derive(Debug)]
+#[must_use = "the folder is free for others once this is dropped"]
+pub struct FolderLock {
+    _file: File,
+}
+
+/// Opens enrolment records at one leader.
+pub type RecordOpener = Box<dyn Fn(&EnrolmentRecord) -> Result<Registration, Rejected> + Send + Sync>;
+
+impl OpenLeader {
+    /// What opens enrolment records here, for a driver that has given the secrets away.
+    pub fn record_opener(&self) -> RecordOpener {
+        let group = self.group.clone();
+        let LeaderSecrets { id, link, signing, sealing, group_share, coin_share, login_share } = &self.secrets;
+        let secrets = LeaderSecrets {
+            id: *id,
+            link: link.clone(),
+            signing: signing.clone(),
+            sealing: sealing.clone(),
+            group_share: group_share.clone(),
+            coin_share: coin_share.clone(),
+            login_share: login_share.clone(),
+        };
+        Box::new(move |record| record.open(&group, &secrets))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(rename = "format")]
+    _format: u32,
+    leader: u8,
+    group: Hex<32>,
+    link: SecretHex<32>,
+    signing: SecretHex<32>,
+    sealing: SecretHex<32>,
+    group_share: SecretHex<32>,
+    coin_share: SecretHex<32>,
+    login_share: SecretHex<32>,
+}
+
+impl LeaderFolder {
+    /// The folder's name: `leader-N`.
+    pub fn name(leader: LeaderId) -> String {
+        format!("leader-{}", leader.number())
+    }
+
+    /// Makes `parent/leader-N` with the users registered so far, all of it or nothing.
+    pub fn create(
+        parent: &Path,
+        group: &GroupInfo,
+        secrets: &LeaderSecrets,
+        users: &[(UserName, Registration)],
+    ) -> Result<PathBuf, FileError> {
+        let folder = parent.join(Self::name(secrets.id));
+        if folder.symlink_metadata().is_ok() {
+            let action = "choose another place, or move it away first";
+            return Err(FileError::new(FileErrorKind::Exists, &folder, "exists already", action));
+        }
+        let staging = Staging::make(temporary_beside(&folder)?)?;
+        let inside = |name: &str| staging.path().join(name);
+        check_belongs(&inside(SECRETS_FILE), group, secrets)?;
+        write_new(&inside(SECRETS_FILE), secrets_text(group, secrets).as_bytes(), Access::Secret)?;
+        write_group(&inside(GROUP_FILE), group)?;
+        make_private_folder(&inside(INBOX))?;
+        let mut store = Store::open(&inside(STORE_FILE), group.id())?;
+        let records: Vec<Record> =
+            users.iter().map(|(user, registration)| Record::Registration(user.clone(), registration.clone())).collect();
+        store.persist(&records.iter().collect::<Vec<_>>())?;
+        drop(store);
+        staging.finish_as(&folder)?;
+        Ok(folder)
+    }
+
+    /// Opens a folder for one process: takes its lock, checks that all in it belongs together.
+    pub fn open(folder: &Path) -> Result<OpenLeader, FileError> {
+        check_private_folder(folder)?;
+        let inbox = folder.join(INBOX);
+        if inbox.symlink_metadata().is_ok() {
+            check_private_folder(&inbox)?;
+        }
+        let lock = take_lock(folder)?;
+        let (group, secrets) = read_leader(folder)?;
+        let store = Store::open(&folder.join(STORE_FILE), group.id())?;
+        Ok(OpenLeader { path: folder.to_owned(), group, secrets, store, lock })
+    }
+}
+
+/// Reads group and secrets without the lock.
+pub(super) fn read_leader(folder: &Path) -> Result<(Arc<GroupInfo>, LeaderSecrets), FileError> {
+    check_private_folder(folder)?;
+    let group = read_group(&folder.join(GROUP_FILE))?;
+    let path = folder.join(SECRETS_FILE);
+    let text = read_text(&path, SECRETS_BYTES_MAX, Access::Secret)?;
+    let document: Document = parse(&path, &text, "a leader's secrets file", Access::Secret)?;
+    if document.group.0 != group.id().0 {
+        return Err(stranger(&path, "group"));
+    }
+    let secrets = assemble(&path, document)?;
+    check_belongs(&path, &group, &secrets)?;
+    Ok((group, secrets))
+}
+
+fn take_lock(folder: &Path) -> Result<FolderLock, FileError> {
+    let path = folder.join(LOCK_FILE);
+    let writing = |error| FileError::writing(&path, error);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(writing)?;
+    match file.try_lock() {
+        Ok(()) => Ok(FolderLock { _file: file }),
+        Err(TryLockError::WouldBlock) => {
+            let action = "stop that leader first, or leave the request in its inbox";
+            Err(FileError::new(FileErrorKind::Busy, folder, "is in use by a running leader", action))
+        }
+        Err(TryLockError::Error(error)) => Err(writing(error)),
+    }
+}
+
+fn assemble(path: &Path, document: Document) -> Result<LeaderSecrets, FileError> {
+    let restore = "restore this folder from a backup";
+    let id = LeaderId::new(document.leader)
+        .ok_or_else(|| FileError::malformed(path, format!("there is no leader {}", document.leader), restore))?;
+    let share = |role, SecretHex(secret): &SecretHex<32>, name| {
+        SecretShare::from_secret(role, id.share_index(), secret)
+            .map_err(|_| FileError::malformed(path, format!("its {name} is not a key share"), restore))
+    };
+    Ok(LeaderSecrets {
+        id,
+        group_share: share(KeyRole::GroupKey, &document.group_share, "group_share")?,
+        coin_share: share(KeyRole::Coin, &document.coin_share, "coin_share")?,
+        login_share: share(KeyRole::Login, &document.login_share, "login_share")?,
+        signing: SigningKey::from_secret(&document.signing.0),
+        sealing: KemSecret::from_secret(&document.sealing.0),
+        link: document.link.0,
+    })
+}
+
+/// Every secret is the one whose public half the group file announces for this leader.
+fn check_belongs(path: &Path, group: &GroupInfo, secrets: &LeaderSecrets) -> Result<(), FileError> {
+    let info = group.leader(secrets.id).ok_or_else(|| stranger(path, "leader"))?;
+    let checks = [
+        ("link", SigningKey::from_secret(&secrets.link).verifying_key().to_bytes() == info.link_key),
+        ("signing", secrets.signing.verifying_key() == info.signing_key),
+        ("sealing", secrets.sealing.public() == info.sealing_key),
+        ("group_share", secrets.group_share.belongs_to(&group.group_keys)),
+        ("coin_share", secrets.coin_share.belongs_to(&group.coin_keys)),
+        ("login_share", secrets.login_share.belongs_to(&group.login_keys)),
+    ];
+    match checks.iter().find(|(_, belongs)| !belongs) {
+        Some((name, _)) => Err(stranger(path, name)),
+        None => Ok(()),
+    }
+}
+
+fn stranger(path: &Path, name: &str) -> FileError {
+    let what = format!("these secrets do not belong to the {GROUP_FILE} beside them (see `{name}`)");
+    FileError::new(FileErrorKind::Altered, path, what, "restore this folder from a backup, as it was made")
+}
+
+fn secrets_text(group: &GroupInfo, secrets: &LeaderSecrets) -> Zeroizing<String> {
+    // All at once: a text that grows would leave copies of secrets behind.
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    text.push_str(HEADER);
+    text.push_str(&format!("format = {FORMAT}\nleader = {}\n", secrets.id.number()));
+    text.push_str(&format!("group = \"{}\"\n", data_encoding::HEXLOWER.encode(&group.id().0)));
+    let fields: [(&str, &Secret32); 6] = [
+        ("link", &secrets.link),
+        ("signing", &secrets.signing.to_secret()),
+        ("sealing", &secrets.sealing.to_secret()),
+        ("group_share", &secrets.group_share.to_secret()),
+        ("coin_share", &secrets.coin_share.to_secret()),
+        ("login_share", &secrets.login_share.to_secret()),
+    ];
+    for (name, secret) in fields {
+        for part in [name, " = \"", &secret_digits(secret), "\"\n"] {
+            text.push_str(part);
+        }
+    }
+    text
+}

@@ -1,0 +1,53 @@
+//! The files of a group: what people, leaders and operators keep on disk.
+//!
+//! | file | for whom | made by |
+//! |---|---|---|
+//! | `group.toml` | everybody, public | [`init`] |
+//! | `leader-N/` | one leader, secret | [`init`], [`LeaderFolder`] |
+//! | `USER.leader-N.record` | one leader's operator, sealed | [`write_records`] |
+//! | a user's key, a certificate | one user | [`create_user_key`], [`write_certificate`] |
+//!
+//! What is secret has mode 0600, its folder 0700, from the moment it exists; a secret that others
+//! can get at is not used. Each file appears complete and durable or not at all, and nothing is
+//! ever replaced. Whatever is read is bounded before it is parsed, and unknown fields are refused.
+//! Errors name the file, say what is wrong with it and what to do.
+
+mod disk;
+mod enrolment;
+mod error;
+mod group;
+mod inbox;
+mod leader_folder;
+mod policy;
+mod setup;
+#[cfg(test)]
+mod tests;
+mod text;
+mod user_key;
+mod users;
+
+pub use enrolment::{accept, read_record, write_records};
+pub use error::{FileError, FileErrorKind};
+pub use group::{ADDRESS_BYTES_MAX, GROUP_FILE, GROUP_NAME_BYTES_MAX, check_fingerprint, read_group, write_group};
+pub use inbox::{
+    INBOX, Inbox, OperatorRequest, REQUESTS_READ_MAX, REQUESTS_WAITING_MAX, Waiting, drop_record, drop_request,
+    read_requests, take_requests,
+};
+pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STORE_FILE};
+pub use policy::read_policy;
+pub use setup::{InitOptions, InitSummary, init};
+pub use user_key::{
+    create_user_key, parse_public_key, public_key_text, read_certificate, read_user_key, write_certificate,
+};
+pub use users::{NewSecret, NewUser, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, read_users};
+
+/// The operating system's random numbers.
+pub type OsRng = rand_core::UnwrapErr<getrandom::SysRng>;
+
+/// The operating system's random numbers: no state of our own to leak or to repeat.
+///
+/// # Panics
+/// In use, where the system has none to give: then nothing could be kept secret.
+pub fn os_rng() -> OsRng {
+    rand_core::UnwrapErr(getrandom::SysRng)
+}

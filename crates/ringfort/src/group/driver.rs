@@ -1,0 +1,331 @@
+//! The driver of a member: one task that owns the protocol core.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfort_protocol::member::{self, Class, Effect, JoinFailure, Member, Secret, Step};
+use ringfort_protocol::policy::Service;
+use ringfort_protocol::view::{Cause, Change};
+use ringfort_protocol::{Cx, GroupInfo, LeaderId, Rejected, Topic, UserName};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::event::{Event, Events, LeaderState, Message, Snapshot};
+use super::links::{self, Input};
+use super::{JoinError, SendError};
+use crate::clock::{Clock, unix_s};
+use crate::link::{self, ConnectOptions, LinkError, LinkLimits, LinkSender};
+use crate::os_rng;
+
+const COMMANDS_MAX: usize = 256;
+const INPUTS_MAX: usize = 1024;
+/// Events waiting for the program.
+const EVENTS_MAX: usize = 4096;
+/// How long a program that does not take its events holds up the member.
+const EVENT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The relays that took a message.
+pub(super) type Sent = Result<Vec<LinkSender>, Rejected>;
+
+enum Woken {
+    Time,
+    Input(Input),
+    Command(Option<Command>),
+}
+
+pub(super) enum Command {
+    Multicast { service: Service, topic: Topic, payload: Vec<u8>, reply: oneshot::Sender<Sent> },
+    SendTo { to: Vec<UserName>, topic: Topic, payload: Vec<u8>, reply: oneshot::Sender<Sent> },
+    Leave { reply: oneshot::Sender<Cause> },
+}
+
+type Joined = oneshot::Receiver<Result<(), JoinError>>;
+
+pub(super) fn start(
+    info: Arc<GroupInfo>,
+    user: UserName,
+    secret: Secret,
+    limits: LinkLimits,
+) -> (mpsc::Sender<Command>, Joined, watch::Receiver<Snapshot>, Events) {
+    let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
+    let (events, received) = mpsc::channel(EVENTS_MAX);
+    let (joined, on_joined) = oneshot::channel();
+    let snapshot = Snapshot {
+        view: None,
+        members: Arc::default(),
+        confirmed: false,
+        installed: None,
+        leaders: info.rules.leaders().map(LeaderState::new).collect(),
+        ended: None,
+    };
+    let (state, on_state) = watch::channel(snapshot);
+    let clock = Clock::start();
+    let mut rng = os_rng();
+    let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+    let member = Member::new(&mut cx, info.clone(), user, secret);
+    let driver = Driver {
+        clock,
+        member,
+        links: BTreeMap::new(),
+        events,
+        lagged: 0,
+        state,
+        joined: Some(joined),
+        leaving: Vec::new(),
+        tasks: JoinSet::new(),
+    };
+    tokio::spawn(driver.run(info, limits, commanded));
+    (commands, on_joined, on_state, Events { received })
+}
+
+struct Driver {
+    clock: Clock,
+    member: Member,
+    links: BTreeMap<LeaderId, (u64, LinkSender)>,
+    events: mpsc::Sender<Event>,
+    lagged: u64,
+    state: watch::Sender<Snapshot>,
+    joined: Option<oneshot::Sender<Result<(), JoinError>>>,
+    leaving: Vec<oneshot::Sender<Cause>>,
+    tasks: JoinSet<()>,
+}
+
+impl Driver {
+    async fn run(mut self, info: Arc<GroupInfo>, limits: LinkLimits, mut commands: mpsc::Receiver<Command>) {
+        let (inputs, mut received) = mpsc::channel(INPUTS_MAX);
+        let options = ConnectOptions { limits, ..ConnectOptions::default() };
+        for leader in info.rules.leaders() {
+            self.tasks.spawn(links::keep(info.clone(), leader, options.clone(), inputs.clone()));
+        }
+        drop(inputs);
+        let mut rng = os_rng();
+        while !self.member.has_ended() {
+            let now = self.clock.now();
+            let due = self.member.next_wakeup(now).map(|time| self.clock.instant(time));
+            let due = due.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
+            let woken = tokio::select! {
+                () = tokio::time::sleep_until(due) => Woken::Time,
+                Some(input) = received.recv() => Woken::Input(input),
+                command = commands.recv() => Woken::Command(command),
+            };
+            let step = {
+                let mut cx = Cx { now: self.clock.now(), unix_s: unix_s(), rng: &mut rng };
+                match woken {
+                    Woken::Time => self.member.on_wakeup(&mut cx),
+                    Woken::Input(input) => self.on_input(&mut cx, input),
+                    Woken::Command(Some(command)) => self.on_command(&mut cx, command),
+                    // Nobody holds the group any more: leave, without waiting for an answer.
+                    Woken::Command(None) => break,
+                }
+            };
+            self.carry_out(step).await;
+            self.show();
+        }
+        if !self.member.has_ended() {
+            let step = self.member.leave();
+            self.carry_out(step).await;
+        }
+        // Closing flushes what is queued; the links' tasks end with this one.
+        let senders: Vec<LinkSender> = self.links.values().map(|(_, sender)| sender.clone()).collect();
+        for sender in senders {
+            sender.close();
+            sender.ended().await;
+        }
+    }
+
+    fn on_input(&mut self, cx: &mut Cx<'_>, input: Input) -> Step {
+        match input {
+            Input::Up(leader, generation, exporter, sender) => {
+                self.links.insert(leader, (generation, sender));
+                self.note(leader, None);
+                self.member.on_link_up(cx, leader, exporter)
+            }
+            Input::Frame(leader, generation, frame) if self.is_current(leader, generation) => {
+                self.member.on_frame(cx, leader, &frame)
+            }
+            Input::Down(leader, generation) if self.is_current(leader, generation) => {
+                self.links.remove(&leader);
+                self.member.on_link_down(cx.now, leader)
+            }
+            Input::Frame(..) | Input::Down(..) => Step::default(),
+            Input::Failed(leader, error) => {
+                self.note(leader, Some(&error));
+                Step::default()
+            }
+        }
+    }
+
+    fn is_current(&self, leader: LeaderId, generation: u64) -> bool {
+        self.links.get(&leader).is_some_and(|(current, _)| *current == generation)
+    }
+
+    fn note(&self, leader: LeaderId, error: Option<&LinkError>) {
+        self.state.send_if_modified(|snapshot| {
+            let state = snapshot.leaders.iter_mut().find(|l| l.leader == leader);
+            if let Some(state) = state {
+                state.error = error.map(ToString::to_string);
+                state.wrong_key = matches!(error, Some(LinkError::WrongKey));
+                state.wrong_version = matches!(error, Some(LinkError::Version));
+            }
+            true
+        });
+    }
+
+    fn on_command(&mut self, cx: &mut Cx<'_>, command: Command) -> Step {
+        let (outcome, reply) = match command {
+            Command::Multicast { service, topic, payload, reply } => {
+                (self.member.multicast(cx, service, &topic, &payload), reply)
+            }
+            Command::SendTo { to, topic, payload, reply } => (self.member.send_to(cx, &to, &topic, &payload), reply),
+            Command::Leave { reply } => {
+                self.leaving.push(reply);
+                return self.member.leave();
+            }
+        };
+        match outcome {
+            Ok(step) => {
+                let relays = step.effects.iter().filter_map(|effect| match effect {
+                    Effect::Send(leader, Class::Data, _) => self.links.get(leader).map(|(_, sender)| sender.clone()),
+                    _ => None,
+                });
+                let _ = reply.send(Ok(relays.collect()));
+                step
+            }
+            Err(rejected) => {
+                let _ = reply.send(Err(rejected));
+                Step::default()
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, step: Step) {
+        for effect in step.effects {
+            match effect {
+                Effect::Send(leader, class, frame) => {
+                    let class = match class {
+                        Class::Control => link::Class::Control,
+                        Class::Data => link::Class::Data,
+                    };
+                    if let Some((_, sender)) = self.links.get(&leader) {
+                        // What a stalled relay does not take, receivers get from another or ask for.
+                        let _ = sender.send(class, frame);
+                    }
+                }
+                Effect::Authenticated(leader) => {
+                    if let Some((_, sender)) = self.links.get(&leader) {
+                        sender.authenticated();
+                    }
+                }
+                Effect::Reconnect(leader) | Effect::Close(leader) => {
+                    if let Some((_, sender)) = self.links.get(&leader) {
+                        sender.close();
+                    }
+                }
+            }
+        }
+        for event in step.events {
+            self.on_event(event).await;
+        }
+    }
+
+    async fn on_event(&mut self, event: member::Event) {
+        match event {
+            member::Event::View { view, changes } => {
+                self.on_view();
+                self.tell(view_event(view, changes)).await;
+            }
+            member::Event::Message(delivery) => {
+                let message = Message {
+                    sender: delivery.sender.user,
+                    topic: delivery.topic.as_str().to_owned(),
+                    payload: delivery.payload,
+                    view: delivery.view,
+                    seq: delivery.seq.0,
+                    recipients: delivery.recipients,
+                };
+                self.tell(Event::Message(message)).await;
+            }
+            member::Event::Gap { sender, first, count } => {
+                self.tell(Event::Gap { sender: sender.user, first: first.0, count }).await;
+            }
+            member::Event::Confirmed(confirmed) => self.tell(Event::Confirmed(confirmed)).await,
+            member::Event::LeaderAnswers(leader, answers) => self.tell(Event::LeaderAnswers(leader, answers)).await,
+            member::Event::Blamed(culprit, fault) => self.tell(Event::Blamed(culprit, fault)).await,
+            member::Event::JoinFailed(failure) => {
+                let error = match failure {
+                    JoinFailure::NotAuthentic => JoinError::NotAuthentic,
+                    JoinFailure::Denied(denial) => JoinError::Denied(denial),
+                };
+                if let Some(joined) = self.joined.take() {
+                    let _ = joined.send(Err(error));
+                }
+            }
+            member::Event::Ended(cause) => {
+                self.state.send_modify(|snapshot| snapshot.ended = Some(cause));
+                for reply in self.leaving.drain(..) {
+                    let _ = reply.send(cause);
+                }
+                self.tell(Event::Ended(cause)).await;
+            }
+        }
+    }
+
+    /// A new view: the list of members is made anew once, here, for everybody who asks.
+    fn on_view(&mut self) {
+        let members = Arc::new(self.member.member_names());
+        let view = self.member.view();
+        self.state.send_modify(|snapshot| {
+            snapshot.view = view;
+            snapshot.members = members;
+            snapshot.installed = Some(Instant::now());
+        });
+        if let Some(joined) = self.joined.take() {
+            let _ = joined.send(Ok(()));
+        }
+    }
+
+    /// Shows what changed of the leaders.
+    fn show(&self) {
+        let now = self.clock.now();
+        let confirmed = self.member.is_confirmed();
+        let standings = self.member.leaders(now);
+        self.state.send_if_modified(|snapshot| {
+            let mut modified = std::mem::replace(&mut snapshot.confirmed, confirmed) != confirmed;
+            for (state, standing) in snapshot.leaders.iter_mut().zip(&standings) {
+                let new = (standing.confirms, standing.linked, standing.caught);
+                modified |= new != (state.confirms, state.linked, state.caught);
+                (state.confirms, state.linked, state.caught) = new;
+            }
+            modified
+        });
+    }
+
+    /// A program that is behind holds the member up for a moment; then it misses events, and is told.
+    async fn tell(&mut self, event: Event) {
+        if self.lagged > 0 && self.events.try_send(Event::Lagged(self.lagged)).is_ok() {
+            self.lagged = 0;
+        }
+        let patience = if self.lagged > 0 { Duration::ZERO } else { EVENT_PATIENCE };
+        if self.events.send_timeout(event, patience).await.is_err() {
+            self.lagged += 1;
+        }
+    }
+}
+
+fn view_event(view: ringfort_protocol::ViewId, changes: Vec<Change>) -> Event {
+    let (mut joined, mut left) = (Vec::new(), Vec::new());
+    for change in changes {
+        match change {
+            Change::Added(entry) => joined.push(entry.id.user),
+            Change::Removed(user, cause) => left.push((user, cause)),
+        }
+    }
+    Event::View { view, joined, left }
+}
+
+impl From<oneshot::error::RecvError> for SendError {
+    fn from(_: oneshot::error::RecvError) -> Self {
+        SendError::Ended
+    }
+}

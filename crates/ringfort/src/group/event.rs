@@ -1,0 +1,149 @@
+//! What a member is told.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringfort_protocol::fault::Culprit;
+use ringfort_protocol::view::Cause;
+use ringfort_protocol::{Fault, LeaderId, UserName, ViewId};
+use tokio::sync::mpsc;
+
+/// A message of another member.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Who sent it.
+    pub sender: UserName,
+    /// What it is about.
+    pub topic: String,
+    /// The message.
+    pub payload: Bytes,
+    /// The view it was sent under.
+    pub view: ViewId,
+    /// Its number among the sender's messages of this service.
+    pub seq: u64,
+    /// The recipients, if it is private; empty for a multicast.
+    pub recipients: Vec<UserName>,
+}
+
+/// What happened in the group.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A message.
+    Message(Message),
+    /// A new view: a new key for exactly these members.
+    View {
+        /// Its name.
+        view: ViewId,
+        /// Who came since the view before.
+        joined: Vec<UserName>,
+        /// Who went, and why.
+        left: Vec<(UserName, Cause)>,
+    },
+    /// Messages of a member are lost for good.
+    Gap {
+        /// Whose.
+        sender: UserName,
+        /// The first lost number.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// This program did not take its events in time and missed some messages.
+    Lagged(u64),
+    /// f+1 leaders confirm the view again (`true`), or no longer do (`false`).
+    Confirmed(bool),
+    /// A leader confirms the view again, or no longer does.
+    LeaderAnswers(LeaderId, bool),
+    /// Somebody was caught or refused.
+    Blamed(Culprit, Fault),
+    /// The stay has ended.
+    Ended(Cause),
+}
+
+/// The stream of events of one stay.
+#[derive(Debug)]
+pub struct Events {
+    pub(super) received: mpsc::Receiver<Event>,
+}
+
+impl Events {
+    /// The next event; `None` once the stay has ended and all events were taken.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.received.recv().await
+    }
+
+    /// The next event, if one is waiting.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.received.try_recv().ok()
+    }
+}
+
+/// What this member knows of a leader.
+#[derive(Clone, Debug)]
+pub struct LeaderState {
+    /// Which.
+    pub leader: LeaderId,
+    /// Whether it confirms the current view.
+    pub confirms: bool,
+    /// Whether this member is logged in with it.
+    pub linked: bool,
+    /// What it was caught in, if anything.
+    pub caught: Option<Fault>,
+    /// Why there is no link, if there is none.
+    pub error: Option<String>,
+    pub(super) wrong_key: bool,
+    pub(super) wrong_version: bool,
+}
+
+impl LeaderState {
+    pub(super) fn new(leader: LeaderId) -> Self {
+        LeaderState {
+            leader,
+            confirms: false,
+            linked: false,
+            caught: None,
+            error: None,
+            wrong_key: false,
+            wrong_version: false,
+        }
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        self.error.as_ref().map(|error| format!("{}: {error}", self.leader))
+    }
+
+    /// The leader's state in a word or two.
+    pub fn word(&self) -> &'static str {
+        match self {
+            LeaderState { caught: Some(fault), .. } => fault.word(),
+            LeaderState { confirms: true, .. } => "fine",
+            LeaderState { linked: true, .. } => "silent",
+            _ => "no link",
+        }
+    }
+}
+
+/// The state of a stay at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The current view, once joined.
+    pub view: Option<ViewId>,
+    /// Who is in it, by name.
+    pub members: Arc<Vec<UserName>>,
+    /// Whether f+1 leaders confirm it.
+    pub confirmed: bool,
+    /// When its key was installed.
+    pub installed: Option<Instant>,
+    /// What is known of each leader.
+    pub leaders: Vec<LeaderState>,
+    /// Whether the stay is over.
+    pub ended: Option<Cause>,
+}
+
+impl Snapshot {
+    /// How long the current key has been in use.
+    pub fn key_age(&self) -> Option<Duration> {
+        self.installed.map(|at| at.elapsed())
+    }
+}

@@ -1,0 +1,169 @@
+//! The group API: join, multicast, send to some, leave (I5).
+
+mod credentials;
+mod driver;
+mod error;
+mod event;
+mod links;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfort_protocol::policy::Service;
+use ringfort_protocol::view::Cause;
+use ringfort_protocol::{GroupInfo, Topic, UserName};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use credentials::Credentials;
+pub use error::{GroupEnded, JoinError, SendError};
+pub use event::{Event, Events, LeaderState, Message, Snapshot};
+
+use crate::link::{LinkLimits, LinkSender};
+use driver::{Command, Sent};
+
+/// How a member joins.
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    /// How long to try before giving up. Default 20 s.
+    pub timeout: Duration,
+    /// Bounds of the links.
+    pub link: LinkLimits,
+}
+
+impl Default for JoinOptions {
+    fn default() -> Self {
+        JoinOptions { timeout: Duration::from_secs(20), link: LinkLimits::default() }
+    }
+}
+
+/// A member's place in a group. Cheap to clone; the stay ends when all clones are dropped.
+#[derive(Clone, Debug)]
+pub struct Group {
+    user: UserName,
+    info: Arc<GroupInfo>,
+    commands: mpsc::Sender<Command>,
+    state: watch::Receiver<Snapshot>,
+}
+
+impl Group {
+    /// Joins the group that a public group file describes, and returns once the first view is installed.
+    ///
+    /// # Errors
+    /// [`JoinError`]: a bad file, a wrong name or password, fewer than f+1 leaders in reach.
+    pub async fn join(file: impl AsRef<Path>, credentials: Credentials) -> Result<(Group, Events), JoinError> {
+        let info = crate::files::read_group(file.as_ref())?;
+        Group::join_with(info, credentials, JoinOptions::default()).await
+    }
+
+    /// As [`Group::join`], for a group file that was read before, and with options.
+    ///
+    /// # Errors
+    /// As [`Group::join`].
+    pub async fn join_with(
+        info: Arc<GroupInfo>,
+        credentials: Credentials,
+        options: JoinOptions,
+    ) -> Result<(Group, Events), JoinError> {
+        let (user, secret) = credentials.into_parts();
+        let timeout = options.timeout;
+        let (commands, joined, state, events) = driver::start(info.clone(), user.clone(), secret, options.link);
+        let group = Group { user, info, commands, state };
+        match tokio::time::timeout(timeout, joined).await {
+            Ok(Ok(Ok(()))) => Ok((group, events)),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(JoinError::Stopped),
+            Err(_) => Err(group.explain_timeout(timeout)),
+        }
+    }
+
+    /// Sends to every member of the current view, on a topic, with the policy's service.
+    ///
+    /// Returns once the message is queued to its relays and there is room for the next: a fast sender
+    /// waits here.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn multicast(&self, topic: &str, payload: &[u8]) -> Result<(), SendError> {
+        self.multicast_with(self.info.policy.service, topic, payload).await
+    }
+
+    /// As [`Group::multicast`], with a service of one's own choice.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn multicast_with(&self, service: Service, topic: &str, payload: &[u8]) -> Result<(), SendError> {
+        let topic: Topic = topic.parse()?;
+        let payload = payload.to_vec();
+        self.send(|reply| Command::Multicast { service, topic, payload, reply }).await
+    }
+
+    /// Sends to some members of the current view; nobody else can read it (C5).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send_to(&self, to: &[UserName], topic: &str, payload: &[u8]) -> Result<(), SendError> {
+        let topic: Topic = topic.parse()?;
+        let (to, payload) = (to.to_vec(), payload.to_vec());
+        self.send(|reply| Command::SendTo { to, topic, payload, reply }).await
+    }
+
+    async fn send(&self, command: impl FnOnce(oneshot::Sender<Sent>) -> Command) -> Result<(), SendError> {
+        let (reply, sent) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| SendError::Ended)?;
+        let relays: Vec<LinkSender> = sent.await.map_err(|_| SendError::Ended)??;
+        for relay in relays {
+            relay.ready().await;
+        }
+        Ok(())
+    }
+
+    /// Who is in the current view, by name.
+    pub fn members(&self) -> Vec<UserName> {
+        self.state.borrow().members.as_ref().clone()
+    }
+
+    /// Everything there is to show: view, members, leaders, whether the view is confirmed, the key's age.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state.borrow().clone()
+    }
+
+    /// This member's user name.
+    pub fn user(&self) -> &UserName {
+        &self.user
+    }
+
+    /// The group's public document.
+    pub fn info(&self) -> &Arc<GroupInfo> {
+        &self.info
+    }
+
+    /// Leaves, and returns once f+1 leaders have said that the stay is over (A15).
+    ///
+    /// # Errors
+    /// [`GroupEnded`] if they do not say so within a few seconds; they will then miss this member's heartbeats.
+    pub async fn leave(self) -> Result<Cause, GroupEnded> {
+        let (reply, left) = oneshot::channel();
+        self.commands.send(Command::Leave { reply }).await.map_err(|_| GroupEnded::Stopped)?;
+        match tokio::time::timeout(Duration::from_secs(5), left).await {
+            Ok(Ok(cause)) => Ok(cause),
+            Ok(Err(_)) => Err(GroupEnded::Stopped),
+            Err(_) => Err(GroupEnded::Unacknowledged),
+        }
+    }
+
+    fn explain_timeout(&self, timeout: Duration) -> JoinError {
+        let snapshot = self.snapshot();
+        let needed = usize::from(self.info.rules.f()) + 1;
+        let problems: Vec<String> = snapshot.leaders.iter().filter_map(LeaderState::problem).collect();
+        let wrong_keys = snapshot.leaders.iter().filter(|l| l.wrong_key).count();
+        let versions = snapshot.leaders.iter().filter(|l| l.wrong_version).count();
+        if versions >= needed {
+            return JoinError::Version;
+        }
+        if wrong_keys >= needed {
+            return JoinError::WrongKeys;
+        }
+        JoinError::Timeout { timeout, needed, problems: problems.join("; ") }
+    }
+}

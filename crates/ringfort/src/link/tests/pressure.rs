@@ -1,0 +1,167 @@
+//! Slow receivers: bounded, named, and never in the way of others.
+
+use std::time::Instant;
+
+use super::outbox::Outbox;
+use super::*;
+
+const PATIENCE: Duration = Duration::from_millis(200);
+
+fn small() -> LinkLimits {
+    LinkLimits {
+        control_queue_bytes_max: 128 * 1024,
+        data_queue_bytes_max: 256 * 1024,
+        patience: PATIENCE,
+        close_grace: Duration::from_millis(100),
+        ..LinkLimits::default()
+    }
+}
+
+/// Sends data until the queue is above its mark and the socket takes no more.
+async fn fill(sender: &LinkSender) {
+    let mut refused = 0;
+    while refused < 5 {
+        if sender.send(Class::Data, frame(8000)) == Err(SendError::Full) {
+            refused += 1;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_never_reads_stalls_and_costs_a_bounded_queue() {
+    let mut listener = listen(AcceptLimits::default(), small()).await;
+    let (client, server) = pair(&mut listener).await;
+    let sender = server.sender();
+    fill(&sender).await;
+    assert!(!sender.is_stalled(), "not yet");
+    let start = Instant::now();
+    soon(sender.ready()).await;
+    assert!(sender.is_stalled());
+    assert!(start.elapsed() <= PATIENCE + Duration::from_millis(100), "{:?}", start.elapsed());
+    for _ in 0..1000 {
+        assert_eq!(sender.send(Class::Data, frame(8000)), Err(SendError::Full));
+    }
+    assert!(sender.queued_bytes() <= 256 * 1024);
+    // Control has its own room.
+    assert_eq!(sender.send(Class::Control, frame(100)), Ok(()));
+    // Reading again heals it.
+    let (_, mut receiver) = client.split();
+    while sender.is_stalled() {
+        soon(receiver.recv()).await.unwrap();
+    }
+    assert!(sender.queued_bytes() <= 128 * 1024 + 64 * 1024);
+    assert_eq!(sender.send(Class::Data, frame(8000)), Ok(()));
+}
+
+#[tokio::test]
+async fn unread_control_closes_the_link() {
+    let mut listener = listen(AcceptLimits::default(), small()).await;
+    let (client, server) = pair(&mut listener).await;
+    let (sender, mut receiver) = server.split();
+    let mut outcome = Ok(());
+    let start = Instant::now();
+    while outcome.is_ok() && start.elapsed() < Duration::from_secs(5) {
+        outcome = sender.send(Class::Control, frame(8000));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(outcome, Err(SendError::Overflow));
+    assert_eq!(sender.send(Class::Control, frame(1)), Err(SendError::Closed));
+    assert!(matches!(soon(receiver.recv()).await, Err(LinkError::NotReading)));
+    assert_eq!(sender.queued_bytes(), 0);
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_trickle_is_not_progress_but_a_slow_stream_is() {
+    for (bytes, stalls) in [(100, true), (32 * 1024, false)] {
+        let outbox = Outbox::new(small(), None);
+        while outbox.push(Class::Data, frame(8000)).is_ok() {}
+        let start = Instant::now();
+        while start.elapsed() < 2 * PATIENCE && !outbox.is_stalled() {
+            tokio::time::sleep(PATIENCE / 20).await;
+            outbox.progressed(bytes);
+        }
+        assert_eq!(outbox.is_stalled(), stalls, "{bytes} bytes at a time");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gate_waits_for_the_slow_but_not_for_the_stuck() {
+    let mut listener = listen(AcceptLimits::default(), small()).await;
+    let (fast_client, fast) = pair(&mut listener).await;
+    let (stuck_client, stuck) = pair(&mut listener).await;
+    let (fast, stuck) = (fast.split(), stuck.split());
+    let gate = Gate::new();
+    gate.register(fast.0.clone());
+    gate.register(stuck.0.clone());
+    assert_eq!(gate.len(), 2);
+
+    const FRAMES: usize = 4000;
+    let reading = tokio::spawn(async move {
+        let (_sender, mut receiver) = fast_client.split();
+        for _ in 0..FRAMES {
+            assert_eq!(soon(receiver.recv()).await.unwrap().unwrap().len(), 8000);
+        }
+    });
+    let mut longest_wait = Duration::ZERO;
+    let mut lost_by_stuck = 0;
+    for number in 0..FRAMES {
+        let start = Instant::now();
+        soon(gate.ready()).await;
+        longest_wait = longest_wait.max(start.elapsed());
+        fast.0.send(Class::Data, frame(8000)).unwrap_or_else(|error| panic!("frame {number}: {error}"));
+        lost_by_stuck += usize::from(stuck.0.send(Class::Data, frame(8000)).is_err());
+    }
+    soon(reading).await.unwrap();
+    assert!(stuck.0.is_stalled() && !fast.0.is_stalled());
+    assert!(lost_by_stuck > 0);
+    assert!(longest_wait >= PATIENCE / 2, "the stuck link was given a chance: {longest_wait:?}");
+    assert!(longest_wait <= PATIENCE + Duration::from_millis(150), "{longest_wait:?}");
+    drop(stuck_client);
+    stuck.0.close();
+    fast.0.close();
+    assert!(gate.is_empty());
+    soon(gate.ready()).await;
+}
+
+#[tokio::test]
+async fn closing_frees_whoever_waits() {
+    let limits = LinkLimits { patience: Duration::from_secs(60), ..small() };
+    let mut listener = listen(AcceptLimits::default(), limits).await;
+    let (_client, server) = pair(&mut listener).await;
+    let sender = server.sender();
+    let gate = Gate::new();
+    gate.register(sender.clone());
+    fill(&sender).await;
+    let waiting = tokio::spawn(async move { gate.ready().await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished());
+    sender.close();
+    soon(waiting).await.unwrap();
+    // The grace of `close` is short even if the peer never reads.
+    soon(sender.ended()).await;
+    assert_eq!(sender.queued_bytes(), 0);
+}
+
+/// What a slow member has not read yet must not stand between it and a new key.
+#[tokio::test]
+async fn control_overtakes_almost_all_data_on_a_slow_link() {
+    let mut listener = listen_default().await;
+    let (client, server) = pair(&mut listener).await;
+    let sender = server.sender();
+    while sender.send(Class::Data, frame(8000)).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    sender.send(Class::Control, frame(1)).unwrap();
+    let (_, mut receiver) = client.split();
+    let mut overtaken_by = 0;
+    while soon(receiver.recv()).await.unwrap().unwrap().len() != 1 {
+        overtaken_by += 8000;
+    }
+    // One batch, what TLS and the kernel had taken; megabytes without a limit on what the kernel holds.
+    if cfg!(target_os = "linux") {
+        assert!(overtaken_by < 1_000_000, "{overtaken_by} bytes came first");
+    }
+}

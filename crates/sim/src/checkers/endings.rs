@@ -1,0 +1,48 @@
+//! A stay ends, and a join fails, only for a reason: f hostile leaders cannot talk a member out (K23, K36).
+//!
+//! On bare wires, while they are hostile, altered logins are refused by honest leaders as they must be: whether a
+//! join may fail is judged where links keep bytes.
+
+use ringfort_protocol::login::Denial;
+use ringfort_protocol::member::{Event, JoinFailure};
+use ringfort_protocol::view::Cause;
+
+use super::{Checker, Seen, What};
+use crate::world::Facts;
+
+/// Judged whenever a member's program reports an end.
+pub struct Endings {
+    /// Whether links keep order and bytes.
+    pub tls: bool,
+}
+
+impl Checker for Endings {
+    fn name(&self) -> &'static str {
+        "endings"
+    }
+
+    fn see(&mut self, facts: &Facts, seen: &Seen<'_>, wrong: &mut Vec<String>) {
+        let What::Member { client, member, event } = &seen.what else { return };
+        let user = member.user();
+        match event {
+            Event::Ended(cause) => {
+                let Some(id) = member.id() else { return };
+                let left = facts.left.contains(id);
+                let silent = facts.silent.contains(id);
+                let expelled = facts.expelled.contains(user);
+                let newer = facts.announced.iter().any(|m| m.user == *user && m.incarnation > id.incarnation);
+                if !(left || silent || expelled || newer) || (*cause == Cause::Expelled && !expelled) {
+                    wrong.push(format!("client {} ({id}) was told that its stay ended: {cause:?}", client.0));
+                }
+            }
+            Event::JoinFailed(failure) if self.tls => {
+                let expelled = facts.expelled.contains(user);
+                let throttled = *failure == JoinFailure::Denied(Denial::Throttled);
+                if facts.registered.contains(user) && !expelled && !throttled {
+                    wrong.push(format!("client {} of {user} was refused: {failure:?}", client.0));
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What users and operators do.
+
+use std::time::Duration;
+
+use ringfort_protocol::leader::Command;
+use ringfort_protocol::member::Member;
+use ringfort_protocol::policy::Service;
+use ringfort_protocol::{LeaderId, UserName};
+
+use crate::dice::Dice;
+use crate::setup::Setup;
+use crate::world::{ClientId, Happening, World};
+
+/// One thing that users or operators do.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Something, drawn when its time comes.
+    Something,
+    /// Somebody sends a message.
+    Talk,
+    /// A user whose stay ended comes back.
+    Return(usize),
+    /// A user leaves, perhaps to come back at once.
+    Leave(usize, bool),
+}
+
+/// The people's dice.
+pub struct Workload {
+    dice: Dice,
+    talking: bool,
+}
+
+impl Workload {
+    /// For one run.
+    pub fn new(setup: &Setup) -> Self {
+        Workload { dice: Dice::new(setup.seed, "workload"), talking: false }
+    }
+}
+
+/// Plans `operations` over the time to come, and talk all along.
+pub fn plan(world: &mut World, operations: usize, length: Duration) {
+    let micros = u64::try_from(length.as_micros()).expect("phases are short");
+    for _ in 0..operations {
+        let after = Duration::from_micros(world.workload.dice.below(micros));
+        world.schedule(after, Happening::Work(Work::Something));
+    }
+    if !std::mem::replace(&mut world.workload.talking, true) {
+        world.schedule(Duration::from_millis(100), Happening::Work(Work::Talk));
+    }
+}
+
+/// Nobody starts a conversation any more.
+pub fn hush(world: &mut World) {
+    world.workload.talking = false;
+}
+
+/// Does one thing.
+pub fn perform(world: &mut World, work: Work) {
+    match work {
+        Work::Something => something(world),
+        Work::Talk => {
+            if world.workload.talking {
+                talk(world);
+                let wait = world.workload.dice.between_ms(20, 120);
+                world.schedule(wait, Happening::Work(Work::Talk));
+            }
+        }
+        Work::Leave(user, back) => {
+            if let Some(person) = world.users.get_mut(user) {
+                person.wants_in = back;
+            }
+            if let Some(client) = world.users.get(user).and_then(|u| u.client) {
+                world.leave(client);
+            }
+        }
+        Work::Return(user) => {
+            if world.users.get(user).is_some_and(|u| u.wants_in) {
+                world.start_client(user);
+            }
+        }
+    }
+}
+
+fn something(world: &mut World) {
+    let user = world.workload.dice.index(world.users.len());
+    let Some(person) = world.users.get_mut(user) else { return };
+    let roll = world.workload.dice.below(100);
+    match person.client {
+        None => {
+            if !person.expelled {
+                person.wants_in = true;
+                world.start_client(user);
+            }
+        }
+        Some(client) if roll < 25 => {
+            person.wants_in = false;
+            world.leave(client);
+        }
+        Some(client) if roll < 40 => {
+            // Comes back, or is lost for good.
+            let back = world.workload.dice.chance(600);
+            person.wants_in = back;
+            world.crash_client(client);
+            if back {
+                let wait = world.workload.dice.between_ms(50, 5_000);
+                world.schedule(wait, Happening::Work(Work::Return(user)));
+            }
+        }
+        Some(_) if roll < 50 => expel(world, user),
+        Some(_) if roll < 60 => refresh(world),
+        Some(client) if roll < 75 && !world.facts.stable && world.setup.faults => trouble(world, client),
+        Some(_) => burst(world),
+    }
+}
+
+/// f+1 honest operators expel a user.
+fn expel(world: &mut World, user: usize) {
+    let operators = some_operators(world);
+    let Some(person) = world.users.get_mut(user) else { return };
+    let name = person.name.clone();
+    // Operators can only expel somebody of whom their leader has heard.
+    let known = operators
+        .iter()
+        .all(|id| world.leader(*id).core.as_ref().is_some_and(|core| core.members().get(&name).is_some()));
+    if !known {
+        return;
+    }
+    if let Some(person) = world.users.get_mut(user) {
+        person.expelled = true;
+        person.wants_in = false;
+    }
+    world.facts.expelled.insert(name.clone());
+    world.trace.line(world.now, &format_args!("operators expel {name}"));
+    operators.into_iter().for_each(|id| world.command(id, Command::Expel(name.clone())));
+}
+
+fn refresh(world: &mut World) {
+    some_operators(world).into_iter().for_each(|id| world.command(id, Command::Refresh));
+}
+
+fn some_operators(world: &mut World) -> Vec<LeaderId> {
+    let mut honest: Vec<LeaderId> = world.honest().map(|l| l.id).collect();
+    let mut chosen = Vec::new();
+    for _ in 0..=world.setup.f {
+        let place = world.workload.dice.index(honest.len());
+        chosen.push(honest.remove(place));
+    }
+    chosen
+}
+
+/// A fault of the network or of an honest leader's machine.
+fn trouble(world: &mut World, client: ClientId) {
+    let honest: Vec<LeaderId> = world.honest().map(|l| l.id).collect();
+    let Some(leader) = world.workload.dice.pick(&honest).copied() else { return };
+    match world.workload.dice.below(4) {
+        0 => {
+            let effects = u32::try_from(world.workload.dice.below(12)).expect("below twelve");
+            world.leader_mut(leader).crash_after = Some(effects);
+        }
+        1 => {
+            let port = world.port(client);
+            world.part(leader, port);
+        }
+        2 => {
+            let other = world.workload.dice.index(world.leaders.len());
+            if other + 1 != usize::from(leader.number()) {
+                world.part(leader, other);
+            }
+        }
+        _ => world.network.heal(),
+    }
+}
+
+fn present(world: &World) -> Vec<ClientId> {
+    let clients = world.users.iter().filter_map(|u| u.client);
+    clients.filter(|c| world.client(*c).member.as_ref().is_some_and(|m| m.view().is_some())).collect()
+}
+
+fn talk(world: &mut World) {
+    let clients = present(world);
+    let Some(client) = world.workload.dice.pick(&clients).copied() else { return };
+    let services = [Service::Fifo, Service::Fifo, Service::Reliable, Service::BestEffort];
+    let service = *world.workload.dice.pick(&services).expect("a fixed list");
+    let mut to = None;
+    if world.workload.dice.chance(250) {
+        let names: Vec<UserName> = world.client(client).member.as_ref().map(Member::member_names).unwrap_or_default();
+        let chosen: Vec<UserName> = names.into_iter().filter(|_| world.workload.dice.chance(500)).collect();
+        to = Some(chosen);
+    }
+    world.say(client, service, to, false);
+}
+
+fn burst(world: &mut World) {
+    for _ in 0..20 {
+        talk(world);
+    }
+}
+
+/// Every member says something that every other member must hear.
+pub fn probe(world: &mut World) {
+    for client in present(world) {
+        for service in [Service::Fifo, Service::Reliable] {
+            world.say(client, service, None, true);
+        }
+    }
+}

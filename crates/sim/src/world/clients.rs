@@ -1,0 +1,325 @@
+//! Users and the runs of their members' programs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ringfort_crypto::sign::SigningKey;
+use ringfort_protocol::fault::Rejected;
+use ringfort_protocol::leader::Command;
+use ringfort_protocol::login::{Credential, Registration, enrol, enrol_as_dealer};
+use ringfort_protocol::member::{Effect, Event, Member, Secret, Step};
+use ringfort_protocol::policy::Service;
+use ringfort_protocol::{Cx, LeaderId, LinkId, Time, Topic, UserName};
+use zeroize::Zeroizing;
+
+use super::{Happening, Sent, UNIX_START_S, World};
+use crate::checkers::What;
+use crate::dice::Dice;
+use crate::workload::Work;
+
+/// One run of a member's program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientId(pub usize);
+
+/// What a user logs in with.
+#[derive(Clone)]
+pub enum Key {
+    /// A password.
+    Password(Vec<u8>),
+    /// A key.
+    Key(SigningKey),
+}
+
+/// A person.
+pub struct User {
+    /// The name.
+    pub name: UserName,
+    /// The credential.
+    pub key: Key,
+    /// Whether at least f+1 honest operators registered the user.
+    pub registered: bool,
+    /// Whether operators expelled the user.
+    pub expelled: bool,
+    /// Whether the user wants to be in the group.
+    pub wants_in: bool,
+    /// The program running now.
+    pub client: Option<ClientId>,
+}
+
+impl User {
+    /// Whether the group must let the user in.
+    pub fn is_admissible(&self) -> bool {
+        self.registered && !self.expelled
+    }
+}
+
+/// A client's connection to one leader.
+#[derive(Debug, Default)]
+pub struct Uplink {
+    /// The link that is up, or coming up.
+    pub link: Option<LinkId>,
+    /// Attempts since the last link that lasted.
+    pub attempts: u32,
+    /// When the last link began, until its end is taken into account.
+    pub since: Option<Time>,
+    /// Closed for good.
+    pub closed: bool,
+}
+
+/// One run of a member's program.
+pub struct Client {
+    /// Whose.
+    pub user: usize,
+    /// The real thing; `None` once it ended or crashed.
+    pub member: Option<Member>,
+    dice: Dice,
+    deadline: Option<Time>,
+    uplinks: BTreeMap<LeaderId, Uplink>,
+}
+
+impl Client {
+    pub(super) fn uplink(&mut self, leader: LeaderId) -> Option<&mut Uplink> {
+        self.uplinks.get_mut(&leader)
+    }
+}
+
+impl World {
+    /// Registers the users of the setup: by password or by key, most of them everywhere, one at the fewest
+    /// honest leaders that must do, and one nowhere.
+    pub(super) fn enrol_users(&mut self) {
+        let count = self.setup.users;
+        for place in 0..count + 1 {
+            let name: UserName = format!("user-{place:02}").parse().expect("a name");
+            let key = if self.dice.chance(500) {
+                Key::Password(format!("password of {name}").into_bytes())
+            } else {
+                Key::Key(SigningKey::generate(&mut self.dice.0))
+            };
+            let registered = place < count;
+            self.users.push(User {
+                name: name.clone(),
+                key: key.clone(),
+                registered,
+                expelled: false,
+                wants_in: false,
+                client: None,
+            });
+            self.names.push(name.clone());
+            if registered {
+                let everywhere = place != 1 || self.dice.chance(500);
+                self.register(&name, &key, everywhere);
+                self.facts.registered.insert(name);
+            }
+        }
+        self.names.push("nobody".parse().expect("a name"));
+    }
+
+    fn register(&mut self, name: &UserName, key: &Key, everywhere: bool) {
+        let group = self.group.clone();
+        let (_, secrets) = self.setup.deal();
+        let credential = match key {
+            Key::Password(password) => {
+                let shares: Vec<_> = secrets.iter().map(|s| &s.login_share).collect();
+                enrol_as_dealer(&group, &shares, name, password, &mut self.dice.0)
+                    .expect("a password hashes to a point")
+            }
+            Key::Key(key) => Credential::Key(key.clone()),
+        };
+        let records = enrol(&group, name, &credential, &mut self.dice.0);
+        let mut honest_left = if everywhere { usize::MAX } else { usize::from(group.rules.f()) + 1 };
+        for (record, secrets) in records.iter().zip(&secrets) {
+            if !self.leader(secrets.id).hostile {
+                if honest_left == 0 {
+                    continue;
+                }
+                honest_left -= 1;
+            }
+            let registration: Registration = record.open(&group, secrets).expect("the record is for this leader");
+            self.command(secrets.id, Command::Register(name.clone(), registration));
+        }
+    }
+
+    /// A user starts the program.
+    pub(crate) fn start_client(&mut self, user: usize) -> Option<ClientId> {
+        let person = self.users.get(user)?;
+        if person.client.is_some() {
+            return None;
+        }
+        let id = ClientId(self.clients.len());
+        self.facts.last_operation = self.now;
+        let mut dice = Dice::new(self.setup.seed, &format!("client {}", id.0));
+        let secret = match &person.key {
+            Key::Password(password) => Secret::Password(Zeroizing::new(password.clone())),
+            Key::Key(key) => Secret::Key(key.clone()),
+        };
+        let mut cx = cx(self.now, &mut dice);
+        let member = Member::new(&mut cx, self.group.clone(), person.name.clone(), secret);
+        self.trace.line(self.now, &format_args!("{} starts client {}", person.name, id.0));
+        let leaders: Vec<LeaderId> = self.group.rules.leaders().collect();
+        let uplinks = leaders.iter().map(|l| (*l, Uplink::default())).collect();
+        self.clients.push(Client { user, member: Some(member), dice, deadline: None, uplinks });
+        if let Some(person) = self.users.get_mut(user) {
+            person.client = Some(id);
+        }
+        for leader in leaders {
+            let delay = self.network.delay();
+            self.schedule(delay, Happening::Connect { client: id, leader });
+        }
+        self.set_client_timer(id);
+        Some(id)
+    }
+
+    /// Gives a member an input and carries out what it asks for.
+    pub(crate) fn with_member(&mut self, id: ClientId, input: impl FnOnce(&mut Member, &mut Cx<'_>) -> Step) {
+        let now = self.now;
+        let client = self.client_mut(id);
+        let Some(member) = client.member.as_mut() else { return };
+        let mut cx = cx(now, &mut client.dice);
+        let step = input(member, &mut cx);
+        self.carry_out_member(id, step);
+    }
+
+    fn carry_out_member(&mut self, id: ClientId, step: Step) {
+        let now = self.now;
+        if let Some(entry) = self.client(id).member.as_ref().and_then(Member::entry_for_testing_only) {
+            self.facts.genuine.insert(entry);
+        }
+        for event in &step.events {
+            self.on_member_event(id, event);
+        }
+        for effect in step.effects {
+            match effect {
+                Effect::Send(leader, class, frame) => self.send_up(id, leader, class, frame),
+                Effect::Authenticated(_) => {}
+                Effect::Reconnect(leader) => {
+                    self.close_from_client(id, leader);
+                    if let Some(step) = self.client_mut(id).member.as_mut().map(|m| m.on_link_down(now, leader)) {
+                        self.carry_out_member(id, step);
+                    }
+                    self.reconnect(id, leader);
+                }
+                Effect::Close(leader) => {
+                    self.close_from_client(id, leader);
+                    if let Some(uplink) = self.client_mut(id).uplink(leader) {
+                        uplink.closed = true;
+                    }
+                }
+            }
+        }
+        if self.client(id).member.as_ref().is_some_and(Member::has_ended) {
+            self.client_is_over(id);
+        }
+        self.set_client_timer(id);
+    }
+
+    fn on_member_event(&mut self, id: ClientId, event: &Event) {
+        let name = self.users.get(self.client(id).user).map(|u| u.name.clone());
+        let name = name.as_ref().map_or("", UserName::as_str);
+        self.trace.line(self.now, &format_args!("{name} (client {}): {event:?}", id.0));
+        if let Event::Message(delivery) = event {
+            self.facts.delivered += 1;
+            let number = delivery.payload.first_chunk::<8>().map(|b| u64::from_be_bytes(*b));
+            self.facts.heard.extend(number.map(|number| (id, number)));
+        }
+        let member = self.client_mut(id).member.take();
+        if let Some(member) = &member {
+            self.see(What::Member { client: id, member, event });
+        }
+        self.client_mut(id).member = member;
+    }
+
+    /// The program ends; the user may start it again.
+    fn client_is_over(&mut self, id: ClientId) {
+        let client = self.client_mut(id);
+        client.member = None;
+        client.deadline = None;
+        let user = client.user;
+        let leaders: Vec<LeaderId> = self.group.rules.leaders().collect();
+        leaders.into_iter().for_each(|leader| self.close_from_client(id, leader));
+        if let Some(person) = self.users.get_mut(user).filter(|p| p.client == Some(id)) {
+            person.client = None;
+            if person.wants_in && person.is_admissible() {
+                self.schedule(Duration::from_millis(300), Happening::Work(Work::Return(user)));
+            }
+        }
+    }
+
+    /// The program dies without a word.
+    pub(crate) fn crash_client(&mut self, id: ClientId) {
+        self.trace.line(self.now, &format_args!("client {} crashes", id.0));
+        self.break_links(|state| state.client == id);
+        let user = self.client(id).user;
+        self.client_mut(id).member = None;
+        if let Some(person) = self.users.get_mut(user).filter(|p| p.client == Some(id)) {
+            person.client = None;
+        }
+    }
+
+    /// The user asks to leave.
+    pub(crate) fn leave(&mut self, id: ClientId) {
+        let stay = self.client(id).member.as_ref().and_then(|m| m.id().cloned());
+        self.facts.left.extend(stay);
+        self.facts.last_operation = self.now;
+        self.with_member(id, |member, _| member.leave());
+    }
+
+    fn set_client_timer(&mut self, id: ClientId) {
+        let now = self.now;
+        let client = self.client_mut(id);
+        let wanted = client.member.as_ref().and_then(|m| m.next_wakeup(now));
+        let wanted = wanted.map(|at| at.max(now + Duration::from_micros(100)));
+        if wanted != client.deadline {
+            client.deadline = wanted;
+            if let Some(at) = wanted {
+                self.queue.push(at, Happening::WakeClient { client: id });
+            }
+        }
+    }
+
+    pub(super) fn wake_client(&mut self, id: ClientId) {
+        let now = self.now;
+        let client = self.client_mut(id);
+        if client.deadline == Some(now) {
+            client.deadline = None;
+            self.with_member(id, Member::on_wakeup);
+        }
+    }
+
+    /// A client sends a message: to all, or to some.
+    pub(crate) fn say(&mut self, id: ClientId, service: Service, to: Option<Vec<UserName>>, probe: bool) {
+        let number = self.facts.sent.len() as u64;
+        let topic: Topic = "sim".parse().expect("a topic");
+        let mut payload = number.to_be_bytes().to_vec();
+        payload.resize(8 + self.dice.index(200), 7);
+        let Some(member) = self.client(id).member.as_ref() else { return };
+        let (Some(sender), Some(view), Some(members)) = (member.id(), member.view(), member.members()) else { return };
+        let sent = Sent {
+            at: self.now,
+            client: id,
+            sender: sender.clone(),
+            view,
+            members: members.iter().map(|e| e.id.clone()).collect(),
+            to: to.clone(),
+            service,
+            probe,
+        };
+        let mut accepted = false;
+        self.facts.sent.insert(number, sent);
+        self.with_member(id, |member, cx| {
+            let step: Result<Step, Rejected> = match &to {
+                Some(to) => member.send_to(cx, to, &topic, &payload),
+                None => member.multicast(cx, service, &topic, &payload),
+            };
+            accepted = step.is_ok();
+            step.unwrap_or_default()
+        });
+        if !accepted {
+            // The number stays used; nobody may deliver it.
+            self.facts.refused.insert(number);
+        }
+    }
+}
+
+fn cx(now: Time, dice: &mut Dice) -> Cx<'_> {
+    Cx { now, unix_s: UNIX_START_S + now.since_start().as_secs(), rng: &mut dice.0 }
+}

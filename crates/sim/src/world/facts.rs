@@ -1,0 +1,91 @@
+//! What really happened, as nobody inside the world knows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringfort_protocol::ids::MemberId;
+use ringfort_protocol::policy::Service;
+use ringfort_protocol::view::MemberEntry;
+use ringfort_protocol::{LeaderId, Time, UserName, ViewDigest, ViewId};
+
+use super::ClientId;
+
+/// A message as its sender sent it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// When.
+    pub at: Time,
+    /// By which client.
+    pub client: ClientId,
+    /// In which stay.
+    pub sender: MemberId,
+    /// In which view.
+    pub view: ViewId,
+    /// Who was in the sender's view.
+    pub members: Vec<MemberId>,
+    /// The recipients of a private message.
+    pub to: Option<Vec<UserName>>,
+    /// The service.
+    pub service: Service,
+    /// Whether it is a probe of the settled group: it must reach everybody.
+    pub probe: bool,
+}
+
+/// Everything the checkers may compare with.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Users whom every operator, or at least f+1 honest ones, registered.
+    pub registered: BTreeSet<UserName>,
+    /// Stays that honest leaders have authenticated.
+    pub announced: BTreeSet<MemberId>,
+    /// Entries of stays as their own clients made them.
+    pub genuine: BTreeSet<MemberEntry>,
+    /// Stays whose client asked to leave.
+    pub left: BTreeSet<MemberId>,
+    /// Users whose expulsion an honest operator asked for.
+    pub expelled: BTreeSet<UserName>,
+    /// Stays that an honest leader has not heard for long.
+    pub silent: BTreeSet<MemberId>,
+    /// Ended stays, and which honest leaders ended them.
+    pub ended: BTreeMap<MemberId, BTreeSet<LeaderId>>,
+    /// Whom each honest leader has in.
+    pub inside: BTreeMap<(LeaderId, UserName), MemberId>,
+    /// When somebody last joined or left.
+    pub last_operation: Time,
+    /// Leaders that may be hostile.
+    pub faults: usize,
+    /// Probes that arrived, at whom.
+    pub heard: BTreeSet<(ClientId, u64)>,
+    /// Views that honest leaders have published.
+    pub published: BTreeSet<ViewDigest>,
+    /// Messages by their number.
+    pub sent: BTreeMap<u64, Sent>,
+    /// The hostile leaders.
+    pub hostile: BTreeSet<LeaderId>,
+    /// Messages that the sender's own member refused to send.
+    pub refused: BTreeSet<u64>,
+    /// Messages delivered, copies at each member counted.
+    pub delivered: u64,
+    /// Whether the network is kind now.
+    pub stable: bool,
+}
+
+impl Facts {
+    /// A member that an honest leader has in now.
+    pub fn note_admitted(&mut self, by: LeaderId, member: &MemberId) {
+        self.inside.insert((by, member.user.clone()), member.clone());
+    }
+
+    /// The end of a stay at an honest leader.
+    pub fn note_ended(&mut self, by: LeaderId, user: &UserName) {
+        if let Some(member) = self.inside.remove(&(by, user.clone())) {
+            self.ended.entry(member).or_default().insert(by);
+        }
+    }
+
+    /// A leader comes back from a crash, with less than it had perhaps.
+    pub fn note_restart(&mut self, by: LeaderId) {
+        self.ended.values_mut().for_each(|leaders| {
+            leaders.remove(&by);
+        });
+    }
+}

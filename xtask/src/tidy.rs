@@ -1,0 +1,158 @@
+//! The house rules that a compiler does not know: what each room may not contain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Lines of one file before its tests.
+const LINES_MAX: usize = 500;
+
+/// Words that may not stand in a room, and why. Each is an architecture invariant of `ARCHITECTURE.md`.
+const FORBIDDEN: &[(&str, &[&str], &str)] = &[
+    (
+        "crates/protocol/src",
+        &[
+            "std::net",
+            "std::fs",
+            "std::env",
+            "std::thread",
+            "tokio",
+            "Instant::now",
+            "SystemTime",
+            "HashMap",
+            "HashSet",
+            "getrandom",
+            "println!",
+            "tracing",
+        ],
+        "protocol cores are pure: time and randomness are arguments, nothing is ordered by a hash",
+    ),
+    (
+        "crates/crypto/src",
+        &[
+            "std::net",
+            "std::fs",
+            "std::env",
+            "std::thread",
+            "tokio",
+            "Instant::now",
+            "SystemTime",
+            "getrandom",
+            "HashMap",
+        ],
+        "crypto takes randomness as an argument and touches nothing outside",
+    ),
+    ("crates/ringfort/src/link", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
+    ("crates/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
+    ("crates/ringfort/src", &["mutants", "ringfort_sim", "ringfort_demo"], "production code knows no adversary"),
+    ("crates/cli/src", &["mutants", "ringfort_sim", "ringfort_demo", "dversary"], "production code knows no adversary"),
+    ("crates", &["unsafe {", "unsafe fn", "todo!(", "unimplemented!(", "FIXME"], "no unsafe code, nothing unfinished"),
+];
+
+/// Where the clock of a simulation driver may be read: outside the simulated world.
+const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
+
+/// Packages that production packages may not depend on, and features they may not enable.
+const PRODUCTION: &[&str] = &["crates/crypto", "crates/protocol", "crates/ringfort", "crates/cli"];
+const NOT_IN_PRODUCTION: &[&str] = &["ringfort-sim", "ringfort-demo", "features = [\"mutants\"]"];
+
+pub fn run() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace").to_path_buf();
+    let mut complaints = Vec::new();
+    for (room, words, why) in FORBIDDEN {
+        for file in rust_files(&root.join(room)) {
+            check_words(&root, &file, words, why, &mut complaints);
+        }
+    }
+    for file in rust_files(&root.join("crates")) {
+        check_length(&root, &file, &mut complaints);
+    }
+    for package in PRODUCTION {
+        check_manifest(&root, package, &mut complaints);
+    }
+    check_documents(&root, &mut complaints);
+    complaints.iter().for_each(|complaint| eprintln!("tidy: {complaint}"));
+    if complaints.is_empty() {
+        println!("tidy: all rooms are in order");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn check_words(root: &Path, file: &Path, words: &[&str], why: &str, complaints: &mut Vec<String>) {
+    let name = relative(root, file);
+    if name.contains("/tests") {
+        return;
+    }
+    let text = production_text(file);
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        for word in words.iter().filter(|word| code.contains(**word)) {
+            if !ALLOWED.contains(&(name.as_str(), word)) {
+                complaints.push(format!("{name}:{}: `{word}`: {why}", number + 1));
+            }
+        }
+    }
+}
+
+fn check_length(root: &Path, file: &Path, complaints: &mut Vec<String>) {
+    let lines = production_text(file).lines().count();
+    if lines > LINES_MAX {
+        complaints.push(format!("{}: {lines} lines before its tests; a file tells one story", relative(root, file)));
+    }
+}
+
+fn check_manifest(root: &Path, package: &str, complaints: &mut Vec<String>) {
+    let text = fs::read_to_string(root.join(package).join("Cargo.toml")).unwrap_or_default();
+    let dependencies = text.split("[dev-dependencies]").next().unwrap_or_default();
+    for word in NOT_IN_PRODUCTION.iter().filter(|word| dependencies.contains(**word)) {
+        complaints.push(format!("{package}/Cargo.toml: `{word}` in a production package"));
+    }
+}
+
+/// Every room stands on the map, and the README's commands are the ones that CI runs.
+fn check_documents(root: &Path, complaints: &mut Vec<String>) {
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_default();
+    let map = read("ARCHITECTURE.md");
+    let rooms = fs::read_dir(root.join("crates")).into_iter().flatten().flatten();
+    for room in rooms.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        if !map.contains(&format!("crates/{room}")) {
+            complaints.push(format!("ARCHITECTURE.md does not mention crates/{room}"));
+        }
+    }
+    let (readme, ci) = (read("README.md"), read(".ci/run"));
+    for command in ["cargo run --release -- demo", "cargo test --workspace"] {
+        if !readme.contains(command) {
+            complaints.push(format!("README.md does not show `{command}`"));
+        }
+    }
+    if !ci.contains("cargo test --workspace") {
+        complaints.push("`.ci/run` does not run the README's test command".to_owned());
+    }
+}
+
+/// The file up to its unit tests.
+fn production_text(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let end = text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn relative(root: &Path, file: &Path) -> String {
+    file.strip_prefix(root).unwrap_or(file).display().to_string()
+}
