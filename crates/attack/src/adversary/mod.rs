@@ -1,0 +1,1 @@
+//! Hostile clients and leaders for the real stage.

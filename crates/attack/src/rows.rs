@@ -1,0 +1,1 @@
+//! Every row of the list of attacks, and what became of it.
