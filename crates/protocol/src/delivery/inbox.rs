@@ -291,7 +291,7 @@ impl Inbox {
         let mut told = Vec::new();
         self.held_bytes -= stream.held_bytes();
         work(stream, &mut told);
-        while self.held_bytes + stream.held_bytes() > HELD_TOTAL_BYTES_MAX && stream.give_up_first(&mut told) {}
+        while self.held_bytes + stream.held_bytes() > HELD_TOTAL_BYTES_MAX && stream.let_go_newest() {}
         self.held_bytes += stream.held_bytes();
         if stream.next_wakeup().is_some() {
             self.troubled.insert(key.clone());
@@ -334,6 +334,11 @@ impl Inbox {
                 place(channel, Service::Fifo, *next, true, *start)
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes_for_tests(&self) -> usize {
+        self.held_bytes
     }
 
     #[cfg(test)]

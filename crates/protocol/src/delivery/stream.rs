@@ -17,8 +17,9 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Requests for one hole before it is given up, some ten seconds in all.
 pub(super) const ATTEMPTS_MAX: u32 = 8;
 
-/// Holes, and messages behind them, of one stream. Above, the oldest hole is given up.
+/// Holes of one stream. Above, the oldest is given up.
 pub(super) const HOLES_MAX: usize = 256;
+/// Messages that wait behind a hole of one stream. Above, the newest are let go, and asked for when there is room.
 pub(super) const HELD_MAX: usize = 1024;
 pub(super) const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -38,6 +39,8 @@ pub(super) enum Told {
 pub(super) struct InStream {
     ordered: bool,
     known: u64,
+    /// All numbers below exist; those from `known` on were let go for want of room.
+    announced: u64,
     /// Missing ranges, by their first number; disjoint.
     holes: BTreeMap<u64, Hole>,
     /// FIFO: what waits behind the first hole, gaps in their turn.
@@ -63,7 +66,15 @@ struct Hole {
 impl InStream {
     /// A stream whose first expected number is `baseline`.
     pub(super) fn new(ordered: bool, baseline: Seq, relay: LeaderId) -> Self {
-        InStream { ordered, known: baseline.0, holes: BTreeMap::new(), held: BTreeMap::new(), held_bytes: 0, relay }
+        InStream {
+            ordered,
+            known: baseline.0,
+            announced: baseline.0,
+            holes: BTreeMap::new(),
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            relay,
+        }
     }
 
     /// Whether `seq` is still to come.
@@ -78,7 +89,8 @@ impl InStream {
 
     /// All numbers below `next` exist.
     pub(super) fn extend(&mut self, now: Time, next: Seq, told: &mut Vec<Told>) {
-        if next.0 > self.known {
+        self.announced = self.announced.max(next.0);
+        if next.0 > self.known && !self.is_full() {
             let hole = Hole { last: next.0 - 1, attempts: 0, at: now + ASK_AFTER };
             self.holes.insert(self.known, hole);
             self.known = next.0;
@@ -89,6 +101,10 @@ impl InStream {
     /// A message came; `None` for an authentic frame that holds none. It is new: the caller checked.
     pub(super) fn take(&mut self, now: Time, seq: Seq, delivery: Option<Delivery>, told: &mut Vec<Told>) {
         self.extend(now, seq, told);
+        self.announced = self.announced.max(seq.0.saturating_add(1));
+        if seq.0 > self.known {
+            return;
+        }
         if seq.0 == self.known {
             self.known += 1;
         } else if let Some((first, hole)) = self.hole_with(seq.0) {
@@ -113,6 +129,7 @@ impl InStream {
         }
         self.release(told);
         self.bound(told);
+        self.resume(now, told);
     }
 
     /// Asks for what is due, and gives up what was asked for often enough.
@@ -121,6 +138,7 @@ impl InStream {
             let first = *first;
             self.give_up(first, told);
         }
+        self.resume(now, told);
         for (first, hole) in self.holes.iter_mut().filter(|(_, hole)| hole.at <= now) {
             let wait = RETRY.saturating_mul(1 << hole.attempts.min(8)).min(RETRY_MAX);
             hole.at = now + wait;
@@ -178,10 +196,29 @@ impl InStream {
     }
 
     fn bound(&mut self, told: &mut Vec<Told>) {
-        while self.holes.len() > HOLES_MAX || self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX {
-            if !self.give_up_first(told) {
-                break;
-            }
+        while self.holes.len() > HOLES_MAX && self.give_up_first(told) {}
+        while (self.held.len() > HELD_MAX || self.held_bytes > HELD_BYTES_MAX) && self.let_go_newest() {}
+    }
+
+    /// Lets the newest message that waits go, and forgets what was known behind it: a copy counts as new.
+    /// What waits last loses nothing by waiting longer; a gap would lose what could still be repaired.
+    pub(super) fn let_go_newest(&mut self) -> bool {
+        let Some((newest, held)) = self.held.pop_last() else { return false };
+        self.held_bytes -= held.cost();
+        self.holes.split_off(&newest);
+        self.known = newest;
+        true
+    }
+
+    /// Nothing more may wait for its turn.
+    fn is_full(&self) -> bool {
+        self.held.len() >= HELD_MAX || self.held_bytes >= HELD_BYTES_MAX
+    }
+
+    /// There is room again: what was let go is missing.
+    fn resume(&mut self, now: Time, told: &mut Vec<Told>) {
+        if self.held.len() <= HELD_MAX / 2 && self.held_bytes <= HELD_BYTES_MAX / 2 {
+            self.extend(now, Seq(self.announced), told);
         }
     }
 }

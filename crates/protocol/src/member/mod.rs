@@ -293,6 +293,8 @@ impl Member {
             }
         }
         self.asks = 0;
+        // A new view is the time to go back to leaders that had been away.
+        self.relaying.clear();
         self.past_asked.remove(&view.digest);
         step.events.push(Event::View { view, changes });
         self.update_standing(cx.now, step);
