@@ -69,14 +69,18 @@ struct Leader {
 /// fingerprint with one learned by other means ([`check_fingerprint`]).
 pub fn read_group(path: &Path) -> Result<Arc<GroupInfo>, FileError> {
     let text = read_text(path, GROUP_BYTES_MAX, Access::Public)?;
-    let document: Document = parse(path, &text, "a group file", Access::Public)?;
+    parse_group(path, &text).map(Arc::new)
+}
+
+pub(super) fn parse_group(path: &Path, text: &str) -> Result<GroupInfo, FileError> {
+    let document: Document = parse(path, text, "a group file", Access::Public)?;
     let stated = document.fingerprint.clone();
     let group = assemble(path, document)?;
     if group.fingerprint() != stated {
         let what = format!("was altered: its content has the fingerprint {}, not {stated:?}", group.fingerprint());
         return Err(FileError::new(FileErrorKind::Altered, path, what, GET_AGAIN));
     }
-    Ok(Arc::new(group))
+    Ok(group)
 }
 
 /// Writes a group file; refuses to replace one.
@@ -97,7 +101,7 @@ pub fn check_fingerprint(group: &GroupInfo, expected: &str) -> Result<(), FileEr
     Err(FileError::without_path(FileErrorKind::WrongFingerprint, what, GET_AGAIN))
 }
 
-fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileError> {
+pub(super) fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileError> {
     let keys = group.group_keys.to_bytes().into_iter().zip(group.coin_keys.to_bytes()).zip(group.login_keys.to_bytes());
     let leader = group.leaders.iter().zip(keys).map(|(leader, ((group_key, coin_key), login_key))| Leader {
         address: leader.address.clone(),

@@ -92,16 +92,9 @@ impl Waiting {
 pub fn drop_request(folder: &Path, request: &OperatorRequest) -> Result<(), FileError> {
     let inbox = folder.join(INBOX);
     let (group, secrets) = read_leader(folder)?;
-    let document = match request {
-        OperatorRequest::Accept(record) => {
-            open_record(folder, record, &group, &secrets)?;
-            Document { request: Word::Accept, record: Some(armour(record)), ..Document::default() }
-        }
-        OperatorRequest::Expel(user) => {
-            Document { request: Word::Expel, user: Some(user.to_string()), ..Document::default() }
-        }
-        OperatorRequest::Refresh => Document::default(),
-    };
+    if let OperatorRequest::Accept(record) = request {
+        open_record(folder, record, &group, &secrets)?;
+    }
     if !inbox.is_dir() {
         make_private_folder(&inbox)?;
     }
@@ -110,8 +103,20 @@ pub fn drop_request(folder: &Path, request: &OperatorRequest) -> Result<(), File
         return Err(FileError::new(FileErrorKind::Busy, &inbox, what, "start the leader, so that it takes them"));
     }
     let path = inbox.join(request_name(&inbox)?);
-    let text = render(&path, HEADER, &Document { format: FORMAT, ..document })?;
-    write_new(&path, text.as_bytes(), Access::Secret)
+    write_new(&path, request_text(&path, request)?.as_bytes(), Access::Secret)
+}
+
+pub(super) fn request_text(path: &Path, request: &OperatorRequest) -> Result<String, FileError> {
+    let document = match request {
+        OperatorRequest::Accept(record) => {
+            Document { request: Word::Accept, record: Some(armour(record)), ..Document::default() }
+        }
+        OperatorRequest::Expel(user) => {
+            Document { request: Word::Expel, user: Some(user.to_string()), ..Document::default() }
+        }
+        OperatorRequest::Refresh => Document::default(),
+    };
+    render(path, HEADER, &Document { format: FORMAT, ..document })
 }
 
 /// Leaves an enrolment record for the leader that runs on `folder`.
@@ -173,8 +178,11 @@ fn request_files(inbox: &Path) -> Result<Vec<PathBuf>, FileError> {
 }
 
 fn read_request(path: &Path) -> Result<OperatorRequest, FileError> {
-    let text = read_text(path, REQUEST_BYTES_MAX, Access::Secret)?;
-    let document: Document = parse(path, &text, "a request", Access::Public)?;
+    parse_request(path, &read_text(path, REQUEST_BYTES_MAX, Access::Secret)?)
+}
+
+pub(super) fn parse_request(path: &Path, text: &str) -> Result<OperatorRequest, FileError> {
+    let document: Document = parse(path, text, "a request", Access::Public)?;
     let malformed = |what: String| FileError::malformed(path, what, "ask again with the ringfort command");
     Ok(match document {
         Document { request: Word::Accept, record: Some(record), user: None, .. } => {

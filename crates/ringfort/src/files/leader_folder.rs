@@ -160,13 +160,18 @@ pub(super) fn read_leader(folder: &Path) -> Result<(Arc<GroupInfo>, LeaderSecret
     let group = read_group(&folder.join(GROUP_FILE))?;
     let path = folder.join(SECRETS_FILE);
     let text = read_text(&path, SECRETS_BYTES_MAX, Access::Secret)?;
-    let document: Document = parse(&path, &text, "a leader's secrets file", Access::Secret)?;
-    if document.group.0 != group.id().0 {
-        return Err(stranger(&path, "group"));
-    }
-    let secrets = assemble(&path, document)?;
-    check_belongs(&path, &group, &secrets)?;
+    let secrets = parse_secrets(&path, &text, &group)?;
     Ok((group, secrets))
+}
+
+pub(super) fn parse_secrets(path: &Path, text: &str, group: &GroupInfo) -> Result<LeaderSecrets, FileError> {
+    let document: Document = parse(path, text, "a leader's secrets file", Access::Secret)?;
+    if document.group.0 != group.id().0 {
+        return Err(stranger(path, "group"));
+    }
+    let secrets = assemble(path, document)?;
+    check_belongs(path, group, &secrets)?;
+    Ok(secrets)
 }
 
 fn take_lock(folder: &Path) -> Result<FolderLock, FileError> {
@@ -224,7 +229,7 @@ fn stranger(path: &Path, name: &str) -> FileError {
     FileError::new(FileErrorKind::Altered, path, what, "restore this folder from a backup, as it was made")
 }
 
-fn secrets_text(group: &GroupInfo, secrets: &LeaderSecrets) -> Zeroizing<String> {
+pub(super) fn secrets_text(group: &GroupInfo, secrets: &LeaderSecrets) -> Zeroizing<String> {
     // All at once: a text that grows would leave copies of secrets behind.
     let mut text = Zeroizing::new(String::with_capacity(4096));
     text.push_str(HEADER);

@@ -23,6 +23,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod texts;
 mod user_key;
 mod users;
 

@@ -130,8 +130,11 @@ impl Default for PolicyFile {
 
 /// Reads a policy for a new group. A field that is left out has its default.
 pub fn read_policy(path: &Path) -> Result<Policy, FileError> {
-    let text = read_text(path, POLICY_BYTES_MAX, Access::Public)?;
-    let document: PolicyFile = parse_free(path, &text, "a policy", Access::Public)?;
+    parse_policy(path, &read_text(path, POLICY_BYTES_MAX, Access::Public)?)
+}
+
+pub(super) fn parse_policy(path: &Path, text: &str) -> Result<Policy, FileError> {
+    let document: PolicyFile = parse_free(path, text, "a policy", Access::Public)?;
     let policy = Policy::from(document);
     check_policy(path, &policy)?;
     Ok(policy)

@@ -62,20 +62,27 @@ impl std::str::FromStr for Name {
 /// Draws a key and writes it to a new file that only its owner can read.
 pub fn create_user_key(path: &Path) -> Result<SigningKey, FileError> {
     let key = SigningKey::generate(&mut os_rng());
+    write_new(path, user_key_text(&key).as_bytes(), Access::Secret)?;
+    Ok(key)
+}
+
+pub(super) fn user_key_text(key: &SigningKey) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(1024));
     text.push_str(KEY_HEADER);
     text.push_str(&format!("format = {FORMAT}\npublic_key = \"{}\"\n", public_key_text(&key.verifying_key())));
     for part in ["secret_key = \"", &secret_digits(&key.to_secret()), "\"\n"] {
         text.push_str(part);
     }
-    write_new(path, text.as_bytes(), Access::Secret)?;
-    Ok(key)
+    text
 }
 
 /// Reads a user's key.
 pub fn read_user_key(path: &Path) -> Result<SigningKey, FileError> {
-    let text = read_text(path, KEY_BYTES_MAX, Access::Secret)?;
-    let document: KeyDocument = parse(path, &text, "a user's key file", Access::Secret)?;
+    parse_user_key(path, &read_text(path, KEY_BYTES_MAX, Access::Secret)?)
+}
+
+pub(super) fn parse_user_key(path: &Path, text: &str) -> Result<SigningKey, FileError> {
+    let document: KeyDocument = parse(path, text, "a user's key file", Access::Secret)?;
     let key = SigningKey::from_secret(&document.secret_key.0);
     if key.verifying_key().to_bytes() != document.public_key.0 {
         let what = "its public key is not that of its secret key";
@@ -99,6 +106,10 @@ pub fn parse_public_key(text: &str) -> Result<VerifyingKey, FileError> {
 
 /// Writes a certificate to a new file.
 pub fn write_certificate(path: &Path, certificate: &Certificate) -> Result<(), FileError> {
+    write_new(path, certificate_text(path, certificate)?.as_bytes(), Access::Public)
+}
+
+pub(super) fn certificate_text(path: &Path, certificate: &Certificate) -> Result<String, FileError> {
     let document = CertificateDocument {
         format: FORMAT,
         user: Name(certificate.user.to_string()),
@@ -107,14 +118,16 @@ pub fn write_certificate(path: &Path, certificate: &Certificate) -> Result<(), F
         authority: certificate.authority,
         signature: Hex(certificate.signature.0.to_bytes()),
     };
-    let text = render(path, CERTIFICATE_HEADER, &document)?;
-    write_new(path, text.as_bytes(), Access::Public)
+    render(path, CERTIFICATE_HEADER, &document)
 }
 
 /// Reads a certificate. Whether it is good for a group shows in [`Certificate::check`].
 pub fn read_certificate(path: &Path) -> Result<Certificate, FileError> {
-    let text = read_text(path, KEY_BYTES_MAX, Access::Public)?;
-    let document: CertificateDocument = parse(path, &text, "a certificate", Access::Public)?;
+    parse_certificate(path, &read_text(path, KEY_BYTES_MAX, Access::Public)?)
+}
+
+pub(super) fn parse_certificate(path: &Path, text: &str) -> Result<Certificate, FileError> {
+    let document: CertificateDocument = parse(path, text, "a certificate", Access::Public)?;
     let again = "get it again from the authority";
     let key = VerifyingKey::from_bytes(&document.key.0)
         .map_err(|_| FileError::malformed(path, "its key is not an Ed25519 key", again))?;

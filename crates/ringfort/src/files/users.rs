@@ -68,8 +68,11 @@ struct Entry {
 ///
 /// It may hold passwords, so it must be readable by its owner alone.
 pub fn read_users(path: &Path) -> Result<Vec<NewUser>, FileError> {
-    let text = read_text(path, USERS_BYTES_MAX, Access::Secret)?;
-    let document: Document = parse_free(path, &text, "a list of users", Access::Secret)?;
+    parse_users(path, &read_text(path, USERS_BYTES_MAX, Access::Secret)?)
+}
+
+pub(super) fn parse_users(path: &Path, text: &str) -> Result<Vec<NewUser>, FileError> {
+    let document: Document = parse_free(path, text, "a list of users", Access::Secret)?;
     let mut users = Vec::new();
     for Entry { name, password, key } in document.user {
         let secret = match (password, key) {
