@@ -3,6 +3,8 @@
 //! Source: seed 002 §2.3 and §3. Inputs are frames of authenticated links, commands of the local
 //! operator and the passing of time; the outcome is a [`Step`] of effects, to be carried out in order.
 
+mod claims;
+mod link;
 mod members;
 mod step;
 
@@ -24,7 +26,7 @@ use crate::login::{EnrolmentRecord, LoginServer, Registration};
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
 use crate::wire::{self, PROPOSALS_MAX, PeerMessage, Sorted};
-use members::Link;
+use link::Link;
 
 /// Time between two views of one leader: concurrent changes share a view.
 const PUBLISH_SPACING: Duration = Duration::from_millis(25);

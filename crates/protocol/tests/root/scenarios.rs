@@ -1,5 +1,6 @@
 //! What users see, with all leaders, with f silent, and with f+1 silent.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ringfort_protocol::leader::{self, Command};
@@ -190,6 +191,26 @@ fn leaders_restarted_one_after_the_other_go_on_where_they_were() {
     world.pass(seconds(3));
     assert_eq!(world.agents[0].names(), ["pia", "pru"]);
     same_view(&world, &[0, 2]);
+}
+
+#[test]
+fn relays_that_were_away_are_used_again_from_the_next_view_on() {
+    let mut world = World::joined(&TRIO);
+    let relays = |world: &World| BTreeSet::from_iter(world.agents[0].member.relays());
+    world.multicast(0, b"before").unwrap();
+    let usual = relays(&world);
+    let away = *usual.first().unwrap();
+    world.restart(away.number());
+    world.multicast(0, b"meanwhile").unwrap();
+    let meanwhile = relays(&world);
+    assert!(!meanwhile.contains(&away));
+    world.pass(seconds(3));
+    assert_eq!(relays(&world), meanwhile, "a way that works is not changed while messages are under way on it");
+    for operator in [1, 2] {
+        world.command(operator, Command::Refresh).unwrap();
+    }
+    world.pass(seconds(3));
+    assert_eq!(relays(&world), usual);
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! What a leader tells its members of views, and of their end.
+
+use std::time::Duration;
+
+use super::link::{Link, Stage, attached_mut};
+use super::{Class, Effect, Leader, Step};
+use crate::codec::encode;
+use crate::ids::{LinkId, UserName, ViewDigest, ViewId};
+use crate::keys::ViewClaim;
+use crate::rules::Rule;
+use crate::time::Time;
+use crate::view::{Change, MemberEntry};
+use crate::wire::{LeaderNotice, SNAPSHOT_ENTRIES_MAX};
+
+/// A claim is not repeated to the same member sooner than this.
+const CLAIM_REPEAT: Duration = Duration::from_millis(400);
+
+impl Leader {
+    /// A user's stay began or ended: its link is told apart from those that only wait.
+    pub(super) fn mark_admitted(&mut self, change: &Change) {
+        let Some(attached) = self.attached.get(change.user()).and_then(|link| attached_mut(&mut self.links, *link))
+        else {
+            return;
+        };
+        attached.admitted = matches!(change, Change::Added(entry) if *entry == attached.entry);
+    }
+
+    /// Sends the view just published to every attached member of it: one encoding, one seal each.
+    pub(super) fn send_claims(&mut self, now: Time, before: ViewId, step: &mut Step) {
+        let next = encode(&LeaderNotice::Claim(self.publisher.next_claim()));
+        let whole = std::cell::OnceCell::new();
+        let view = self.publisher.current().digest;
+        let mut ended = Vec::new();
+        let openly = self.speaks_openly();
+        let members_only = self.group.rules.enforces(Rule::ShareToMembersOnly);
+        for (link, state) in &mut self.links {
+            let Stage::Member(attached) = &mut state.stage else { continue };
+            if members_only && !attached.admitted {
+                ended.push(*link);
+                continue;
+            }
+            let follows = attached.claimed.is_some_and(|(digest, _)| digest == before.digest);
+            let payload = if follows {
+                &next
+            } else {
+                whole.get_or_init(|| encode(&LeaderNotice::Claim(self.publisher.claim_from(None, &self.state))))
+            };
+            attached.claimed = Some((view, now));
+            step.effects.push(Effect::Send(*link, Class::Control, attached.seal(payload, openly)));
+        }
+        for link in ended {
+            self.tell_end(link, step);
+        }
+    }
+
+    /// Sends the current claim to one member, unless it has just had it.
+    pub(super) fn send_claim(&mut self, now: Time, link: LinkId, have: Option<ViewDigest>, step: &mut Step) {
+        let Some(attached) = attached_mut(&mut self.links, link) else { return };
+        let view = self.publisher.current().digest;
+        let just_sent = attached.claimed.is_some_and(|(digest, at)| digest == view && now.since(at) < CLAIM_REPEAT);
+        let hidden = !attached.admitted && self.group.rules.enforces(Rule::ShareToMembersOnly);
+        if just_sent || hidden || self.joined_after_publishing(link) {
+            return;
+        }
+        let claim: ViewClaim = self.publisher.claim_from(have, &self.state);
+        if let Some(attached) = attached_mut(&mut self.links, link) {
+            attached.claimed = Some((view, now));
+        }
+        self.notify(link, &LeaderNotice::Claim(claim), step);
+    }
+
+    /// Whether the member was accepted after the published view: that view's share is not for it.
+    fn joined_after_publishing(&self, link: LinkId) -> bool {
+        let Some(Link { stage: Stage::Member(attached), .. }) = self.links.get(&link) else { return true };
+        let since = self.presence.get(&attached.entry.id).map(|p| p.since);
+        since.is_none_or(|since| since > self.publisher.current().epoch)
+            && self.group.rules.enforces(Rule::ShareToMembersOnly)
+    }
+
+    /// A past view's share goes only to who was in that view and still is a member (P6).
+    pub(super) fn send_past_claim(&mut self, link: LinkId, digest: ViewDigest, step: &mut Step) {
+        let Some(attached) = attached_mut(&mut self.links, link) else { return };
+        let since = self.presence.get(&attached.entry.id).map(|p| p.since);
+        let Some((epoch, claim)) = self.publisher.past_claim(digest) else { return };
+        let was_in = since.is_some_and(|since| since <= epoch);
+        if was_in || !self.group.rules.enforces(Rule::ShareToMembersOnly) {
+            self.notify(link, &LeaderNotice::PastClaim(claim), step);
+        }
+    }
+
+    pub(super) fn send_snapshot(&mut self, link: LinkId, view: ViewDigest, after: Option<UserName>, step: &mut Step) {
+        if view != self.publisher.current().digest || !self.publisher.is_current(&self.state) {
+            return;
+        }
+        let mut entries: Vec<MemberEntry> = self
+            .state
+            .members()
+            .iter()
+            .filter(|e| after.as_ref().is_none_or(|after| &e.id.user > after))
+            .take(SNAPSHOT_ENTRIES_MAX + 1)
+            .cloned()
+            .collect();
+        let last = entries.len() <= SNAPSHOT_ENTRIES_MAX;
+        entries.truncate(SNAPSHOT_ENTRIES_MAX);
+        self.notify(link, &LeaderNotice::Snapshot { view, after, entries, last }, step);
+    }
+
+    /// Tells somebody whose stay has ended, and closes the link at the next opportunity (A15).
+    pub(super) fn tell_end(&mut self, link: LinkId, step: &mut Step) {
+        let Some(attached) = attached_mut(&mut self.links, link) else { return };
+        let Some(cause) = self.state.ended(&attached.entry.id) else { return };
+        attached.ended = true;
+        let epoch = self.state.epoch();
+        self.notify(link, &LeaderNotice::Ended { cause, epoch }, step);
+    }
+
+    pub(super) fn close_ended(&mut self, step: &mut Step) {
+        let ended = |link: &Link| matches!(&link.stage, Stage::Member(a) if a.ended);
+        let links: Vec<LinkId> = self.links.iter().filter(|(_, l)| ended(l)).map(|(id, _)| *id).collect();
+        for link in links {
+            step.effects.push(Effect::Close(link));
+            self.on_link_down(link);
+        }
+    }
+
+    pub(super) fn notify(&mut self, link: LinkId, notice: &LeaderNotice, step: &mut Step) {
+        let openly = self.speaks_openly();
+        if let Some(attached) = attached_mut(&mut self.links, link) {
+            let frame = attached.seal(&encode(notice), openly);
+            step.effects.push(Effect::Send(link, Class::Control, frame));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A leader's end of a link to a member, or to somebody who is not one yet.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::Leader;
+use crate::ids::{LinkId, MemberId, ViewDigest};
+use crate::login::LoginServerLink;
+use crate::sealed::SealedChannel;
+use crate::time::Time;
+use crate::view::MemberEntry;
+#[cfg(feature = "mutants")]
+use crate::{codec::encode, wire::LeaderNotice};
+
+/// Requests a member may make at once, and per second.
+const REQUESTS_BURST: u32 = 128;
+const REQUESTS_PER_S: u32 = 32;
+
+/// One link to a member, or to somebody who is not one yet.
+pub(super) struct Link {
+    pub exporter: [u8; 32],
+    pub stage: Stage,
+}
+
+pub(super) enum Stage {
+    Login(LoginServerLink),
+    Member(Box<Attached>),
+}
+
+/// An authenticated link.
+pub(super) struct Attached {
+    pub entry: MemberEntry,
+    /// Whether this very stay is among the members accepted here.
+    pub admitted: bool,
+    pub channel: SealedChannel,
+    /// The challenge to be answered; a new one is drawn once it has been.
+    pub challenge: [u8; 16],
+    /// The one answered last: repeated by a member whose heartbeats are faster than the link, and no news.
+    pub answered: [u8; 16],
+    /// The view claimed last on this link, and when.
+    pub claimed: Option<(ViewDigest, Time)>,
+    pub ended: bool,
+    requests: u32,
+    requests_refilled: Time,
+}
+
+/// For simulations whose hostile leaders say something else than their honest core would.
+impl Leader {
+    #[cfg(not(feature = "mutants"))]
+    pub(super) fn speaks_openly(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(super) fn speaks_openly(&self) -> bool {
+        self.speaks_openly
+    }
+
+    /// From now on notices come out unsealed, behind a zero byte, for the simulation to alter and seal.
+    #[cfg(feature = "mutants")]
+    pub fn speak_openly_for_testing_only(&mut self) {
+        self.speaks_openly = true;
+    }
+
+    /// Seals a notice for the member on an authenticated link.
+    #[cfg(feature = "mutants")]
+    pub fn seal_for_testing_only(&mut self, link: LinkId, notice: &LeaderNotice) -> Option<Bytes> {
+        Some(attached_mut(&mut self.links, link)?.channel.seal(&encode(notice)))
+    }
+
+    /// Authenticated links, each with the member at its other end.
+    #[cfg(feature = "mutants")]
+    pub fn links_for_testing_only(&self) -> Vec<(LinkId, MemberEntry)> {
+        let entry = |(id, link): (&LinkId, &Link)| match &link.stage {
+            Stage::Member(attached) => Some((*id, attached.entry.clone())),
+            Stage::Login(_) => None,
+        };
+        self.links.iter().filter_map(entry).collect()
+    }
+}
+
+impl Link {
+    pub fn is_admitted(&self) -> bool {
+        matches!(&self.stage, Stage::Member(attached) if attached.admitted)
+    }
+}
+
+impl Attached {
+    pub fn new(now: Time, entry: MemberEntry, admitted: bool, channel: SealedChannel, challenge: [u8; 16]) -> Self {
+        Attached {
+            entry,
+            admitted,
+            channel,
+            challenge,
+            answered: [0; 16],
+            claimed: None,
+            ended: false,
+            requests: REQUESTS_BURST,
+            requests_refilled: now,
+        }
+    }
+
+    pub fn seal(&mut self, payload: &[u8], openly: bool) -> Bytes {
+        if openly { [&[0], payload].concat().into() } else { self.channel.seal(payload) }
+    }
+
+    pub fn take_request(&mut self, now: Time) -> bool {
+        let gained = now.since(self.requests_refilled).as_millis() * u128::from(REQUESTS_PER_S) / 1000;
+        if gained > 0 {
+            self.requests = REQUESTS_BURST.min(self.requests.saturating_add(u32::try_from(gained).unwrap_or(u32::MAX)));
+            self.requests_refilled = now;
+        }
+        let allowed = self.requests > 0;
+        self.requests = self.requests.saturating_sub(1);
+        allowed
+    }
+}
+
+pub(super) fn attached_mut(links: &mut BTreeMap<LinkId, Link>, link: LinkId) -> Option<&mut Attached> {
+    match links.get_mut(&link).map(|l| &mut l.stage) {
+        Some(Stage::Member(attached)) => Some(attached),
+        _ => None,
+    }
+}
+
+/// The identity of a link, for the driver's logs.
+impl Leader {
+    /// Who is at the other end of an authenticated link.
+    pub fn member_of(&self, link: LinkId) -> Option<&MemberId> {
+        match self.links.get(&link).map(|l| &l.stage) {
+            Some(Stage::Member(attached)) => Some(&attached.entry.id),
+            _ => None,
+        }
+    }
+}
