@@ -5,6 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{World, next_message, quick_policy, wait_for, wait_members};
+use ringfort::files::{OperatorRequest, drop_request};
 use ringfort::protocol::view::Cause;
 use ringfort::{Event, JoinError};
 
@@ -116,8 +117,33 @@ async fn a_whole_group_that_restarts_remembers_and_shares_no_key_with_before() {
     for leader in 1..=4 {
         world.run(leader).await;
     }
-    let (ben, _events) = world.join("ben").await;
-    let after = ben.snapshot().view.unwrap();
-    assert!(after.epoch > before.epoch, "{after} after {before}");
-    assert_ne!(after.digest, before.digest);
+    let (ben, mut events) = world.join("ben").await;
+    assert_ne!(ben.snapshot().view.unwrap().digest, before.digest);
+    // Two leaders that had not heard of ana may come first; all remember her once they have compared.
+    wait_for(&mut events, "a view after those of before", |_| {
+        ben.snapshot().view.filter(|after| after.epoch > before.epoch && after.digest != before.digest)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_expel_waits_for_a_leader_that_does_not_know_the_user_yet() {
+    let world = World::start(&["ana", "dan"], quick_policy()).await;
+    let order = OperatorRequest::Expel("dan".parse().unwrap());
+    for folder in &world.folders[..2] {
+        drop_request(folder, &order).unwrap();
+    }
+    // The leaders look at their inboxes twice a second: dan comes after they have.
+    let (ana, _events) = world.join("ana").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (_dan, mut events) = world.join("dan").await;
+    let cause = wait_for(&mut events, "dan's end", |event| match event {
+        Event::Ended(cause) => Some(cause),
+        _ => None,
+    });
+    assert_eq!(cause.await, Cause::Expelled);
+    wait_members(&ana, &["ana"]).await;
+    for folder in &world.folders[..2] {
+        assert_eq!(std::fs::read_dir(folder.join("inbox")).unwrap().count(), 0, "the order is carried out");
+    }
 }

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringfort_protocol::login::EnrolmentRecord;
 use ringfort_protocol::{BadName, UserName};
@@ -81,6 +81,12 @@ enum Word {
 }
 
 impl Waiting {
+    /// How long it has waited, by the clock of the file system; none if that cannot be told.
+    pub fn age(&self) -> Duration {
+        let left = fs::metadata(&self.path).and_then(|about| about.modified());
+        left.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
+    }
+
     /// Deletes the request's file: it has been carried out.
     pub fn done(self) -> Result<OperatorRequest, FileError> {
         fs::remove_file(&self.path).map_err(|error| FileError::writing(&self.path, error))?;

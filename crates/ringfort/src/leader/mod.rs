@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringfort_protocol::leader::{Class, Command, Effect, Event, Leader, Record, Step};
-use ringfort_protocol::{Cx, GroupInfo, LeaderId, LinkId};
+use ringfort_protocol::{Cx, GroupInfo, LeaderId, LinkId, Rejected};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -33,6 +33,8 @@ const INPUTS_MAX: usize = 1024;
 const BATCH_MAX: usize = 64;
 /// How often the operator's inbox is looked at.
 const INBOX_PERIOD: Duration = Duration::from_millis(500);
+/// How long an order to expel somebody waits whom this leader does not know: it may still be catching up.
+const ORDER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a leader runs.
 #[derive(Clone, Debug, Default)]
@@ -125,6 +127,11 @@ pub async fn run_core(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
+            // Before the network's inputs: no flood of those keeps the operator waiting.
+            _ = inbox.tick() => {
+                let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+                driver.on_inbox(&mut cx, &mut observe)?;
+            }
             input = received.recv() => {
                 let mut next = input;
                 while let Some(input) = next {
@@ -134,10 +141,6 @@ pub async fn run_core(
                 }
             }
             () = tokio::time::sleep_until(due) => {}
-            _ = inbox.tick() => {
-                let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
-                driver.on_inbox(&mut cx, &mut observe)?;
-            }
         }
         if driver.core.next_wakeup().is_some_and(|time| time <= clock.now()) {
             let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
@@ -209,7 +212,11 @@ impl Driver {
         };
         inbox.refused.iter().for_each(|error| warn!(%error, "a file in the operator's inbox was refused"));
         for waiting in inbox.waiting {
-            let step = self.on_request(cx, waiting.request.clone());
+            let young = cx.now.since_start().min(waiting.age()) < ORDER_PATIENCE;
+            let step = match self.on_request(cx, waiting.request.clone()) {
+                Err(Rejected::NotAMember(_)) if young => continue,
+                outcome => outcome.inspect_err(|error| warn!(%error, "operator's request rejected")).ok(),
+            };
             self.carry_out(step.into_iter().collect(), observe)?;
             if let Err(error) = waiting.done() {
                 warn!(%error, "a request of the operator stays in the inbox");
@@ -218,19 +225,13 @@ impl Driver {
         Ok(())
     }
 
-    fn on_request(&mut self, cx: &mut Cx<'_>, request: OperatorRequest) -> Option<Step> {
+    fn on_request(&mut self, cx: &mut Cx<'_>, request: OperatorRequest) -> Result<Step, Rejected> {
         let command = match request {
             OperatorRequest::Accept(record) => Command::Enrol(record),
             OperatorRequest::Expel(user) => Command::Expel(user),
             OperatorRequest::Refresh => Command::Refresh,
         };
-        match self.core.on_command(cx, command) {
-            Ok(step) => Some(step),
-            Err(error) => {
-                warn!(%error, "operator's request rejected");
-                None
-            }
-        }
+        self.core.on_command(cx, command)
     }
 
     /// Carries out steps in order; what they persist is durable before anything of them is sent.
