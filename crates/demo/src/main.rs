@@ -7,19 +7,15 @@
 //! The hacked leader exists in this crate alone ([`attack`]). The production binary `ringfort`, built from
 //! `ringfort-cli`, knows no attack: it depends neither on this crate nor on the test hooks used here.
 
-mod attack;
-mod desk;
-mod hosting;
 mod interactive;
-mod ledger;
 mod script;
-mod stage;
-mod story;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringfort_attack::adversary as attack;
+use ringfort_attack::real::{desk, hosting, stage, story};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
@@ -40,6 +36,9 @@ enum Command {
     DemoLeader {
         /// The leader's folder.
         folder: PathBuf,
+        /// Where another leader is found, if not at its address in the group file.
+        #[arg(long, value_name = "N=HOST:PORT")]
+        dial: Vec<hosting::Dial>,
     },
     /// Runs a hacked leader for the demo
     #[command(hide = true)]
@@ -52,6 +51,9 @@ enum Command {
         /// One more leader's folder, for the spy's comparison.
         #[arg(long)]
         group_folder: Option<PathBuf>,
+        /// Where another leader is found, if not at its address in the group file.
+        #[arg(long, value_name = "N=HOST:PORT")]
+        dial: Vec<hosting::Dial>,
     },
     #[command(flatten)]
     Ringfort(ringfort_cli::Command),
@@ -80,9 +82,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) if args.script => script::run(&args).await,
         Command::Demo(args) => interactive::run(args.keep).await,
-        Command::DemoLeader { folder } => hosting::lead(&folder).await.map(|()| ExitCode::SUCCESS),
-        Command::Adversary { folder, kind, group_folder } => {
-            attack::run(&folder, kind, group_folder.as_deref()).await.map(|()| ExitCode::SUCCESS)
+        Command::DemoLeader { folder, dial } => hosting::lead(&folder, &dial).await.map(|()| ExitCode::SUCCESS),
+        Command::Adversary { folder, kind, group_folder, dial } => {
+            attack::run(&folder, kind, group_folder.as_deref(), &dial).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Ringfort(_) => Ok(ExitCode::SUCCESS),
     }

@@ -1,25 +1,28 @@
 //! The real stage: leader processes, real sockets, a hostile proxy, a hostile client and a hostile leader.
 
-use std::path::PathBuf;
+pub mod client;
+pub mod desk;
+pub mod hosting;
+pub mod insider;
+pub mod judging;
+pub mod ledger;
+mod machines;
+mod members;
+pub mod middleman;
+mod outcast;
+pub mod proxy;
+pub mod stage;
+pub mod story;
+pub mod tls;
+pub mod wires;
+
+use std::time::Duration;
 
 use crate::scenario::RealScenario;
+pub use stage::Stage;
 
 /// Scenarios that are played here, by the name they have in the catalogue.
 pub const SCENARIOS: &[(&str, RealScenario)] = &[];
 
-/// Processes and sockets of one scenario.
-#[derive(Debug)]
-pub struct Stage {
-    /// The program whose hidden subcommands run the leaders.
-    pub program: PathBuf,
-}
-
-impl Stage {
-    /// An empty stage.
-    pub async fn open(program: PathBuf) -> anyhow::Result<Stage> {
-        Ok(Stage { program })
-    }
-
-    /// Ends all that was started.
-    pub async fn close(self) {}
-}
+/// How long anything may take that is not an attack: more than a busy machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(40);

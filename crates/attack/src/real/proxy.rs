@@ -25,6 +25,11 @@ const RECORD_HEADER_BYTES: usize = 5;
 /// The longest TLS record (RFC 8446 §5.2).
 const RECORD_BYTES_MAX: usize = RECORD_HEADER_BYTES + (1 << 14) + 256;
 
+/// The TLS alert `access_denied`, fatal, as anybody can send it.
+pub const DENIAL: [u8; 7] = [21, 3, 3, 0, 2, 2, 49];
+/// The TLS alert `close_notify`, as anybody can send it.
+pub const CLOSE: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
+
 /// A direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
@@ -45,13 +50,15 @@ pub enum Deed {
     Swap,
     /// It arrives twice.
     Double,
+    /// A record that anybody can make arrives before it.
+    Forge(&'static [u8]),
     /// One bit is another, at this place (counted from the end, if negative).
     Flip(isize),
     /// Only so many bytes of it arrive, then the connection ends.
     Truncate(usize),
     /// The connection ends in its place.
     Cut,
-    /// It and all behind it never arrive; the connection stays.
+    /// It and all behind it never arrive; the connection stays until the wire is healed.
     Swallow,
 }
 
@@ -91,6 +98,8 @@ struct Shared {
     state: Mutex<State>,
     /// Each change ends all connections that are open.
     cuts: watch::Sender<u64>,
+    /// Each change lets go of what is swallowed.
+    heals: watch::Sender<u64>,
     refusing: AtomicBool,
     done: AtomicU64,
     connections: AtomicU64,
@@ -117,6 +126,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             cuts: watch::channel(0).0,
+            heals: watch::channel(0).0,
             refusing: AtomicBool::new(false),
             done: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -165,6 +175,7 @@ impl Proxy {
         state.playback = None;
         drop(state);
         self.shared.refusing.store(false, Ordering::Release);
+        self.shared.heals.send_modify(|count| *count += 1);
     }
 
     /// How often something was done to a record, or a caller turned away or played to.
@@ -269,10 +280,8 @@ async fn carry(mut caller: TcpStream, shared: &Shared) {
     let (from_caller, to_caller) = caller.into_split();
     let (from_leader, to_leader) = leader.into_split();
     let pump = |way| Pump { way, shared, recording: &recording, number: 0, swapped: None };
-    tokio::select! {
-        () = pump(Way::Up).run(from_caller, to_leader) => {}
-        () = pump(Way::Down).run(from_leader, to_caller) => {}
-    }
+    // One side may hang up while the other still speaks; a deed that ends the connection ends both.
+    let _ = tokio::try_join!(pump(Way::Up).run(from_caller, to_leader), pump(Way::Down).run(from_leader, to_caller));
 }
 
 /// Says what a leader once said, whatever the caller says.
@@ -284,6 +293,9 @@ async fn play(caller: &mut TcpStream, bytes: &[u8]) {
     }
 }
 
+/// The connection is at its end.
+struct Over;
+
 /// One direction of one connection.
 struct Pump<'a> {
     way: Way,
@@ -294,27 +306,26 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
-    async fn run(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    async fn run(mut self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> Result<(), Over> {
         let mut waiting = Vec::new();
         let mut chunk = vec![0; 16 * 1024];
         loop {
             let count = match from.read(&mut chunk).await {
-                Ok(0) | Err(_) => break,
+                Ok(0) => break,
                 Ok(count) => count,
+                Err(_) => return Err(Over),
             };
             waiting.extend_from_slice(chunk.get(..count).unwrap_or_default());
             self.record(chunk.get(..count).unwrap_or_default());
             while let Some(length) = record_length(&waiting).filter(|length| *length <= waiting.len()) {
                 let rest = waiting.split_off(length);
                 let record = std::mem::replace(&mut waiting, rest);
-                if !self.forward(record, &mut to).await {
-                    return;
-                }
+                self.forward(record, &mut to).await?;
             }
         }
         // What was on its way when one side hung up.
-        let _ = to.write_all(&waiting).await;
-        let _ = to.shutdown().await;
+        write(&mut to, &waiting).await?;
+        to.shutdown().await.map_err(|_| Over)
     }
 
     fn record(&self, bytes: &[u8]) {
@@ -324,20 +335,21 @@ impl Pump<'_> {
         kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
     }
 
-    /// Sends a record on, or does something else; false to end the connection.
-    async fn forward(&mut self, mut record: Vec<u8>, to: &mut OwnedWriteHalf) -> bool {
+    /// Sends a record on, or does something else.
+    async fn forward(&mut self, mut record: Vec<u8>, to: &mut OwnedWriteHalf) -> Result<(), Over> {
         let deed = self.shared.deed(self.way, self.number);
         self.number += 1;
         self.shared.records.fetch_add(1, Ordering::AcqRel);
         match deed {
             None => {}
-            Some(Deed::Drop) => return true,
+            Some(Deed::Drop) => return Ok(()),
             Some(Deed::Delay(time)) => tokio::time::sleep(time).await,
             Some(Deed::Swap) => {
                 self.swapped = Some(record);
-                return true;
+                return Ok(());
             }
             Some(Deed::Double) => record.extend_from_within(..),
+            Some(Deed::Forge(forged)) => record = [forged, &record].concat(),
             Some(Deed::Flip(at)) => {
                 let length = isize::try_from(record.len()).unwrap_or(isize::MAX);
                 let place = usize::try_from(if at < 0 { length + at } else { at }).unwrap_or(0);
@@ -346,20 +358,27 @@ impl Pump<'_> {
                 }
             }
             Some(Deed::Truncate(length)) => {
-                let _ = to.write_all(record.get(..length).unwrap_or(&record)).await;
-                return false;
+                write(to, record.get(..length).unwrap_or(&record)).await?;
+                return Err(Over);
             }
-            Some(Deed::Cut) => return false,
-            Some(Deed::Swallow) => std::future::pending().await,
+            Some(Deed::Cut) => return Err(Over),
+            Some(Deed::Swallow) => {
+                let mut heals = self.shared.heals.subscribe();
+                heals.mark_unchanged();
+                let _ = heals.changed().await;
+                return Err(Over);
+            }
         }
-        if to.write_all(&record).await.is_err() {
-            return false;
-        }
+        write(to, &record).await?;
         match self.swapped.take() {
-            Some(late) => to.write_all(&late).await.is_ok(),
-            None => true,
+            Some(late) => write(to, &late).await,
+            None => Ok(()),
         }
     }
+}
+
+async fn write(to: &mut OwnedWriteHalf, bytes: &[u8]) -> Result<(), Over> {
+    to.write_all(bytes).await.map_err(|_| Over)
 }
 
 /// The length of the record at the start, once it is known. Bytes that are no TLS pass as they are.
@@ -442,11 +461,12 @@ mod tests {
         flipped[5] ^= 1;
         let mut header = two.clone();
         header[0] ^= 1;
-        let cases: [(Deed, Vec<&[u8]>); 8] = [
+        let cases: [(Deed, Vec<&[u8]>); 9] = [
             (Deed::Drop, vec![&one, &six]),
             (Deed::Delay(Duration::from_millis(20)), vec![&one, &two, &six]),
             (Deed::Swap, vec![&one, &six, &two]),
             (Deed::Double, vec![&one, &two, &two, &six]),
+            (Deed::Forge(&DENIAL), vec![&one, &DENIAL, &two, &six]),
             (Deed::Flip(5), vec![&one, &flipped, &six]),
             (Deed::Flip(0), vec![&one, &header, &six]),
             (Deed::Truncate(6), vec![&one, &two[..6]]),

@@ -1,7 +1,6 @@
 //! The fixed story: every attack in turn, on a group that goes on talking, and whether every promise held.
 
 mod endings;
-mod judging;
 mod scenes;
 mod summary;
 
@@ -9,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use ringfort_attack::real::judging;
 
 use crate::hosting;
 use crate::stage::{Pace, Stage};

@@ -13,10 +13,11 @@ use ringfort_protocol::{GroupInfo, UserName};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{PATIENCE, Pace};
-use crate::desk::Desk;
-use crate::ledger::{MessageId, StayId};
-use crate::story::Tone;
+use super::PATIENCE;
+use super::desk::{Desk, Sight};
+use super::ledger::{MessageId, StayId};
+use super::stage::Pace;
+use super::story::Tone;
 
 const TOPIC: &str = "chat";
 /// Every so many messages one is private.
@@ -252,11 +253,19 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
             }
         }
         Event::Blamed(Culprit::Leader(leader), fault) => {
+            desk.saw(Sight::new(me, &format!("leader {}", leader.number()), fault.word()));
             let text = format!("caught leader {}: {}", leader.number(), fault.word());
             desk.refused(me, Some(leader.number()), fault.word(), fault.is_deviation(), &text);
         }
         Event::Blamed(culprit, fault) => {
-            if fault.is_deviation() {
+            let attacker = match &culprit {
+                Culprit::Member(member) => desk.look(|state| state.insiders.contains(member.user.as_str())),
+                Culprit::Leader(_) | Culprit::Outsider(_) => false,
+            };
+            if let Culprit::Member(member) = &culprit {
+                desk.saw(Sight::new(me, &format!("member {}", member.user), fault.word()));
+            }
+            if fault.is_deviation() && !attacker {
                 desk.with(|state| state.wronged.insert(format!("{me} blamed {culprit}: {}", fault.word())));
             }
         }
@@ -269,7 +278,7 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
     }
 }
 
-fn set(state: &mut crate::desk::State, stay: &StayId, change: impl FnOnce(&mut crate::desk::MemberState)) {
+fn set(state: &mut super::desk::State, stay: &StayId, change: impl FnOnce(&mut super::desk::MemberState)) {
     if let Some(member) = state.members.get_mut(&stay.0).filter(|m| m.stay == stay.1) {
         change(member);
     }

@@ -172,6 +172,12 @@ impl Ledger {
         owed
     }
 
+    /// How many deliveries are owed of what was sent before `moment`.
+    pub fn owed_from_before(&mut self, moment: Instant) -> usize {
+        let owed = self.owed();
+        owed.iter().filter(|(id, _)| self.sent.get(id).is_some_and(|sent| sent.at < moment)).count()
+    }
+
     /// Who got a message, once everybody has it who must.
     pub fn complete(&self, id: &MessageId) -> Option<Vec<String>> {
         let sent = self.sent.get(id)?;

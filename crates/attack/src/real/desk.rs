@@ -8,12 +8,14 @@ use ringfort_protocol::ViewId;
 use ringfort_protocol::view::Cause;
 use tokio::sync::watch;
 
-use crate::attack::Kind;
-use crate::ledger::Ledger;
-use crate::story::{Story, Tone};
+use super::ledger::Ledger;
+use super::story::{Story, Tone};
+use crate::adversary::Kind;
 
 /// How long after its recovery a leader may still be blamed for what it did before.
 const BLAME_GRACE: Duration = Duration::from_secs(4);
+/// How long a leader may be blamed whose link key an attacker has.
+const SUSPECT_FOR: Duration = Duration::from_secs(120);
 
 /// What runs on a leader's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,24 @@ pub struct MemberState {
     pub gaps: u64,
 }
 
+/// One party saw an offence of another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sight {
+    /// Who saw it: `leader 2`, or a member's name.
+    pub by: String,
+    /// Whose it was: `leader 3`, `member zoe`, `outsider` with the name it gave.
+    pub whose: String,
+    /// The offence in a word.
+    pub offence: String,
+}
+
+impl Sight {
+    /// Of these words.
+    pub fn new(by: &str, whose: &str, offence: &str) -> Self {
+        Sight { by: by.to_owned(), whose: whose.trim().to_owned(), offence: offence.to_owned() }
+    }
+}
+
 /// Everything.
 pub struct State {
     /// Messages.
@@ -74,6 +94,10 @@ pub struct State {
     pub wronged: BTreeSet<String>,
     /// Users that members saw go, and why.
     pub departed: BTreeSet<(String, Cause)>,
+    /// What was seen of whom, and how often.
+    pub sights: BTreeMap<Sight, u64>,
+    /// Members that attack: they may rightly be blamed.
+    pub insiders: BTreeSet<String>,
     /// Whether members talk.
     pub talking: bool,
     told: BTreeSet<String>,
@@ -100,6 +124,8 @@ impl Desk {
             caught: BTreeMap::new(),
             wronged: BTreeSet::new(),
             departed: BTreeSet::new(),
+            sights: BTreeMap::new(),
+            insiders: BTreeSet::new(),
             talking: false,
             told: BTreeSet::new(),
             epoch_told: 0,
@@ -137,6 +163,11 @@ impl Desk {
                 Ok(Err(_)) | Err(_) => return so(&mut self.lock()),
             }
         }
+    }
+
+    /// An honest party saw an offence.
+    pub fn saw(&self, sight: Sight) {
+        self.with(|state| *state.sights.entry(sight).or_default() += 1);
     }
 
     /// Somebody refused something, with the offence in a word. `about` is a leader, if it is one.
@@ -181,6 +212,20 @@ impl State {
         self.leaders.get(usize::from(number).checked_sub(1)?)
     }
 
+    /// How often an offence of somebody was seen, by leaders and members.
+    pub fn seen(&self, whose: &str, offence: &str) -> u64 {
+        let matching = self.sights.iter().filter(|(sight, _)| sight.whose == whose && sight.offence == offence);
+        matching.map(|(_, count)| count).sum()
+    }
+
+    /// This leader may rightly be blamed from now on, though its process is honest: an attacker has its link key.
+    pub fn suspect(&mut self, number: u8) {
+        let place = usize::from(number).checked_sub(1);
+        if let Some(leader) = place.and_then(|place| self.leaders.get_mut(place)) {
+            leader.bad_until = Some(Instant::now() + SUSPECT_FOR);
+        }
+    }
+
     /// Another program runs on a leader's machine.
     pub fn set_mode(&mut self, number: u8, mode: Mode) {
         let Some(place) = usize::from(number).checked_sub(1) else { return };
@@ -209,6 +254,13 @@ impl State {
         let mut views = self.present().map(|(_, m)| (m.view, m.confirmed, &m.members));
         let Some((first, true, members)) = views.next() else { return false };
         first.is_some() && members == names && views.all(|(view, confirmed, _)| confirmed && view == first)
+    }
+
+    /// Whether all present members are in one confirmed view, with at least `names` in it.
+    pub fn agree_at_least(&self, names: &BTreeSet<String>) -> bool {
+        let mut views = self.present().map(|(_, m)| (m.view, m.confirmed, &m.members));
+        let Some((first, true, members)) = views.next() else { return false };
+        first.is_some() && names.is_subset(members) && views.all(|(view, confirmed, _)| confirmed && view == first)
     }
 
     /// Whether all present members say that this leader confirms their view.

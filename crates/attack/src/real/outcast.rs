@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::PATIENCE;
-use crate::desk::Desk;
-use crate::ledger::{MessageId, StayId};
+use super::desk::Desk;
+use super::ledger::{MessageId, StayId};
 
 /// How long a leader may take to hang up.
 const HANG_UP_WITHIN: Duration = Duration::from_secs(5);

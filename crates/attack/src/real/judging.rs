@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use ringfort::JoinError;
 
-use crate::attack::Kind;
-use crate::desk::{MemberState, State};
+use super::desk::{MemberState, State};
+use crate::adversary::Kind;
 
 /// Counters at one moment.
 #[derive(Clone, Debug)]

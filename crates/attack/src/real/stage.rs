@@ -1,8 +1,6 @@
 //! The stage: a group in a temporary folder, its leaders' processes and its members.
-
-mod machines;
-mod members;
-mod outcast;
+//!
+//! The demonstration plays on it, and so do the scenarios, which want a hostile wire between any two parties.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -17,12 +15,14 @@ use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use crate::attack::Kind;
-use crate::desk::{Desk, Mode};
-use crate::story::Story;
-use machines::Machine;
-use members::Actor;
-pub use outcast::Outcast;
+use super::PATIENCE;
+use super::desk::{Desk, Mode};
+use super::machines::Machine;
+use super::members::{self, Actor};
+pub use super::outcast::Outcast;
+use super::story::Story;
+use super::wires::Wires;
+use crate::adversary::Kind;
 
 /// Leaders.
 pub const N: u8 = 4;
@@ -30,9 +30,8 @@ pub const N: u8 = 4;
 pub const F: u8 = 1;
 /// Users registered from the start.
 pub const USERS: [&str; 5] = ["ana", "ben", "dan", "eva", "zoe"];
-
-/// How long anything may take that is not an attack.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Users whom attackers are, or go for, where the members above must be left in peace.
+const EXTRAS: [&str; 8] = ["mal", "moe", "max", "gil", "kim", "kay", "liv", "lou"];
 
 /// How lively the group is.
 #[derive(Clone, Copy, Debug)]
@@ -82,29 +81,102 @@ pub struct Stage {
     actors: BTreeMap<String, Actor>,
     stays: u64,
     pace: Pace,
+    wires: Option<Wires>,
 }
 
 impl Stage {
-    /// Deals a group in a new temporary folder.
+    /// Deals a group in a new temporary folder; its leaders will be processes of this very program.
+    ///
+    /// # Errors
+    /// There is no room for it.
     pub fn set(story: Story, pace: Pace) -> anyhow::Result<Self> {
+        let program = std::env::current_exe().context("this program's own file")?;
+        Self::deal(story, pace, program, &USERS, policy(pace))
+    }
+
+    /// Deals a group with these users under this policy; `program` knows the hidden commands of leaders.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn deal(story: Story, pace: Pace, program: PathBuf, names: &[&str], policy: Policy) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("ringfort-demo-").tempdir().context("a temporary folder")?;
         let mut passwords = BTreeMap::new();
         let mut users = Vec::new();
-        for name in USERS {
+        for name in names {
             let password = new_password();
             let secret = NewSecret::Password(Zeroizing::new(password.clone()));
             users.push(NewUser { name: name.parse()?, secret });
-            passwords.insert(name.to_owned(), password);
+            passwords.insert((*name).to_owned(), password);
         }
         let rules = Rules::new(N, F, F + 1)?;
-        let (addresses, policy) = (free_addresses(N)?, policy(pace));
+        let addresses = free_addresses(N)?;
         let options = InitOptions { name: "demo".to_owned(), rules, addresses, policy, users };
         let summary = init(&dir.path().join("group"), options)?;
         let info = read_group(&dir.path().join("group").join(GROUP_FILE))?;
         let desk = Desk::new(N, story);
-        let machines =
-            summary.folders.into_iter().zip(1..).map(|(folder, number)| Machine::new(number, folder)).collect();
-        Ok(Stage { desk, info, dir, passwords, machines, actors: BTreeMap::new(), stays: 0, pace })
+        let machine = |(folder, number)| Machine::new(number, folder, program.clone());
+        let machines = summary.folders.into_iter().zip(1..).map(machine).collect();
+        Ok(Stage { desk, info, dir, passwords, machines, actors: BTreeMap::new(), stays: 0, pace, wires: None })
+    }
+
+    /// A group with a hostile wire between any two parties, three members that talk, and all leaders at work.
+    ///
+    /// # Errors
+    /// The leaders cannot be started, or the members do not get in.
+    pub async fn open(program: PathBuf) -> anyhow::Result<Stage> {
+        let pace = Pace { talk: Duration::from_millis(120), rekey: Duration::from_secs(1), show_talk: false };
+        let names = [&USERS[..], &EXTRAS].concat();
+        // Long enough that a busy machine takes nobody for lost.
+        let policy = Policy { remove_silent_after_ms: 60_000, ..policy(pace) };
+        let mut stage = Stage::deal(Story::silent(), pace, program, &names, policy)?;
+        let wires = Wires::lay(&stage.info).await?;
+        for (number, machine) in (1..).zip(&mut stage.machines) {
+            machine.dials = wires.dials(number);
+        }
+        stage.wires = Some(wires);
+        stage.begin().await?;
+        Ok(stage)
+    }
+
+    /// Starts the leaders, lets three members join, and waits until they hear all leaders and talk.
+    ///
+    /// # Errors
+    /// It does not come to that.
+    pub async fn begin(&mut self) -> anyhow::Result<()> {
+        for leader in 1..=N {
+            self.start(leader).await?;
+        }
+        for name in ["ana", "ben", "eva"] {
+            self.join(name, PATIENCE).await?;
+        }
+        for leader in 1..=N {
+            anyhow::ensure!(self.heard(leader).await, "the members do not hear leader {leader}");
+        }
+        anyhow::ensure!(self.agreed(&[]).await, "the members are not in one view");
+        self.desk.with(|state| state.talking = true);
+        Ok(())
+    }
+
+    /// The hostile wires.
+    ///
+    /// # Errors
+    /// This stage has none.
+    pub fn wires(&self) -> anyhow::Result<&Wires> {
+        self.wires.as_ref().context("this stage has no hostile wires")
+    }
+
+    /// The group as a member finds it: over its own wires, where there are such.
+    async fn group_for(&mut self, name: &str) -> anyhow::Result<Arc<GroupInfo>> {
+        match &mut self.wires {
+            Some(wires) => wires.group_for(&self.info, name).await,
+            None => Ok(self.info.clone()),
+        }
+    }
+
+    /// The process of a leader.
+    pub fn pid(&self, leader: u8) -> Option<u32> {
+        let place = usize::from(leader).checked_sub(1);
+        place.and_then(|place| self.machines.get(place)).and_then(Machine::pid)
     }
 
     /// Where all files are.
@@ -203,7 +275,8 @@ impl Stage {
         let password = self.password(name)?.to_owned();
         self.stays += 1;
         let stay = (name.to_owned(), self.stays);
-        let actor = Actor::join(&self.desk, &self.info, stay, &password, self.pace, limit).await?;
+        let info = self.group_for(name).await?;
+        let actor = Actor::join(&self.desk, &info, stay, &password, self.pace, limit).await?;
         self.actors.insert(name.to_owned(), actor);
         Ok(())
     }

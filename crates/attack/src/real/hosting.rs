@@ -2,17 +2,64 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
 
-use ringfort::files::LeaderFolder;
+use anyhow::Context;
+use ringfort::files::{LeaderFolder, OpenLeader};
 use ringfort::leader::{LeaderOptions, run_leader};
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::leader::Event;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
+/// Where this process finds another leader, if not at the address in the group file: `N=HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// The other leader's number.
+    pub leader: u8,
+    /// Where.
+    pub address: String,
+}
+
+impl FromStr for Dial {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').and_then(|(n, address)| Some((n.parse().ok()?, address)));
+        let (leader, address) = parts.ok_or_else(|| "give N=HOST:PORT".to_owned())?;
+        Ok(Dial { leader, address: address.to_owned() })
+    }
+}
+
+impl std::fmt::Display for Dial {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.leader, self.address)
+    }
+}
+
+/// Opens a leader's folder for a process that finds the others elsewhere. The group stays the same, by its id.
+///
+/// # Errors
+/// The folder cannot be opened, or names no such leader.
+pub fn open(folder: &Path, dials: &[Dial]) -> anyhow::Result<OpenLeader> {
+    let mut open = LeaderFolder::open(folder)?;
+    let mut group = (*open.group).clone();
+    for dial in dials {
+        let place = usize::from(dial.leader).checked_sub(1);
+        let leader = place.and_then(|place| group.leaders.get_mut(place));
+        leader.with_context(|| format!("there is no leader {}", dial.leader))?.address.clone_from(&dial.address);
+    }
+    open.group = Arc::new(group);
+    Ok(open)
+}
+
 /// Runs an honest leader until its standard input ends; tells on standard output what happens.
-pub async fn lead(folder: &Path) -> anyhow::Result<()> {
-    let open = LeaderFolder::open(folder)?;
+///
+/// # Errors
+/// As a leader's that cannot go on.
+pub async fn lead(folder: &Path, dials: &[Dial]) -> anyhow::Result<()> {
+    let open = open(folder, dials)?;
     run_leader(open, LeaderOptions::default(), |event| tell(&describe(event)), input_ended()).await?;
     Ok(())
 }

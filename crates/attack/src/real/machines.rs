@@ -10,14 +10,18 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::attack::Kind;
-use crate::desk::{Desk, Mode};
-use crate::story::Tone;
+use super::desk::{Desk, Mode, Sight};
+use super::hosting::Dial;
+use super::story::Tone;
+use crate::adversary::Kind;
 
 /// One machine.
 pub struct Machine {
     number: u8,
     folder: PathBuf,
+    program: PathBuf,
+    /// Where what runs here finds the other leaders.
+    pub dials: Vec<Dial>,
     running: Option<Running>,
 }
 
@@ -28,8 +32,13 @@ struct Running {
 
 impl Machine {
     /// A machine that is switched off.
-    pub fn new(number: u8, folder: PathBuf) -> Self {
-        Machine { number, folder, running: None }
+    pub fn new(number: u8, folder: PathBuf, program: PathBuf) -> Self {
+        Machine { number, folder, program, dials: Vec::new(), running: None }
+    }
+
+    /// The process that runs, if one does.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().and_then(|running| running.child.id())
     }
 
     /// The leader's folder.
@@ -49,21 +58,29 @@ impl Machine {
 
     /// Starts the honest leader.
     pub fn start_honest(&mut self, desk: &Arc<Desk>) -> anyhow::Result<()> {
-        let mut command = own_program()?;
-        command.arg("demo-leader").arg(&self.folder);
+        let command = self.command("demo-leader");
         desk.with(|state| state.set_mode(self.number, Mode::Honest));
         self.start(desk, command)
     }
 
     /// Starts the attacker.
     pub fn start_hacked(&mut self, desk: &Arc<Desk>, kind: Kind, second: Option<PathBuf>) -> anyhow::Result<()> {
-        let mut command = own_program()?;
-        command.arg("adversary").arg(&self.folder).arg("--kind").arg(kind.name());
+        let mut command = self.command("adversary");
+        command.arg("--kind").arg(kind.name());
         if let Some(second) = second {
             command.arg("--group-folder").arg(second);
         }
         desk.with(|state| state.set_mode(self.number, Mode::Hacked(kind)));
         self.start(desk, command)
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(what).arg(&self.folder);
+        for dial in &self.dials {
+            command.arg("--dial").arg(dial.to_string());
+        }
+        command
     }
 
     fn start(&mut self, desk: &Arc<Desk>, mut command: Command) -> anyhow::Result<()> {
@@ -83,10 +100,6 @@ impl Machine {
         self.running = Some(Running { child, readers });
         Ok(())
     }
-}
-
-fn own_program() -> anyhow::Result<Command> {
-    Ok(Command::new(std::env::current_exe().context("this program's own file")?))
 }
 
 async fn read_lines(from: impl AsyncRead + Unpin, mut told: impl FnMut(&str)) {
@@ -114,17 +127,19 @@ fn on_report(desk: &Desk, number: u8, line: &str) {
         }
         ("denied", false) => {
             let (user, reason) = (text("user"), text("reason"));
+            desk.saw(Sight::new(&by, &format!("outsider {user}"), "denied"));
             desk.refused(&by, None, "denied", false, &format!("does not let {user} in: {reason}"));
         }
         ("blamed", false) => {
             let (whom, name, fault) = (text("whom"), text("name"), text("fault"));
             let deviation = report.get("deviation").and_then(Value::as_bool).unwrap_or(true);
+            desk.saw(Sight::new(&by, &format!("{whom} {name}"), &fault));
             match whom.as_str() {
                 "leader" => {
                     let what = format!("refuses what leader {name} says: {fault}");
                     desk.refused(&by, name.parse().ok(), &fault, deviation, &what);
                 }
-                "member" if deviation => {
+                "member" if deviation && !desk.look(|state| state.insiders.contains(&name)) => {
                     desk.with(|state| state.wronged.insert(format!("{by} blamed member {name}: {fault}")));
                 }
                 "outsider" => {

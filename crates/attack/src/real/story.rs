@@ -43,6 +43,7 @@ impl Tone {
 pub struct Story {
     started: Instant,
     to_stderr: bool,
+    silent: bool,
     coloured: bool,
     width: usize,
     /// Keeps lines whole.
@@ -56,7 +57,12 @@ impl Story {
         let coloured = terminal && std::env::var_os("NO_COLOR").is_none();
         let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
         let width = columns.unwrap_or(WIDTH_DEFAULT).max(WIDTH_MIN);
-        Story { started: Instant::now(), to_stderr, coloured, width, pen: Mutex::new(()) }
+        Story { started: Instant::now(), to_stderr, silent: false, coloured, width, pen: Mutex::new(()) }
+    }
+
+    /// Tells nothing, unless the environment variable `RINGFORT_STORY` asks for it on standard error.
+    pub fn silent() -> Self {
+        Story { silent: std::env::var_os("RINGFORT_STORY").is_none(), ..Story::new(true) }
     }
 
     /// Time since the story began.
@@ -94,6 +100,9 @@ impl Story {
 
     /// Text as it is.
     pub fn put(&self, text: &str) {
+        if self.silent {
+            return;
+        }
         let _pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
         // A reader that has gone away does not stop the story: its outcome is the exit status.
         let _ = if self.to_stderr {

@@ -8,9 +8,8 @@ use ringfort::files::LeaderFolder;
 use ringfort::leader::{LeaderOptions, run_core};
 use serde_json::json;
 
-use super::adversary::Adversary;
-use super::{Kind, Tally};
-use crate::hosting;
+use super::{Adversary, Kind, Tally};
+use crate::real::hosting::{self, Dial};
 
 /// Counters are told this often, when they have changed.
 const REPORT_PERIOD: Duration = Duration::from_millis(100);
@@ -18,8 +17,11 @@ const REPORT_PERIOD: Duration = Duration::from_millis(100);
 /// Runs an adversary on a leader's folder until its standard input ends; tells on standard output what it tries.
 ///
 /// `second` is the folder of one more leader, for the spy's comparison.
-pub async fn run(folder: &Path, kind: Kind, second: Option<&Path>) -> anyhow::Result<()> {
-    let open = LeaderFolder::open(folder)?;
+///
+/// # Errors
+/// As a leader's that cannot go on.
+pub async fn run(folder: &Path, kind: Kind, second: Option<&Path>, dials: &[Dial]) -> anyhow::Result<()> {
+    let open = hosting::open(folder, dials)?;
     let second = match second {
         Some(folder) => Some(LeaderFolder::open(folder).context("the second leader's folder")?.secrets.group_share),
         None => None,
