@@ -1,0 +1,217 @@
+//! Seeds: true messages and true files, from which fuzzing starts.
+
+use std::time::Duration;
+
+use rand_core::Rng;
+use ringfort::files::{OperatorRequest, texts};
+use ringfort_protocol::codec::{encode, encode_frame};
+use ringfort_protocol::coordination::LifeRecord;
+use ringfort_protocol::data::Identity;
+use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
+use ringfort_protocol::ids::{Seq, ViewDigest, ViewId};
+use ringfort_protocol::keys::{Base, ViewClaim};
+use ringfort_protocol::leader::Record;
+use ringfort_protocol::login::Registration;
+use ringfort_protocol::policy::Service;
+use ringfort_protocol::view::{Cause, Change, MemberEntry};
+use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
+use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy};
+
+use crate::fixture::{fixture, key_of, rng, user};
+use crate::stage::{Route, Stage};
+
+/// The seeds of a target.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "wire" => wire_seeds(),
+        "data_frame" => {
+            passed().into_iter().filter(|(_, frame)| wire::sort(frame) == Ok(Sorted::Data)).map(|f| f.1).collect()
+        }
+        "group_file" => vec![group_text().into_bytes()],
+        "policy_file" => policy_seeds(),
+        "leader_secrets" => secrets_seeds(),
+        "enrolment" => enrolment_seeds(),
+        "user_files" => user_seeds(),
+        "operator_request" => requests(),
+        "store" => store_seeds(),
+        "leader_ops" => chance_seeds(21),
+        "member_ops" => chance_seeds(22),
+        _ => Vec::new(),
+    }
+}
+
+/// Any bytes are operations.
+fn chance_seeds(seed: u64) -> Vec<Vec<u8>> {
+    let mut chance = rng(seed);
+    let draw = |length: usize| {
+        let mut bytes = vec![0; length];
+        chance.fill_bytes(&mut bytes);
+        bytes
+    };
+    std::iter::repeat_n([96, 192, 384, 768], 16).flatten().map(draw).collect()
+}
+
+/// The frames of a group in which two users join, talk, and one is expelled.
+fn passed() -> Vec<(Route, Vec<u8>)> {
+    let all: Vec<LeaderId> = LeaderId::all(4).collect();
+    let mut stage = Stage::new(false);
+    let (ana, bo) = (stage.sit("ana"), stage.sit("bo"));
+    let patience = Duration::from_secs(10);
+    stage.until("both are in", &all, patience, |s| s.sees(ana, &["ana", "bo"]) && s.sees(bo, &["ana", "bo"]));
+    for at in &all {
+        stage.eve_logs_in(*at, 1);
+    }
+    stage.says(ana, "hello");
+    stage.whispers(bo, "ana", "hello");
+    stage.pass(Duration::from_millis(1_500));
+    stage.true_frames(|_| true).into_iter().map(|(route, frame)| (route, frame.to_vec())).collect()
+}
+
+fn tagged(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind], body].concat()
+}
+
+fn wire_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (route, frame) in passed() {
+        if let Ok(Sorted::Plain(body)) = wire::sort(&frame) {
+            let kind = match route {
+                Route::Up(..) => 0,
+                Route::Down(..) => 1,
+                Route::Peer(..) => 4,
+            };
+            seeds.push(tagged(kind, body));
+        }
+        seeds.push(tagged(5, &frame));
+    }
+    seeds.extend(requests_of_members().iter().map(|request| tagged(2, &encode(request))));
+    for notice in notices() {
+        seeds.push(tagged(3, &encode(&notice)));
+        seeds.push(tagged(6, &encode_frame(&notice)));
+    }
+    seeds.push(tagged(4, &encode(&PeerMessage::Buckets(vec![[3; 16]; 4]))));
+    seeds.push(tagged(7, &[0, 0]));
+    seeds.push(tagged(7, &[12, 1, 2, 3]));
+    seeds.retain(|seed| seed.len() <= 2048);
+    seeds
+}
+
+fn some_entry(name: &str) -> MemberEntry {
+    Identity::generate(user(name), Incarnation(1), &mut rng(6)).entry()
+}
+
+fn some_view() -> ViewId {
+    ViewId { epoch: Epoch(3), digest: ViewDigest([7; 32]) }
+}
+
+fn some_repair() -> RepairRequest {
+    let sender = MemberId { user: user("ana"), incarnation: Incarnation(1) };
+    let stream = StreamKey { sender, channel: Channel::Group(Service::Fifo) };
+    RepairRequest::new(stream, Seq(1), Seq(3)).expect("a sound range")
+}
+
+fn requests_of_members() -> Vec<MemberRequest> {
+    vec![
+        MemberRequest::Heartbeat { challenge: [1; 16], answer: [2; 16], installed: Some(some_view()) },
+        MemberRequest::Claim { have: Some(some_view().digest) },
+        MemberRequest::PastClaim(some_view().digest),
+        MemberRequest::Snapshot { view: some_view().digest, after: Some(user("ana")) },
+        MemberRequest::Repair(some_repair()),
+        MemberRequest::Leave,
+    ]
+}
+
+fn notices() -> Vec<LeaderNotice> {
+    let claim =
+        |base, changes| ViewClaim { number: 2, view: some_view(), refreshes: 1, base, changes, share: [4; 128] };
+    let changes = vec![Change::Added(some_entry("ana")), Change::Removed(user("bo"), Cause::Expelled)];
+    let view = some_view();
+    vec![
+        LeaderNotice::Claim(claim(Base::Empty, vec![Change::Added(some_entry("ana"))])),
+        LeaderNotice::Claim(claim(Base::View(view.digest), changes)),
+        LeaderNotice::PastClaim(claim(Base::Omitted, Vec::new())),
+        LeaderNotice::Snapshot { view: view.digest, after: None, entries: vec![some_entry("ana")], last: true },
+        LeaderNotice::HeartbeatAnswer { answer: [1; 16], challenge: [2; 16], view },
+        LeaderNotice::Wanted(some_repair()),
+        LeaderNotice::Ended { cause: Cause::Left, epoch: Epoch(4) },
+    ]
+}
+
+fn group_text() -> String {
+    texts::group_text(&fixture().group).expect("the fixture can be written")
+}
+
+fn policy_seeds() -> Vec<Vec<u8>> {
+    let group = group_text();
+    let written =
+        group.lines().skip_while(|line| *line != "[policy]").skip(1).take_while(|line| !line.starts_with('['));
+    let written: Vec<&str> = written.collect();
+    vec![
+        tagged(0, &encode(&Policy::default())),
+        tagged(0, &encode(&fixture().group.policy)),
+        tagged(1, written.join("\n").as_bytes()),
+        tagged(1, b"protection = \"none\"\nheartbeat_ms = 100\n"),
+        tagged(1, b""),
+    ]
+}
+
+fn secrets_seeds() -> Vec<Vec<u8>> {
+    let text = |secrets| texts::leader_secrets_text(&fixture().group, secrets).as_bytes().to_vec();
+    fixture().secrets.iter().map(text).collect()
+}
+
+fn enrolment_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for record in fixture().records.iter().step_by(3) {
+        seeds.push(tagged(0, &encode(record)));
+        seeds.push(tagged(2, texts::record_text(record).as_bytes()));
+        let mail = format!("Dear operator,\n\n  {}\nAna\n", texts::record_text(record).replace('\n', "\n  "));
+        seeds.push(tagged(2, mail.as_bytes()));
+    }
+    let password = Registration::Password(ringfort_crypto::secret::Secret32::new([9; 32]));
+    seeds.push(tagged(1, &password.to_bytes()));
+    seeds.push(tagged(1, &Registration::Key(key_of("ana").verifying_key()).to_bytes()));
+    seeds
+}
+
+fn user_seeds() -> Vec<Vec<u8>> {
+    let certificate = &fixture().certificate;
+    let public = ringfort::files::public_key_text(&key_of("ana").verifying_key());
+    let users = format!(
+        "[[user]]\nname = \"ana\"\nkey = \"{public}\"\n[[user]]\nname = \"pia\"\npassword = \"correct horse\"\n"
+    );
+    vec![
+        tagged(0, &encode(certificate)),
+        tagged(1, texts::certificate_text(certificate).expect("a certificate can be written").as_bytes()),
+        tagged(2, users.as_bytes()),
+        tagged(3, texts::user_key_text(&key_of("ana")).as_bytes()),
+        tagged(4, public.as_bytes()),
+    ]
+}
+
+fn requests() -> Vec<Vec<u8>> {
+    let record = fixture().records[0].clone();
+    [OperatorRequest::Accept(record), OperatorRequest::Expel(user("ana")), OperatorRequest::Refresh]
+        .iter()
+        .map(|request| texts::request_text(request).expect("a request can be written").into_bytes())
+        .collect()
+}
+
+fn store_seeds() -> Vec<Vec<u8>> {
+    let lives: Vec<LifeRecord> = crate::store::records()
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Life(life) => Some(life),
+            Record::Registration(..) => None,
+        })
+        .collect();
+    let mut seeds: Vec<Vec<u8>> = lives.iter().map(|life| tagged(0, &encode(life))).collect();
+    let mut chance = rng(23);
+    for length in std::iter::repeat_n([8, 24, 64], 16).flatten() {
+        let mut bytes = vec![0; length];
+        chance.fill_bytes(&mut bytes);
+        seeds.push(tagged(1, &bytes));
+    }
+    seeds.push(vec![1]);
+    seeds
+}

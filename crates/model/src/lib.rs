@@ -1,0 +1,1 @@
+//! Ringfort under a model checker.
