@@ -23,6 +23,7 @@ fn two_views_under_one_number_are_blamed_and_a_repetition_is_not() {
     assert!(ana.hears(1, claim(3, 6)).is_empty());
     assert!(ana.hears(1, claim(3, 6)).is_empty());
     assert_eq!(blames(&ana.hears(1, claim(3, 7))), vec![(1, Fault::Equivocated)]);
+    assert_eq!(blames(&ana.hears(1, claim(3, 5))), vec![(1, Fault::Equivocated)], "whichever came first");
     let other_count = ViewClaim { refreshes: 1, ..claim(3, 6) };
     assert_eq!(blames(&ana.hears(1, other_count)), vec![(1, Fault::Equivocated)]);
     assert!(ana.hears(1, claim(4, 7)).is_empty());

@@ -137,11 +137,11 @@ impl ViewTracker {
         if let Some((number, before)) = self.current.get(&from)
             && group.rules.enforces(Rule::ClaimForward)
         {
-            if claim.number < *number || claim.view.epoch < before.view.epoch {
-                return vec![TrackerOutput::Blame(from, Fault::ClaimWentBack)];
-            }
             if claim.number == *number && claimed != *before {
                 return vec![TrackerOutput::Blame(from, Fault::Equivocated)];
+            }
+            if claim.number < *number || claim.view.epoch < before.view.epoch {
+                return vec![TrackerOutput::Blame(from, Fault::ClaimWentBack)];
             }
         }
         self.current.insert(from, (claim.number, claimed));
