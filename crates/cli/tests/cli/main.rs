@@ -7,4 +7,5 @@ mod enrolment;
 mod files;
 mod group;
 mod process;
+mod secrets;
 mod world;
