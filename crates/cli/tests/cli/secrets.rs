@@ -34,7 +34,7 @@ impl Canary {
                 data_encoding::BASE64_NOPAD.encode(part).into_bytes(),
                 data_encoding::BASE64URL_NOPAD.encode(part).into_bytes(),
                 data_encoding::BASE32_NOPAD.encode(part).to_lowercase().into_bytes(),
-                list[1..list.len() - 1].as_bytes().to_vec(),
+                list.as_bytes()[1..list.len() - 1].to_vec(),
             ]
         };
         Canary { name: name.to_owned(), spellings: parts.into_iter().flat_map(spell).collect() }
