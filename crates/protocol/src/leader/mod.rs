@@ -119,6 +119,11 @@ impl Leader {
         self.secrets.id
     }
 
+    /// Whether the published view holds all that is accepted here.
+    pub fn is_published(&self) -> bool {
+        self.unpublished.is_none()
+    }
+
     /// The view published last.
     pub fn view(&self) -> ViewId {
         self.publisher.current()

@@ -197,7 +197,7 @@ impl World {
         self.honest().filter_map(|l| l.core.as_ref()).all(|leader| {
             let mut members: Vec<&MemberId> = leader.members().iter().map(|e| &e.id).collect();
             members.sort();
-            members == present
+            leader.is_published() && members == present
         })
     }
 
