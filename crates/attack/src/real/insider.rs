@@ -198,6 +198,25 @@ impl Insider {
         inside.door.send(ringfort::link::Class::Control, frame).is_ok()
     }
 
+    /// A request as it would be sent, not sent.
+    pub fn sealed(&mut self, leader: LeaderId, request: &MemberRequest) -> Option<Bytes> {
+        Some(self.doors.get_mut(&leader)?.channel.seal(&encode(request)))
+    }
+
+    /// Leaves as everybody does, and waits until leaders hang up.
+    pub async fn leave(&mut self) {
+        let leaders: Vec<LeaderId> = self.doors.keys().copied().collect();
+        for leader in &leaders {
+            self.request(*leader, &MemberRequest::Leave);
+        }
+        // Those that do not are not waited for long.
+        let quorum = usize::from(self.info.rules.n() - self.info.rules.f());
+        self.live(Duration::from_secs(5), |this| this.hung_up.len() >= quorum).await;
+        for inside in self.doors.values() {
+            inside.door.close();
+        }
+    }
+
     /// An honest heartbeat to every leader: the stay goes on.
     pub fn beat(&mut self) {
         let leaders: Vec<LeaderId> = self.doors.keys().copied().collect();

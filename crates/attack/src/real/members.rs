@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use ringfort::{Credentials, Event, Events, Group, JoinError, JoinOptions, SendError};
+use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupInfo, UserName};
@@ -53,6 +54,19 @@ pub async fn try_join(info: &Arc<GroupInfo>, name: &str, password: &str, limit: 
     let credentials = Credentials::password(name, password)?;
     let (group, _events) = Group::join_with(info.clone(), credentials, options).await?;
     // Whoever asked did not expect this to work; an unacknowledged leave changes nothing.
+    let _ = group.leave().await;
+    Ok(())
+}
+
+/// As [`try_join`], with a key in place of a password.
+pub async fn try_join_with_key(
+    info: &Arc<GroupInfo>,
+    name: &str,
+    key: SigningKey,
+    limit: Duration,
+) -> Result<(), JoinError> {
+    let options = JoinOptions { timeout: limit, ..JoinOptions::default() };
+    let (group, _events) = Group::join_with(info.clone(), Credentials::key(name, key)?, options).await?;
     let _ = group.leave().await;
     Ok(())
 }

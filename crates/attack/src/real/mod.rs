@@ -11,9 +11,11 @@ mod members;
 pub mod middleman;
 mod outcast;
 pub mod proxy;
+pub mod scenarios;
 pub mod stage;
 pub mod story;
 pub mod tls;
+pub mod trial;
 pub mod wires;
 
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::scenario::RealScenario;
 pub use stage::Stage;
 
 /// Scenarios that are played here, by the name they have in the catalogue.
-pub const SCENARIOS: &[(&str, RealScenario)] = &[];
+pub const SCENARIOS: &[(&str, RealScenario)] = scenarios::ALL;
 
 /// How long anything may take that is not an attack: more than a busy machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(40);

@@ -62,9 +62,11 @@ impl Outcast {
     pub async fn join(desk: Arc<Desk>, info: Arc<GroupInfo>, stay: StayId, password: &str) -> anyhow::Result<Self> {
         let started = Instant::now() - Duration::from_millis(1);
         let secret = Secret::Password(Zeroizing::new(password.as_bytes().to_vec()));
-        let mut rng = os_rng();
-        let mut cx = Cx { now: Time::from_start(started.elapsed()), unix_s: 0, rng: &mut rng };
-        let core = Member::new(&mut cx, info.clone(), stay.0.parse()?, secret);
+        let core = {
+            let mut rng = os_rng();
+            let mut cx = Cx { now: Time::from_start(started.elapsed()), unix_s: 0, rng: &mut rng };
+            Member::new(&mut cx, info.clone(), stay.0.parse()?, secret)
+        };
         let (inputs_from, inputs) = mpsc::channel(1024);
         let (links, kept) = (BTreeMap::new(), BTreeMap::new());
         let mut this = Outcast { desk, info, stay, core, started, links, inputs, inputs_from, kept, said: 0 };

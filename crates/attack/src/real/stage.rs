@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rand_core::Rng;
 use ringfort::files::{GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group};
+use ringfort::link::LinkKey;
+use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -31,7 +33,9 @@ pub const F: u8 = 1;
 /// Users registered from the start.
 pub const USERS: [&str; 5] = ["ana", "ben", "dan", "eva", "zoe"];
 /// Users whom attackers are, or go for, where the members above must be left in peace.
-const EXTRAS: [&str; 8] = ["mal", "moe", "max", "gil", "kim", "kay", "liv", "lou"];
+const EXTRAS: [&str; 12] = ["mal", "moe", "max", "gil", "kim", "kay", "liv", "lou", "ned", "pat", "ray", "sue"];
+/// Users that get expelled, one after the other.
+const SPARE: [&str; 8] = ["kim", "kay", "liv", "lou", "ned", "pat", "ray", "sue"];
 
 /// How lively the group is.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +86,7 @@ pub struct Stage {
     stays: u64,
     pace: Pace,
     wires: Option<Wires>,
+    spent: usize,
 }
 
 impl Stage {
@@ -116,7 +121,18 @@ impl Stage {
         let desk = Desk::new(N, story);
         let machine = |(folder, number)| Machine::new(number, folder, program.clone());
         let machines = summary.folders.into_iter().zip(1..).map(machine).collect();
-        Ok(Stage { desk, info, dir, passwords, machines, actors: BTreeMap::new(), stays: 0, pace, wires: None })
+        Ok(Stage {
+            desk,
+            info,
+            dir,
+            passwords,
+            machines,
+            actors: BTreeMap::new(),
+            stays: 0,
+            pace,
+            wires: None,
+            spent: 0,
+        })
     }
 
     /// A group with a hostile wire between any two parties, three members that talk, and all leaders at work.
@@ -306,6 +322,42 @@ impl Stage {
     /// Somebody tries to join with a name and a password; what comes of it.
     pub async fn try_join(&self, name: &str, password: &str, limit: Duration) -> Result<(), ringfort::JoinError> {
         members::try_join(&self.info, name, password, limit).await
+    }
+
+    /// As [`Stage::try_join`], with a key.
+    ///
+    /// # Errors
+    /// What the group says.
+    pub async fn try_join_with_key(
+        &self,
+        name: &str,
+        key: SigningKey,
+        limit: Duration,
+    ) -> Result<(), ringfort::JoinError> {
+        members::try_join_with_key(&self.info, name, key, limit).await
+    }
+
+    /// A user that no scenario has spent yet.
+    ///
+    /// # Errors
+    /// All are spent.
+    pub fn spare_user(&mut self) -> anyhow::Result<String> {
+        let name = SPARE.get(self.spent).context("all spare users are expelled")?;
+        self.spent += 1;
+        Ok((*name).to_owned())
+    }
+
+    /// A leader's link key, as somebody steals it who gets at nothing else.
+    ///
+    /// # Errors
+    /// There is no such leader.
+    pub fn link_key(&mut self, leader: u8) -> anyhow::Result<LinkKey> {
+        let file = self.machine(leader)?.folder().join(ringfort::files::SECRETS_FILE);
+        let text = std::fs::read_to_string(file)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("link = ")).context("a link key")?;
+        let seed = data_encoding::HEXLOWER.decode(line.trim_matches('"').as_bytes())?;
+        let seed: [u8; 32] = seed.try_into().ok().context("a seed of 32 bytes")?;
+        Ok(LinkKey::from_seed(seed))
     }
 
     /// Lets a member leave, once it has what was sent to it before.

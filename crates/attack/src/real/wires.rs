@@ -23,7 +23,7 @@ pub enum Party {
 pub struct Wires {
     /// Where the leaders really listen, from leader 1.
     addresses: Vec<String>,
-    wires: BTreeMap<(Party, u8), Proxy>,
+    wires: BTreeMap<(Party, u8), Arc<Proxy>>,
 }
 
 impl Wires {
@@ -45,7 +45,7 @@ impl Wires {
 
     async fn lay_one(&mut self, from: Party, to: u8) -> anyhow::Result<()> {
         let proxy = Proxy::lay(self.address(to)?).await?;
-        self.wires.insert((from, to), proxy);
+        self.wires.insert((from, to), Arc::new(proxy));
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Wires {
     ///
     /// # Errors
     /// There is no such wire: leaders call only those with a higher number, members only once they joined.
-    pub fn wire(&self, from: &Party, to: u8) -> anyhow::Result<&Proxy> {
+    pub fn wire(&self, from: &Party, to: u8) -> anyhow::Result<&Arc<Proxy>> {
         self.wires.get(&(from.clone(), to)).with_context(|| format!("there is no wire from {from:?} to leader {to}"))
     }
 
@@ -92,7 +92,7 @@ impl Wires {
     ///
     /// # Errors
     /// As [`Wires::wire`].
-    pub fn of_member(&self, member: &str, leader: u8) -> anyhow::Result<&Proxy> {
+    pub fn of_member(&self, member: &str, leader: u8) -> anyhow::Result<&Arc<Proxy>> {
         self.wire(&Party::Member(member.to_owned()), leader)
     }
 
@@ -100,28 +100,28 @@ impl Wires {
     ///
     /// # Errors
     /// As [`Wires::wire`].
-    pub fn between(&self, a: u8, b: u8) -> anyhow::Result<&Proxy> {
+    pub fn between(&self, a: u8, b: u8) -> anyhow::Result<&Arc<Proxy>> {
         self.wire(&Party::Leader(a.min(b)), a.max(b))
     }
 
     /// All wires that a leader is at an end of.
-    pub fn around(&self, leader: u8) -> Vec<&Proxy> {
+    pub fn around(&self, leader: u8) -> Vec<&Arc<Proxy>> {
         let touches = |(from, to): &(Party, u8)| *to == leader || *from == Party::Leader(leader);
         self.wires.iter().filter(|(ends, _)| touches(ends)).map(|(_, proxy)| proxy).collect()
     }
 
     /// All wires.
-    pub fn all(&self) -> Vec<&Proxy> {
+    pub fn all(&self) -> Vec<&Arc<Proxy>> {
         self.wires.values().collect()
     }
 
     /// Does this to all records of these wires.
-    pub fn order(proxies: &[&Proxy], orders: &[Order]) {
+    pub fn order(proxies: &[&Arc<Proxy>], orders: &[Order]) {
         proxies.iter().for_each(|proxy| proxy.order(orders));
     }
 
     /// What was done to all wires so far.
-    pub fn deeds(proxies: &[&Proxy]) -> u64 {
+    pub fn deeds(proxies: &[&Arc<Proxy>]) -> u64 {
         proxies.iter().map(|proxy| proxy.deeds()).sum()
     }
 
