@@ -144,7 +144,7 @@ impl Store {
         let mut records = Vec::new();
         for (subject, bytes) in self.rows("SELECT subject, record FROM life ORDER BY subject")? {
             let life: LifeRecord = decode(&bytes).map_err(|_| self.corrupt("state", &subject))?;
-            if subject_of(&life) != subject {
+            if subject_of(&life) != subject || !life.is_sound() {
                 return Err(self.corrupt("state", &subject));
             }
             records.push(Record::Life(life));

@@ -10,6 +10,7 @@ use crate::view::Cause;
 
 /// What leaders have said of one operation.
 #[derive(Debug)]
+#[cfg_attr(feature = "mutants", derive(Clone))]
 pub(super) struct Ballot {
     pub operation: Operation,
     content: [u8; 32],

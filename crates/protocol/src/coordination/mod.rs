@@ -13,6 +13,8 @@
 //! have accepted. The sum of all ranks is the epoch.
 
 mod ballot;
+#[cfg(feature = "mutants")]
+pub mod inspect;
 mod message;
 mod sync;
 #[cfg(test)]
@@ -74,8 +76,17 @@ pub struct LifeRecord {
     pub unwanted: bool,
 }
 
+impl LifeRecord {
+    /// Whether its parts agree, as in every record that a leader writes: a disk may hold something else.
+    pub fn is_sound(&self) -> bool {
+        let subject = self.user.clone().map_or(Subject::Key, Subject::User);
+        self.operation.subject() == subject && self.operation.rank() == self.rank && self.rank > 0
+    }
+}
+
 /// One subject's state and what is being voted on.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "mutants", derive(Clone))]
 struct Life {
     accepted: Option<Operation>,
     barred: bool,
@@ -85,6 +96,7 @@ struct Life {
 }
 
 /// The coordination component of one leader.
+#[cfg_attr(feature = "mutants", derive(Clone))]
 pub struct Coordination {
     me: LeaderId,
     session: SessionId,
@@ -123,7 +135,7 @@ impl Coordination {
 
     fn restore(&mut self, record: LifeRecord) {
         let subject = record.operation.subject();
-        self.epoch += record.rank;
+        self.epoch = self.epoch.saturating_add(record.rank);
         if let Operation::Join(entry) = &record.operation {
             self.members.insert(entry.clone());
         }

@@ -19,6 +19,7 @@ const ANSWER_MESSAGES_MAX: usize = 8;
 ///
 /// Not against forgery: peers are authenticated, and a lying one harms only its own comparison.
 #[derive(Debug)]
+#[cfg_attr(feature = "mutants", derive(Clone))]
 pub(super) struct Buckets(Vec<[u8; 16]>);
 
 impl Default for Buckets {

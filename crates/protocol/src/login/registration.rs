@@ -1,5 +1,7 @@
 //! Enrolment with no single gatekeeper (A2, K39): one sealed record per leader.
 
+use std::io;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::CryptoRng;
 use ringfort_crypto::secret::Secret32;
@@ -11,7 +13,7 @@ use super::{Credential, Hardening, leader_key};
 use crate::codec::{decode, encode};
 use crate::fault::Rejected;
 use crate::group::{GroupInfo, LeaderSecrets};
-use crate::ids::{LeaderId, UserName};
+use crate::ids::{LeaderId, UserName, invalid};
 use crate::view::SessionVerifyingKey;
 
 /// What one leader stores of one user.
@@ -59,7 +61,7 @@ impl Registration {
 }
 
 /// A user's wish to be registered, sealed to one leader. Safe to send by any means.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct EnrolmentRecord {
     /// Who asks.
     pub user: UserName,
@@ -67,6 +69,22 @@ pub struct EnrolmentRecord {
     pub leader: LeaderId,
     /// The registration, sealed to that leader.
     pub sealed: Vec<u8>,
+}
+
+/// A sealed registration has some hundred bytes; room is made for no more than this.
+const SEALED_BYTES_MAX: u32 = 1024;
+
+impl BorshDeserialize for EnrolmentRecord {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let (user, leader) = <(UserName, LeaderId)>::deserialize_reader(reader)?;
+        let length = u32::deserialize_reader(reader)?;
+        if length > SEALED_BYTES_MAX {
+            return Err(invalid("sealed registration too long"));
+        }
+        let mut sealed = vec![0; usize::try_from(length).map_err(|_| invalid("sealed registration too long"))?];
+        reader.read_exact(&mut sealed)?;
+        Ok(EnrolmentRecord { user, leader, sealed })
+    }
 }
 
 impl EnrolmentRecord {

@@ -213,3 +213,17 @@ fn a_killed_process_forgets_nothing_it_had_persisted() {
     assert!(key.rank >= last && last == 200, "{} after {last}", key.rank);
     assert_eq!(ana.rank, 2 * key.rank);
 }
+
+#[test]
+fn a_row_whose_parts_do_not_agree_is_damage() {
+    let Record::Life(true_life) = removed("ana", 2) else { unreachable!() };
+    let other_rank = LifeRecord { rank: u64::MAX, ..true_life.clone() };
+    let other_user = LifeRecord { user: Some(name("bo")), ..true_life.clone() };
+    let no_user = LifeRecord { user: None, ..true_life };
+    for life in [other_rank, other_user, no_user] {
+        let (_home, path) = home();
+        let mut store = Store::open(&path, GROUP).unwrap();
+        store.persist(&[&Record::Life(life)]).unwrap();
+        assert!(matches!(store.load(), Err(StoreError::Corrupt { .. })));
+    }
+}

@@ -39,6 +39,22 @@ fn an_altered_record_is_refused() {
 }
 
 #[test]
+fn a_record_that_announces_more_than_a_registration_is_refused() {
+    let (group, _) = group_of_four();
+    let record = &records(&group)[0];
+    let long = EnrolmentRecord { sealed: vec![0; 1025], ..record.clone() };
+    assert!(crate::codec::decode::<EnrolmentRecord>(&crate::codec::encode(&long)).is_err());
+    let bytes = crate::codec::encode(record);
+    let announced = bytes.len() - record.sealed.len() - 4;
+    for length in [1025, u32::MAX] {
+        let mut told = bytes.clone();
+        told[announced..announced + 4].copy_from_slice(&length.to_le_bytes());
+        assert!(crate::codec::decode::<EnrolmentRecord>(&told).is_err(), "{length}");
+    }
+    assert_eq!(crate::codec::decode::<EnrolmentRecord>(&bytes).as_ref(), Ok(record));
+}
+
+#[test]
 fn a_record_of_another_group_is_refused() {
     let (group, secrets) = group_of_four();
     let g = group.clone();
