@@ -189,11 +189,23 @@ pub enum Rule {
     OriginSignature,
     /// Views whose overlap has ended read no more messages.
     OverlapEnds,
+    /// A request or a notice counts only if it opens under the session key (K8, K34, K36).
+    Seal,
+    /// A login's transcript names both parties (K4).
+    LoginNames,
+    /// A refused login is signed by the leader (K23).
+    DenialSignature,
+    /// A member's requests are limited (K19).
+    RequestLimit,
+    /// What one leader may propose before anything of it is accepted is limited (L9).
+    PendingLimit,
+    /// A message that anybody may read is altered by nobody (K26, K38).
+    DataTag,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 24] = [
+    pub const ALL: [Rule; 30] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -218,6 +230,12 @@ impl Rule {
         Rule::RelaySender,
         Rule::OriginSignature,
         Rule::OverlapEnds,
+        Rule::Seal,
+        Rule::LoginNames,
+        Rule::DenialSignature,
+        Rule::RequestLimit,
+        Rule::PendingLimit,
+        Rule::DataTag,
     ];
 }
 

@@ -15,8 +15,11 @@
 //! Safety and liveness must still hold; who is blamed for what is not judged, because no end of a bare link
 //! can tell its peer from the wire.
 
+pub mod attacks;
+pub mod bench;
 pub mod checkers;
 pub mod dice;
+pub mod explore;
 pub mod mutants;
 pub mod network;
 pub mod run;

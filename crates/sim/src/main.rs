@@ -7,11 +7,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use ringfort_sim::explore::Limits;
 use ringfort_sim::mutants;
 use ringfort_sim::run::{Verdict, run};
 use ringfort_sim::settle;
 use ringfort_sim::setup::Setup;
 use ringfort_sim::strategy::Vice;
+
+/// How many schedules a mutant is given to be noticed in.
+const LIMITS: Limits = Limits { depth: 12, plays: 256 };
 
 #[derive(Parser)]
 #[command(about = "A deterministic world for Ringfort's protocols: one seed replays one run bit for bit")]
@@ -120,7 +124,7 @@ fn main() -> Result<ExitCode> {
             verdict.is_good()
         }
         Command::Sweep { from, count, jobs, shape } => sweep(from, count, jobs.max(1), &shape)?,
-        Command::Mutants => mutants::report(),
+        Command::Mutants => mutants::report(LIMITS),
         Command::Settle { runs, users } => {
             settle::report(runs, users);
             true

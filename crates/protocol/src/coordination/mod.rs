@@ -331,7 +331,8 @@ impl Coordination {
             None if self.lives.len() >= SUBJECTS_MAX => return Ok(false),
             None => {}
         }
-        if self.pending.get(&from).is_some_and(|count| *count >= PENDING_PER_LEADER_MAX) {
+        let flooded = self.pending.get(&from).is_some_and(|count| *count >= PENDING_PER_LEADER_MAX);
+        if flooded && self.rules.enforces(Rule::PendingLimit) {
             return Err(Fault::Flooding);
         }
         let key = self.keys.get(usize::from(from.number()) - 1).ok_or(Fault::BadProposal)?;

@@ -133,7 +133,7 @@ impl Leader {
     fn on_request(&mut self, cx: &mut Cx<'_>, link: LinkId, request: &[u8], step: &mut Step) {
         let Some(attached) = attached_mut(&mut self.links, link) else { return };
         let id = attached.entry.id.clone();
-        if !attached.take_request(cx.now) {
+        if !attached.take_request(cx.now) && self.group.rules.enforces(Rule::RequestLimit) {
             step.blame(Culprit::Member(id), Fault::Flooding);
             return;
         }

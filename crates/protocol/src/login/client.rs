@@ -14,6 +14,7 @@ use crate::data::Identity;
 use crate::fault::Fault;
 use crate::group::GroupInfo;
 use crate::ids::{Incarnation, LeaderId, UserName};
+use crate::rules::Rule;
 use crate::sealed::{End, SealedChannel};
 use crate::view::MemberEntry;
 
@@ -136,8 +137,11 @@ impl LoginClient {
             }
             LoginAnswer::Denied { reason, signature } => {
                 let reason_bytes = crate::codec::encode(reason);
-                key.verify("ringfort login denied", &[&self.transcript.digest, &reason_bytes], &signature.0)
-                    .map_err(|_| LoginFailure::Fault(Fault::BadLoginProof))?;
+                let parts: [&[u8]; 2] = [&self.transcript.digest, &reason_bytes];
+                let signed = key.verify("ringfort login denied", &parts, &signature.0).is_ok();
+                if !signed && group.rules.enforces(Rule::DenialSignature) {
+                    return Err(LoginFailure::Fault(Fault::BadLoginProof));
+                }
                 Err(LoginFailure::Denied(*reason))
             }
             LoginAnswer::Evaluated { .. } => Err(LoginFailure::Fault(Fault::Malformed)),

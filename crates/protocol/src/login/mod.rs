@@ -152,15 +152,10 @@ impl Transcript {
         n1: &[u8; 32],
     ) -> Self {
         let exporter = &bound(rules, exporter);
-        let parts: [&[u8]; 7] = [
-            &group.id().0,
-            &group.session().0,
-            &[leader.number()],
-            exporter,
-            user.as_bytes(),
-            &crate::codec::encode(method),
-            n1,
-        ];
+        let named = rules.enforces(Rule::LoginNames);
+        let (leader, user) = if named { (leader.number(), user.as_bytes()) } else { (0, [].as_slice()) };
+        let parts: [&[u8]; 7] =
+            [&group.id().0, &group.session().0, &[leader], exporter, user, &crate::codec::encode(method), n1];
         Transcript { digest: digest("ringfort login", &parts) }
     }
 

@@ -1,0 +1,368 @@
+//! Attacks on logins. What TLS would protect, the attacker holds where a play says so.
+
+use bytes::Bytes;
+use ringfort_crypto::oprf::OprfClient;
+use ringfort_crypto::sign::SigningKey;
+use ringfort_protocol::data::Identity;
+use ringfort_protocol::fault::Fault;
+use ringfort_protocol::leader::Command;
+use ringfort_protocol::login::{
+    Credential, Denial, EnrolmentRecord, Hardening, LoginClient, Registration, WireSignature, enrol, enrol_as_dealer,
+};
+use ringfort_protocol::member::{Event, Secret};
+use ringfort_protocol::rules::Rule;
+use ringfort_protocol::wire::{self, LoginAnswer, LoginRequest, MemberRequest, Sorted};
+use ringfort_protocol::{Incarnation, LeaderId, codec};
+
+use super::{Attack, go_on};
+use crate::bench::{Bench, Hands, Route, answer, l, user};
+use crate::explore::{Ended, Stage, kept, made, need};
+
+/// Attacks on logins.
+pub const ALL: &[Attack] = &[
+    Attack::new("login-carried-over", "a login carried over to another link", &[Rule::Exporter], exporter),
+    Attack::new("login-replay", "a login replayed on a link with the same exporter", &[Rule::LoginNonce], nonce),
+    Attack::new("password-guessing", "a thousand guesses at a password", &[Rule::LoginThrottle], throttle),
+    Attack::new(
+        "offline-guessing",
+        "a leader's whole database and an eavesdropper's traffic against a dictionary that holds the password",
+        &[],
+        offline,
+    ),
+    Attack::new("borrowed-keys", "a login with somebody else's session keys", &[Rule::Possession], possession),
+    Attack::new(
+        "name-substitution",
+        "the network puts another name into a login, and another leader's answer; a record under another name",
+        &[Rule::LoginNames],
+        names,
+    ),
+    Attack::new(
+        "forged-denial",
+        "refusals in leaders' names, made up and taken from other logins, before the true answers or after",
+        &[Rule::DenialSignature],
+        denial,
+    ),
+    Attack::new(
+        "stolen-session-key",
+        "the keys of an earlier stay, all of them, used against the next stay",
+        &[],
+        stolen_session,
+    ),
+    Attack::new(
+        "altered-login-answer",
+        "every byte of a leader's login answer altered by the network",
+        &[],
+        altered_answer,
+    ),
+];
+
+fn exporter(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let ana = bench.register("ana");
+    // Whoever ends the user's TLS and opens a link of its own carries the login over: two links, two exporters.
+    let (users, attackers) = ([1; 32], [2; 32]);
+    let credential = Credential::Key(ana.clone());
+    let link = bench.open(l(1), attackers);
+    let (mut client, init) =
+        LoginClient::start(&bench.group, l(1), users, &user("ana"), &credential, &mut bench.dice.0);
+    let replies = bench.push_up(l(1), link, &wire::plain(&init));
+    let reply = need(answer(&replies), "the leader was to answer the first message")?;
+    let accepted = client.on_answer(&bench.group, &reply).is_ok();
+    if accepted {
+        let me = Identity::generate(user("ana"), Incarnation(1), &mut bench.dice.0);
+        let ack = client.acknowledge(&bench.group, &credential, &me, &mut bench.dice.0);
+        let since = bench.events.len();
+        bench.push_up(l(1), link, &wire::plain(&need(ack, "the last message")?.0));
+        kept(!bench.authenticated(since), "a login made on one link was accepted on another")?;
+    }
+    let (ana, ben) = (bench.join("ana", &ana), bench.member("ben"));
+    go_on(&mut bench, ana, ben)?;
+    Ok("the user's program refused the answer: it was made for another link".into())
+}
+
+fn nonce(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let ana = bench.register("ana");
+    let seat = bench.join("ana", &ana);
+    // A carrier without TLS, whose exporter is always the same: the whole login comes again.
+    let exporter = [5; 32];
+    let from = bench.passed.len();
+    bench.link_with(seat, l(1), exporter);
+    bench.pump();
+    let is_login = |route: &Route, frame: &Bytes| {
+        matches!(route, Route::Up(..)) && matches!(wire::sort(frame), Ok(Sorted::Plain(_)))
+    };
+    let login: Vec<Bytes> = bench.frames(from, is_login).into_iter().map(|(_, frame)| frame).collect();
+    made(login.len() == 2, "both messages of the login were to be seen")?;
+    let attackers = bench.open(l(1), exporter);
+    let since = bench.events.len();
+    for frame in login {
+        bench.push_up(l(1), attackers, &frame);
+    }
+    kept(!bench.authenticated(since), "a login of before was accepted again")?;
+    let ben = bench.member("ben");
+    go_on(&mut bench, seat, ben)?;
+    Ok("the replayed login was refused: it answers another nonce".into())
+}
+
+fn throttle(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|policy| policy.login_attempts_per_minute = 12);
+    let key = bench.register("ana");
+    let mut evaluated = 0;
+    for _ in 0..400 {
+        let exporter = bench.dice.bytes();
+        let link = bench.open(l(1), exporter);
+        for _ in 0..3 {
+            let (_, blinded) = need(OprfClient::blind(b"a guess", &mut bench.dice.0), "a guess hashes to a point")?;
+            let request = LoginRequest::Blind { user: user("ana"), blinded: blinded.0 };
+            let replies = bench.push_up(l(1), link, &wire::plain(&request));
+            evaluated += usize::from(matches!(answer(&replies), Some(LoginAnswer::Evaluated { .. })));
+        }
+    }
+    made(evaluated > 0, "the guesser was to get some evaluations")?;
+    kept(evaluated <= 12, format!("{evaluated} evaluations in an instant"))?;
+    let (ana, ben) = (bench.join("ana", &key), bench.member("ben"));
+    go_on(&mut bench, ana, ben)?;
+    Ok(format!("of 1200 guesses {evaluated} were evaluated; the user logged in by key meanwhile"))
+}
+
+const PASSWORD: &[u8] = b"correct horse";
+
+/// Registers a user by password, everywhere; what leader 4 stores of it.
+fn register_by_password(bench: &mut Bench, name: &str) -> Result<Registration, Ended> {
+    let shares: Vec<_> = bench.secrets.iter().map(|s| s.login_share.clone()).collect();
+    let shares: Vec<_> = shares.iter().collect();
+    let credential = enrol_as_dealer(&bench.group, &shares, &user(name), PASSWORD, &mut bench.dice.0);
+    let credential = need(credential, "the password hashes to a point")?;
+    let records = enrol(&bench.group, &user(name), &credential, &mut bench.dice.0);
+    let mut stored = None;
+    for record in records {
+        stored = record.open(&bench.group, bench.secrets_of(record.leader)).ok();
+        bench.command(record.leader, Command::Enrol(record));
+    }
+    need(stored, "leader 4 opens its record")
+}
+
+/// What leader 4 would store if `guess` were the password, computed with some login shares alone.
+fn stored_for_guess(bench: &mut Bench, name: &str, guess: &[u8], holders: &[u8]) -> Option<Registration> {
+    let mut hardening = Hardening::start(user(name), guess, &mut bench.dice.0)?;
+    let mut root = None;
+    for holder in holders {
+        let share = bench.secrets_of(l(*holder)).login_share.clone();
+        let evaluation = share.evaluate_blinded(&hardening.blinded(), &mut bench.dice.0)?.to_bytes();
+        // The attacker tries its own share also under the other leaders' names.
+        for leader in bench.leader_ids().filter(|leader| holders.len() == 1 || *leader == l(*holder)) {
+            root = root.or(hardening.on_evaluation(&bench.group, leader, &evaluation).0);
+        }
+    }
+    let records = enrol(&bench.group, &user(name), &Credential::Password(root?), &mut bench.dice.0);
+    let record: &EnrolmentRecord = records.iter().find(|record| record.leader == l(4))?;
+    record.open(&bench.group, bench.secrets_of(l(4))).ok()
+}
+
+fn offline(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let stored = register_by_password(&mut bench, "ana")?;
+    let ana = bench.sit_with("ana", Secret::Password(zeroize::Zeroizing::new(PASSWORD.to_vec())), &[1, 2, 3, 4]);
+    bench.pass(700);
+    made(bench.view(ana).is_some(), "ana was to log in by password")?;
+    let dictionary: [&[u8]; 5] = [b"123456", b"password", b"letmein", b"hunter2", PASSWORD];
+    let matches = |bench: &mut Bench, holders: &[u8]| {
+        let hits = dictionary.iter().filter(|guess| {
+            let made = stored_for_guess(bench, "ana", guess, holders);
+            made.is_some_and(|made| *made.to_bytes() == *stored.to_bytes())
+        });
+        hits.count()
+    };
+    kept(matches(&mut bench, &[4]) == 0, "one leader's database confirmed a guess")?;
+    // The same procedure finds the password with f+1 databases, so it is no straw man.
+    made(matches(&mut bench, &[3, 4]) == 1, "with two leaders' shares the guess was to be confirmed")?;
+    let ben = bench.member("ben");
+    go_on(&mut bench, ana, ben)?;
+    Ok("one database confirms no guess, not even the right one; two databases, f+1, would".into())
+}
+
+fn possession(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let (ana, ben) = (bench.member("ana"), bench.register("ben"));
+    let stolen = need(bench.entry(ana), "ana is in")?;
+    let exporter = bench.dice.bytes();
+    let link = bench.open(l(1), exporter);
+    let credential = Credential::Key(ben.clone());
+    let (mut client, init) =
+        LoginClient::start(&bench.group, l(1), exporter, &user("ben"), &credential, &mut bench.dice.0);
+    let replies = bench.push_up(l(1), link, &wire::plain(&init));
+    let reply = need(answer(&replies), "the leader was to answer")?;
+    made(client.on_answer(&bench.group, &reply).is_ok(), "the answer was to be good")?;
+    // Ben's own signing key signs the possession; the entry names Ana's.
+    let me = Identity::generate(user("ben"), Incarnation(1), &mut bench.dice.0);
+    let ack = client.acknowledge_as_for_testing_only(&bench.group, &credential, &me, &stolen, &mut bench.dice.0);
+    let since = bench.events.len();
+    bench.push_up(l(1), link, &wire::plain(&need(ack, "the last message")?));
+    kept(!bench.authenticated(since), "ben is in with ana's session keys")?;
+    let ben = bench.join("ben", &ben);
+    go_on(&mut bench, ana, ben)?;
+    Ok("refused: ben cannot sign with ana's session key".into())
+}
+
+fn names(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let (ana, eve) = (bench.register("ana"), bench.register("eve"));
+    let credential = Credential::Key(ana.clone());
+    let exporter = [3; 32];
+    let (link, link_at_2) = (bench.open(l(1), exporter), bench.open(l(2), exporter));
+    let (mut client, init) =
+        LoginClient::start(&bench.group, l(1), exporter, &user("ana"), &credential, &mut bench.dice.0);
+    let LoginRequest::Init { method, n1, .. } = init.clone() else {
+        return Err(Ended::NotMade("the first message".into()));
+    };
+    let since = bench.events.len();
+    let renamed = LoginRequest::Init { user: user("eve"), method, n1 };
+    let about_eve = answer(&bench.push_up(l(1), link, &wire::plain(&renamed)));
+    let about_eve = need(about_eve, "leader 1 was to answer about eve")?;
+    kept(client.on_answer(&bench.group, &about_eve).is_err(), "ana took an answer about eve for one about herself")?;
+    let by_2 = need(answer(&bench.push_up(l(2), link_at_2, &wire::plain(&init))), "leader 2 was to answer")?;
+    kept(client.on_answer(&bench.group, &by_2).is_err(), "ana took leader 2's answer for leader 1's")?;
+    kept(!bench.authenticated(since), "somebody was let in")?;
+    // A user's enrolment record under another name.
+    let records = enrol(&bench.group, &user("eve"), &Credential::Key(eve.clone()), &mut bench.dice.0);
+    for record in records {
+        let leader = record.leader;
+        let renamed = EnrolmentRecord { user: user("ana"), ..record };
+        kept(renamed.open(&bench.group, bench.secrets_of(leader)).is_err(), "eve's record was taken for ana's")?;
+    }
+    let (ana, eve) = (bench.join("ana", &ana), bench.join("eve", &eve));
+    go_on(&mut bench, ana, eve)?;
+    Ok("answers about eve and by leader 2 were refused; a renamed record did not open".into())
+}
+
+fn denial(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let (ana, ben) = (bench.register("ana"), bench.member("ben"));
+    // A true refusal, of somebody else's login.
+    let taken = true_denial(&mut bench, l(3))?;
+    let junk = WireSignature(SigningKey::generate(&mut bench.dice.0).sign("ringfort login denied", &[b"go away"]));
+    let made_up = |reason| LoginAnswer::Denied { reason, signature: junk };
+    let seat = bench.sit("ana", &ana, &[]);
+    for leader in [1, 2, 3] {
+        bench.link(seat, l(leader));
+    }
+    let forged = [made_up(Denial::NotAuthentic), made_up(Denial::Expelled), taken];
+    for (leader, answer) in [1, 2, 3].into_iter().zip(forged) {
+        let down = need(bench.down(l(leader), seat), "ana has a link")?;
+        bench.inject(0, down, wire::plain(&answer));
+    }
+    let to_ana = bench.is_down_to(seat);
+    let is_answer = |frame: &Bytes| matches!(wire::sort(frame), Ok(Sorted::Plain(_)));
+    stage.window(&mut bench, |route, frame| to_ana(route, frame) && is_answer(frame))?;
+    // Where there is TLS, a forged record breaks the link; the program opens it again, as often as that happens.
+    for leader in bench.leader_ids() {
+        bench.link(seat, leader);
+    }
+    bench.pass(2_000);
+    let failed = bench.seat(seat).events.iter().any(|e| matches!(e, Event::JoinFailed(_)));
+    kept(!failed, "three forged refusals kept ana out")?;
+    kept(bench.view(seat).is_some(), "ana did not get in")?;
+    go_on(&mut bench, seat, ben)?;
+    Ok("refusals that the leaders had not signed for this login convinced nobody; ana got in".into())
+}
+
+/// A refusal that a leader signed for an unknown user's login.
+fn true_denial(bench: &mut Bench, leader: LeaderId) -> Result<LoginAnswer, Ended> {
+    let exporter = bench.dice.bytes();
+    let link = bench.open(leader, exporter);
+    let credential = Credential::Key(SigningKey::generate(&mut bench.dice.0));
+    let (mut client, init) =
+        LoginClient::start(&bench.group, leader, exporter, &user("nobody"), &credential, &mut bench.dice.0);
+    let reply = need(answer(&bench.push_up(leader, link, &wire::plain(&init))), "an answer")?;
+    made(client.on_answer(&bench.group, &reply).is_ok(), "a good answer")?;
+    let me = bench.ghost("nobody", 1);
+    let ack = need(client.acknowledge(&bench.group, &credential, &me, &mut bench.dice.0), "the last message")?.0;
+    let reply = need(answer(&bench.push_up(leader, link, &wire::plain(&ack))), "a refusal")?;
+    made(matches!(reply, LoginAnswer::Denied { .. }), "a refusal")?;
+    Ok(reply)
+}
+
+fn stolen_session(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let (ana, ben) = (bench.register("ana"), bench.member("ben"));
+    let mut stolen = need(Hands::log_in(&mut bench, "ana", &ana, 1), "the first stay")?;
+    bench.pass(300);
+    made(bench.sees(ben, "ana"), "the first stay was to begin")?;
+    for leader in bench.leader_ids() {
+        stolen.ask(&mut bench, leader, &MemberRequest::Leave);
+    }
+    bench.pass(700);
+    made(!bench.sees(ben, "ana"), "the first stay was to end")?;
+    let seat = bench.join("ana", &ana);
+    let since = bench.passed.len();
+    bench.pass(500);
+    // Old channel keys on the new links, upwards.
+    for leader in bench.leader_ids() {
+        let leave = stolen.seal(leader, &MemberRequest::Leave);
+        bench.inject(0, Route::Up(seat, leader), leave);
+    }
+    stage.window(&mut bench, |route, _| matches!(route, Route::Up(..)))?;
+    bench.pass(1_000);
+    kept(bench.sees(ben, "ana"), "a request under the keys of the stay before ended this stay")?;
+    // Old channel keys against what the leaders seal now.
+    let to_ana = bench.is_down_to(seat);
+    let frames = bench.sealed_frames(since, &to_ana);
+    made(!frames.is_empty(), "leaders were to seal something")?;
+    kept(!stolen.opens_any(&bench, &frames), "the keys of the stay before open what is sealed now")?;
+    // The old session signing key as a proof of identity.
+    let exporter = bench.dice.bytes();
+    let link = bench.open(l(1), exporter);
+    let credential = Credential::Session(stolen.me.signing.clone());
+    let (mut client, init) =
+        LoginClient::start(&bench.group, l(1), exporter, &user("ana"), &credential, &mut bench.dice.0);
+    let reply = need(answer(&bench.push_up(l(1), link, &wire::plain(&init))), "an answer")?;
+    made(client.on_answer(&bench.group, &reply).is_ok(), "a good answer")?;
+    let ack = client.acknowledge(&bench.group, &credential, &stolen.me, &mut bench.dice.0);
+    let before = bench.events.len();
+    bench.push_up(l(1), link, &wire::plain(&need(ack, "the last message")?.0));
+    kept(!bench.authenticated(before), "the session key of the stay before was taken for ana")?;
+    go_on(&mut bench, seat, ben)?;
+    Ok("the keys of the stay before open nothing, prove nothing and end nothing in the next".into())
+}
+
+fn altered_answer(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let (ana, ben) = (bench.register("ana"), bench.member("ben"));
+    let credential = Credential::Key(ana.clone());
+    let exporter = [4; 32];
+    let link = bench.open(l(1), exporter);
+    let (mut client, init) =
+        LoginClient::start(&bench.group, l(1), exporter, &user("ana"), &credential, &mut bench.dice.0);
+    let frames = bench.push_up(l(1), link, &wire::plain(&init));
+    let good = need(answer(&frames), "an answer")?;
+    let bytes = codec::encode(&good);
+    let mut altered = 0;
+    for place in 1..bytes.len() {
+        let mut bytes = bytes.clone();
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte ^= 0x10;
+        }
+        let Ok(answer) = codec::decode::<LoginAnswer>(&bytes) else { continue };
+        altered += 1;
+        kept(client.on_answer(&bench.group, &answer).is_err(), format!("byte {place} altered, and not noticed"))?;
+    }
+    made(altered > 100 && client.on_answer(&bench.group, &good).is_ok(), "the unaltered answer is good")?;
+    // On a live login: the altered answer of one leader does not keep the user out.
+    bench.hold = Box::new(|route, _| matches!(route, Route::Down(leader, _) if *leader == l(1)));
+    let seat = bench.sit("ana", &ana, &[1, 2, 3, 4]);
+    bench.pump();
+    let held = std::mem::take(&mut bench.held);
+    bench.hold = Box::new(|_, _| false);
+    for (route, frame) in held {
+        let mut bytes = frame.to_vec();
+        bytes.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+        bench.deliver(route, Bytes::from(bytes));
+    }
+    bench.pass(1_500);
+    let noticed = bench.faults_of(seat, l(1)).contains(&Fault::BadLoginProof);
+    kept(noticed, "the altered answer was not noticed")?;
+    kept(bench.view(seat).is_some(), "ana did not get in")?;
+    go_on(&mut bench, seat, ben)?;
+    Ok(format!("{altered} alterations noticed; with one leader's answer altered the user got in all the same"))
+}
