@@ -197,8 +197,12 @@ fn burst(world: &mut World) {
 }
 
 /// Every member says something that every other member must hear.
+///
+/// Not of those whose end has not reached them yet.
 pub fn probe(world: &mut World) {
-    for client in present(world) {
+    let clients: Vec<ClientId> =
+        world.users.iter().filter(|u| u.is_admissible() && u.wants_in).filter_map(|u| u.client).collect();
+    for client in clients {
         for service in [Service::Fifo, Service::Reliable] {
             world.say(client, service, None, true);
         }
