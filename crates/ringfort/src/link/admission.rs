@@ -1,12 +1,18 @@
-//! How many connections may exist, and what one costs before it has logged in.
+//! How many connections may exist, what one costs before it has logged in, and who makes way when all places
+//! before login are taken.
+//!
+//! A newcomer is not turned away then: of the address with the most waiting connections the oldest makes way, first
+//! one that has not even finished its handshake. So who fills the door gives way to himself, and whoever comes from
+//! elsewhere has the time of a login. An attacker with very many addresses can still hold it up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::AcceptLimits;
@@ -21,18 +27,20 @@ pub(super) struct Admissions {
 #[derive(Debug, Default)]
 struct Counts {
     connections: usize,
-    unauthenticated: usize,
-    /// Never holds a zero, so it is no longer than `unauthenticated`.
-    unauthenticated_by_address: HashMap<IpAddr, usize>,
+    /// Connections that have not logged in, oldest first.
+    waiting: BTreeMap<u64, Arc<Slot>>,
+    /// Never holds a zero, so it is no longer than `waiting`.
+    waiting_by_address: HashMap<IpAddr, usize>,
+    /// Told to make way, and not gone yet.
+    leaving: usize,
+    admitted: u64,
 }
 
 /// Which limit a connection would have passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Full {
-    #[error("too many connections from this address have not logged in")]
-    Address,
-    #[error("too many connections have not logged in")]
-    Unauthenticated,
+    #[error("too many connections have not logged in, and those that make way are not gone yet")]
+    Leaving,
     #[error("too many connections")]
     Connections,
 }
@@ -50,27 +58,44 @@ impl Admissions {
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<SlotGuard, Full> {
         let address = counted_address(address);
         let mut counts = self.counts();
-        let from_address = counts.unauthenticated_by_address.get(&address);
-        let from_address = from_address.copied().unwrap_or(0);
-        if from_address >= self.limits.unauthenticated_per_address_max {
-            return Err(Full::Address);
-        }
-        if counts.unauthenticated >= self.limits.unauthenticated_max {
-            return Err(Full::Unauthenticated);
-        }
         if counts.connections >= self.limits.connections_max {
             return Err(Full::Connections);
         }
+        if let Some(crowd) = self.crowd(&counts, address) {
+            if counts.leaving >= self.limits.unauthenticated_max {
+                return Err(Full::Leaving);
+            }
+            counts.make_way(crowd);
+        }
         counts.connections += 1;
-        counts.unauthenticated += 1;
-        counts.unauthenticated_by_address.insert(address, from_address + 1);
-        Ok(SlotGuard(Arc::new(Slot {
+        counts.admitted += 1;
+        let slot = Arc::new(Slot {
             admissions: self.clone(),
+            id: counts.admitted,
             address,
             login_deadline: now + self.limits.login_timeout,
             bytes: AtomicUsize::new(0),
+            handshaken: AtomicBool::new(false),
             unauthenticated: AtomicBool::new(true),
-        })))
+            leaving: AtomicBool::new(false),
+            way: Notify::new(),
+        });
+        counts.waiting.insert(slot.id, slot.clone());
+        *counts.waiting_by_address.entry(address).or_default() += 1;
+        Ok(SlotGuard(slot))
+    }
+
+    /// The address of which a connection must make way for one from `newcomer`, if one must.
+    fn crowd(&self, counts: &Counts, newcomer: IpAddr) -> Option<IpAddr> {
+        let own = counts.waiting_by_address.get(&newcomer).copied().unwrap_or_default();
+        if own >= self.limits.unauthenticated_per_address_max {
+            return Some(newcomer);
+        }
+        if counts.waiting.len() < self.limits.unauthenticated_max {
+            return None;
+        }
+        let largest = counts.waiting_by_address.iter().max_by_key(|(_, count)| **count);
+        largest.filter(|(_, count)| **count > own).map(|(address, _)| *address).or(Some(newcomer))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -78,14 +103,48 @@ impl Admissions {
     }
 }
 
+impl Counts {
+    /// The oldest connection of an address is told to go, first one that has not finished its handshake.
+    fn make_way(&mut self, address: IpAddr) {
+        let of_address = || self.waiting.values().filter(|slot| slot.address == address);
+        let greeting = of_address().find(|slot| !slot.handshaken.load(Ordering::Acquire));
+        // Where all places are taken by single connections of many addresses, the oldest of all goes.
+        let chosen = greeting.or_else(|| of_address().next()).or_else(|| self.waiting.values().next()).cloned();
+        if let Some(slot) = chosen {
+            self.forget(&slot);
+            self.leaving += 1;
+            slot.leaving.store(true, Ordering::Release);
+            slot.way.notify_one();
+        }
+    }
+
+    /// The connection waits no longer; false if it did not.
+    fn forget(&mut self, slot: &Slot) -> bool {
+        if self.waiting.remove(&slot.id).is_none() {
+            return false;
+        }
+        if let Some(count) = self.waiting_by_address.get_mut(&slot.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.waiting_by_address.remove(&slot.address);
+            }
+        }
+        true
+    }
+}
+
 /// One connection's place among the counted.
 #[derive(Debug)]
 pub(super) struct Slot {
     admissions: Arc<Admissions>,
+    id: u64,
     address: IpAddr,
     pub(super) login_deadline: Instant,
     bytes: AtomicUsize,
+    handshaken: AtomicBool,
     unauthenticated: AtomicBool,
+    leaving: AtomicBool,
+    way: Notify,
 }
 
 impl Slot {
@@ -93,18 +152,26 @@ impl Slot {
         !self.unauthenticated.load(Ordering::Acquire)
     }
 
-    /// Stops counting this connection against those that have not logged in. Idempotent.
+    /// The handshake is complete: others make way first.
+    pub(super) fn handshaken(&self) {
+        self.handshaken.store(true, Ordering::Release);
+    }
+
+    /// Resolves when this connection must make way. One waiter at a time.
+    pub(super) async fn made_way(&self) {
+        while !self.leaving.load(Ordering::Acquire) {
+            self.way.notified().await;
+        }
+    }
+
+    /// Stops counting this connection against those that have not logged in. Idempotent; too late for one that was
+    /// told to make way.
     pub(super) fn authenticated(&self) {
-        let mut counts = self.admissions.counts();
-        if !self.unauthenticated.swap(false, Ordering::AcqRel) {
+        if self.is_authenticated() {
             return;
         }
-        counts.unauthenticated = counts.unauthenticated.saturating_sub(1);
-        if let Some(count) = counts.unauthenticated_by_address.get_mut(&self.address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.unauthenticated_by_address.remove(&self.address);
-            }
+        if self.admissions.counts().forget(self) {
+            self.unauthenticated.store(false, Ordering::Release);
         }
     }
 
@@ -132,9 +199,12 @@ impl SlotGuard {
 
 impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.0.authenticated();
         let mut counts = self.0.admissions.counts();
+        counts.forget(&self.0);
         counts.connections = counts.connections.saturating_sub(1);
+        if self.0.leaving.load(Ordering::Acquire) {
+            counts.leaving = counts.leaving.saturating_sub(1);
+        }
     }
 }
 
@@ -154,34 +224,75 @@ mod tests {
         Admissions::new(AcceptLimits {
             unauthenticated_max: 3,
             unauthenticated_per_address_max: 2,
-            connections_max: 4,
+            connections_max: 6,
             unauthenticated_bytes_max: 10,
             ..AcceptLimits::default()
         })
     }
 
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn goes(guard: &SlotGuard) -> bool {
+        guard.slot().leaving.load(Ordering::Acquire)
+    }
+
     #[test]
-    fn every_limit_is_kept_and_nothing_leaks() {
+    fn an_address_makes_way_for_itself_and_the_largest_for_others() {
         let all = admissions();
         let now = Instant::now();
-        let a: IpAddr = "192.0.2.1".parse().unwrap();
-        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        let b: IpAddr = "2001:db8::1".parse().unwrap();
-        let neighbour: IpAddr = "2001:db8::ffff".parse().unwrap();
+        let (a, mapped, b) = (ip("192.0.2.1"), ip("::ffff:192.0.2.1"), ip("2001:db8::1"));
         let first = all.admit(a, now).unwrap();
         let second = all.admit(mapped, now).unwrap();
-        assert_eq!(all.admit(a, now).unwrap_err(), Full::Address);
-        let third = all.admit(b, now).unwrap();
-        assert_eq!(all.admit(neighbour, now).unwrap_err(), Full::Unauthenticated);
-        first.slot().authenticated();
-        first.slot().authenticated();
-        let fourth = all.admit(a, now).unwrap();
-        second.slot().authenticated();
-        assert_eq!(all.admit(a, now).unwrap_err(), Full::Connections);
-        drop((first, second, third, fourth));
+        let third = all.admit(a, now).unwrap();
+        assert!(goes(&first) && !goes(&second) && !goes(&third), "the oldest of the same address");
+        let fourth = all.admit(b, now).unwrap();
+        second.slot().handshaken();
+        let fifth = all.admit(ip("203.0.113.9"), now).unwrap();
+        assert!(goes(&third) && !goes(&second) && !goes(&fourth), "of the largest, one still in its handshake");
+        assert_eq!(all.counts().waiting.len(), 3);
+        assert_eq!(all.counts().leaving, 2);
+        drop((first, second, third, fourth, fifth));
         let counts = all.counts();
-        assert_eq!((counts.connections, counts.unauthenticated), (0, 0));
-        assert!(counts.unauthenticated_by_address.is_empty());
+        assert_eq!((counts.connections, counts.waiting.len(), counts.leaving), (0, 0, 0));
+        assert!(counts.waiting_by_address.is_empty());
+    }
+
+    #[test]
+    fn one_host_counts_as_one_address() {
+        let all = admissions();
+        let first = all.admit(ip("2001:db8::1"), Instant::now()).unwrap();
+        let _second = all.admit(ip("2001:db8::ffff"), Instant::now()).unwrap();
+        let _third = all.admit(ip("2001:db8::2"), Instant::now()).unwrap();
+        assert!(goes(&first));
+    }
+
+    #[test]
+    fn those_who_make_way_are_bounded_too() {
+        let all = admissions();
+        let held: Vec<_> = (0..5).map(|_| all.admit(ip("192.0.2.1"), Instant::now()).unwrap()).collect();
+        assert_eq!(all.counts().leaving, 3);
+        assert_eq!(all.admit(ip("192.0.2.1"), Instant::now()).unwrap_err(), Full::Leaving);
+        let other = all.admit(ip("192.0.2.2"), Instant::now()).unwrap();
+        assert!(!goes(&other), "there was a place");
+        assert_eq!(all.admit(ip("192.0.2.3"), Instant::now()).unwrap_err(), Full::Connections);
+        drop(held);
+        assert!(all.admit(ip("192.0.2.1"), Instant::now()).is_ok());
+    }
+
+    #[test]
+    fn who_has_logged_in_makes_way_for_nobody() {
+        let all = admissions();
+        let member = all.admit(ip("192.0.2.1"), Instant::now()).unwrap();
+        member.slot().authenticated();
+        member.slot().authenticated();
+        let _held: Vec<_> = (0..4).map(|_| all.admit(ip("192.0.2.1"), Instant::now()).unwrap()).collect();
+        assert!(!goes(&member) && member.slot().is_authenticated());
+        let late = all.admit(ip("192.0.2.7"), Instant::now()).unwrap();
+        all.counts().make_way(ip("192.0.2.7"));
+        late.slot().authenticated();
+        assert!(!late.slot().is_authenticated(), "too late");
     }
 
     #[test]

@@ -49,9 +49,10 @@ impl LinkLimits {
 /// until `authenticated()`, whatever it does meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptLimits {
-    /// Connections not yet logged in, all addresses. Default 256.
+    /// Connections not yet logged in, all addresses; above it, one of the address with the most makes way. At most
+    /// as many again are on their way out. Default 256.
     pub unauthenticated_max: usize,
-    /// Connections not yet logged in from one address (IPv6: one /64). Default 64.
+    /// Connections not yet logged in from one address (IPv6: one /64); above it, the oldest makes way. Default 64.
     pub unauthenticated_per_address_max: usize,
     /// All connections. Default 16,384.
     pub connections_max: usize,

@@ -165,7 +165,11 @@ async fn handshake(
     let slot = guard.slot().clone();
     let socket = Socket::new(stream, Some(guard)).map_err(LinkError::Local)?;
     let accept = TlsAcceptor::from(door.config.clone()).accept(socket).into_fallible();
-    let stream = match timeout(door.handshake_timeout, accept).await {
+    let accepted = tokio::select! {
+        accepted = timeout(door.handshake_timeout, accept) => accepted,
+        () = slot.made_way() => return Err(LinkError::Timeout),
+    };
+    let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err((error, socket))) => {
             refuse(socket).await;
@@ -173,6 +177,7 @@ async fn handshake(
         }
         Err(_) => return Err(LinkError::Timeout),
     };
+    slot.handshaken();
     let (_, session) = stream.get_ref();
     tls::check_version(session)?;
     let exporter = tls::exporter(session)?;

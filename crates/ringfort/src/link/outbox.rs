@@ -68,6 +68,8 @@ pub(super) enum End {
     /// `close` was called or the peer said goodbye.
     Goodbye,
     LoginTimeout,
+    /// Others needed its place before it had logged in.
+    MadeWay,
     NotReading,
     /// The connection broke, or the reader has told its caller what the peer did.
     Broken,
@@ -96,7 +98,7 @@ impl End {
     pub(super) fn outcome(self) -> Result<Option<Bytes>, LinkError> {
         match self {
             Self::Goodbye => Ok(None),
-            Self::LoginTimeout => Err(LinkError::Timeout),
+            Self::LoginTimeout | Self::MadeWay => Err(LinkError::Timeout),
             Self::NotReading => Err(LinkError::NotReading),
             Self::Broken => Err(LinkError::Closed),
         }

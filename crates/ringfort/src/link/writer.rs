@@ -26,6 +26,7 @@ pub(super) async fn run(mut io: WriteHalf<TlsStream<Socket>>, outbox: Arc<Outbox
         },
         end = told_to_end(&outbox) => end,
         () = login_overdue(&outbox) => End::LoginTimeout,
+        () = made_way(&outbox) => End::MadeWay,
     };
     // Frees the queues now; the goodbye may take a little longer.
     outbox.advance(Stage::Aborting(end));
@@ -37,7 +38,7 @@ pub(super) async fn run(mut io: WriteHalf<TlsStream<Socket>>, outbox: Arc<Outbox
         }
         io::Result::Ok(())
     };
-    if end != End::Broken {
+    if !matches!(end, End::Broken | End::MadeWay) {
         let _ = timeout(outbox.limits.close_grace, goodbye).await;
     }
     outbox.advance(Stage::Ended(end));
@@ -114,6 +115,14 @@ async fn told_to_end(outbox: &Outbox) -> End {
         _ = stage.wait_for(|stage| !matches!(stage, Stage::Closing(_))) => {}
     }
     end
+}
+
+/// Resolves when another connection needs this one's place. A link that has logged in keeps it.
+async fn made_way(outbox: &Outbox) {
+    match &outbox.slot {
+        Some(slot) => slot.made_way().await,
+        None => pending().await,
+    }
 }
 
 async fn login_overdue(outbox: &Outbox) {

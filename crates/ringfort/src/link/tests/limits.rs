@@ -82,27 +82,44 @@ async fn bytes_before_login_are_limited() {
 }
 
 #[tokio::test]
-async fn one_address_cannot_take_every_place() {
+async fn strangers_make_way_for_who_comes_after_them() {
     let accept = AcceptLimits { unauthenticated_per_address_max: 3, ..AcceptLimits::default() };
     let mut listener = listen(accept, LinkLimits::default()).await;
-    let mut strangers = Vec::new();
-    for _ in 0..2 {
-        strangers.push(TcpStream::connect(listener.local_addr()).await.unwrap());
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(listener.local_addr()).await.unwrap());
     }
     let client = dial(&listener, None).await.unwrap();
     let server = soon(listener.accept()).await.unwrap().link;
-    let mut refused = TcpStream::connect(listener.local_addr()).await.unwrap();
-    assert!(is_dropped(&mut refused, Duration::from_secs(1)).await);
-    let error = dial(&listener, None).await.unwrap_err();
-    assert!(matches!(error, LinkError::Refused), "{error:?}");
-    // A login makes room, and so does a stranger that leaves.
+    assert!(is_dropped(&mut silent[0], Duration::from_secs(1)).await, "the oldest makes way");
+    // Those that say nothing go first, although the one with a handshake is older by now.
+    for _ in 0..2 {
+        silent.push(TcpStream::connect(listener.local_addr()).await.unwrap());
+    }
+    assert!(is_dropped(&mut silent[2], Duration::from_secs(1)).await);
+    assert!(!server.sender().is_closed());
     server.authenticated();
-    let second = dial(&listener, None).await.unwrap();
-    assert!(dial(&listener, None).await.is_err());
-    strangers.clear();
+    client.authenticated();
+    for _ in 0..4 {
+        silent.push(TcpStream::connect(listener.local_addr()).await.unwrap());
+    }
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(dial(&listener, None).await.is_ok());
-    drop((client, second));
+    client.sender().send(Class::Control, frame(5)).unwrap();
+    let (_, mut receiver) = server.split();
+    assert_eq!(soon(receiver.recv()).await.unwrap().unwrap().len(), 5, "who has logged in stays");
+}
+
+#[tokio::test]
+async fn who_only_shook_hands_makes_way_last() {
+    let accept = AcceptLimits { unauthenticated_per_address_max: 2, ..AcceptLimits::default() };
+    let mut listener = listen(accept, LinkLimits::default()).await;
+    let (first, second) = (dial(&listener, None).await.unwrap(), dial(&listener, None).await.unwrap());
+    let (_, mut one) = soon(listener.accept()).await.unwrap().link.split();
+    let (two, _two) = soon(listener.accept()).await.unwrap().link.split();
+    let third = dial(&listener, None).await.unwrap();
+    assert!(matches!(soon(one.recv()).await, Err(LinkError::Timeout)));
+    assert!(!two.is_closed());
+    drop((first, second, third));
 }
 
 #[tokio::test]
