@@ -9,6 +9,7 @@
 
 pub mod adversary;
 pub mod catalogue;
+pub mod load;
 pub mod real;
 pub mod rows;
 pub mod scenario;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ringfort::files::{LeaderFolder, OpenLeader};
@@ -12,6 +13,9 @@ use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::leader::Event;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
+
+/// Offences told in a second.
+const OFFENCES_PER_S_MAX: u32 = 500;
 
 /// Where this process finds another leader, if not at the address in the group file: `N=HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +64,8 @@ pub fn open(folder: &Path, dials: &[Dial]) -> anyhow::Result<OpenLeader> {
 /// As a leader's that cannot go on.
 pub async fn lead(folder: &Path, dials: &[Dial]) -> anyhow::Result<()> {
     let open = open(folder, dials)?;
-    run_leader(open, LeaderOptions::default(), |event| tell(&describe(event)), input_ended()).await?;
+    let mut teller = Teller::default();
+    run_leader(open, LeaderOptions::default(), |event| teller.tell(event), input_ended()).await?;
     Ok(())
 }
 
@@ -91,6 +96,28 @@ pub async fn interrupted() {
 /// One line of standard output. Whoever reads it may be gone: then there is nobody to tell.
 pub fn tell(line: &Value) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Tells what happens; under a flood of offences, not each of them.
+#[derive(Default)]
+struct Teller {
+    second: Option<Instant>,
+    offences: u32,
+}
+
+impl Teller {
+    fn tell(&mut self, event: &Event) {
+        if matches!(event, Event::Blamed(..)) {
+            if self.second.is_none_or(|second| second.elapsed() >= Duration::from_secs(1)) {
+                (self.second, self.offences) = (Some(Instant::now()), 0);
+            }
+            self.offences += 1;
+            if self.offences > OFFENCES_PER_S_MAX {
+                return;
+            }
+        }
+        tell(&describe(event));
+    }
 }
 
 fn describe(event: &Event) -> Value {

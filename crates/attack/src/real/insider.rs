@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -44,6 +45,7 @@ pub struct Insider {
     pub hung_up: BTreeSet<LeaderId>,
     seq: u64,
     asked_at: Instant,
+    deaf: Arc<AtomicBool>,
 }
 
 /// A link that is logged in.
@@ -98,6 +100,7 @@ impl Insider {
             hung_up: BTreeSet::new(),
             seq: 0,
             asked_at: Instant::now(),
+            deaf: Arc::default(),
         };
         for (door, client, init) in proved {
             this.enter(door, &client, init)?;
@@ -115,9 +118,13 @@ impl Insider {
         door.send(ack.clone());
         let Door { leader, sender, mut receiver, .. } = door;
         sender.authenticated();
-        let inputs = self.inputs_from.clone();
+        let (inputs, deaf) = (self.inputs_from.clone(), self.deaf.clone());
         tokio::spawn(async move {
             while let Ok(Some(frame)) = receiver.recv().await {
+                if deaf.load(Ordering::Acquire) {
+                    // With the link open.
+                    return inputs.closed().await;
+                }
                 if inputs.send((leader, Some(frame))).await.is_err() {
                     return;
                 }
@@ -271,6 +278,28 @@ impl Insider {
         let start = Seq(if as_whom.is_some() { 1_000_000 } else { 1 });
         let shape = Shape::of(&self.info.policy);
         Ok(seal_multicast(&shape, &author, view, (Service::Fifo, seq, start), &"chat".parse()?, payload))
+    }
+
+    /// Reads nothing any more, with all links open.
+    pub fn go_deaf(&self) {
+        self.deaf.store(true, Ordering::Release);
+    }
+
+    /// The leaders it is logged in with.
+    pub fn leaders(&self) -> Vec<LeaderId> {
+        self.doors.keys().copied().collect()
+    }
+
+    /// A message in its own name whose signature does not hold.
+    ///
+    /// # Errors
+    /// There is no view yet.
+    pub fn noise(&mut self) -> anyhow::Result<Bytes> {
+        let mut frame = self.message(None, &[0; 512])?.to_vec();
+        if let Some(last) = frame.last_mut() {
+            *last ^= 1;
+        }
+        Ok(frame.into())
     }
 
     /// The stay of another member, as the view names it.

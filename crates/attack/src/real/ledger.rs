@@ -1,9 +1,12 @@
 //! Every message that was sent, and who got it: the demo's own books, kept beside the group.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringfort_protocol::ViewDigest;
+
+/// Times kept until somebody asks for them.
+const LATENCIES_MAX: usize = 200_000;
 
 /// One stay of one member.
 pub type StayId = (String, u64);
@@ -94,6 +97,8 @@ pub struct Ledger {
     by_member: BTreeMap<String, (u64, u64)>,
     views: BTreeMap<ViewDigest, BTreeSet<String>>,
     totals: Totals,
+    /// How long deliveries took, since somebody asked last.
+    latencies: Vec<Duration>,
 }
 
 impl Ledger {
@@ -148,6 +153,9 @@ impl Ledger {
             return;
         }
         self.totals.delivered += 1;
+        if self.latencies.len() < LATENCIES_MAX {
+            self.latencies.push(sent.at.elapsed());
+        }
         self.by_member.entry(to.0.clone()).or_default().1 += 1;
         let last = self.last.entry((id.from, to.clone(), id.private)).or_default();
         self.totals.out_of_order += u64::from(id.number < *last);
@@ -176,6 +184,11 @@ impl Ledger {
     pub fn owed_from_before(&mut self, moment: Instant) -> usize {
         let owed = self.owed();
         owed.iter().filter(|(id, _)| self.sent.get(id).is_some_and(|sent| sent.at < moment)).count()
+    }
+
+    /// How long deliveries took since this was asked last.
+    pub fn take_latencies(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.latencies)
     }
 
     /// Who got a message, once everybody has it who must.

@@ -96,7 +96,7 @@ impl Stage {
     /// There is no room for it.
     pub fn set(story: Story, pace: Pace) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program's own file")?;
-        Self::deal(story, pace, program, &USERS, policy(pace))
+        Self::deal(story, pace, program, &USERS, fast_policy(pace))
     }
 
     /// Deals a group with these users under this policy; `program` knows the hidden commands of leaders.
@@ -141,9 +141,9 @@ impl Stage {
     /// The leaders cannot be started, or the members do not get in.
     pub async fn open(program: PathBuf) -> anyhow::Result<Stage> {
         let pace = Pace { talk: Duration::from_millis(120), rekey: Duration::from_secs(1), show_talk: false };
-        let names = [&USERS[..], &EXTRAS].concat();
+        let names = Stage::all_users();
         // Long enough that a busy machine takes nobody for lost.
-        let policy = Policy { remove_silent_after_ms: 60_000, ..policy(pace) };
+        let policy = Policy { remove_silent_after_ms: 60_000, ..fast_policy(pace) };
         let mut stage = Stage::deal(Story::silent(), pace, program, &names, policy)?;
         let wires = Wires::lay(&stage.info).await?;
         for (number, machine) in (1..).zip(&mut stage.machines) {
@@ -152,6 +152,11 @@ impl Stage {
         stage.wires = Some(wires);
         stage.begin().await?;
         Ok(stage)
+    }
+
+    /// All users that a stage for scenarios has.
+    pub fn all_users() -> Vec<&'static str> {
+        [&USERS[..], &EXTRAS].concat()
     }
 
     /// Starts the leaders, lets three members join, and waits until they hear all leaders and talk.
@@ -399,7 +404,7 @@ impl Stage {
 }
 
 /// Short periods, so that a viewer sees what takes minutes elsewhere.
-fn policy(pace: Pace) -> Policy {
+pub fn fast_policy(pace: Pace) -> Policy {
     Policy {
         heartbeat_ms: 300,
         confirm_within_ms: 1_500,
