@@ -9,7 +9,11 @@
 
 pub mod adversary;
 pub mod catalogue;
+pub mod command;
+pub mod defences;
 pub mod load;
+pub mod play;
 pub mod real;
+pub mod report;
 pub mod rows;
 pub mod scenario;

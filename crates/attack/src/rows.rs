@@ -1,1 +1,223 @@
-//! Every row of the list of attacks, and what became of it.
+//! Every row of the list of attacks, and what became of it. No row is missing, and none is empty.
+//!
+//! K1 to K46 are the flaws that seed 003 finds in Antigone and in Enclaves 2.0, in the paper's order; the gaps
+//! are those of the other papers; J6 and L1 to L9 are attacks and assumptions that the papers state.
+
+use serde::Serialize;
+
+/// A row.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name in the list.
+    pub id: &'static str,
+    /// The flaw in a few words.
+    pub flaw: &'static str,
+    /// Where the paper states it.
+    pub source: &'static str,
+    /// What became of it.
+    pub end: End,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// Scenarios that name it are refused.
+    Refused,
+    /// The design has no place for it: why, and what shows it.
+    Structural(&'static str, &'static [Shown]),
+    /// It is no attack on a group like this: why.
+    NotApplicable(&'static str),
+    /// It belongs to a part that is not built: which.
+    NotYet(&'static str),
+}
+
+/// What shows that a row has no place here.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Shown {
+    /// A file of this workspace.
+    pub file: &'static str,
+    /// What stands in it: a test's name, or a sentence.
+    pub text: &'static str,
+}
+
+const fn shown(file: &'static str, text: &'static str) -> Shown {
+    Shown { file, text }
+}
+
+const fn refused(id: &'static str, source: &'static str, flaw: &'static str) -> Row {
+    Row { id, flaw, source, end: End::Refused }
+}
+
+const fn structural(
+    id: &'static str,
+    source: &'static str,
+    flaw: &'static str,
+    why: &'static str,
+    by: &'static [Shown],
+) -> Row {
+    Row { id, flaw, source, end: End::Structural(why, by) }
+}
+
+const fn not_yet(id: &'static str, source: &'static str, flaw: &'static str, what: &'static str) -> Row {
+    Row { id, flaw, source, end: End::NotYet(what) }
+}
+
+const fn not_applicable(id: &'static str, source: &'static str, flaw: &'static str, why: &'static str) -> Row {
+    Row { id, flaw, source, end: End::NotApplicable(why) }
+}
+
+/// The row with this id.
+pub fn named(id: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.id == id)
+}
+
+/// All rows.
+pub const ROWS: &[Row] = &[
+    structural(
+        "K1",
+        "seed 003 §2.1",
+        "double encryption that nobody explains",
+        "a message is sealed once, by one AEAD under one key, and leaders relay it as it is",
+        &[
+            shown("crates/protocol/src/data/tests/vectors.rs", "fn frames_are_as_recorded"),
+            shown("crates/protocol/src/data/tests/channel.rs", "fn every_mode_round_trips_and_hides_what_it_should"),
+        ],
+    ),
+    refused("K2", "seed 003 §2.1", "messages can be replayed"),
+    refused("K3", "seed 003 §2.1", "origin authentication is not implemented"),
+    refused("K4", "seed 003 §2.2.1", "a reply does not name the user: substitution"),
+    structural(
+        "K5",
+        "seed 003 §2.2.1",
+        "a pair key that serves no purpose",
+        "no third party deals keys: two parties share the secret of one hybrid key exchange",
+        &[shown("crates/ringfort/src/link/tests/handshake.rs", "fn the_key_exchange_is_hybrid_and_the_version_1_3")],
+    ),
+    refused("K6", "seed 003 §2.2.1", "one key for all sessions: a leak means masquerade"),
+    refused("K7", "seed 003 §2.2.3", "which copy of a value is authenticated is easily mistaken"),
+    refused("K8", "seed 003 §2.2.3", "whoever holds the group key alters the sequence number"),
+    refused("K9", "seed 003 §2.2.3", "the first key may be old"),
+    refused("K10", "seed 003 §2.2.3", "how a join is announced is not described"),
+    refused("K11", "seed 003 §2.2.3", "a rekey can be replayed, even across sessions"),
+    refused("K12", "seed 003 §2.2.4", "a request to leave is hardly fresh"),
+    refused("K13", "seed 003 §2.2.4", "a request to eject, under the key of all"),
+    refused("K14", "seed 003 §2.2.4", "no rekey after a leave or an ejection"),
+    refused("K15", "seed 003 §2.2.5", "a leader's heartbeat can be replayed and hides its crash"),
+    refused("K16", "seed 003 §2.2.5", "drop rekeys, replay heartbeats: the old key is kept"),
+    refused("K17", "seed 003 §2.2.5", "a counter in the heartbeat: collect and replay"),
+    refused("K18", "seed 003 §2.2.5", "a member's heartbeat is not fresh"),
+    refused("K19", "seed 003 §2.2.5", "a request for the key is in clear and stale"),
+    refused("K20", "seed 003 §2.2.5", "the rules of the sequence number are not given"),
+    structural(
+        "K21",
+        "seed 003 §2.3",
+        "the goals of the protocols are not stated",
+        "every module states its contract, and the compiler asks for it on every public item",
+        &[
+            shown("Cargo.toml", "missing_docs = \"warn\""),
+            shown(".ci/run", "clippy --workspace --all-targets --quiet -- -D warnings"),
+            shown("ARCHITECTURE.md", "Inside `crates/protocol/src`"),
+        ],
+    ),
+    refused("K22", "seed 003 §2.3", "interactions between protocols are not checked"),
+    refused("K23", "seed 003 §3.2.1", "a refusal before authentication can be forged"),
+    refused("K24", "seed 003 §3.1.1", "multicast can be replayed"),
+    refused("K25", "seed 003 §3.1.1", "any member forges any sender"),
+    refused("K26", "seed 003 §3.1.1", "integrity only if data is not random"),
+    refused("K27", "seed 003 §3.1.1", "identities, time and number were dropped from messages"),
+    refused("K28", "seed 003 §3.1.2", "private messages can be replayed"),
+    refused("K29", "seed 003 §3.1.2", "the leader encrypts private messages again"),
+    structural(
+        "K30",
+        "seed 003 §3.1.2",
+        "the code does not do what the document says",
+        "golden vectors fix every message and frame, and the documents name the code",
+        &[
+            shown("crates/protocol/tests/wire/golden.rs", "fn messages_are_as_recorded"),
+            shown("crates/protocol/src/data/tests/vectors.rs", "fn frames_are_as_recorded"),
+        ],
+    ),
+    structural(
+        "K31",
+        "seed 003 §3.2.1",
+        "m messages to list m members",
+        "the claim of a view holds its list or names its digest, and a long list comes in parts of 1024",
+        &[
+            shown("crates/attack/tests/simulated.rs", "fn a_list_of_members_comes_in_one_claim"),
+            shown("crates/protocol/src/keys/tests/content.rs", "fn a_long_list_comes_in_parts"),
+        ],
+    ),
+    refused("K32", "seed 003 §3.2.1", "mem_added is as fresh as the group key"),
+    refused("K33", "seed 003 §3.2.2", "new_key can be replayed across sessions"),
+    refused("K34", "seed 003 §3.2.3", "a forged req_close evicts a member"),
+    refused("K35", "seed 003 §3.2.3", "mem_removed is not fresh"),
+    refused("K36", "seed 003 §3.2.3", "a forged close_connection \"expels\""),
+    refused("K37", "seed 003 §3.2.3", "a rekey on removal is optional"),
+    refused("K38", "seed 003 §3.3", "no mode of integrity only"),
+    refused("K39", "seed 003 §3.2", "the leader knows the passwords"),
+    refused("K40", "seed 003 §3.2", "no failure detection"),
+    refused("K41", "seed 003 §4", "the leader is a single point of failure"),
+    refused("K42", "seed 003 §4", "nothing checks a leader's abuse"),
+    not_yet("K43", "seed 003 §3", "a star does not scale", "an overlay of leaders and relays"),
+    refused("K44", "seed 003 §4", "misbehaviour is not detected"),
+    refused("K45", "seed 003 §4", "reliable multicast does not resist attacks"),
+    refused("K46", "seed 003 §4", "systems based on agreement are complex and slow"),
+    not_yet("gap-cascading", "seed 004 §5.4, §8", "events in the middle of a rekey are not handled", "peer groups"),
+    refused("gap-daemons", "seed 004 §2.2", "the daemons are trusted"),
+    refused("gap-membership", "seed 004 §5.4", "membership events are not authenticated"),
+    not_yet("gap-ckd", "seed 004 §5.4", "CKD does not authenticate members", "peer groups"),
+    not_yet("gap-dealer", "seed 002 §3.3", "the dealer is trusted", "a setup without a dealer"),
+    refused("gap-flooding", "seed 000 §5", "denial of service is not studied"),
+    refused("gap-guessing", "seed 002 §3.1", "one leader or an eavesdropper can guess a password offline"),
+    refused("gap-origin", "seed 002 §2.2", "members can forge each other"),
+    refused("gap-figure-3", "seed 002 Figure 3", "concurrent joins stall"),
+    structural(
+        "gap-ciphers",
+        "seeds 003, 004",
+        "DES, 3DES, MD5, SHA-1, 512-bit Diffie-Hellman",
+        "one suite, of AES-256-GCM, SHA-256, Ed25519, ristretto255, X25519 and ML-KEM",
+        &[
+            shown("crates/crypto/Cargo.toml", "curve25519-dalek"),
+            shown("crates/attack/tests/rows.rs", "fn no_broken_cipher_is_a_dependency_of_production"),
+        ],
+    ),
+    refused("J6", "seed 002 §3.2", "inconsistent shares"),
+    refused("L1", "seed 002 §2.3", "f leaders collude, and nothing is on time"),
+    not_applicable(
+        "L2",
+        "seed 002 §5",
+        "no compromised member, sound cryptography",
+        "an assumption that this design shares: who may read a message can pass it on",
+    ),
+    not_applicable(
+        "L3",
+        "seed 000 §2.1; seed 001 §2",
+        "attack, vulnerability, intrusion, failure",
+        "a way to speak of faults, not an attack",
+    ),
+    refused("L4", "seed 000 §3", "the network is arbitrary"),
+    not_yet(
+        "L5",
+        "seed 001 §3",
+        "timing attacks, hidden timeouts, partial synchrony",
+        "the trusted component; a led group's safety depends on no timing",
+    ),
+    refused("L6", "seed 003 §4; seed 004 §5", "drop, modify, replay, forge, reorder; ex-members; insiders"),
+    not_applicable(
+        "L7",
+        "seed 002 §5; seed 000 §3.2",
+        "leaders that all have the same weakness",
+        "operators choose machines and systems that differ; nothing in the protocol depends on it",
+    ),
+    structural(
+        "L8",
+        "seed 000 §3.1; seed 001 §2",
+        "prevention: checked inputs, closed services",
+        "every decoder is bounded and canonical, no unsafe code, one port; patches and firewalls are the operators'",
+        &[
+            shown("Cargo.toml", "unsafe_code = \"forbid\""),
+            shown("crates/protocol/tests/wire/canonical.rs", "fn false_lengths_take_no_memory"),
+        ],
+    ),
+    refused("L9", "seed 002 §5; seed 000 §3", "flooding, disclosed keys, misuse of the interface"),
+];

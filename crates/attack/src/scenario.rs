@@ -1,11 +1,14 @@
-//! What a scenario is.
+//! What a scenario is, and how its plays end.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 
 use ringfort_protocol::rules::Rule;
+use ringfort_sim::attacks::{self, Attack};
+use ringfort_sim::explore::Ended;
 use serde::Serialize;
 
-/// An attack with its source, and the stages it is played on.
+/// An attack with its source, and the plays of it on each stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     /// Its name on the command line.
@@ -22,18 +25,29 @@ pub struct Scenario {
     pub attack: &'static str,
     /// What must be observed.
     pub expected: &'static str,
-    /// The defences; the scenario fails without any one of them.
-    pub defences: &'static [Rule],
-    /// The simulated stage.
-    pub simulated: Option<Simulated>,
+    /// Plays on the simulated stage, by name.
+    pub simulated: &'static [&'static str],
+    /// Plays on the real stage, by name.
+    pub real: &'static [&'static str],
     /// Weakened variants that have the paper's flaw.
     pub twins: &'static [Twin],
 }
 
 impl Scenario {
-    /// The real stage, if it is played there.
-    pub fn real(&self) -> Option<RealScenario> {
-        crate::real::SCENARIOS.iter().find(|(name, _)| *name == self.name).map(|(_, scenario)| *scenario)
+    /// The plays on the simulated stage.
+    pub fn simulated(&self) -> Vec<&'static Attack> {
+        self.simulated.iter().filter_map(|name| attacks::named(name)).collect()
+    }
+
+    /// The plays on the real stage.
+    pub fn real(&self) -> Vec<(&'static str, RealScenario)> {
+        let all = crate::real::SCENARIOS.iter();
+        all.filter(|(name, _)| self.real.contains(name)).copied().collect()
+    }
+
+    /// The defences: without any one of them a play of this scenario does not end well.
+    pub fn defences(&self) -> BTreeSet<Rule> {
+        self.simulated().iter().flat_map(|attack| attack.defences.iter().copied()).collect()
     }
 }
 
@@ -55,8 +69,19 @@ pub enum Holds {
     Stranger,
 }
 
-/// Plays a scenario once, under one order of deliveries.
-pub type Simulated = fn() -> Outcome;
+impl Holds {
+    /// In a person's words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Holds::Network => "the network",
+            Holds::HackedLeaders => "f leaders",
+            Holds::ExMember => "an ex-member",
+            Holds::OldTraffic => "old traffic",
+            Holds::Insider => "a member",
+            Holds::Stranger => "nothing",
+        }
+    }
+}
 
 /// A future on the heap.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -64,9 +89,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Plays a scenario against real processes.
 pub type RealScenario = for<'a> fn(&'a mut crate::real::Stage) -> BoxFuture<'a, anyhow::Result<Outcome>>;
 
-/// A weakened variant that has the flaw of the paper: the scenario must see it.
+/// A weakened variant that has the flaw of the paper: the play must see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Twin {
+    /// Which play on the simulated stage sees it.
+    pub play: &'static str,
     /// What is missing in it.
     pub without: Rule,
     /// Which system of the papers is like that.
@@ -113,5 +140,33 @@ impl Outcome {
     /// Whether it was made and failed.
     pub fn is_refused(&self) -> bool {
         matches!(self, Outcome::Refused { .. })
+    }
+
+    /// In one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Refused { .. } => "refused",
+            Outcome::Broken { .. } => "BROKEN",
+            Outcome::NotMade { .. } => "NOT MADE",
+        }
+    }
+
+    /// What was seen, or missing.
+    pub fn observed(&self) -> &str {
+        match self {
+            Outcome::Refused { observed } | Outcome::Broken { observed } => observed,
+            Outcome::NotMade { why } => why,
+        }
+    }
+}
+
+impl From<Result<String, Ended>> for Outcome {
+    fn from(ended: Result<String, Ended>) -> Self {
+        match ended {
+            Ok(observed) => Outcome::Refused { observed },
+            Err(Ended::Broken(observed)) => Outcome::Broken { observed },
+            Err(Ended::NotMade(why)) => Outcome::NotMade { why },
+            Err(Ended::Pruned) => Outcome::not_made("no schedule was played to its end"),
+        }
     }
 }

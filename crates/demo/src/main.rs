@@ -31,6 +31,8 @@ struct Args {
 enum Command {
     /// Shows a group under attack: four leaders and three members on this machine
     Demo(script::ScriptArgs),
+    /// Plays every attack in the papers against this build
+    Attack(ringfort_attack::command::AttackArgs),
     /// Runs an honest leader for the demo
     #[command(hide = true)]
     DemoLeader {
@@ -82,6 +84,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) if args.script => script::run(&args).await,
         Command::Demo(args) => interactive::run(args.keep).await,
+        Command::Attack(args) => {
+            let good = ringfort_attack::command::execute(&args).await?;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::DemoLeader { folder, dial } => hosting::lead(&folder, &dial).await.map(|()| ExitCode::SUCCESS),
         Command::Adversary { folder, kind, group_folder, dial } => {
             attack::run(&folder, kind, group_folder.as_deref(), &dial).await.map(|()| ExitCode::SUCCESS)

@@ -1,0 +1,98 @@
+//! Attacks on leaving, expulsion and requests.
+
+use ringfort_protocol::rules::Rule;
+
+use crate::scenario::Holds::{ExMember, HackedLeaders, Insider, Network, OldTraffic, Stranger};
+use crate::scenario::{Scenario, Twin};
+
+/// On leaving, expulsion and requests.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "forged-leave",
+        rows: &["K34"],
+        source: "seed 003 §3.2.3",
+        flaw: "Whoever forges a req_close removes a member from the group.",
+        holds: &[Network, Insider],
+        attack: "Requests to leave on a member's links: made up by the network, and another member's own.",
+        expected: "Every leader notices, and the member stays.",
+        simulated: &["forged-leave"],
+        real: &["forged-leave"],
+        twins: &[Twin { play: "forged-leave", without: Rule::Seal, like: "Enclaves 2.0" }],
+    },
+    Scenario {
+        name: "replayed-leave",
+        rows: &["K12"],
+        source: "seed 003 §2.2.4",
+        flaw: "A request to leave is as fresh as the group identifier, no more.",
+        holds: &[Network, OldTraffic],
+        attack: "The request to leave of a stay before comes again in the next.",
+        expected: "It does not open, and the member stays.",
+        simulated: &["replayed-leave"],
+        real: &["request-replay", "connection-replay"],
+        twins: &[],
+    },
+    Scenario {
+        name: "forged-expulsion",
+        rows: &["K13"],
+        source: "seed 003 §2.2.4",
+        flaw: "Any member can ask for another's ejection, under a key that all share.",
+        holds: &[HackedLeaders],
+        attack: "A hacked leader votes a member out and says it has accepted, while the group rekeys.",
+        expected: "No honest leader is moved by one leader's word; a member cannot even ask.",
+        simulated: &["forged-expulsion"],
+        real: &["hacked-expel"],
+        twins: &[],
+    },
+    Scenario {
+        name: "departed-member",
+        rows: &["K14", "K37"],
+        source: "seed 003 §2.2.4, §3.2.3",
+        flaw: "A new key after a leave or an ejection is optional: who has gone still listens, and sends.",
+        holds: &[ExMember, OldTraffic, HackedLeaders],
+        attack: "Who has left, and who was expelled, reads and sends on with the key it had, and asks for the next.",
+        expected: "A new key at once; nothing is sent under the old, nothing of theirs is delivered, no share is given.",
+        simulated: &["departed-member", "expelled-member-asks"],
+        real: &["ex-member", "ex-member-relayed"],
+        twins: &[Twin {
+            play: "expelled-member-asks",
+            without: Rule::ShareToMembersOnly,
+            like: "Antigone and Enclaves 2.0",
+        }],
+    },
+    Scenario {
+        name: "forged-close",
+        rows: &["K36"],
+        source: "seed 003 §3.2.3",
+        flaw: "Anybody can convince a member that it has been expelled.",
+        holds: &[HackedLeaders, Network],
+        attack: "A hacked leader tells a member that its stay is over, on one link and the next; the network cuts links.",
+        expected: "The stay goes on: f+1 leaders would have to say so.",
+        simulated: &["forged-closing", "world-forged-ends"],
+        real: &["forged-close"],
+        twins: &[Twin { play: "forged-closing", without: Rule::Confirm, like: "Enclaves 2.0" }],
+    },
+    Scenario {
+        name: "key-request",
+        rows: &["K19"],
+        source: "seed 003 §2.2.5",
+        flaw: "A request for the key is in clear: the leader knows neither who sent it nor when.",
+        holds: &[Network, OldTraffic, Insider],
+        attack: "Requests made up, repeated, for messages to others, and without end.",
+        expected: "Only a member's fresh request for what is its own is answered, within a limit.",
+        simulated: &["forged-repair", "flood-of-requests"],
+        real: &["request-replay"],
+        twins: &[Twin { play: "forged-repair", without: Rule::Seal, like: "Antigone" }],
+    },
+    Scenario {
+        name: "flooding",
+        rows: &["L9", "gap-flooding"],
+        source: "seed 002 §5; seed 000 §3, §5",
+        flaw: "Denial of service has not been studied.",
+        holds: &[HackedLeaders, Insider, Stranger],
+        attack: "A hacked leader proposes thousands of joins; a member asks without end; strangers send garbage.",
+        expected: "Each is cut off at its limit and named, and the others are served.",
+        simulated: &["flood-of-proposals", "flood-of-requests"],
+        real: &["hacked-flood", "garbage"],
+        twins: &[],
+    },
+];
