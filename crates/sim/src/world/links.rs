@@ -68,9 +68,15 @@ impl World {
     }
 
     pub(super) fn arrived(&mut self, link: LinkId) {
-        let Some(state) = self.links.get_mut(&link).filter(|s| !s.broken) else { return };
-        state.at_client = true;
+        let Some(state) = self.links.get(&link).filter(|s| !s.broken) else { return };
         let (client, leader, exporter) = (state.client, state.leader, state.exporter);
+        if self.client_mut(client).uplink(leader).is_none_or(|u| u.link != Some(link)) {
+            // The client gave it up before it came about, and may have another by now.
+            return;
+        }
+        if let Some(state) = self.links.get_mut(&link) {
+            state.at_client = true;
+        }
         self.with_member(client, |member, cx| member.on_link_up(cx, leader, exporter));
     }
 
