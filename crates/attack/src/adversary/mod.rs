@@ -12,7 +12,6 @@ mod chaos;
 mod core;
 mod kind;
 mod login;
-#[path = "../../../demo/src/attack/messages.rs"]
 mod messages;
 mod process;
 mod proposals;

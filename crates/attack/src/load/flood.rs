@@ -129,6 +129,11 @@ impl Tally {
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count(&self, served: u64, refused: u64) {
+        self.served.fetch_add(served, Ordering::Relaxed);
+        self.refused.fetch_add(refused, Ordering::Relaxed);
+    }
+
     pub(super) fn was_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }

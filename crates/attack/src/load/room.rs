@@ -220,12 +220,13 @@ async fn hold(insider: Insider) {
 }
 
 async fn ask_without_end(mut insider: Insider, tally: &Tally) {
+    let mut answers = insider.answers();
     loop {
+        let mut asked = 0;
         for leader in insider.leaders() {
             for _ in 0..ASKS {
                 tally.tried();
-                let asked = insider.request(leader, &MemberRequest::Claim { have: None });
-                if asked { tally.was_served() } else { tally.was_refused() }
+                asked += u64::from(insider.request(leader, &MemberRequest::Claim { have: None }));
             }
             // Leaders relay it, and nobody can open it.
             if let Ok(frame) = insider.noise() {
@@ -234,6 +235,8 @@ async fn ask_without_end(mut insider: Insider, tally: &Tally) {
             }
         }
         insider.live(ASK_PAUSE, |_| false).await;
+        let answered = insider.answers() - std::mem::replace(&mut answers, insider.answers());
+        tally.count(answered, asked.saturating_sub(answered));
     }
 }
 

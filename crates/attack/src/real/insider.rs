@@ -46,6 +46,7 @@ pub struct Insider {
     seq: u64,
     asked_at: Instant,
     deaf: Arc<AtomicBool>,
+    answers: u64,
 }
 
 /// A link that is logged in.
@@ -101,6 +102,7 @@ impl Insider {
             seq: 0,
             asked_at: Instant::now(),
             deaf: Arc::default(),
+            answers: 0,
         };
         for (door, client, init) in proved {
             this.enter(door, &client, init)?;
@@ -163,6 +165,7 @@ impl Insider {
         let Ok(Sorted::Sealed(sealed)) = wire::sort(frame) else { return };
         let Some(inside) = self.doors.get_mut(&leader) else { return };
         let Ok(payload) = inside.channel.open(&self.info.rules, sealed) else { return };
+        self.answers += 1;
         if inside.heard.len() < KEPT_MAX {
             inside.heard.push(frame.clone());
         }
@@ -283,6 +286,11 @@ impl Insider {
     /// Reads nothing any more, with all links open.
     pub fn go_deaf(&self) {
         self.deaf.store(true, Ordering::Release);
+    }
+
+    /// How often leaders said something to it under its session keys.
+    pub fn answers(&self) -> u64 {
+        self.answers
     }
 
     /// The leaders it is logged in with.
