@@ -56,6 +56,8 @@ pub struct Explored {
     pub interleavings: usize,
     /// Orders left early because an equivalent one was played.
     pub pruned: usize,
+    /// Of those played, how many were drawn by chance, where there are too many to play all.
+    pub sampled: usize,
     /// Whether these were all orders inside the window.
     pub complete: bool,
     /// The seed of everything random.
@@ -99,6 +101,7 @@ impl Played {
         let explored = Explored {
             interleavings: report.interleavings,
             pruned: report.pruned,
+            sampled: report.sampled,
             complete: report.complete && !report.cut,
             seed: report.seed,
             replay: replay.to_string(),

@@ -198,8 +198,7 @@ impl Report {
         };
         let verdict = if self.good { "every attack was made and refused" } else { "NOT as expected" };
         format!(
-            "\n{} rows: {}\n{} scenarios, {} plays simulated in {} orders of deliveries, {} against real processes, {}\n{verdict}\n",
-            self.rows.len(),
+            "\nrows: {}\nscenarios: {}, {} plays simulated in {} orders of deliveries, {} against real processes, {}\n{verdict}\n",
             ends.join(", "),
             self.scenarios.len(),
             plays(Place::Simulated),
@@ -230,10 +229,10 @@ fn describe(play: &Played) -> String {
     };
     let mut line = format!("{}: {}: {}", play.name, play.outcome.word(), play.outcome.observed());
     if let Some(explored) = &play.explored {
-        let all = if explored.complete { "all " } else { "the first " };
         let orders = match (explored.interleavings, explored.complete) {
-            (1, true) => "one order".to_owned(),
-            (count, _) => format!("{all}{count} orders"),
+            (1, _) => "one order".to_owned(),
+            (count, true) => format!("all {count} orders"),
+            (count, false) => format!("{count} orders of more, {} by chance", explored.sampled),
         };
         let _ = write!(line, " [{orders}, {}, seed {}]", seconds(play.time_ms), explored.seed);
         if !play.outcome.is_refused() {

@@ -12,6 +12,7 @@ use ringfort_protocol::Policy;
 use ringfort_protocol::rules::Rule;
 
 use crate::bench::{Bench, Lane, Node, Route};
+use crate::dice::Dice;
 
 /// An attack, played once under one schedule: what was observed, or how it ended otherwise.
 pub type Play = fn(&mut Stage) -> Result<String, Ended>;
@@ -60,6 +61,8 @@ pub struct Report {
     pub interleavings: usize,
     /// Schedules left early because an equivalent one was played.
     pub pruned: usize,
+    /// Schedules drawn by chance, where there were too many to play all: the search sees one corner of them.
+    pub sampled: usize,
     /// Whether every order of deliveries within the window and its depth was played.
     pub complete: bool,
     /// Whether some window was longer than the depth.
@@ -130,6 +133,8 @@ struct Schedule {
     cut: bool,
     last_was_choice: bool,
     script: Option<Vec<usize>>,
+    /// Chance in place of the search, and what it chose.
+    chance: Option<(Dice, Vec<usize>)>,
 }
 
 /// One point where several frames could be delivered next.
@@ -156,6 +161,11 @@ impl Schedule {
             let chosen = script.get(self.at).copied().unwrap_or(0);
             self.at += 1;
             return Ok(lanes.get(chosen).copied().unwrap_or(first));
+        }
+        if let Some((dice, chosen)) = &mut self.chance {
+            let place = dice.index(lanes.len());
+            chosen.push(place);
+            return Ok(lanes.get(place).copied().unwrap_or(first));
         }
         if self.at >= self.depth {
             self.cut |= lanes.len() > 1;
@@ -208,7 +218,10 @@ impl Schedule {
     }
 
     fn chosen(&self) -> Vec<usize> {
-        let mut chosen: Vec<usize> = self.choices.iter().take(self.at).map(|c| c.chosen).collect();
+        let mut chosen: Vec<usize> = match &self.chance {
+            Some((_, chosen)) => chosen.clone(),
+            None => self.choices.iter().take(self.at).map(|c| c.chosen).collect(),
+        };
         while chosen.last() == Some(&0) {
             chosen.pop();
         }
@@ -219,7 +232,7 @@ impl Schedule {
 /// Plays an attack under every schedule within the limits, until one does not end well.
 pub fn explore(play: Play, rule: Option<Rule>, seed: u64, limits: Limits) -> Report {
     let mut stage = Stage { rule, seed, schedule: Schedule { depth: limits.depth, ..Schedule::default() } };
-    let (mut interleavings, mut pruned) = (0, 0);
+    let (mut interleavings, mut pruned, mut sampled) = (0, 0, 0);
     let mut first = None;
     loop {
         let outcome = play(&mut stage);
@@ -231,17 +244,23 @@ pub fn explore(play: Play, rule: Option<Rule>, seed: u64, limits: Limits) -> Rep
                 if outcome.is_err() {
                     let cut = stage.schedule.cut;
                     let outcome = outcome.clone();
-                    return Report { outcome, interleavings, pruned, complete: false, cut, seed, schedule };
+                    return Report { outcome, interleavings, pruned, sampled, complete: false, cut, seed, schedule };
                 }
                 first.get_or_insert((outcome.clone(), schedule));
             }
         }
-        let more = stage.schedule.advance();
-        if !more || interleavings + pruned >= limits.plays {
+        let searching = stage.schedule.chance.is_none();
+        let more = !searching || stage.schedule.advance();
+        if more && interleavings + pruned >= limits.plays && sampled < limits.plays / 4 {
+            sampled += 1;
+            let dice = Dice::new(seed, &format!("schedule {sampled}"));
+            stage.schedule.chance = Some((dice, Vec::new()));
+            stage.schedule.sleep.clear();
+        } else if !more || interleavings + pruned >= limits.plays {
             let nothing = (Err(Ended::NotMade("no schedule was played to its end".into())), Vec::new());
             let (outcome, schedule) = first.unwrap_or(nothing);
             let cut = stage.schedule.cut;
-            return Report { outcome, interleavings, pruned, complete: !more, cut, seed, schedule };
+            return Report { outcome, interleavings, pruned, sampled, complete: !more, cut, seed, schedule };
         }
     }
 }
@@ -250,7 +269,7 @@ pub fn explore(play: Play, rule: Option<Rule>, seed: u64, limits: Limits) -> Rep
 pub fn replay(play: Play, rule: Option<Rule>, seed: u64, schedule: Vec<usize>) -> Report {
     let script = Schedule { script: Some(schedule.clone()), ..Schedule::default() };
     let outcome = play(&mut Stage { rule, seed, schedule: script });
-    Report { outcome, interleavings: 1, pruned: 0, complete: false, cut: false, seed, schedule }
+    Report { outcome, interleavings: 1, pruned: 0, sampled: 0, complete: false, cut: false, seed, schedule }
 }
 
 #[cfg(test)]
@@ -283,7 +302,9 @@ mod tests {
         let bounded = explore(two_messages, None, 7, Limits { depth: 1, plays: 100 });
         assert_eq!((bounded.interleavings, bounded.complete, bounded.cut), (2, true, true));
         let capped = explore(two_messages, None, 7, Limits { depth: 64, plays: 3 });
-        assert!(!capped.complete && capped.interleavings == 3);
+        assert!(!capped.complete && capped.interleavings == 3 && capped.sampled == 0);
+        let sampled = explore(two_messages, None, 7, Limits { depth: 64, plays: 5 });
+        assert_eq!((sampled.complete, sampled.interleavings, sampled.sampled), (false, 6, 1));
     }
 
     fn to_two_members(stage: &mut Stage) -> Result<String, Ended> {

@@ -10,7 +10,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "stopped-leaders",
         rows: &["K41"],
-        source: "seed 003 §4",
+        source: "seed 003 §1.2, §4",
         flaw: "The leader is a single point of failure.",
         holds: &[HackedLeaders],
         attack: "f leaders, of 4 and of 7, stop in the middle of a join.",
@@ -22,7 +22,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "ghost-member",
         rows: &["K42", "L1"],
-        source: "seed 003 §4; seed 002 §2.3",
+        source: "seed 003 §1.2, §4; seed 002 §2.3",
         flaw: "There is almost no protection against a leader that is not trustworthy.",
         holds: &[HackedLeaders],
         attack: "A hacked leader votes for somebody who is not there, says it has accepted, and claims a view with it.",
@@ -50,7 +50,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "forged-votes",
         rows: &["L1", "gap-daemons"],
-        source: "seed 002 §2.3; seed 004 §2.2",
+        source: "seed 002 §2.3; seed 004 §5, §8",
         flaw: "Servers trust each other and the wires between them.",
         holds: &[Network, OldTraffic, HackedLeaders],
         attack: "Votes in honest leaders' names, and genuine votes of an old session, on leaders' wires without TLS.",
@@ -86,7 +86,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "concurrent-joins",
         rows: &["K46", "gap-figure-3"],
-        source: "seed 003 §4; seed 002 Figure 3",
+        source: "seed 003 §1.2; seed 002 Figure 3",
         flaw: "Agreement is complex and slow; Figure 3 read literally stalls when users join at the same time.",
         holds: &[HackedLeaders],
         attack: "Two users join at once while a hacked leader votes for other keys of both, to each leader differently.",

@@ -46,7 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "forged-origin",
         rows: &["K3", "K25", "gap-origin"],
-        source: "seed 003 §2.1, §3.1.1; seed 002 §2.2",
+        source: "seed 003 §2.1, §3.1.1; seed 002 §2.1",
         flaw: "Any member can forge a message by another: all share one key, and origin authentication is not implemented.",
         holds: &[Insider, HackedLeaders],
         attack: "A member seals words in another's name, under its number; a hacked leader delivers them, honest ones are asked to.",
@@ -97,7 +97,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "hostile-relay",
         rows: &["K45"],
-        source: "seed 003 §4; seed 001 §4",
+        source: "seed 003 §1.1",
         flaw: "Reliable multicast protocols repair what is lost by chance, not what an attacker withholds or alters.",
         holds: &[Network, HackedLeaders],
         attack: "A hacked relay withholds, reorders and alters messages; the network loses the honest copies of one.",

@@ -76,10 +76,12 @@ fn forged_leave(stage: &mut Stage) -> Result<String, Ended> {
         let eves = eve.seal(l(leader), &MemberRequest::Leave);
         bench.inject(leader, Route::Up(ana, l(leader)), eves);
     }
+    bench.say(ana, Service::Fifo, b"i stay");
     stage.window(&mut bench, |route, _| matches!(route, Route::Up(..)))?;
     bench.pass(1_000);
     kept(leaves_of(&bench, since) == 0, "somebody was taken out by a forged request")?;
     kept(bench.sees(ben, "ana") && !bench.seat(ana).member.has_ended(), "ana was taken out")?;
+    kept(bench.times_heard(ben, b"i stay") == 1, "what ana said meanwhile was not delivered once")?;
     let noticed = (1..=3).filter(|id| bench.faults_at(l(*id)).iter().any(|(_, f)| *f == Fault::BadSeal)).count();
     kept(noticed == 3, format!("{noticed} of 3 leaders noticed the forgery"))?;
     go_on(&mut bench, ana, ben)?;
@@ -103,6 +105,7 @@ fn replayed_leave(stage: &mut Stage) -> Result<String, Ended> {
             bench.inject(leader.number(), Route::Up(second, leader), frame);
         }
     }
+    bench.say(second, Service::Fifo, b"i am back");
     stage.window(&mut bench, |route, _| matches!(route, Route::Up(..)))?;
     bench.pass(1_000);
     kept(bench.sees(ben, "ana") && !bench.seat(second).member.has_ended(), "an old request ended the new stay")?;
