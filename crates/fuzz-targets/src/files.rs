@@ -12,7 +12,7 @@ use crate::wire::canonical;
 
 /// Memory that parsing a text may take: TOML keeps a tree with a place for each value.
 fn room(text: &str) -> usize {
-    256 * text.len() + 64 * 1024
+    512 * text.len() + 128 * 1024
 }
 
 fn split(data: &[u8]) -> Option<(u8, &[u8], Option<&str>)> {

@@ -1,4 +1,5 @@
 //! Every target on its kept corpus, its seeds and seeded mutations of both: bounded, and on the stable toolchain.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use ringfort_fuzz_targets::{TARGETS, mutations, seeds, target};
 static TURN: Mutex<()> = Mutex::new(());
 
 /// A debug build on a slow machine stops here; what is left is for `cargo xtask fuzz`.
-const TIME_MAX: Duration = Duration::from_secs(6);
+const TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Inputs of one target that always run, however slow the machine.
 const INPUTS_MIN: usize = 10;
@@ -37,8 +38,8 @@ fn replay(name: &str) {
             assert!(outcome.is_ok(), "{name} fails on the {} bytes {}", input.len(), hex(input));
         }
     };
-    kept.iter().for_each(|input| run(input));
-    let inputs = kept.iter().chain(&seeds(name)).cloned().collect::<Vec<_>>();
+    let inputs: Vec<Vec<u8>> = kept.into_iter().chain(seeds(name)).collect();
+    inputs.iter().for_each(|input| run(input));
     for (number, input) in inputs.iter().enumerate() {
         mutations(input, number as u64, target.mutations).iter().for_each(|mutation| run(mutation));
     }

@@ -218,9 +218,14 @@ impl Store {
         let read = || {
             let mut statement = self.connection.prepare(query)?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, Zeroizing::new(row.get(1)?))))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            rows.collect::<rusqlite::Result<Vec<Row>>>()
         };
-        read().map_err(|source| fault(&self.path, source))
+        let rows = read().map_err(|source| fault(&self.path, source))?;
+        // The database believes its file: where bytes have changed, a subject may be out of order, and there twice.
+        match rows.iter().zip(rows.iter().skip(1)).find(|(before, after)| before.0 >= after.0) {
+            Some((_, (subject, _))) => Err(self.corrupt("order", subject)),
+            None => Ok(rows),
+        }
     }
 
     fn corrupt(&self, table: &str, subject: &str) -> StoreError {

@@ -6,6 +6,9 @@ use super::{Coordination, Operation, Subject};
 use crate::ids::LeaderId;
 use crate::view::Cause;
 
+/// Who voted for an operation: whether they said that they had accepted it, and the cause that they gave.
+pub type Votes = BTreeMap<LeaderId, (bool, Option<Cause>)>;
+
 /// What is known of one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifeState {
@@ -15,9 +18,8 @@ pub struct LifeState {
     pub barred: bool,
     /// Whether this leader's operator wants the user out.
     pub unwanted: bool,
-    /// What is being voted on: for each operation who voted, whether they said that they had accepted it, and the
-    /// cause that they gave.
-    pub ballots: Vec<(Operation, BTreeMap<LeaderId, (bool, Option<Cause>)>)>,
+    /// What is being voted on.
+    pub ballots: Vec<(Operation, Votes)>,
 }
 
 impl Coordination {

@@ -227,3 +227,18 @@ fn a_row_whose_parts_do_not_agree_is_damage() {
         assert!(matches!(store.load(), Err(StoreError::Corrupt { .. })));
     }
 }
+
+#[test]
+fn a_subject_out_of_order_is_damage() {
+    let (_home, path) = home();
+    let mut store = Store::open(&path, GROUP).unwrap();
+    store.persist(&[&registration("ana", 1), &registration("pia", 2)]).unwrap();
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| &bytes[*at..at + 4] == b"ana\x01").collect();
+    assert!(!places.is_empty(), "the row is in the file");
+    places.into_iter().for_each(|at| bytes[at] = b'z');
+    fs::write(&path, &bytes).unwrap();
+    let store = Store::open(&path, GROUP).unwrap();
+    assert!(matches!(store.load(), Err(StoreError::Corrupt { .. })));
+}
