@@ -223,8 +223,6 @@ fn concurrent_joins(stage: &mut Stage) -> Result<String, Ended> {
             bench.inject_vote(lane, l(4), &[to], &other_keys, false);
         }
     }
-    let hold: Box<dyn Fn(&Route, &bytes::Bytes) -> bool> =
-        Box::new(|route, _| matches!(route, Route::Peer(from, _) if *from == l(4)));
     let (ana, ben) = {
         bench.hold = Box::new(|route, _| matches!(route, Route::Peer(..)));
         let (ana, ben) = (bench.sit("ana", &ana, &[1, 2, 3]), bench.sit("ben", &ben, &[1, 2, 3]));
@@ -233,7 +231,7 @@ fn concurrent_joins(stage: &mut Stage) -> Result<String, Ended> {
     };
     bench.release();
     stage.window(&mut bench, |route, _| matches!(route, Route::Peer(..)))?;
-    bench.hold = hold;
+    bench.hold = Box::new(|route, _| matches!(route, Route::Peer(from, _) if *from == l(4)));
     bench.pass(2_500);
     for seat in [ana, ben] {
         kept(bench.view(seat).is_some(), "a join stalled")?;

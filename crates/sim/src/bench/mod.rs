@@ -25,6 +25,9 @@ use crate::world::UNIX_START_S;
 pub use hands::{Hands, answer, topic};
 pub use wires::{Lane, Node, Route, Wires};
 
+/// Whether a frame on its way is held back.
+pub type Hold = Box<dyn Fn(&Route, &Bytes) -> bool>;
+
 /// A member on the bench.
 pub struct Seat {
     /// The real thing.
@@ -54,7 +57,7 @@ pub struct Bench {
     /// What is under way.
     pub wires: Wires,
     /// Frames that an attack holds back: true keeps them in `held`.
-    pub hold: Box<dyn Fn(&Route, &Bytes) -> bool>,
+    pub hold: Hold,
     /// What is held back.
     pub held: Vec<(Route, Bytes)>,
     /// Frames that were delivered, for replays.
