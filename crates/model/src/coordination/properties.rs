@@ -126,7 +126,7 @@ fn agreement(model: &Coordinated, whole: &Whole) -> bool {
         let reached = nodes.iter().all(|node| node.ranks.get(usize::from(user)).is_some_and(|r| *r >= rank));
         reached || asked_of(whole, model, op) < enough
     };
-    (agreed || forgotten) && (0..model.scene.wishes.len() as u8).all(done)
+    forgotten || agreed && (0..model.scene.wishes.len() as u8).all(done)
 }
 
 fn expulsion(model: &Coordinated, whole: &Whole) -> bool {
