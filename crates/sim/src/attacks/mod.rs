@@ -4,6 +4,7 @@
 //! that the attack was made, that the promise was kept, and that the honest go on afterwards. Where an attacker
 //! needs a hole elsewhere, such as a carrier without TLS, it is given one.
 
+pub mod heartbeats;
 pub mod leaving;
 pub mod logins;
 pub mod messages;
@@ -50,7 +51,8 @@ impl Attack {
 }
 
 /// All attacks.
-pub const ALL: &[&[Attack]] = &[messages::ALL, logins::ALL, views::ALL, votes::ALL, leaving::ALL, worlds::ALL];
+pub const ALL: &[&[Attack]] =
+    &[messages::ALL, logins::ALL, views::ALL, heartbeats::ALL, votes::ALL, leaving::ALL, worlds::ALL];
 
 /// All attacks, one after the other.
 pub fn all() -> impl Iterator<Item = &'static Attack> {

@@ -1,13 +1,13 @@
-//! Attacks on views, their keys and the proofs that they are current. Leader 4 is hacked.
+//! Attacks on views and their keys. Leader 4 is hacked.
 
 use bytes::Bytes;
 use ringfort_crypto::threshold::Evaluation;
 use ringfort_protocol::coordination::Operation;
 use ringfort_protocol::data::Identity;
-use ringfort_protocol::fault::{Culprit, Fault};
+use ringfort_protocol::fault::Fault;
 use ringfort_protocol::keys::{Base, ViewClaim, ViewTracker, group_key, view_point};
 use ringfort_protocol::member::Event;
-use ringfort_protocol::policy::{Service, WhenStale};
+use ringfort_protocol::policy::Service;
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::sealed::{End, SealedChannel};
 use ringfort_protocol::view::{Cause, Change, MemberSet, ViewHasher};
@@ -15,7 +15,7 @@ use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, ViewId, codec};
 
 use super::{Attack, go_on};
-use crate::bench::{Bench, Hands, Node, Route, l, user};
+use crate::bench::{Bench, Hands, Route, l, user};
 use crate::explore::{Ended, Stage, kept, made, need};
 
 /// Attacks on views.
@@ -76,24 +76,6 @@ pub const ALL: &[Attack] = &[
         "leaders in different views: a hacked one gives each member the share of the other view",
         &[],
         inconsistent_shares,
-    ),
-    Attack::new(
-        "heartbeats-let-through",
-        "answers held back and let through one by one",
-        &[Rule::HeartbeatNonce],
-        heartbeat,
-    ),
-    Attack::new(
-        "rekey-dropped",
-        "rekeys dropped, heartbeat answers collected before let through one by one",
-        &[Rule::HeartbeatNonce],
-        rekey_dropped,
-    ),
-    Attack::new(
-        "dead-member-hidden",
-        "a member's heartbeats collected and let through after its machine has died",
-        &[Rule::HeartbeatNonce],
-        dead_member_hidden,
     ),
 ];
 
@@ -501,112 +483,4 @@ fn inconsistent_shares(stage: &mut Stage) -> Result<String, Ended> {
     // Every message is read or said to be lost: nobody ever held a key of nobody's view.
     go_on(&mut bench, ana, cy)?;
     Ok("whatever views leaders passed through, all members ended in one view under one key".into())
-}
-
-fn heartbeat(stage: &mut Stage) -> Result<String, Ended> {
-    let mut bench = stage.bench(|policy| policy.remove_silent_after_ms = 60_000);
-    let (ana, ben) = (bench.member("ana"), bench.member("ben"));
-    let to_ana = bench.is_down_to(ana);
-    bench.hold = Box::new(move |route, frame| to_ana(route, frame));
-    // For each leader, one second of answers is let through over some seconds.
-    bench.pass(1_000);
-    let old = std::mem::take(&mut bench.held);
-    made(old.len() >= 12, "answers were to be collected")?;
-    bench.pass(2_000);
-    made(!bench.seat(ana).member.is_confirmed(), "two seconds without an answer")?;
-    let since = bench.seat(ana).events.len();
-    // Two of leader 1's and two of leader 2's come in every order with three pauses; then all others.
-    let by = |leader| move |(route, _): &&(Route, Bytes)| matches!(route, Route::Down(by, _) if *by == leader);
-    for leader in [l(1), l(2)] {
-        for (route, frame) in old.iter().filter(by(leader)).take(2) {
-            bench.inject(leader.number(), route.clone(), frame.clone());
-        }
-    }
-    (0..3).for_each(|_| bench.inject_pause(300));
-    stage.window(&mut bench, |_, _| false)?;
-    for (route, frame) in old {
-        bench.held.clear();
-        bench.deliver(route, frame);
-        bench.pass(100);
-    }
-    let fooled = bench.seat(ana).events.iter().skip(since).any(|e| matches!(e, Event::Confirmed(true)));
-    kept(!fooled, "a view counts as confirmed by answers that are seconds old")?;
-    let told = bench.seat(ana).events.iter().any(|e| matches!(e, Event::Confirmed(false)));
-    kept(told, "ana was not told that nobody confirms her view")?;
-    bench.hold = Box::new(|_, _| false);
-    bench.held.clear();
-    for leader in bench.leader_ids() {
-        bench.link(ana, leader);
-    }
-    go_on(&mut bench, ana, ben)?;
-    Ok("answers that were seconds old confirmed nothing, and ana said so".into())
-}
-
-fn rekey_dropped(stage: &mut Stage) -> Result<String, Ended> {
-    let mut bench = stage.bench(|policy| {
-        policy.remove_silent_after_ms = 60_000;
-        policy.when_stale = WhenStale::StopSending;
-    });
-    let (ana, ben) = (bench.member("ana"), bench.member("ben"));
-    let key = bench.key(ana);
-    let to_ana = bench.is_down_to(ana);
-    bench.hold = Box::new(move |route, frame| to_ana(route, frame));
-    // A second's answers, which name the view of now, are collected; then the group rekeys, and ana hears nothing of it.
-    bench.pass(800);
-    let collected = std::mem::take(&mut bench.held);
-    bench.refresh();
-    bench.pass(500);
-    made(bench.key(ben) != key && bench.key(ana) == key, "ben was to follow the rekey, and ana not")?;
-    bench.pass(1_000);
-    let since = bench.seat(ana).events.len();
-    let by = |leader| move |(route, _): &&(Route, Bytes)| matches!(route, Route::Down(by, _) if *by == leader);
-    for leader in [l(1), l(2)] {
-        for (route, frame) in collected.iter().filter(by(leader)).take(2) {
-            bench.inject(leader.number(), route.clone(), frame.clone());
-        }
-    }
-    (0..3).for_each(|_| bench.inject_pause(300));
-    stage.window(&mut bench, |_, _| false)?;
-    for (route, frame) in collected {
-        bench.held.clear();
-        bench.deliver(route, frame);
-        bench.pass(100);
-    }
-    let fooled = bench.seat(ana).events.iter().skip(since).any(|e| matches!(e, Event::Confirmed(true)));
-    kept(!fooled && !bench.seat(ana).member.is_confirmed(), "ana takes the old key for current")?;
-    kept(!bench.say(ana, Service::Fifo, b"secret under the old key"), "ana went on sending under the old key")?;
-    bench.hold = Box::new(|_, _| false);
-    bench.held.clear();
-    for leader in bench.leader_ids() {
-        bench.link(ana, leader);
-    }
-    bench.pass(1_000);
-    kept(bench.key(ana) == bench.key(ben), "ana did not get the new key even now")?;
-    go_on(&mut bench, ana, ben)?;
-    Ok("within the deadline ana stopped sending; with the wires free again she got the new key".into())
-}
-
-fn dead_member_hidden(stage: &mut Stage) -> Result<String, Ended> {
-    let mut bench = stage.bench(|policy| policy.remove_silent_after_ms = 2_000);
-    let (ana, ben, cy) = (bench.member("ana"), bench.member("ben"), bench.member("cy"));
-    bench.hold = Box::new(move |route, _| matches!(route, Route::Up(seat, _) if *seat == ana));
-    bench.pass(1_600);
-    let collected = std::mem::take(&mut bench.held);
-    made(collected.len() >= 20, "ana's heartbeats were to be collected")?;
-    bench.stopped.insert(Node::Seat(ana));
-    let old_key = bench.key(ben);
-    for wave in collected.chunks(4) {
-        for (route, frame) in wave {
-            if let Route::Up(seat, leader) = route {
-                let link = need(bench.seat(*seat).links.get(leader).copied(), "ana had a link")?;
-                bench.on_leader(*leader, |core, cx| core.on_member_frame(cx, link, frame));
-            }
-        }
-        bench.pass(500);
-    }
-    kept(!bench.sees(ben, "ana"), "ana's old heartbeats keep her in the group, four seconds after her machine died")?;
-    let noticed = bench.faults_at(l(1)).iter().any(|(c, f)| matches!(c, Culprit::Member(_)) && *f == Fault::Silent);
-    kept(noticed && bench.key(ben) != old_key, "leaders did not notice the silence, or did not rekey")?;
-    go_on(&mut bench, ben, cy)?;
-    Ok("leaders noticed the silence, took her out and rekeyed".into())
 }
