@@ -1,0 +1,102 @@
+//! Canaries without TLS: known secrets are searched for in every frame between the cores, in what the cores report,
+//! and in `Debug`.
+
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use ringfort_protocol::member::Secret;
+use ringfort_protocol::policy::Service;
+use ringfort_sim::bench::Bench;
+
+const SAID: &[u8] = b"the canary sings at a quarter to eleven";
+const WHISPERED: &[u8] = b"the canary whispers behind the mill";
+
+struct Canary {
+    name: String,
+    spellings: Vec<Vec<u8>>,
+}
+
+impl Canary {
+    fn new(name: impl Into<String>, bytes: &[u8]) -> Self {
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let list = format!("{bytes:?}");
+        let list = list.trim_matches(['[', ']']).to_owned();
+        Canary { name: name.into(), spellings: vec![bytes.to_vec(), hex.into_bytes(), list.into_bytes()] }
+    }
+
+    fn is_in(&self, haystack: &[u8]) -> bool {
+        self.spellings.iter().any(|needle| haystack.windows(needle.len()).any(|window| window == needle))
+    }
+}
+
+/// A group lives: logins, messages, a private one, a rekey, an expulsion. All secrets of it, and the bench.
+fn lived() -> (Vec<Canary>, Bench) {
+    let mut bench = Bench::new(11, None, |_| {});
+    let mut canaries = vec![Canary::new("what was said", SAID), Canary::new("what was whispered", WHISPERED)];
+    let keys = ["ana", "ben", "eva"].map(|name| (name, bench.register(name)));
+    for (name, key) in &keys {
+        canaries.push(Canary::new(format!("{name}'s key"), key.to_secret().expose()));
+        bench.join(name, key);
+    }
+    let group_key = |bench: &Bench| Canary::new(format!("the key of {:?}", bench.view(0)), &bench.key(0).unwrap());
+    canaries.push(group_key(&bench));
+    assert!(bench.say(0, Service::Fifo, SAID) && bench.whisper(0, &["ben"], WHISPERED));
+    bench.pass(500);
+    bench.refresh();
+    bench.pass(1_000);
+    canaries.push(group_key(&bench));
+    bench.expel("eva");
+    bench.pass(1_000);
+    canaries.push(group_key(&bench));
+    for secrets in &bench.secrets {
+        let all = [
+            ("link", secrets.link.clone()),
+            ("signing", secrets.signing.to_secret()),
+            ("sealing", secrets.sealing.to_secret()),
+            ("group share", secrets.group_share.to_secret()),
+            ("coin share", secrets.coin_share.to_secret()),
+            ("login share", secrets.login_share.to_secret()),
+        ];
+        canaries.extend(all.map(|(what, secret)| Canary::new(format!("{what} of {}", secrets.id), secret.expose())));
+    }
+    (canaries, bench)
+}
+
+#[test]
+fn no_frame_and_no_report_holds_a_secret() {
+    let (canaries, bench) = lived();
+    assert_eq!(bench.times_heard(1, SAID), 1);
+    assert_eq!((bench.times_heard(1, WHISPERED), bench.times_heard(2, WHISPERED)), (1, 0));
+    assert!(bench.passed.len() > 100, "{} frames", bench.passed.len());
+    for (route, frame) in &bench.passed {
+        for canary in &canaries {
+            assert!(!canary.is_in(frame), "{} is in a frame on {route:?}", canary.name);
+        }
+    }
+    let reported = format!("{:?}", bench.events).into_bytes();
+    let debugged = format!("{:?} {:?}", bench.secrets, bench.group).into_bytes();
+    for (place, text) in [("what leaders reported", &reported), ("Debug of secrets and group", &debugged)] {
+        assert!(text.len() > 500, "{place}: {} bytes", text.len());
+        for canary in &canaries {
+            assert!(!canary.is_in(text), "{} is in {place}", canary.name);
+        }
+    }
+}
+
+#[test]
+fn the_search_finds_what_is_there() {
+    let (canaries, bench) = lived();
+    let key = bench.key(0).unwrap();
+    let all = canaries.iter().filter(|c| c.is_in(&[&[0], &key[..], &[1]].concat())).count();
+    assert_eq!(all, 1, "the last key of the group, as bytes");
+    let shown = format!("{:?}", Bytes::copy_from_slice(SAID)).into_bytes();
+    assert!(canaries.iter().any(|c| c.is_in(&shown)), "a message in Debug");
+    let listed = format!("{key:?} {}", key.map(|b| format!("{b:02x}")).concat()).into_bytes();
+    assert!(canaries.iter().any(|c| c.is_in(&listed)));
+}
+
+#[test]
+fn a_password_is_in_no_debug() {
+    let secret = Secret::Password(zeroize::Zeroizing::new(b"correct horse".to_vec()));
+    assert_eq!(format!("{secret:?}"), "Secret(redacted)");
+}
