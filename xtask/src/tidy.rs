@@ -46,6 +46,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ("crates/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
     ("crates/ringfort/src", &["mutants", "ringfort_sim", "ringfort_demo"], "production code knows no adversary"),
     ("crates/cli/src", &["mutants", "ringfort_sim", "ringfort_demo", "dversary"], "production code knows no adversary"),
+    ("crates/agent/src", &["mutants", "ringfort_sim", "ringfort_demo", "dversary"], "production code knows no adversary"),
     ("crates", &["unsafe {", "unsafe fn", "todo!(", "unimplemented!(", "FIXME"], "no unsafe code, nothing unfinished"),
 ];
 
@@ -53,7 +54,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
 const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 
 /// Packages that production packages may not depend on, and features they may not enable.
-const PRODUCTION: &[&str] = &["crates/crypto", "crates/protocol", "crates/ringfort", "crates/cli"];
+const PRODUCTION: &[&str] = &["crates/crypto", "crates/protocol", "crates/ringfort", "crates/agent", "crates/cli"];
 const NOT_IN_PRODUCTION: &[&str] = &["ringfort-sim", "ringfort-demo", "features = [\"mutants\"]"];
 
 pub fn run() -> ExitCode {

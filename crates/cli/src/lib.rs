@@ -86,6 +86,11 @@ pub enum Command {
     ///
     /// `/help` there tells the commands. Without a terminal, each line of the standard input is a message or a command.
     Chat(chat::ChatArgs),
+    /// Join a group and open its page in a browser: chat, and whatever is plugged in
+    ///
+    /// The page is served by this program, to this machine alone, until Ctrl-C. Whoever has the printed address has the
+    /// page: keep it to yourself.
+    Join(commands::join::JoinArgs),
     /// Join a group, send, and leave
     Send(commands::send::SendArgs),
     /// Join a group and print its messages and events
@@ -132,7 +137,11 @@ pub fn main_with(global: &Global, command: Command) -> ExitCode {
     let level = match &command {
         Command::Leader(_) => "info",
         // Logs would be written over the screen.
-        Command::Chat(_) if std::io::stderr().is_terminal() => "off",
+        Command::Chat(_) | Command::Join(commands::join::JoinArgs { no_web: true, .. })
+            if std::io::stderr().is_terminal() =>
+        {
+            "off"
+        }
         _ => "warn",
     };
     run_async(global, level, execute(command))
@@ -165,6 +174,7 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Init(args) => commands::init::run(&args),
         Command::Leader(args) => commands::leader::run(args).await,
         Command::Chat(args) => chat::run(args).await,
+        Command::Join(args) => commands::join::run(args).await,
         Command::Send(args) => commands::send::run(args).await,
         Command::Listen(args) => commands::listen::run(args).await,
         Command::Status(args) => commands::status::run(args).await,

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod enrol;
 pub mod group_file;
 pub mod init;
+pub mod join;
 pub mod key;
 pub mod leader;
 pub mod listen;

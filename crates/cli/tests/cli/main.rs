@@ -6,6 +6,7 @@ mod chat;
 mod enrolment;
 mod files;
 mod group;
+mod join;
 mod process;
 mod secrets;
 mod world;

@@ -1,0 +1,181 @@
+// @ts-check
+// Plugins in their frames. A frame has an origin of its own and no cookie: all it can reach is its port.
+
+/** @typedef {import("./connection.js").Connection} Connection */
+/** @typedef {{id: string, name: string, topic: string, description: string, url: string}} Facts */
+
+/** Records kept for a frame that loads again: as many as the agent keeps. */
+const KEPT_MAX = 20000;
+/** Asks of one frame that wait for the agent. */
+const WAITING_MAX = 256;
+const PART = /^[A-Za-z0-9-]{0,20}$/;
+const SERVICES = ["best_effort", "reliable", "fifo"];
+
+/** @param {Uint8Array} bytes */
+function base64(bytes) {
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 0x8000) text += String.fromCharCode(...bytes.subarray(i, i + 0x8000));
+  return btoa(text);
+}
+
+/** A file name that is nothing but a name. @param {string} name */
+export function safeName(name) {
+  const plain = name.normalize("NFC").replace(/[\p{C}\\/:*?"<>|]/gu, "_").replace(/^[.\s]+|[.\s]+$/g, "");
+  return plain.slice(0, 120) || "file";
+}
+
+export class Frame {
+  /** @type {MessagePort | null} */
+  #port = null;
+  #started = false;
+  #waiting = 0;
+  /** @type {any[]} */
+  #records = [];
+  #current = 0;
+  #shown = false;
+  unread = 0;
+
+  /**
+   * @param {Facts} facts
+   * @param {Connection} connection
+   * @param {{unread: (frame: Frame) => void, open: (frame: Frame, url: string) => void}} host
+   * @param {() => object} state what the plugin is told of the stay
+   */
+  constructor(facts, connection, host, state) {
+    this.facts = facts;
+    this.connection = connection;
+    this.host = host;
+    this.state = state;
+    this.element = document.createElement("iframe");
+    this.element.setAttribute("sandbox", "allow-scripts");
+    this.element.setAttribute("referrerpolicy", "no-referrer");
+    this.element.title = facts.name;
+    this.element.src = facts.url;
+    window.addEventListener("message", (event) => {
+      if (event.source === this.element.contentWindow && event.data?.ringfort === "here") this.#greet();
+    });
+  }
+
+  #greet() {
+    this.#port?.close();
+    this.#started = false;
+    this.#waiting = 0;
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.onmessage = (event) => this.#asked(event.data, port1);
+    // The frame's origin is opaque and has no name; the port goes to this very frame.
+    this.element.contentWindow?.postMessage({ ringfort: 1, facts: this.state() }, "*", [port2]);
+  }
+
+  /** A record from the agent: of this plugin's topic, or a view. @param {any} record @param {number} live first number that is not the past */
+  take(record, live) {
+    this.#current = live;
+    const kept = record.kind !== "message" || !record.topic.includes("~");
+    if (kept) this.#records.push(record);
+    if (this.#records.length > KEPT_MAX) this.#records.splice(0, this.#records.length - KEPT_MAX);
+    if (this.#started) this.#pass(record);
+  }
+
+  /** All records of another run are void. */
+  forget() {
+    this.#records = [];
+    this.element.src = this.facts.url;
+  }
+
+  tellState() {
+    if (this.#started) this.#port?.postMessage({ type: "state", facts: this.state() });
+  }
+
+  /** @param {boolean} shown */
+  show(shown) {
+    this.#shown = shown;
+    this.element.setAttribute("aria-hidden", String(!shown));
+    this.element.tabIndex = shown ? 0 : -1;
+    if (this.#started) this.#port?.postMessage({ type: "shown", shown });
+  }
+
+  #start() {
+    this.#started = true;
+    for (const record of this.#records) this.#pass(record);
+    this.#port?.postMessage({ type: "current", current: null });
+    this.#port?.postMessage({ type: "shown", shown: this.#shown });
+  }
+
+  /** @param {any} record */
+  #pass(record) {
+    const { n, at_ms: at, kind } = record;
+    const past = n < this.#current;
+    if (kind === "message") {
+      const part = record.topic.slice(this.facts.topic.length + 1);
+      const { from, to, text = null, base64 = null, own } = record;
+      this.#port?.postMessage({ type: "message", message: { n, at, from, to, part, text, base64, own, past } });
+    } else if (kind === "view") {
+      const { epoch, joined, left } = record;
+      this.#port?.postMessage({ type: "view", view: { n, at, epoch, joined, left, past } });
+    } else if (kind === "gap") {
+      this.#port?.postMessage({ type: "gap", gap: { n, at, from: record.from, count: record.count, past } });
+    }
+  }
+
+  /** What the plugin asks. Nothing of it is believed. @param {any} data @param {MessagePort} port */
+  #asked(data, port) {
+    const ask = data !== null && typeof data === "object" ? data : {};
+    switch (ask.type) {
+      case "start": if (!this.#started) this.#start(); break;
+      case "send": this.#answer(port, ask.id, () => this.#send(ask.content, ask.options ?? {})); break;
+      case "get": this.#answer(port, ask.id, async () => {
+        return (await this.connection.ask({ type: "get", plugin: this.facts.id, key: String(ask.key) })).value ?? null;
+      }); break;
+      case "set": this.#answer(port, ask.id, async () => {
+        const value = ask.value === null ? null : String(ask.value);
+        await this.connection.ask({ type: "set", plugin: this.facts.id, key: String(ask.key), value });
+      }); break;
+      case "unread": {
+        const count = Number(ask.count);
+        this.unread = Number.isSafeInteger(count) && count > 0 ? count : 0;
+        this.host.unread(this);
+        break;
+      }
+      case "open": this.host.open(this, String(ask.url)); break;
+      case "save": if (ask.content instanceof Blob) save(safeName(String(ask.name)), ask.content); break;
+    }
+  }
+
+  /** @param {MessagePort} port @param {any} id @param {() => Promise<any>} work */
+  async #answer(port, id, work) {
+    if (this.#waiting >= WAITING_MAX) {
+      port.postMessage({ type: "answer", id, ok: false, why: "too many asks are waiting" });
+      return;
+    }
+    this.#waiting += 1;
+    try {
+      port.postMessage({ type: "answer", id, ok: true, value: await work() });
+    } catch (error) {
+      port.postMessage({ type: "answer", id, ok: false, why: error instanceof Error ? error.message : "it failed" });
+    }
+    this.#waiting -= 1;
+  }
+
+  /** @param {any} content @param {any} options */
+  async #send(content, options) {
+    const part = String(options.part ?? "");
+    const service = options.service ?? null;
+    const to = Array.isArray(options.to) ? options.to.map(String) : [];
+    if (!PART.test(part)) throw new Error("a part has at most 20 letters, digits and '-'");
+    if (service !== null && !SERVICES.includes(service)) throw new Error("there is no such service");
+    const topic = options.volatile ? `${this.facts.topic}~${part}` : part ? `${this.facts.topic}/${part}` : this.facts.topic;
+    const body = typeof content === "string" ? { text: content }
+      : content instanceof Uint8Array ? { base64: base64(content) } : null;
+    if (body === null) throw new Error("a message is a string or a Uint8Array");
+    return (await this.connection.ask({ type: "send", topic, to, service, ...body })).n ?? 0;
+  }
+}
+
+/** @param {string} name @param {Blob} content */
+function save(name, content) {
+  const link = document.createElement("a");
+  link.download = name;
+  link.href = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}

@@ -1,0 +1,211 @@
+// @ts-check
+// The page of a member's own agent.
+
+import { Connection } from "./connection.js";
+import { Frame } from "./frames.js";
+import { Journal, byId, element, showKey, showLeaders, showMembers, showTrust, viewWords } from "./shell.js";
+
+/** How long "writing" or "drawing" stands beside a name. */
+const DOING_MS = 2500;
+
+const connection = new Connection();
+const journal = new Journal();
+/** @type {Frame[]} */
+let frames = [];
+/** @type {any} */
+let welcome = null;
+/** @type {any} */
+let state = null;
+/** Records from this number on came while the page was open. */
+let live = Infinity;
+let shown = "";
+/** @type {Map<string, {word: string, until: number}>} */
+const doing = new Map();
+let lost = false;
+
+function facts() {
+  return {
+    you: welcome.user, group: welcome.group.name, bytesMax: welcome.message_bytes_max,
+    members: state.members, epoch: state.epoch ?? 0, confirmed: state.confirmed, ended: state.ended !== null,
+  };
+}
+
+connection.on("welcome", (line) => {
+  const restarted = welcome !== null && line.fresh;
+  welcome = line;
+  lost = false;
+  byId("group-name").textContent = byId("top-name").textContent = line.group.name || "Ringfort";
+  byId("user").textContent = line.user;
+  byId("fingerprint").textContent = line.group.fingerprint;
+  const needed = line.group.faults + 1;
+  byId("invite-need").textContent = `At least ${needed} operators must; ask all ${line.group.leaders}.`;
+  byId("expel-need").textContent = `At least ${needed} operators must agree.`;
+  state = line.state;
+  if (restarted) {
+    journal.clear();
+    for (const frame of frames) frame.forget();
+  }
+  if (frames.length === 0) build(line.plugins);
+  for (const problem of line.fresh ? line.skipped_plugins : []) {
+    journal.add(Date.now(), `The plugin in ${problem.folder} was skipped: ${problem.why}.`, true);
+  }
+  showState();
+});
+
+connection.on("state", (line) => {
+  state = line;
+  showState();
+});
+
+connection.on("record", (record) => {
+  if (record.kind === "view") journal.add(record.at_ms, viewWords(record, welcome.user), false);
+  if (record.kind === "notice") journal.add(record.at_ms, record.words, record.warning);
+  if (record.kind === "gap") journal.add(record.at_ms, `${record.count} messages of ${record.from} were lost for good.`, true);
+  const owner = record.kind === "message" ? record.topic.split(/[/~]/)[0] : null;
+  for (const frame of frames) {
+    if (owner === null || frame.facts.topic === owner) frame.take(record, live);
+    if (frame.facts.topic === owner && record.n >= live && !record.own && !record.topic.includes("/")) does(record.from, frame.facts.name);
+  }
+});
+
+connection.on("skipped", () => journal.add(Date.now(), "Some older messages are no longer kept by the agent.", true));
+connection.on("lost", () => {
+  lost = true;
+  showBanner();
+});
+
+/** @param {string} name @param {string} word */
+function does(name, word) {
+  doing.set(name, { word, until: Date.now() + DOING_MS });
+  showPeople();
+}
+
+function showPeople() {
+  const now = Date.now();
+  for (const [name, what] of doing) if (what.until <= now) doing.delete(name);
+  showMembers(state.members, welcome.user, new Map([...doing].map(([name, what]) => [name, what.word])));
+}
+
+function showState() {
+  showTrust(state, welcome.group.rekey_period_s ?? 0);
+  showPeople();
+  showLeaders(state.leaders);
+  showBanner();
+  for (const frame of frames) frame.tellState();
+  /** @type {HTMLButtonElement} */ (byId("leave")).disabled = state.ended !== null;
+  if (state.ended !== null) connection.finish();
+}
+
+function showBanner() {
+  const over = state?.ended ?? null;
+  const words = over !== null ? `Your stay in the group has ended: you ${over}. What is here can still be read. Join again with “ringfort join”.`
+    : lost ? "The connection to your agent is lost. Trying again… If you stopped it, start it with “ringfort join” and open the new address."
+    : state?.warning ?? null;
+  const banner = byId("banner");
+  banner.hidden = words === null;
+  banner.classList.toggle("bad", over !== null || lost);
+  if (banner.textContent !== (words ?? "")) banner.textContent = words ?? "";
+}
+
+/** @param {import("./frames.js").Facts[]} plugins */
+function build(plugins) {
+  const stage = byId("stage");
+  for (const plugin of plugins) {
+    const frame = new Frame(plugin, connection, { unread: showUnread, open: askToOpen }, facts);
+    frame.element.id = `panel-${plugin.id}`;
+    frame.element.setAttribute("role", "tabpanel");
+    frame.element.setAttribute("aria-labelledby", `tab-${plugin.id}`);
+    frames.push(frame);
+    tab(plugin.id, plugin.name, plugin.description);
+    stage.append(frame.element);
+  }
+  tab("journal", "Journal", "What happened in the group");
+  stage.append(journal.element);
+  select(plugins[0]?.id ?? "journal");
+}
+
+/** @param {string} id @param {string} name @param {string} description */
+function tab(id, name, description) {
+  const made = element("button", { type: "button", role: "tab", class: "tab", id: `tab-${id}`, "aria-controls": `panel-${id}`, title: description }, name);
+  made.addEventListener("click", () => select(id));
+  made.addEventListener("keydown", (event) => {
+    const tabs = [...byId("tabs").children];
+    const here = tabs.indexOf(made);
+    const next = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: tabs.length - 1 }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    const target = /** @type {HTMLElement} */ (tabs[(next + tabs.length) % tabs.length]);
+    target.focus();
+    target.click();
+  });
+  byId("tabs").append(made);
+}
+
+/** @param {string} id */
+function select(id) {
+  shown = id;
+  for (const made of byId("tabs").children) {
+    const is = made.id === `tab-${id}`;
+    made.setAttribute("aria-selected", String(is));
+    /** @type {HTMLElement} */ (made).tabIndex = is ? 0 : -1;
+  }
+  for (const frame of frames) frame.show(frame.facts.id === id);
+  journal.element.hidden = id !== "journal";
+}
+
+/** @param {Frame} frame */
+function showUnread(frame) {
+  const made = byId(`tab-${frame.facts.id}`);
+  made.querySelector(".badge")?.remove();
+  if (frame.unread > 0) {
+    const badge = element("span", { class: "badge" }, frame.unread > 99 ? "99+" : String(frame.unread), element("span", { class: "visually-hidden" }, " unread"));
+    made.append(badge);
+  }
+  const all = frames.reduce((sum, one) => sum + one.unread, 0);
+  document.title = `${all > 0 ? `(${all}) ` : ""}${welcome.group.name || "Ringfort"} – Ringfort`;
+}
+
+/** @param {Frame} frame @param {string} url */
+function askToOpen(frame, url) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("open-dialog"));
+  const address = URL.canParse(url) ? new URL(url) : null;
+  // Only what the user looks at may ask, and only for the web.
+  if (dialog.open || frame.facts.id !== shown || !address || !["http:", "https:"].includes(address.protocol)) return;
+  byId("open-who").textContent = frame.facts.name;
+  byId("open-url").textContent = address.href;
+  dialog.onclose = () => {
+    if (dialog.returnValue === "open") window.open(address.href, "_blank", "noopener,noreferrer");
+  };
+  dialog.returnValue = "";
+  dialog.showModal();
+}
+
+byId("invite").addEventListener("click", () => /** @type {HTMLDialogElement} */ (byId("invite-dialog")).showModal());
+byId("leave").addEventListener("click", () => {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("leave-dialog"));
+  dialog.returnValue = "";
+  dialog.onclose = () => {
+    if (dialog.returnValue !== "leave") return;
+    connection.ask({ type: "leave" }).catch((error) => journal.add(Date.now(), `Leaving: ${error.message}.`, true));
+  };
+  dialog.showModal();
+});
+
+byId("menu").addEventListener("click", () => {
+  const open = byId("side").classList.toggle("open");
+  byId("menu").setAttribute("aria-expanded", String(open));
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && byId("side").classList.contains("open")) byId("menu").click();
+});
+
+setInterval(() => {
+  if (!state) return;
+  showKey(state, welcome.group.rekey_period_s ?? 0);
+  if (doing.size > 0) showPeople();
+}, 1000);
+
+connection.on("welcome", (line) => {
+  if (line.fresh) live = line.head + 1;
+});
+connection.connect();

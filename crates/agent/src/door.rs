@@ -1,0 +1,224 @@
+//! Who may come in: secrets of this run, and the checks of Host, Origin and cookie.
+//!
+//! A browser on this machine runs pages of strangers, and a name of a stranger can be made to resolve to loopback. So
+//! a request must name this very host and port, must not come from another origin, and must carry a secret. Cookies do not
+//! know ports: the page lives under a path that nobody can guess, so that the browser does not hand the cookie
+//! to another program on another port of this machine.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use axum::http::header::{COOKIE, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderName};
+use data_encoding::HEXLOWER;
+use subtle::ConstantTimeEq;
+
+const COOKIE_NAME: &str = "ringfort";
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// A secret of this run: 128 random bits as hex digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// When the system has no entropy.
+    pub fn fresh() -> std::io::Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+        Ok(Token(HEXLOWER.encode(&bytes)))
+    }
+
+    /// For addresses.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares in constant time.
+    pub fn fits(&self, offered: &str) -> bool {
+        self.0.as_bytes().ct_eq(offered.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+/// Why somebody stays outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request names another host: a name that was made to resolve to loopback.
+    Host,
+    /// The request comes from a page of somebody else.
+    Origin,
+    /// No token, or a wrong one.
+    Token,
+}
+
+/// The checks at the door.
+#[derive(Debug)]
+pub struct Door {
+    host: String,
+    origin: String,
+    /// In the printed address.
+    pub token: Token,
+    /// The path that the page lives under.
+    pub path: Token,
+    cookie: Token,
+}
+
+impl Door {
+    /// The door of an agent at this address.
+    ///
+    /// # Errors
+    /// When the system has no entropy.
+    pub fn new(address: SocketAddr) -> std::io::Result<Self> {
+        let host = address.to_string();
+        let origin = format!("http://{host}");
+        Ok(Door { host, origin, token: Token::fresh()?, path: Token::fresh()?, cookie: Token::fresh()? })
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The address to open.
+    pub fn url(&self) -> String {
+        format!("{}/?token={}", self.origin, self.token.as_str())
+    }
+
+    /// The cookie for those who came with the token.
+    pub fn set_cookie(&self) -> String {
+        let (value, path) = (self.cookie.as_str(), self.path.as_str());
+        format!("{COOKIE_NAME}={value}; Path=/{path}/; HttpOnly; SameSite=Strict")
+    }
+
+    /// The request names this host.
+    ///
+    /// # Errors
+    /// [`Refusal::Host`].
+    pub fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match only(headers, &HOST) {
+            Some(host) if host == self.host => Ok(()),
+            _ => Err(Refusal::Host),
+        }
+    }
+
+    /// A request for the page: of our own page or of the user, with the cookie.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub fn check_page(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let origin = headers.get(ORIGIN).is_none() || only(headers, &ORIGIN) == Some(&self.origin);
+        let site = headers.get(FETCH_SITE).is_none_or(|site| site == "same-origin" || site == "none");
+        if !origin || !site {
+            return Err(Refusal::Origin);
+        }
+        if self.has_cookie(headers) { Ok(()) } else { Err(Refusal::Token) }
+    }
+
+    /// The page's socket: here a browser always names the origin, and it must be ours.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub fn check_socket(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if only(headers, &ORIGIN) != Some(&self.origin) {
+            return Err(Refusal::Origin);
+        }
+        self.check_page(headers)
+    }
+
+    /// A program's socket: no browser, so no origin.
+    ///
+    /// # Errors
+    /// [`Refusal::Origin`].
+    pub fn check_program(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let browser = headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE);
+        if browser { Err(Refusal::Origin) } else { Ok(()) }
+    }
+
+    fn has_cookie(&self, headers: &HeaderMap) -> bool {
+        let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.any(|(name, value)| name == COOKIE_NAME && self.cookie.fits(value))
+    }
+}
+
+/// The value of a header that stands there exactly once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door() -> Door {
+        Door::new("127.0.0.1:4711".parse().unwrap()).unwrap()
+    }
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse::<axum::http::HeaderValue>().unwrap())
+        };
+        lines.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn only_this_host_is_served() {
+        let door = door();
+        assert_eq!(door.check_host(&headers(&[("host", "127.0.0.1:4711")])), Ok(()));
+        for host in ["127.0.0.1", "127.0.0.1:4712", "evil.example:4711", "localhost:4711", "127.0.0.1:4711.evil"] {
+            assert_eq!(door.check_host(&headers(&[("host", host)])), Err(Refusal::Host), "{host}");
+        }
+        assert_eq!(door.check_host(&headers(&[])), Err(Refusal::Host));
+        let twice = [("host", "127.0.0.1:4711"), ("host", "127.0.0.1:4711")];
+        let mut both = headers(&twice[..1]);
+        both.append("host", "127.0.0.1:4711".parse().unwrap());
+        assert_eq!(door.check_host(&both), Err(Refusal::Host));
+    }
+
+    #[test]
+    fn the_cookie_opens_only_to_our_own_page() {
+        let door = door();
+        let cookie = door.set_cookie();
+        let cookie = cookie.split(';').next().unwrap();
+        assert_eq!(door.check_page(&headers(&[("cookie", cookie)])), Ok(()));
+        assert_eq!(door.check_page(&headers(&[("cookie", &format!("a=b; {cookie}"))])), Ok(()));
+        assert_eq!(door.check_page(&headers(&[])), Err(Refusal::Token));
+        assert_eq!(door.check_page(&headers(&[("cookie", "ringfort=")])), Err(Refusal::Token));
+        let foreign = [("cookie", cookie), ("origin", "http://evil.example")];
+        assert_eq!(door.check_page(&headers(&foreign)), Err(Refusal::Origin));
+        let other_port = [("cookie", cookie), ("origin", "http://127.0.0.1:80")];
+        assert_eq!(door.check_page(&headers(&other_port)), Err(Refusal::Origin));
+        let cross = [("cookie", cookie), ("sec-fetch-site", "same-site")];
+        assert_eq!(door.check_page(&headers(&cross)), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn a_socket_needs_the_origin_and_a_program_has_none() {
+        let door = door();
+        let cookie = door.set_cookie();
+        let cookie = cookie.split(';').next().unwrap();
+        let ours = [("cookie", cookie), ("origin", "http://127.0.0.1:4711")];
+        assert_eq!(door.check_socket(&headers(&ours)), Ok(()));
+        assert_eq!(door.check_socket(&headers(&ours[..1])), Err(Refusal::Origin));
+        assert_eq!(door.check_socket(&headers(&[("cookie", cookie), ("origin", "null")])), Err(Refusal::Origin));
+        assert_eq!(door.check_program(&headers(&[])), Ok(()));
+        assert_eq!(door.check_program(&headers(&[("origin", "null")])), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn secrets_differ_and_are_not_logged() {
+        let door = door();
+        assert_ne!(door.token, door.cookie);
+        assert!(!format!("{door:?}").contains(door.token.as_str()));
+    }
+}

@@ -1,0 +1,257 @@
+//! One stay in the group, shared by all sockets: its records, its state, what plugins keep.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64;
+use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::view::Cause;
+use ringfort::protocol::{Fault, UserName, ViewId};
+use ringfort::{Event, Events, Group, Message};
+use tokio::sync::watch;
+
+use crate::log::{Bounds, Log, SYSTEM};
+use crate::store::Store;
+use crate::wire::{Departure, GroupFacts, Leader, Record, ServiceWord, State, What};
+use crate::words;
+
+/// How often the state is looked at while nothing happens.
+const TICK: Duration = Duration::from_millis(250);
+/// Different blames told once each.
+const BLAMES_MAX: usize = 256;
+/// Messages on `topic~anything` are handed on and not kept.
+const VOLATILE: char = '~';
+
+/// The stay and what is remembered of it.
+#[derive(Debug)]
+pub struct Hub {
+    /// The stay.
+    pub group: Group,
+    log: Mutex<Log>,
+    head: watch::Sender<u64>,
+    state: watch::Sender<State>,
+    stores: Mutex<BTreeMap<String, Store>>,
+    /// Kept while the key is the same, so that it does not wander with the clock.
+    key_since: Mutex<Option<(ViewId, u64)>>,
+}
+
+/// The topic's first part: whose it is. `chat/seen` and `chat~typing` are chat's.
+pub fn owner(topic: &str) -> &str {
+    topic.split(['/', VOLATILE]).next().unwrap_or_default()
+}
+
+impl Hub {
+    /// Remembers what comes on these topics.
+    pub fn new(group: Group, topics: impl IntoIterator<Item = String>, bounds: Bounds) -> Self {
+        let log = Mutex::new(Log::new(topics, bounds));
+        let (stores, key_since) = (Mutex::default(), Mutex::default());
+        let state = watch::Sender::new(state_of(&group, None));
+        let hub = Hub { group, log, head: watch::Sender::new(0), state, stores, key_since };
+        hub.look();
+        hub
+    }
+
+    /// Takes the events of the stay until it ends, and keeps the state fresh.
+    pub async fn follow(&self, mut events: Events) {
+        let mut tick = tokio::time::interval(TICK);
+        let mut blames = BTreeSet::new();
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.on_event(event, &mut blames),
+                    None => break,
+                },
+                _ = tick.tick() => {}
+            }
+            self.look();
+        }
+        self.look();
+    }
+
+    fn on_event(&self, event: Event, blames: &mut BTreeSet<(Culprit, Fault)>) {
+        match event {
+            Event::Message(message) => self.on_message(message),
+            Event::View { view, joined, left } => {
+                let left = left
+                    .into_iter()
+                    .map(|(user, cause)| Departure { user: user.to_string(), how: words::departure(cause) });
+                self.record(What::View { epoch: view.epoch.0, joined: strings(&joined), left: left.collect() });
+            }
+            Event::Gap { sender, count, .. } => self.record(What::Gap { from: sender.to_string(), count }),
+            Event::Lagged(missed) => self.notice(format!("This agent was too slow and missed {missed} events."), true),
+            Event::Confirmed(true) => self.notice("Enough leaders confirm who is in the group again.".into(), false),
+            Event::Confirmed(false) => self.notice(words::stale(self.group.info()), true),
+            Event::LeaderAnswers(..) => {} // The state shows it.
+            Event::Blamed(culprit, fault) => {
+                if blames.len() < BLAMES_MAX && blames.insert((culprit.clone(), fault)) {
+                    let (words, warning) = words::blame(&culprit, fault);
+                    self.notice(words, warning);
+                }
+            }
+            Event::Ended(cause) => {
+                self.notice(format!("Your stay has ended: you {}.", departed(cause)), true);
+            }
+        }
+    }
+
+    fn on_message(&self, message: Message) {
+        let (text, base64) = text_or_base64(&message.payload);
+        let to = strings(&message.recipients);
+        let (topic, epoch) = (message.topic, Some(message.view.epoch.0));
+        self.message(What::Message { from: message.sender.to_string(), to, topic, text, base64, own: false, epoch });
+    }
+
+    /// Sends, and records what was sent. `Ok` tells the record's number, if it has one.
+    ///
+    /// # Errors
+    /// Why it was not sent, in words.
+    pub async fn send(
+        &self,
+        topic: &str,
+        to: &[String],
+        payload: &[u8],
+        service: Option<ServiceWord>,
+    ) -> Result<Option<u64>, String> {
+        let names: Result<Vec<UserName>, _> = to.iter().map(|name| name.parse()).collect();
+        let names = names.map_err(|error| error.to_string())?;
+        let service = service.map_or(self.group.info().policy.service, Into::into);
+        let sent = match names.as_slice() {
+            [] => self.group.multicast_with(service, topic, payload).await,
+            names => self.group.send_to(names, topic, payload).await,
+        };
+        sent.map_err(|error| error.to_string())?;
+        let (text, base64) = text_or_base64(payload);
+        let from = self.group.user().to_string();
+        let epoch = self.group.snapshot().view.map(|view| view.epoch.0);
+        let (to, topic) = (strings(&names), topic.to_owned());
+        Ok(self.message(What::Message { from, to, topic, text, base64, own: true, epoch }))
+    }
+
+    fn message(&self, what: What) -> Option<u64> {
+        let What::Message { topic, .. } = &what else { return None };
+        let (volatile, topic) = (topic.contains(VOLATILE), owner(topic).to_owned());
+        self.append(&topic, volatile, what)
+    }
+
+    fn notice(&self, words: String, warning: bool) {
+        self.record(What::Notice { words, warning });
+    }
+
+    fn record(&self, what: What) {
+        self.append(SYSTEM, false, what);
+    }
+
+    fn append(&self, topic: &str, volatile: bool, what: What) -> Option<u64> {
+        let at_ms = now_ms();
+        let line = |n| serde_json::to_string(&Record { kind: "record", n, at_ms, what }).unwrap_or_default();
+        let n = lock(&self.log).append(topic, volatile, line)?;
+        self.head.send_replace(n);
+        Some(n)
+    }
+
+    /// The records.
+    pub fn log(&self) -> MutexGuard<'_, Log> {
+        lock(&self.log)
+    }
+
+    /// What one plugin keeps.
+    pub fn with_store<T>(&self, plugin: &str, work: impl FnOnce(&mut Store) -> T) -> T {
+        work(lock(&self.stores).entry(plugin.to_owned()).or_default())
+    }
+
+    /// Changes with each new record.
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// The state, and its changes.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Looks at the stay, and tells if anything is new.
+    fn look(&self) {
+        let snapshot = self.group.snapshot();
+        let since = {
+            let mut since = lock(&self.key_since);
+            let known = since.as_ref().map(|(view, _)| *view);
+            if let (true, Some(view), Some(age)) = (known != snapshot.view, snapshot.view, snapshot.key_age()) {
+                *since = Some((view, now_ms().saturating_sub(age_ms(age))));
+            }
+            since.as_ref().map(|(_, since_ms)| *since_ms)
+        };
+        let state = state_of(&self.group, since);
+        self.state.send_if_modified(|old| {
+            let new = *old != state;
+            *old = state;
+            new
+        });
+    }
+
+    /// The group, as everybody knows it.
+    pub fn facts(&self) -> GroupFacts {
+        let info = self.group.info();
+        GroupFacts {
+            name: info.name.clone(),
+            fingerprint: info.fingerprint(),
+            leaders: info.rules.n(),
+            faults: info.rules.f(),
+            rekey_period_s: words::rekey_period(info).map(|period| period.as_secs()),
+        }
+    }
+}
+
+fn state_of(group: &Group, key_since_ms: Option<u64>) -> State {
+    let (snapshot, info) = (group.snapshot(), group.info());
+    let leaders = snapshot.leaders.iter().map(|leader| {
+        let number = leader.leader.number();
+        let address = info.leaders.get(usize::from(number).wrapping_sub(1)).map(|known| known.address.clone());
+        let (mood, word, detail) = words::leader(leader);
+        Leader { number, address: address.unwrap_or_default(), mood, word, detail }
+    });
+    State {
+        epoch: snapshot.view.map(|view| view.epoch.0),
+        view: snapshot.view.map(|view| view.digest.to_string()),
+        members: strings(&snapshot.members),
+        confirmed: snapshot.confirmed,
+        warning: (!snapshot.confirmed && snapshot.ended.is_none()).then(|| words::stale(info)),
+        confirming: snapshot.leaders.iter().filter(|leader| leader.confirms).count(),
+        needed: usize::from(info.rules.f()) + 1,
+        key_since_ms,
+        leaders: leaders.collect(),
+        ended: snapshot.ended.map(departed),
+    }
+}
+
+/// How one's own stay ended.
+fn departed(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Expelled => "were expelled by the operators",
+        other => words::departure(other),
+    }
+}
+
+fn text_or_base64(payload: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(payload) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(BASE64.encode(payload))),
+    }
+}
+
+fn strings(names: &[UserName]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn age_ms(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, age_ms)
+}
+
+/// A thread that panicked leaves nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,231 @@
+//! A member's own agent: it stays in the group, and serves a page to the browser of the same machine.
+//!
+//! The member's keys stay in this process. The browser is only its screen, and the code of the page comes from this
+//! program, so no server can ship code that steals a key. Plugins run in sandboxed frames of the page, or as
+//! programs of their own with a token for one topic; both reach the group through one small interface.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use ringfort::{Credentials, Group};
+//! use ringfort_agent::{Agent, Options};
+//!
+//! let (group, events) = Group::join("group.toml", Credentials::password("ana", "secret")?).await?;
+//! let mut agent = Agent::start(group, events, Options::default()).await?;
+//! println!("open {}", agent.url());
+//! agent.ended().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Architecture invariant: no protocol decision is taken here, and nothing listens but on loopback.
+
+mod bundled;
+mod door;
+mod http;
+mod hub;
+mod listener;
+mod log;
+mod plugins;
+mod socket;
+mod store;
+mod wire;
+mod words;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringfort::protocol::view::Cause;
+use ringfort::{Events, Group};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+pub use log::Bounds;
+pub use plugins::Problem;
+
+use door::{Door, Token};
+use hub::Hub;
+use plugins::Plugins;
+use wire::PluginFacts;
+
+/// Pages and programs at once.
+const SOCKETS_MAX: usize = 32;
+
+/// How an agent runs.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The port on loopback; 0 for any.
+    pub port: u16,
+    /// A folder with further plugins.
+    pub plugins: Option<PathBuf>,
+    /// Topics that programs get a token for.
+    pub programs: Vec<String>,
+    /// What is kept for pages that reload.
+    pub bounds: Bounds,
+}
+
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The port.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The system's entropy.
+    #[error("the system gives no random numbers: {0}")]
+    Random(std::io::Error),
+    /// A program's topic.
+    #[error("the topic {0:?} of a program has 1 to 32 characters out of a-z, 0-9, '-' and '.'")]
+    Topic(String),
+}
+
+/// A token for a program: it may read and send on one topic.
+#[derive(Debug)]
+struct Program {
+    topic: String,
+    token: Token,
+}
+
+/// Where a program connects, and with what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramAccess {
+    /// The topic.
+    pub topic: String,
+    /// The address of the socket.
+    pub url: String,
+    /// The token, for the header `Authorization: Bearer`.
+    pub token: String,
+}
+
+#[derive(Debug)]
+struct Inner {
+    run: String,
+    door: Door,
+    /// In the addresses of the plugins' files.
+    frames: Token,
+    plugins: Plugins,
+    programs: Vec<Program>,
+    hub: Hub,
+    sockets: Arc<Semaphore>,
+    /// Becomes true when the agent ends: sockets close, and with the last of them the stay.
+    closing: watch::Sender<bool>,
+}
+
+impl Inner {
+    /// Where a plugin's files are.
+    fn folder(&self, id: &str) -> String {
+        format!("{}/p/{}/{id}/", self.door.origin(), self.frames.as_str())
+    }
+
+    fn plugin_facts(&self) -> Vec<PluginFacts> {
+        let facts = |plugin: &plugins::Plugin| PluginFacts {
+            id: plugin.manifest.id.clone(),
+            name: plugin.manifest.name.clone(),
+            topic: plugin.manifest.topic.clone(),
+            description: plugin.manifest.description.clone(),
+            url: format!("{}{}", self.folder(&plugin.manifest.id), plugin.manifest.entry),
+        };
+        self.plugins.running.iter().map(facts).collect()
+    }
+}
+
+/// A running agent. Dropping it ends it, and with it the stay.
+#[derive(Debug)]
+pub struct Agent {
+    inner: Arc<Inner>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Agent {
+    /// Starts to serve a stay.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn start(group: Group, events: Events, options: Options) -> Result<Agent, AgentError> {
+        let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
+        let failed = |cause| AgentError::Listen { address: wanted, cause };
+        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let plugins = Plugins::load(options.plugins.as_deref());
+        let programs = options.programs.into_iter().map(Program::new).collect::<Result<Vec<_>, _>>()?;
+        let topics = plugins.running.iter().map(|plugin| plugin.manifest.topic.clone());
+        let topics: Vec<String> = topics.chain(programs.iter().map(|program| program.topic.clone())).collect();
+        let token = || Token::fresh().map_err(AgentError::Random);
+        let inner = Arc::new(Inner {
+            run: token()?.as_str().to_owned(),
+            door: Door::new(address).map_err(AgentError::Random)?,
+            frames: token()?,
+            plugins,
+            programs,
+            hub: Hub::new(group, topics, options.bounds),
+            sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
+            closing: watch::Sender::new(false),
+        });
+        let follower = inner.clone();
+        let follow = tokio::spawn(async move { follower.hub.follow(events).await });
+        let router = http::router(inner.clone());
+        let serve = tokio::spawn(async move {
+            // It ends only when it is aborted.
+            let _ = axum::serve(listener::Bounded::new(listener), router).await;
+        });
+        Ok(Agent { inner, tasks: [follow, serve] })
+    }
+
+    /// The address to open in a browser. Whoever has it has the page: it is for the user alone.
+    pub fn url(&self) -> String {
+        self.inner.door.url()
+    }
+
+    /// What programs connect with.
+    pub fn programs(&self) -> Vec<ProgramAccess> {
+        let url = format!("{}/program", self.inner.door.origin().replacen("http:", "ws:", 1));
+        let access = |program: &Program| ProgramAccess {
+            topic: program.topic.clone(),
+            url: url.clone(),
+            token: program.token.as_str().to_owned(),
+        };
+        self.inner.programs.iter().map(access).collect()
+    }
+
+    /// Plugins that were skipped, and why.
+    pub fn skipped_plugins(&self) -> &[Problem] {
+        &self.inner.plugins.skipped
+    }
+
+    /// The stay.
+    pub fn group(&self) -> &Group {
+        &self.inner.hub.group
+    }
+
+    /// Waits until the stay has ended; `None` if it ended without a word. The page can still be read then. Cancel safe.
+    pub async fn ended(&mut self) -> Option<Cause> {
+        let [follow, _] = &mut self.tasks;
+        if !follow.is_finished() {
+            // It is never aborted while somebody waits.
+            let _ = follow.await;
+        }
+        self.group().snapshot().ended
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.inner.closing.send_replace(true);
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Program {
+    fn new(topic: String) -> Result<Self, AgentError> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+        if !(1..=32).contains(&topic.len()) || !topic.bytes().all(plain) {
+            return Err(AgentError::Topic(topic));
+        }
+        Ok(Program { topic, token: Token::fresh().map_err(AgentError::Random)? })
+    }
+}

@@ -1,0 +1,225 @@
+//! The JSON protocol of the sockets, version 1. `docs/agent.md` tells it for people.
+
+use ringfort::protocol::policy::Service;
+use serde::{Deserialize, Serialize};
+
+use crate::plugins::Problem;
+
+/// The version spoken here.
+pub const VERSION: u32 = 1;
+
+/// What a page or a program asks.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[allow(missing_docs)]
+pub enum Ask {
+    /// First of all: from where on to tell.
+    Hello {
+        version: u32,
+        #[serde(default)]
+        run: String,
+        #[serde(default)]
+        after: u64,
+    },
+    /// Send to all, or to some.
+    Send {
+        id: u64,
+        topic: String,
+        #[serde(default)]
+        to: Vec<String>,
+        #[serde(default)]
+        text: Option<String>,
+        #[serde(default)]
+        base64: Option<String>,
+        #[serde(default)]
+        service: Option<ServiceWord>,
+    },
+    /// Read a kept value.
+    Get { id: u64, plugin: String, key: String },
+    /// Keep a value; none forgets it.
+    Set {
+        id: u64,
+        plugin: String,
+        key: String,
+        #[serde(default)]
+        value: Option<String>,
+    },
+    /// Leave the group. Only the page may.
+    Leave { id: u64 },
+}
+
+/// What delivery promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum ServiceWord {
+    BestEffort,
+    Reliable,
+    Fifo,
+}
+
+impl From<ServiceWord> for Service {
+    fn from(word: ServiceWord) -> Self {
+        match word {
+            ServiceWord::BestEffort => Service::BestEffort,
+            ServiceWord::Reliable => Service::Reliable,
+            ServiceWord::Fifo => Service::Fifo,
+        }
+    }
+}
+
+/// What a page or a program is told.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum Tell {
+    /// The answer to the hello.
+    Welcome(Box<Welcome>),
+    /// The state of the stay, whenever it changes.
+    State(State),
+    /// Some older records are no longer kept.
+    Skipped,
+    /// It was done. `n` is the number of the record of what was sent.
+    Done {
+        id: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        n: Option<u64>,
+    },
+    /// It was not done.
+    Failed { id: u64, why: String },
+    /// A value that was kept.
+    Value { id: u64, value: Option<String> },
+    /// The last word before the socket closes.
+    Closing { why: &'static str },
+}
+
+/// Who and where one is.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Welcome {
+    pub version: u32,
+    /// This run of the agent. Another one has other records.
+    pub run: String,
+    pub user: String,
+    pub group: GroupFacts,
+    /// The longest message, in bytes.
+    pub message_bytes_max: u32,
+    /// Records follow from behind this one.
+    pub after: u64,
+    /// The newest record so far: what has a higher number happens from now on.
+    pub head: u64,
+    /// The only topic of a program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    pub plugins: Vec<PluginFacts>,
+    pub skipped_plugins: Vec<Problem>,
+    pub state: State,
+}
+
+/// The group, as everybody knows it.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct GroupFacts {
+    pub name: String,
+    pub fingerprint: String,
+    pub leaders: u8,
+    pub faults: u8,
+    pub rekey_period_s: Option<u64>,
+}
+
+/// A plugin, for the page.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct PluginFacts {
+    pub id: String,
+    pub name: String,
+    pub topic: String,
+    pub description: String,
+    pub url: String,
+}
+
+/// The state of the stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct State {
+    pub epoch: Option<u64>,
+    pub view: Option<String>,
+    pub members: Vec<String>,
+    /// Whether f+1 leaders confirm the view.
+    pub confirmed: bool,
+    /// Why it matters, if they do not.
+    pub warning: Option<String>,
+    /// Leaders that confirm, and how many are needed.
+    pub confirming: usize,
+    pub needed: usize,
+    /// When the key was installed, in milliseconds since 1970.
+    pub key_since_ms: Option<u64>,
+    pub leaders: Vec<Leader>,
+    /// How the stay ended, if it did.
+    pub ended: Option<&'static str>,
+}
+
+/// A leader, in plain words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Leader {
+    pub number: u8,
+    pub address: String,
+    /// `fine`, `silent`, `away` or `caught`.
+    pub mood: &'static str,
+    pub word: &'static str,
+    pub detail: String,
+}
+
+/// What happened, with its number.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Record {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub n: u64,
+    pub at_ms: u64,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum What {
+    Message {
+        from: String,
+        /// The recipients of a private message; empty for all.
+        to: Vec<String>,
+        topic: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base64: Option<String>,
+        /// Whether it was sent from here.
+        own: bool,
+        epoch: Option<u64>,
+    },
+    View {
+        epoch: u64,
+        joined: Vec<String>,
+        left: Vec<Departure>,
+    },
+    Gap {
+        from: String,
+        count: u64,
+    },
+    Notice {
+        words: String,
+        warning: bool,
+    },
+}
+
+/// Somebody who went.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Departure {
+    pub user: String,
+    pub how: &'static str,
+}

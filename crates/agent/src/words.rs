@@ -1,0 +1,85 @@
+//! Leaders, faults and departures in plain words.
+
+use std::time::Duration;
+
+use ringfort::LeaderState;
+use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::policy::WhenStale;
+use ringfort::protocol::view::Cause;
+use ringfort::protocol::{Fault, GroupInfo};
+
+/// What somebody sent, and why it was refused.
+pub fn explain(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Malformed => "sent bytes that are no message; they were thrown away",
+        Fault::BadSeal => "sent a message that does not open under the key of this login; it was thrown away",
+        Fault::Replayed => "sent a message for the second time; it was thrown away",
+        Fault::BadProposal => "sent a vote with a signature that is not its own; the vote does not count",
+        Fault::WrongSession => "sent a vote from another life of the group; the vote does not count",
+        Fault::Flooding => "sent more than the limits allow; the rest was not read",
+        Fault::BadShare => "sent a share of the group key with a false proof; the key was made from honest shares",
+        Fault::BadEvaluation => "answered the login with a false proof; the answer was not used",
+        Fault::BadView => "claimed a member list that does not fit its own fingerprint; the list was refused",
+        Fault::ClaimWentBack => "claimed an older view than it had claimed before; the claim was refused",
+        Fault::Equivocated => "claimed two different views under one number; neither counts",
+        Fault::StaleHeartbeat => "answered a heartbeat with an old answer; it does not count as a sign of life",
+        Fault::BadLoginProof => {
+            "could not prove that it knows this user, while other leaders could; it is not believed"
+        }
+        Fault::BadData => "passed on a message that was altered on the way; the message was refused",
+        Fault::OldView => "sent a message under a key that is no longer in use; it was not read",
+        Fault::BadRelay => "passed on a message under a wrong name, or one it should not; it was refused",
+        Fault::Silent => "did not answer in time",
+        Fault::LoginFailed => "did not accept the login",
+        Fault::Throttled => "asks to wait: too many attempts",
+    }
+}
+
+/// A leader's state: a mood for the colour, a word, and a sentence.
+pub fn leader(state: &LeaderState) -> (&'static str, &'static str, String) {
+    match (state.caught, state.confirms, state.linked, &state.error) {
+        (Some(fault), ..) => ("caught", "caught cheating", format!("It {}.", explain(fault))),
+        (None, true, ..) => ("fine", "fine", "It confirms who is in the group.".to_owned()),
+        (None, false, true, _) => {
+            ("silent", "silent", "It is connected but does not confirm who is in the group.".to_owned())
+        }
+        (None, false, false, Some(error)) => ("away", "no connection", format!("It cannot be reached: {error}.")),
+        (None, false, false, None) => ("away", "no connection", "Connecting.".to_owned()),
+    }
+}
+
+/// How somebody went.
+pub fn departure(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Left => "left",
+        Cause::Lost => "lost the connection",
+        Cause::Expelled => "was expelled by the operators",
+    }
+}
+
+/// A blame as a sentence, and whether it is a warning.
+pub fn blame(culprit: &Culprit, fault: Fault) -> (String, bool) {
+    let who = match culprit {
+        Culprit::Leader(leader) => format!("Leader {}", leader.number()),
+        Culprit::Member(member) => member.user.to_string(),
+        Culprit::Outsider(Some(user)) => format!("Somebody calling themselves {user}"),
+        Culprit::Outsider(None) => "An outsider".to_owned(),
+    };
+    (format!("{who} {}.", explain(fault)), fault.is_deviation())
+}
+
+/// That too few leaders confirm the view, and what follows.
+pub fn stale(group: &GroupInfo) -> String {
+    let needed = usize::from(group.rules.f()) + 1;
+    let follows = match group.policy.when_stale {
+        WhenStale::Continue => "You go on under the last key; somebody may have left or joined without your knowing.",
+        WhenStale::StopSending => "Nothing can be sent until they do.",
+    };
+    format!("Fewer than {needed} leaders confirm who is in the group. {follows}")
+}
+
+/// The rekey period of the policy, if there is one.
+pub fn rekey_period(group: &GroupInfo) -> Option<Duration> {
+    let period_ms = group.policy.rekey_period_ms;
+    (period_ms > 0).then(|| Duration::from_millis(period_ms.into()))
+}

@@ -1,0 +1,11 @@
+//! The page and its plugins in a real browser. Skipped, with a word, where there is none; see [`chromium::Browser`].
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod chat;
+mod chromium;
+mod hostile;
+mod whiteboard;

@@ -1,0 +1,100 @@
+//! A whole group on loopback, agents in it, and clients of their sockets.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod client;
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfort::files::{InitOptions, LeaderFolder, NewSecret, NewUser, init};
+use ringfort::leader::{LeaderOptions, run_leader};
+use ringfort::protocol::{GroupInfo, Policy, Rules};
+use ringfort::{Credentials, Events, Group, JoinOptions};
+use ringfort_agent::{Agent, Options};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const DEADLINE: Duration = Duration::from_secs(25);
+
+/// Four leaders.
+pub struct World {
+    info: Arc<GroupInfo>,
+    folders: Vec<PathBuf>,
+    running: BTreeMap<usize, (oneshot::Sender<()>, JoinHandle<()>)>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn start(users: &[&str]) -> World {
+        let policy = Policy {
+            heartbeat_ms: 200,
+            confirm_within_ms: 1_000,
+            remove_silent_after_ms: 5_000,
+            overlap_ms: 2_000,
+            argon2_memory_kib: 64,
+            argon2_passes: 1,
+            ..Policy::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let held: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses = held.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
+        drop(held);
+        let secret = |name: &str| NewSecret::Password(format!("{name}'s password").into());
+        let users = users.iter().map(|name| NewUser { name: name.parse().unwrap(), secret: secret(name) }).collect();
+        let options =
+            InitOptions { name: "garden".into(), rules: Rules::new(4, 1, 2).unwrap(), addresses, policy, users };
+        let summary = init(&dir.path().join("group"), options).unwrap();
+        let mut world = World { info: summary.group, folders: summary.folders, running: BTreeMap::new(), _dir: dir };
+        for leader in 1..=4 {
+            world.run(leader).await;
+        }
+        world
+    }
+
+    /// Starts leader `number`, from 1.
+    pub async fn run(&mut self, number: usize) {
+        let folder = LeaderFolder::open(&self.folders[number - 1]).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            run_leader(folder, LeaderOptions::default(), |_| {}, shutdown).await.unwrap();
+        });
+        self.running.insert(number, (stop, task));
+    }
+
+    /// Stops leader `number` and waits until it is gone.
+    pub async fn stop(&mut self, number: usize) {
+        let (stop, task) = self.running.remove(&number).unwrap();
+        drop(stop);
+        task.await.unwrap();
+    }
+
+    pub async fn join(&self, user: &str) -> (Group, Events) {
+        let credentials = Credentials::password(user, format!("{user}'s password")).unwrap();
+        Group::join_with(self.info.clone(), credentials, JoinOptions::default()).await.unwrap()
+    }
+
+    pub async fn agent(&self, user: &str) -> Agent {
+        self.agent_with(user, Options::default()).await
+    }
+
+    pub async fn agent_with(&self, user: &str, options: Options) -> Agent {
+        let (group, events) = self.join(user).await;
+        Agent::start(group, events, options).await.unwrap()
+    }
+}
+
+/// Waits until all agents see exactly these members.
+pub async fn together(agents: &[&Agent], members: &[&str]) {
+    let here = |agent: &&Agent| agent.group().members().iter().map(|m| m.as_str()).eq(members.iter().copied());
+    let check = async {
+        while !agents.iter().all(here) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, check).await.expect("they do not come together");
+}

@@ -1,0 +1,49 @@
+//! `ringfort join`: the page's address, the door behind it, programs, plugins that are skipped, and its end.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use super::process::{Running, finish};
+use super::world::{ANA, BEN, World};
+
+/// The head of the answer to a GET.
+fn get(url: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn join_serves_a_page_until_it_is_told_to_end() {
+    let world = World::running(4);
+    let plugins = world.path("plugins");
+    std::fs::create_dir_all(plugins.join("broken")).unwrap();
+    let options = ["--json", "--program", "weather", "--plugins", plugins.to_str().unwrap()];
+    let mut agent = Running::start(world.member("join", ANA, &options));
+    assert_eq!(agent.event("skipped_plugin")["folder"], "broken");
+    let program = agent.event("program");
+    assert_eq!(program["topic"], "weather");
+    assert!(program["url"].as_str().unwrap().starts_with("ws://127.0.0.1:"));
+    let page = agent.event("page");
+    let url = page["url"].as_str().unwrap();
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    assert!(get(url).starts_with("HTTP/1.1 303 "), "the token opens");
+    let (place, _) = url.split_once('?').unwrap();
+    assert!(get(place).starts_with("HTTP/1.1 403 "), "without it, nothing does");
+    world.send(BEN, &["hello"]).succeeded();
+    assert_eq!(agent.terminate(), 0);
+}
+
+#[test]
+fn join_says_what_keeps_it_out() {
+    let world = World::running(4);
+    finish(world.member("join", (ANA.0, "wrong password"), &[])).failed(20, &["do not accept this name and password"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let busy = finish(world.member("join", ANA, &["--port", &port]));
+    assert_eq!((busy.status, busy.err.contains(&port)), (15, true), "{busy:?}");
+    finish(world.member("join", ANA, &["--program", "no topic"])).failed(2, &["no topic"]);
+}
