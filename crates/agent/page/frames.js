@@ -51,6 +51,8 @@ export class Frame {
     this.element.setAttribute("referrerpolicy", "no-referrer");
     this.element.title = facts.name;
     this.element.src = facts.url;
+    this.panel = document.createElement("div");
+    this.panel.append(this.element);
     window.addEventListener("message", (event) => {
       if (event.source === this.element.contentWindow && event.data?.ringfort === "here") this.#greet();
     });
@@ -89,7 +91,7 @@ export class Frame {
   /** @param {boolean} shown */
   show(shown) {
     this.#shown = shown;
-    this.element.setAttribute("aria-hidden", String(!shown));
+    this.panel.setAttribute("aria-hidden", String(!shown));
     this.element.tabIndex = shown ? 0 : -1;
     if (this.#started) this.#port?.postMessage({ type: "shown", shown });
   }

@@ -112,12 +112,12 @@ function build(plugins) {
   const stage = byId("stage");
   for (const plugin of plugins) {
     const frame = new Frame(plugin, connection, { unread: showUnread, open: askToOpen }, facts);
-    frame.element.id = `panel-${plugin.id}`;
-    frame.element.setAttribute("role", "tabpanel");
-    frame.element.setAttribute("aria-labelledby", `tab-${plugin.id}`);
+    frame.panel.id = `panel-${plugin.id}`;
+    frame.panel.setAttribute("role", "tabpanel");
+    frame.panel.setAttribute("aria-labelledby", `tab-${plugin.id}`);
     frames.push(frame);
     tab(plugin.id, plugin.name, plugin.description);
-    stage.append(frame.element);
+    stage.append(frame.panel);
   }
   tab("journal", "Journal", "What happened in the group");
   stage.append(journal.element);

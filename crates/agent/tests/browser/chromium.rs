@@ -159,8 +159,12 @@ impl Browser {
         self.call(Some(&page.0), "Page.navigate", json!({"url": url})).await;
     }
 
+    /// Reloads, and waits until the old page and its frames are gone.
     pub async fn reload(&mut self, page: &Page) {
+        self.evaluate(page, "globalThis.isOld = true").await;
+        self.frames.remove(&page.0);
         self.call(Some(&page.0), "Page.reload", json!({})).await;
+        self.until(page, None, "globalThis.isOld === undefined && document.readyState === 'complete'").await;
     }
 
     async fn evaluate_in(&mut self, session: &str, context: Option<i64>, script: &str) -> Result<Value, String> {
@@ -213,7 +217,8 @@ impl Browser {
         loop {
             let value = match plugin {
                 Some(plugin) => self.in_plugin(page, plugin, &safe).await,
-                None => self.evaluate(page, &safe).await,
+                // A page on its way elsewhere gives no answer.
+                None => self.evaluate_in(&page.0, None, &safe).await.unwrap_or_default(),
             };
             if value == true {
                 return;
