@@ -44,9 +44,21 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ),
     ("crates/ringfort/src/link", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
     ("crates/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
-    ("crates/ringfort/src", &["mutants", "ringfort_sim", "ringfort_demo"], "production code knows no adversary"),
-    ("crates/cli/src", &["mutants", "ringfort_sim", "ringfort_demo", "dversary"], "production code knows no adversary"),
-    ("crates/agent/src", &["mutants", "ringfort_sim", "ringfort_demo", "dversary"], "production code knows no adversary"),
+    (
+        "crates/ringfort/src",
+        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack"],
+        "production code knows no adversary",
+    ),
+    (
+        "crates/cli/src",
+        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack", "dversary"],
+        "production code knows no adversary",
+    ),
+    (
+        "crates/agent/src",
+        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack", "dversary"],
+        "production code knows no adversary",
+    ),
     ("crates", &["unsafe {", "unsafe fn", "todo!(", "unimplemented!(", "FIXME"], "no unsafe code, nothing unfinished"),
 ];
 
@@ -55,7 +67,7 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 
 /// Packages that production packages may not depend on, and features they may not enable.
 const PRODUCTION: &[&str] = &["crates/crypto", "crates/protocol", "crates/ringfort", "crates/agent", "crates/cli"];
-const NOT_IN_PRODUCTION: &[&str] = &["ringfort-sim", "ringfort-demo", "features = [\"mutants\"]"];
+const NOT_IN_PRODUCTION: &[&str] = &["ringfort-sim", "ringfort-demo", "ringfort-attack", "features = [\"mutants\"]"];
 
 pub fn run() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace").to_path_buf();

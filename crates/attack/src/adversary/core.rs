@@ -15,6 +15,7 @@ use ringfort_protocol::login::{LoginRequest, Method};
 use ringfort_protocol::time::earliest;
 use ringfort_protocol::wire::{self, LeaderNotice, PeerMessage, Sorted};
 use ringfort_protocol::{Cx, LeaderId, LinkId, Rejected, Time, UserName};
+use ringfort_sim::setup::copy_secrets;
 
 use super::{Den, Lie, Tally, Vice};
 
@@ -54,7 +55,7 @@ impl Adversary {
         vice: Box<dyn Vice>,
         report: Box<dyn FnMut(&Tally) + Send>,
     ) -> Self {
-        let mut core = Leader::new(cx, group.clone(), copy(&secrets), records);
+        let mut core = Leader::new(cx, group.clone(), copy_secrets(&secrets), records);
         core.speak_openly_for_testing_only();
         let (heard, doors, tally) = (Vec::new(), BTreeMap::new(), Tally::new());
         Adversary { core, group, secrets, vice, heard, doors, tally, tick_at: cx.now, report }
@@ -213,18 +214,5 @@ fn peer_message(frame: &Bytes) -> Option<PeerMessage> {
     match wire::sort(frame) {
         Ok(Sorted::Plain(body)) => wire::decode_plain(body).ok(),
         _ => None,
-    }
-}
-
-/// The attacker has copied the leader's secrets.
-fn copy(secrets: &LeaderSecrets) -> LeaderSecrets {
-    LeaderSecrets {
-        id: secrets.id,
-        link: secrets.link.clone(),
-        signing: secrets.signing.clone(),
-        sealing: secrets.sealing.clone(),
-        group_share: secrets.group_share.clone(),
-        coin_share: secrets.coin_share.clone(),
-        login_share: secrets.login_share.clone(),
     }
 }
