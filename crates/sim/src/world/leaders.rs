@@ -62,6 +62,8 @@ pub struct LeaderNode {
     heard: VecDeque<SignedProposal>,
     /// Crashes after this many more effects.
     pub(crate) crash_after: Option<u32>,
+    /// Orders to expel over which it crashed: they stay in its inbox.
+    orders: Vec<UserName>,
 }
 
 impl World {
@@ -78,6 +80,7 @@ impl World {
             deadline: None,
             heard: VecDeque::new(),
             crash_after: None,
+            orders: Vec::new(),
             secrets,
         });
         self.start_leader(id);
@@ -116,7 +119,13 @@ impl World {
 
     /// An operator's order.
     pub(crate) fn command(&mut self, id: LeaderId, command: Command) {
+        let order = if let Command::Expel(user) = &command { Some(user.clone()) } else { None };
         self.with_leader(id, |core, cx| core.on_command(cx, command).unwrap_or_default());
+        let node = self.leader_mut(id);
+        if node.core.is_none() {
+            // As the driver does: an order stays in the inbox until its outcome is durable.
+            node.orders.extend(order);
+        }
     }
 
     fn set_leader_timer(&mut self, id: LeaderId) {
@@ -217,6 +226,9 @@ impl World {
             self.leader_mut(id).store.lives.clear();
         }
         self.start_leader(id);
+        for user in std::mem::take(&mut self.leader_mut(id).orders) {
+            self.command(id, Command::Expel(user));
+        }
     }
 
     /// A leader hears proposals; a hostile one keeps them.
