@@ -41,6 +41,13 @@ fn summary(output: &Output) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// The promises that were not kept.
+fn broken(output: &Output) -> Vec<String> {
+    let promises = summary(output)["promises"].as_array().unwrap().clone();
+    let broken = promises.iter().filter(|p| p["held"] != Value::Bool(true));
+    broken.map(|p| p["name"].as_str().unwrap().to_owned()).collect()
+}
+
 /// Nothing is left behind: neither files nor processes that work on them.
 fn assert_clean(temporary: &Path) {
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -70,12 +77,18 @@ fn interrupt(child: &Child) {
 #[test]
 fn every_promise_holds_under_every_attack() {
     let temporary = tempfile::tempdir().unwrap();
-    let output = demo(temporary.path()).args(["--script", "--json", "--seconds-per-attack", "0.3"]).output().unwrap();
+    let tell = || demo(temporary.path()).args(["--script", "--json", "--seconds-per-attack", "0.3"]).output().unwrap();
+    let mut output = tell();
+    // On a machine that is busy enough an attack may not come about in its time, which says nothing of the group.
+    let not_made = |name: &str| name.starts_with("the attack was made") || name.starts_with("the attacker was caught");
+    let first = broken(&output);
+    if !first.is_empty() && first.iter().all(|name| not_made(name)) {
+        eprintln!("told again, because of {first:?}");
+        output = tell();
+    }
     let story = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(broken(&output), [""; 0], "{story}");
     let summary = summary(&output);
-    let broken: Vec<_> =
-        summary["promises"].as_array().unwrap().iter().filter(|p| p["held"] != Value::Bool(true)).collect();
-    assert!(broken.is_empty(), "{broken:#?}\n{story}");
     assert_eq!(output.status.code(), Some(0), "{story}");
 
     for counter in ["lost", "duplicated", "out_of_order"] {
