@@ -119,7 +119,7 @@ impl Inbox {
         let mut events = Vec::new();
         let keys: Vec<_> = self.streams.keys().filter(|key| key.sender == *member).cloned().collect();
         for key in keys {
-            self.with_stream(&key, &mut events, |stream, told| while stream.give_up_first(told) {});
+            self.with_stream(&key, &mut events, InStream::give_up_all);
         }
         self.waiting.forget(member);
         events
@@ -133,7 +133,7 @@ impl Inbox {
             if let Some(Stream::Repaired(mut stream)) = self.streams.remove(&key) {
                 self.held_bytes -= stream.held_bytes();
                 let mut told = Vec::new();
-                while stream.give_up_first(&mut told) {}
+                stream.give_up_all(&mut told);
                 events.extend(told.into_iter().filter_map(|told| event(&key, None, told)));
             }
             self.troubled.remove(&key);

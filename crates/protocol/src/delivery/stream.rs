@@ -162,6 +162,15 @@ impl InStream {
         })
     }
 
+    /// Gives up all that is missing, what was let go for want of room too: nobody will ask for it any more.
+    pub(super) fn give_up_all(&mut self, told: &mut Vec<Told>) {
+        while self.give_up_first(told) {}
+        if self.known < self.announced {
+            told.push(Told::Gap { first: Seq(self.known), count: self.announced - self.known });
+            self.known = self.announced;
+        }
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }

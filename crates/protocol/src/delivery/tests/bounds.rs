@@ -131,6 +131,18 @@ fn what_there_is_no_room_for_is_asked_for_again_and_nothing_is_lost() {
 }
 
 #[test]
+fn what_was_let_go_is_told_as_lost_when_its_sender_is_gone() {
+    let mut room = Room::sealed();
+    let frames: Vec<_> = (0..1500).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
+    for frame in &frames[1..] {
+        assert_eq!(told(&room.bo(at(0), 1, frame)), []);
+    }
+    let log = told(&room.bo.inbox.forget(&room.ana.me.id));
+    let expected: Vec<i64> = std::iter::once(-1).chain(2..=1025).chain([-475]).collect();
+    assert_eq!(log, expected, "a gap, what waited, and all that there was no room for");
+}
+
+#[test]
 fn bytes_that_wait_for_their_turn_are_bounded() {
     let mut room = Room::sealed();
     room.policy.message_bytes_max = 1024 * 1024;
