@@ -67,7 +67,8 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 
 /// Packages that production packages may not depend on, and features they may not enable.
 const PRODUCTION: &[&str] = &["crates/crypto", "crates/protocol", "crates/ringfort", "crates/agent", "crates/cli"];
-const NOT_IN_PRODUCTION: &[&str] = &["ringfort-sim", "ringfort-demo", "ringfort-attack", "features = [\"mutants\"]"];
+const NOT_IN_PRODUCTION: &[&str] =
+    &["ringfort-sim", "ringfort-demo", "ringfort-attack", "ringfort-browser", "features = [\"mutants\"]"];
 
 pub fn run() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace").to_path_buf();

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::chromium::{Browser, Page};
 use super::common::{World, together};
+use ringfort_browser::{Browser, Page};
 
-async fn say(browser: &mut Browser, page: &Page, to: &str, text: &str) {
+async fn say(browser: &Browser, page: &Page, to: &str, text: &str) {
     let (to, text) = (json!(to), json!(text));
     let script = format!(
         "{{ for (const chip of document.querySelectorAll('.chip')) if (chip.textContent === {to}) chip.click();
@@ -20,7 +20,7 @@ fn shows(text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_members_chat_on_their_pages() {
-    let Some(mut browser) = Browser::start().await else { return };
+    let Some(browser) = Browser::start().await else { return };
     let mut world = World::start(&["ana", "ben", "eva"]).await;
     let (ana, ben, eva) = (world.agent("ana").await, world.agent("ben").await, world.agent("eva").await);
     together(&[&ana, &ben, &eva], &["ana", "ben", "eva"]).await;
@@ -36,7 +36,7 @@ async fn three_members_chat_on_their_pages() {
     assert_eq!(browser.evaluate(&a, "document.cookie").await, "");
     assert_eq!(browser.evaluate(&a, "location.search + location.hash").await, "");
 
-    say(&mut browser, &a, "Everybody", "Morning. The north gate camera is back, see https://example.org/cams/7.").await;
+    say(&browser, &a, "Everybody", "Morning. The north gate camera is back, see https://example.org/cams/7.").await;
     for page in [&a, &b, &e] {
         browser.until(page, Some("chat"), &shows("The north gate camera")).await;
     }
@@ -49,15 +49,15 @@ async fn three_members_chat_on_their_pages() {
     // Both say that it has come.
     browser.until(&a, Some("chat"), &shows("Received by all 2")).await;
 
-    say(&mut browser, &b, "Everybody", "Good. I am at the crane until noon.").await;
+    say(&browser, &b, "Everybody", "Good. I am at the crane until noon.").await;
     browser.until(&a, Some("chat"), &shows("crane until noon")).await;
-    say(&mut browser, &e, "Everybody", "Then we move the Aurora before that.").await;
+    say(&browser, &e, "Everybody", "Then we move the Aurora before that.").await;
     browser.until(&a, Some("chat"), &shows("Aurora")).await;
-    say(&mut browser, &a, "ben", "Ben, can you take the tug?").await;
+    say(&browser, &a, "ben", "Ben, can you take the tug?").await;
     browser.until(&b, Some("chat"), &shows("take the tug")).await;
     browser.until(&b, Some("chat"), "document.querySelectorAll('.message.private').length === 1").await;
     browser.until(&a, Some("chat"), &shows("Received by ben")).await;
-    say(&mut browser, &a, "Everybody", "<img src=x onerror=alert(1)> is no markup here").await;
+    say(&browser, &a, "Everybody", "<img src=x onerror=alert(1)> is no markup here").await;
     browser.until(&e, Some("chat"), &shows("<img src=x onerror=alert(1)> is no markup here")).await;
     assert_eq!(browser.in_plugin(&e, "chat", &shows("take the tug")).await, false, "eva reads what is for ben");
 
@@ -87,7 +87,7 @@ async fn three_members_chat_on_their_pages() {
 
     // What comes while one looks elsewhere is counted.
     browser.evaluate(&e, "document.getElementById('tab-journal').click()").await;
-    say(&mut browser, &b, "Everybody", "Lunch?").await;
+    say(&browser, &b, "Everybody", "Lunch?").await;
     browser.until(&e, None, "document.querySelector('#tab-chat .badge').textContent.startsWith('1')").await;
     browser.evaluate(&e, "document.getElementById('tab-chat').click()").await;
     browser.until(&e, None, "!document.querySelector('#tab-chat .badge')").await;
@@ -116,5 +116,5 @@ async fn three_members_chat_on_their_pages() {
     // An agent that is gone is said to be gone.
     drop(ben);
     browser.until(&b, None, "document.getElementById('banner').textContent.includes('agent is lost')").await;
-    assert_eq!(browser.errors, Vec::<String>::new());
+    assert_eq!(browser.errors(), Vec::<String>::new());
 }

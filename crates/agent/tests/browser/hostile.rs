@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::chromium::Browser;
 use super::common::client::{Socket, enter, socket_url};
 use super::common::{World, together};
+use ringfort_browser::Browser;
 
 const MANIFEST: &str = "interface = 1\nid = \"spy\"\nname = \"Spy\"\norder = 1\n";
 const PAGE: &str = "<!doctype html><script src=\"spy.js\" type=\"module\"></script><p>spy</p>";
@@ -42,7 +42,7 @@ async fn requests(listener: &TcpListener) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_cannot_reach_the_token_another_plugin_or_the_network() {
-    let Some(mut browser) = Browser::start().await else { return };
+    let Some(browser) = Browser::start().await else { return };
     let dir = tempfile::tempdir().unwrap();
     plant(dir.path());
     let world = World::start(&["ana", "ben"]).await;
@@ -130,7 +130,7 @@ async fn a_plugin_cannot_reach_the_token_another_plugin_or_the_network() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_page_does_not_get_the_socket() {
-    let Some(mut browser) = Browser::start().await else { return };
+    let Some(browser) = Browser::start().await else { return };
     let world = World::start(&["ana"]).await;
     let agent = world.agent("ana").await;
     let page = browser.open(&agent.url()).await;

@@ -1,4 +1,4 @@
-//! The page and its plugins in a real browser. Skipped, with a word, where there is none; see [`chromium::Browser`].
+//! The page and its plugins in a real browser. Skipped, with a word, where there is none; see [`ringfort_browser::Browser`].
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -6,6 +6,5 @@
 mod common;
 
 mod chat;
-mod chromium;
 mod hostile;
 mod whiteboard;

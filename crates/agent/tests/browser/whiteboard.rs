@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::chromium::{Browser, Page};
 use super::common::{World, together};
+use ringfort_browser::{Browser, Page};
 
 /// Draws with a real pointer's events, from inside the frame.
-async fn stroke(browser: &mut Browser, page: &Page, points: &[(i32, i32)]) {
+async fn stroke(browser: &Browser, page: &Page, points: &[(i32, i32)]) {
     let points = json!(points);
     let script = format!(
         "{{ const c = document.getElementById('canvas'), b = c.getBoundingClientRect(); c.setPointerCapture = () => {{}};
@@ -16,7 +16,7 @@ async fn stroke(browser: &mut Browser, page: &Page, points: &[(i32, i32)]) {
     browser.in_plugin(page, "whiteboard", &script).await;
 }
 
-async fn press(browser: &mut Browser, page: &Page, label: &str) {
+async fn press(browser: &Browser, page: &Page, label: &str) {
     let script = format!(
         "[...document.querySelectorAll('button')].find((b) => (b.getAttribute('aria-label') ?? b.textContent) === {}).click()",
         json!(label)
@@ -24,12 +24,12 @@ async fn press(browser: &mut Browser, page: &Page, label: &str) {
     browser.in_plugin(page, "whiteboard", &script).await;
 }
 
-async fn digest(browser: &mut Browser, page: &Page) -> Value {
+async fn digest(browser: &Browser, page: &Page) -> Value {
     browser.in_plugin(page, "whiteboard", "boardDigest()").await
 }
 
 /// Waits until all have the same board, with so many strokes.
-async fn same(browser: &mut Browser, pages: &[&Page], strokes: usize) {
+async fn same(browser: &Browser, pages: &[&Page], strokes: usize) {
     for page in pages {
         let enough = format!("JSON.parse(boardDigest()).length === {strokes}");
         browser.until(page, Some("whiteboard"), &enough).await;
@@ -42,7 +42,7 @@ async fn same(browser: &mut Browser, pages: &[&Page], strokes: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_board_is_the_same_at_everybody() {
-    let Some(mut browser) = Browser::start().await else { return };
+    let Some(browser) = Browser::start().await else { return };
     let world = World::start(&["ana", "ben", "eva"]).await;
     let (ana, ben) = (world.agent("ana").await, world.agent("ben").await);
     together(&[&ana, &ben], &["ana", "ben"]).await;
@@ -56,25 +56,25 @@ async fn the_board_is_the_same_at_everybody() {
     // Both draw at the same time, on the same places.
     for i in 0..6 {
         let color = ["Red", "Blue", "Green"][i % 3];
-        press(&mut browser, &a, color).await;
+        press(&browser, &a, color).await;
         let y = 60 + 40 * i32::try_from(i).unwrap();
-        stroke(&mut browser, &a, &[(80, y), (200, y + 30), (320, y), (440, y + 30)]).await;
-        press(&mut browser, &b, if i % 2 == 0 { "Box" } else { "Circle" }).await;
-        stroke(&mut browser, &b, &[(120, y), (380, y + 25)]).await;
+        stroke(&browser, &a, &[(80, y), (200, y + 30), (320, y), (440, y + 30)]).await;
+        press(&browser, &b, if i % 2 == 0 { "Box" } else { "Circle" }).await;
+        stroke(&browser, &b, &[(120, y), (380, y + 25)]).await;
     }
-    same(&mut browser, &[&a, &b], 12).await;
+    same(&browser, &[&a, &b], 12).await;
 
     // Undo takes one's own newest, not somebody else's.
-    press(&mut browser, &a, "Undo mine").await;
-    same(&mut browser, &[&a, &b], 11).await;
+    press(&browser, &a, "Undo mine").await;
+    same(&browser, &[&a, &b], 11).await;
     let authors = "JSON.parse(boardDigest()).map((s) => s.id.split(':')[0]).filter((n) => n === 'ana').length";
     assert_eq!(browser.in_plugin(&b, "whiteboard", authors).await, 5);
 
     // A reload shows the same board.
-    let before = digest(&mut browser, &b).await;
+    let before = digest(&browser, &b).await;
     browser.reload(&b).await;
-    same(&mut browser, &[&b, &a], 11).await;
-    assert_eq!(digest(&mut browser, &b).await, before);
+    same(&browser, &[&b, &a], 11).await;
+    assert_eq!(digest(&browser, &b).await, before);
 
     // Who comes later sees nothing, until somebody hands the board over.
     let eva = world.agent("eva").await;
@@ -82,8 +82,8 @@ async fn the_board_is_the_same_at_everybody() {
     let e = browser.open(&eva.url()).await;
     browser.until(&e, Some("whiteboard"), "typeof boardDigest === 'function' && boardDigest() === '[]'").await;
     browser.until(&a, Some("whiteboard"), "!document.getElementById('hand').hidden").await;
-    press(&mut browser, &a, "Hand over the board").await;
-    same(&mut browser, &[&a, &b, &e], 11).await;
+    press(&browser, &a, "Hand over the board").await;
+    same(&browser, &[&a, &b, &e], 11).await;
 
     // What is given to the user is an image of it.
     let svg = "import('./draw.js').then(({ svg }) => svg(JSON.parse(boardDigest()), '#000', '#fff'))";
@@ -111,5 +111,5 @@ async fn the_board_is_the_same_at_everybody() {
     assert_eq!(browser.in_plugin(&a, "whiteboard", orders).await, json!([1, 10]));
     browser.look(&a, 1280, 800, false).await;
     browser.image(&a, "whiteboard.png").await;
-    assert_eq!(browser.errors, Vec::<String>::new());
+    assert_eq!(browser.errors(), Vec::<String>::new());
 }

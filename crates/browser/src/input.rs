@@ -1,0 +1,75 @@
+//! A pointer and a keyboard, as the browser gets them from a person.
+
+use serde_json::{Value, json};
+use thirtyfour::bidi::modules::browsing_context::{LocateNodes, Locator};
+use thirtyfour::bidi::modules::input::PerformActions;
+
+use crate::{Browser, Page};
+
+impl Browser {
+    async fn act(&self, page: &Page, actions: Value) {
+        let actions = vec![actions];
+        let told = self.bidi.send(PerformActions { context: page.0.clone(), actions }).await;
+        told.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Clicks in the middle of the element that a CSS selector finds, after scrolling to it.
+    pub async fn click(&self, page: &Page, selector: &str) {
+        let scroll = format!("document.querySelector({}).scrollIntoView({{ block: 'nearest' }})", json!(selector));
+        self.evaluate(page, &scroll).await;
+        let locator = Locator::css(selector);
+        let locate = LocateNodes {
+            context: page.0.clone(),
+            locator,
+            max_node_count: Some(1),
+            serialization_options: None,
+            start_nodes: None,
+        };
+        let found = self.bidi.send(locate).await.unwrap();
+        let node = found.nodes.first().and_then(|node| node.get("sharedId")).cloned();
+        let node = node.unwrap_or_else(|| panic!("no element {selector}"));
+        let origin = json!({"type": "element", "element": {"sharedId": node}});
+        let steps = json!([
+            {"type": "pointerMove", "x": 0, "y": 0, "origin": origin},
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerUp", "button": 0},
+        ]);
+        self.act(page, json!({"type": "pointer", "id": "mouse", "actions": steps})).await;
+    }
+
+    /// Draws a line with the pressed button through these points of the page or frame.
+    pub async fn drag(&self, page: &Page, points: &[(i32, i32)]) {
+        let Some(((x, y), further)) = points.split_first() else { return };
+        let mut steps =
+            vec![json!({"type": "pointerMove", "x": x, "y": y}), json!({"type": "pointerDown", "button": 0})];
+        steps.extend(further.iter().map(|(x, y)| json!({"type": "pointerMove", "x": x, "y": y, "duration": 20})));
+        steps.push(json!({"type": "pointerUp", "button": 0}));
+        self.act(page, json!({"type": "pointer", "id": "mouse", "actions": steps})).await;
+    }
+
+    /// Types where the focus is. Keys without a letter have the code points of WebDriver: [`Browser::ENTER`] and so on.
+    pub async fn keys(&self, page: &Page, text: &str) {
+        let strokes = |key: char| [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})];
+        let steps: Vec<Value> = text.chars().flat_map(strokes).collect();
+        self.act(page, json!({"type": "key", "id": "keyboard", "actions": steps})).await;
+    }
+
+    /// Puts text in place of what a field holds, by clicking into it and typing.
+    pub async fn fill(&self, page: &Page, selector: &str, text: &str) {
+        self.click(page, selector).await;
+        self.evaluate(page, &format!("document.querySelector({}).select()", json!(selector))).await;
+        let text = if text.is_empty() { Browser::DELETE } else { text };
+        self.keys(page, text).await;
+    }
+
+    /// The key Tab.
+    pub const TAB: &str = "\u{e004}";
+    /// The key Enter.
+    pub const ENTER: &str = "\u{e007}";
+    /// The key Escape.
+    pub const ESCAPE: &str = "\u{e00c}";
+    /// The key Delete.
+    pub const DELETE: &str = "\u{e017}";
+    /// The key with the arrow to the right.
+    pub const RIGHT: &str = "\u{e014}";
+}
