@@ -197,6 +197,13 @@ impl Browser {
         self.bidi.send_raw("goog:cdp.sendCommand", command).await
     }
 
+    /// The frames that stand in a page or frame itself, with their addresses.
+    pub(crate) async fn frames(&self, page: &Page) -> Vec<(Page, String)> {
+        let tree = self.bidi.send(GetTree { max_depth: Some(1), root: Some(page.0.clone()) }).await.unwrap();
+        let children = tree.contexts.into_iter().flat_map(|root| root.children);
+        children.map(|child| (Page(child.context), child.url)).collect()
+    }
+
     /// A page and all frames in it.
     pub(crate) async fn places(&self, page: &Page) -> Vec<Page> {
         let tree = self.bidi.send(GetTree { max_depth: None, root: Some(page.0.clone()) }).await.unwrap();

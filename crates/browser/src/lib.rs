@@ -19,10 +19,12 @@
 
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod axe;
 mod browser;
 mod input;
 mod look;
 mod process;
 mod value;
 
+pub use axe::Axe;
 pub use browser::{Browser, DEADLINE, Page};

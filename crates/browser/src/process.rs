@@ -22,17 +22,21 @@ pub struct Programs {
 impl Programs {
     /// `None`, with a word about it, where one is missing; unless `RINGFORT_BROWSER=required`, then it panics.
     pub fn find() -> Option<Programs> {
-        let missing = match (BROWSERS.iter().find_map(|name| in_path(name)), in_path(DRIVER)) {
+        let what = match (BROWSERS.iter().find_map(|name| in_path(name)), in_path(DRIVER)) {
             (Some(browser), Some(driver)) => return Some(Programs { browser, driver }),
             (None, _) => format!("none of {BROWSERS:?} is installed"),
             (_, None) => format!("{DRIVER} is not installed"),
         };
-        let advice = "on Debian: apt-get install chromium chromium-driver";
-        let required = std::env::var("RINGFORT_BROWSER").is_ok_and(|value| value == "required");
-        assert!(!required, "RINGFORT_BROWSER=required, but {missing} ({advice})");
-        eprintln!("skipped: {missing} ({advice})");
+        missing(&format!("{what} (on Debian: apt-get install chromium chromium-driver)"));
         None
     }
+}
+
+/// Says that a test is skipped for want of something; with `RINGFORT_BROWSER=required` it fails instead.
+pub fn missing(what: &str) {
+    let required = std::env::var("RINGFORT_BROWSER").is_ok_and(|value| value == "required");
+    assert!(!required, "RINGFORT_BROWSER=required, but {what}");
+    eprintln!("skipped: {what}");
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
-use ringfort_browser::{Browser, Page};
+use ringfort_browser::{Axe, Browser, Page};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -66,6 +66,13 @@ async fn pages_frames_input_colours_and_errors() {
     assert_eq!(browser.evaluate(&one, "[innerWidth, innerHeight]").await, json!([400, 700]));
     assert_eq!(dark(&browser, &other).await, false);
     assert!(browser.screenshot(&one).await.starts_with(b"\x89PNG"));
+    if let Some(axe) = Axe::load().await {
+        let found = axe.findings(&browser, &one).await.join("\n");
+        assert!(
+            found.contains("critical: label") && found.contains("/frame/inner: serious: document-title"),
+            "{found}"
+        );
+    }
     browser.evaluate(&one, "globalThis.old = true").await;
     browser.reload(&one).await;
     assert_eq!(browser.evaluate(&one, "globalThis.old === undefined").await, true);

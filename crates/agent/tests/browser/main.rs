@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod access;
 mod chat;
 mod hostile;
 mod whiteboard;
