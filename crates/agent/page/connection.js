@@ -14,7 +14,6 @@ export class Connection extends EventTarget {
   #socket = null;
   /** @type {Map<number, {resolve: (line: Line) => void, reject: (error: Error) => void}>} */
   #asked = new Map();
-  #over = false;
 
   connect() {
     const address = new URL("socket", location.href);
@@ -26,19 +25,14 @@ export class Connection extends EventTarget {
     socket.onclose = () => this.#lost();
   }
 
-  /** The stay is over: nothing to come back to. */
-  finish() {
-    this.#over = true;
-  }
-
   #lost() {
     this.#socket = null;
     for (const { reject } of this.#asked.values()) reject(new Error("the connection to your agent broke"));
     this.#asked.clear();
-    this.#tell("lost", { failures: this.#failures, over: this.#over });
+    this.#tell("lost", { failures: this.#failures });
     const wait = PATIENCE_MS[Math.min(this.#failures, PATIENCE_MS.length - 1)];
     this.#failures += 1;
-    if (!this.#over) setTimeout(() => this.connect(), wait);
+    setTimeout(() => this.connect(), wait);
   }
 
   /** @param {Line} line */

@@ -3,6 +3,7 @@
 
 import { Connection } from "./connection.js";
 import { Frame } from "./frames.js";
+import { LoginView } from "./login.js";
 import { Journal, byId, element, showKey, showLeaders, showMembers, showTrust, viewWords } from "./shell.js";
 
 /** How long "writing" or "drawing" stands beside a name. */
@@ -10,6 +11,7 @@ const DOING_MS = 2500;
 
 const connection = new Connection();
 const journal = new Journal();
+const login = new LoginView(connection, () => welcome !== null);
 /** @type {Frame[]} */
 let frames = [];
 /** @type {any} */
@@ -34,6 +36,7 @@ connection.on("welcome", (line) => {
   const restarted = welcome !== null && line.fresh;
   welcome = line;
   lost = false;
+  if (line.state.ended === null) login.close();
   byId("group-name").textContent = byId("top-name").textContent = line.group.name || "Ringfort";
   byId("user").textContent = line.user;
   byId("fingerprint").textContent = line.group.fingerprint;
@@ -50,6 +53,11 @@ connection.on("welcome", (line) => {
     journal.add(Date.now(), `The plugin in ${problem.folder} was skipped: ${problem.why}.`, true);
   }
   showState();
+});
+
+connection.on("login", (line) => {
+  login.take(line);
+  if (welcome === null) login.open();
 });
 
 connection.on("state", (line) => {
@@ -71,6 +79,7 @@ connection.on("record", (record) => {
 connection.on("skipped", () => journal.add(Date.now(), "Some older messages are no longer kept by the agent.", true));
 connection.on("lost", () => {
   lost = true;
+  login.lost();
   showBanner();
 });
 
@@ -93,18 +102,19 @@ function showState() {
   showBanner();
   for (const frame of frames) frame.tellState();
   /** @type {HTMLButtonElement} */ (byId("leave")).disabled = state.ended !== null;
-  if (state.ended !== null) connection.finish();
 }
 
 function showBanner() {
   const over = state?.ended ?? null;
-  const words = over !== null ? `Your stay in the group has ended: you ${over}. What is here can still be read. Join again with “ringfort join”.`
+  const words = over !== null && !lost ? `Your stay in the group has ended: you ${over}. What is here can still be read.`
     : lost ? "The connection to your agent is lost. Trying again… If you stopped it, start it with “ringfort join” and open the new address."
     : state?.warning ?? null;
   const banner = byId("banner");
   banner.hidden = words === null;
   banner.classList.toggle("bad", over !== null || lost);
-  if (banner.textContent !== (words ?? "")) banner.textContent = words ?? "";
+  byId("rejoin").hidden = over === null || lost;
+  const told = byId("banner-words");
+  if (told.textContent !== (words ?? "")) told.textContent = words ?? "";
 }
 
 /** @param {import("./frames.js").Facts[]} plugins */
@@ -180,6 +190,7 @@ function askToOpen(frame, url) {
   dialog.showModal();
 }
 
+byId("rejoin").addEventListener("click", () => login.open());
 byId("invite").addEventListener("click", () => /** @type {HTMLDialogElement} */ (byId("invite-dialog")).showModal());
 byId("leave").addEventListener("click", () => {
   const dialog = /** @type {HTMLDialogElement} */ (byId("leave-dialog"));

@@ -70,6 +70,7 @@ pub const PAGE: &[Named] = &[
     page!(JS, "page.js"),
     page!(JS, "connection.js"),
     page!(JS, "frames.js"),
+    page!(JS, "login.js"),
     page!(JS, "shell.js"),
     page!("image/svg+xml", "icon.svg"),
 ];

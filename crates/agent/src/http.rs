@@ -118,7 +118,7 @@ async fn program(State(inner): State<Arc<Inner>>, headers: HeaderMap, upgrade: W
 fn open(inner: Arc<Inner>, scope: Scope, upgrade: WebSocketUpgrade) -> Answer {
     let full = || plain(StatusCode::SERVICE_UNAVAILABLE, "Too many pages and programs are open.");
     let place = inner.sockets.clone().try_acquire_owned().map_err(|_| full())?;
-    let size = line_bytes_max(inner.hub.group.info().policy.message_bytes_max);
+    let size = line_bytes_max(inner.info.policy.message_bytes_max);
     let upgrade = upgrade.max_message_size(size).max_frame_size(size).max_write_buffer_size(4 * 1024 * 1024);
     Ok(upgrade.on_upgrade(async move |socket: WebSocket| {
         socket::serve(inner, scope, socket).await;

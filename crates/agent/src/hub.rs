@@ -1,7 +1,7 @@
 //! One stay in the group, shared by all sockets: its records, its state, what plugins keep.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::log::{Bounds, Log, SYSTEM};
 use crate::store::Store;
-use crate::wire::{Departure, GroupFacts, Leader, Record, ServiceWord, State, What};
+use crate::wire::{Departure, Leader, Record, ServiceWord, State, What};
 use crate::words;
 
 /// How often the state is looked at while nothing happens.
@@ -28,12 +28,19 @@ const VOLATILE: char = '~';
 pub struct Hub {
     /// The stay.
     pub group: Group,
-    log: Mutex<Log>,
-    head: watch::Sender<u64>,
+    memory: Arc<Memory>,
     state: watch::Sender<State>,
-    stores: Mutex<BTreeMap<String, Store>>,
     /// Kept while the key is the same, so that it does not wander with the clock.
     key_since: Mutex<Option<(ViewId, u64)>>,
+}
+
+/// What outlasts a stay: the same user may log in again.
+#[derive(Debug)]
+struct Memory {
+    run: String,
+    log: Mutex<Log>,
+    head: watch::Sender<u64>,
+    stores: Mutex<BTreeMap<String, Store>>,
 }
 
 /// The topic's first part: whose it is. `chat/seen` and `chat~typing` are chat's.
@@ -42,14 +49,28 @@ pub fn owner(topic: &str) -> &str {
 }
 
 impl Hub {
-    /// Remembers what comes on these topics.
-    pub fn new(group: Group, topics: impl IntoIterator<Item = String>, bounds: Bounds) -> Self {
+    /// Remembers what comes on these topics. `run` names this memory: another one numbers its records differently.
+    pub fn new(group: Group, run: String, topics: impl IntoIterator<Item = String>, bounds: Bounds) -> Self {
         let log = Mutex::new(Log::new(topics, bounds));
-        let (stores, key_since) = (Mutex::default(), Mutex::default());
+        let memory = Memory { run, log, head: watch::Sender::new(0), stores: Mutex::default() };
+        Hub::with(group, Arc::new(memory))
+    }
+
+    /// The next stay of the same user, who has seen what was seen in this one.
+    pub fn again(&self, group: Group) -> Self {
+        Hub::with(group, self.memory.clone())
+    }
+
+    fn with(group: Group, memory: Arc<Memory>) -> Self {
         let state = watch::Sender::new(state_of(&group, None));
-        let hub = Hub { group, log, head: watch::Sender::new(0), state, stores, key_since };
+        let hub = Hub { group, memory, state, key_since: Mutex::default() };
         hub.look();
         hub
+    }
+
+    /// The name of the memory.
+    pub fn run(&self) -> &str {
+        &self.memory.run
     }
 
     /// Takes the events of the stay until it ends, and keeps the state fresh.
@@ -145,24 +166,24 @@ impl Hub {
     fn append(&self, topic: &str, volatile: bool, what: What) -> Option<u64> {
         let at_ms = now_ms();
         let line = |n| serde_json::to_string(&Record { kind: "record", n, at_ms, what }).unwrap_or_default();
-        let n = lock(&self.log).append(topic, volatile, line)?;
-        self.head.send_replace(n);
+        let n = lock(&self.memory.log).append(topic, volatile, line)?;
+        self.memory.head.send_replace(n);
         Some(n)
     }
 
     /// The records.
     pub fn log(&self) -> MutexGuard<'_, Log> {
-        lock(&self.log)
+        lock(&self.memory.log)
     }
 
     /// What one plugin keeps.
     pub fn with_store<T>(&self, plugin: &str, work: impl FnOnce(&mut Store) -> T) -> T {
-        work(lock(&self.stores).entry(plugin.to_owned()).or_default())
+        work(lock(&self.memory.stores).entry(plugin.to_owned()).or_default())
     }
 
     /// Changes with each new record.
     pub fn head(&self) -> watch::Receiver<u64> {
-        self.head.subscribe()
+        self.memory.head.subscribe()
     }
 
     /// The state, and its changes.
@@ -187,18 +208,6 @@ impl Hub {
             *old = state;
             new
         });
-    }
-
-    /// The group, as everybody knows it.
-    pub fn facts(&self) -> GroupFacts {
-        let info = self.group.info();
-        GroupFacts {
-            name: info.name.clone(),
-            fingerprint: info.fingerprint(),
-            leaders: info.rules.n(),
-            faults: info.rules.f(),
-            rekey_period_s: words::rekey_period(info).map(|period| period.as_secs()),
-        }
     }
 }
 

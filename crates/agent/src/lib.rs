@@ -7,12 +7,14 @@
 //! ```no_run
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! use ringfort::{Credentials, Group};
-//! use ringfort_agent::{Agent, Options};
+//! use ringfort_agent::{Agent, Options, Turn};
 //!
 //! let (group, events) = Group::join("group.toml", Credentials::password("ana", "secret")?).await?;
 //! let mut agent = Agent::start(group, events, Options::default()).await?;
 //! println!("open {}", agent.url());
-//! agent.ended().await;
+//! while let Turn::Entered(user) = agent.turn().await {
+//!     println!("{user} is in the group");
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -21,6 +23,7 @@
 
 mod bundled;
 mod door;
+mod entrance;
 mod http;
 mod hub;
 mod listener;
@@ -34,9 +37,11 @@ mod words;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringfort::protocol::view::Cause;
-use ringfort::{Events, Group};
+use ringfort::protocol::{GroupInfo, UserName};
+use ringfort::{Events, Group, JoinOptions};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -45,7 +50,7 @@ pub use log::Bounds;
 pub use plugins::Problem;
 
 use door::{Door, Token};
-use hub::Hub;
+use entrance::{Entrance, Stay};
 use plugins::Plugins;
 use wire::PluginFacts;
 
@@ -63,6 +68,10 @@ pub struct Options {
     pub programs: Vec<String>,
     /// What is kept for pages that reload.
     pub bounds: Bounds,
+    /// Who is expected to log in on the page.
+    pub user: Option<String>,
+    /// How long a login on the page may take; 20 s if it is not said.
+    pub login_within: Option<Duration>,
 }
 
 /// Why an agent does not start.
@@ -104,19 +113,29 @@ pub struct ProgramAccess {
 
 #[derive(Debug)]
 struct Inner {
-    run: String,
+    info: Arc<GroupInfo>,
     door: Door,
     /// In the addresses of the plugins' files.
     frames: Token,
     plugins: Plugins,
     programs: Vec<Program>,
-    hub: Hub,
+    /// What is remembered of a stay: which topics, and how much.
+    topics: Vec<String>,
+    bounds: Bounds,
+    entrance: Entrance,
+    login_within: Duration,
     sockets: Arc<Semaphore>,
     /// Becomes true when the agent ends: sockets close, and with the last of them the stay.
     closing: watch::Sender<bool>,
 }
 
 impl Inner {
+    /// Whether there is a stay that goes on.
+    fn is_in(&self) -> bool {
+        let stay = self.entrance.stay.borrow();
+        stay.hub.is_some() && !stay.over
+    }
+
     /// Where a plugin's files are.
     fn folder(&self, id: &str) -> String {
         format!("{}/p/{}/{id}/", self.door.origin(), self.frames.as_str())
@@ -138,7 +157,19 @@ impl Inner {
 #[derive(Debug)]
 pub struct Agent {
     inner: Arc<Inner>,
-    tasks: [JoinHandle<()>; 2],
+    serving: JoinHandle<()>,
+    stay: watch::Receiver<Stay>,
+    /// What [`Agent::turn`] has told: how many stays, and whether the last one has ended.
+    told: (u64, bool),
+}
+
+/// Somebody came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// This user is in the group.
+    Entered(UserName),
+    /// The stay has ended; `None` if it ended without a word. The page can still be read, and one can log in again.
+    Ended(Option<Cause>),
 }
 
 impl Agent {
@@ -147,6 +178,16 @@ impl Agent {
     /// # Errors
     /// [`AgentError`].
     pub async fn start(group: Group, events: Events, options: Options) -> Result<Agent, AgentError> {
+        let agent = Agent::open(group.info().clone(), options).await?;
+        entrance::enter(&agent.inner, group, events).map_err(AgentError::Random)?;
+        Ok(agent)
+    }
+
+    /// Starts to serve a page on which a user of this group logs in.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn open(info: Arc<GroupInfo>, options: Options) -> Result<Agent, AgentError> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
         let failed = |cause| AgentError::Listen { address: wanted, cause };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
@@ -157,23 +198,25 @@ impl Agent {
         let topics: Vec<String> = topics.chain(programs.iter().map(|program| program.topic.clone())).collect();
         let token = || Token::fresh().map_err(AgentError::Random);
         let inner = Arc::new(Inner {
-            run: token()?.as_str().to_owned(),
+            info,
             door: Door::new(address).map_err(AgentError::Random)?,
             frames: token()?,
             plugins,
             programs,
-            hub: Hub::new(group, topics, options.bounds),
+            topics,
+            bounds: options.bounds,
+            entrance: Entrance::new(options.user),
+            login_within: options.login_within.unwrap_or(JoinOptions::default().timeout),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             closing: watch::Sender::new(false),
         });
-        let follower = inner.clone();
-        let follow = tokio::spawn(async move { follower.hub.follow(events).await });
         let router = http::router(inner.clone());
-        let serve = tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             // It ends only when it is aborted.
             let _ = axum::serve(listener::Bounded::new(listener), router).await;
         });
-        Ok(Agent { inner, tasks: [follow, serve] })
+        let stay = inner.entrance.stay.subscribe();
+        Ok(Agent { inner, serving, stay, told: (0, false) })
     }
 
     /// The address to open in a browser. Whoever has it has the page: it is for the user alone.
@@ -197,26 +240,35 @@ impl Agent {
         &self.inner.plugins.skipped
     }
 
-    /// The stay.
-    pub fn group(&self) -> &Group {
-        &self.inner.hub.group
+    /// The stay, if there is or was one.
+    pub fn group(&self) -> Option<Group> {
+        self.stay.borrow().hub.as_ref().map(|hub| hub.group.clone())
     }
 
-    /// Waits until the stay has ended; `None` if it ended without a word. The page can still be read then. Cancel safe.
-    pub async fn ended(&mut self) -> Option<Cause> {
-        let [follow, _] = &mut self.tasks;
-        if !follow.is_finished() {
-            // It is never aborted while somebody waits.
-            let _ = follow.await;
+    /// Waits until somebody comes or goes. Cancel safe.
+    pub async fn turn(&mut self) -> Turn {
+        loop {
+            let stay = self.stay.borrow_and_update().clone();
+            if let (Some(hub), true) = (&stay.hub, stay.count != self.told.0) {
+                self.told = (stay.count, false);
+                return Turn::Entered(hub.group.user().clone());
+            }
+            if let (Some(hub), true, false) = (&stay.hub, stay.over, self.told.1) {
+                self.told.1 = true;
+                return Turn::Ended(hub.group.snapshot().ended);
+            }
+            if self.stay.changed().await.is_err() {
+                // The other half is in this agent, so it is never gone.
+                std::future::pending::<()>().await;
+            }
         }
-        self.group().snapshot().ended
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
         self.inner.closing.send_replace(true);
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.serving.abort();
     }
 }
 

@@ -63,6 +63,13 @@ pub struct Cursor {
     topic: Option<String>,
 }
 
+impl Cursor {
+    /// The last record that it has been given.
+    pub fn after(&self) -> u64 {
+        self.after
+    }
+}
+
 /// What there is for a reader next.
 #[derive(Debug, Default)]
 pub struct Batch {

@@ -1,9 +1,15 @@
 //! The JSON protocol of the sockets, version 1. `docs/agent.md` tells it for people.
 
+use std::fmt;
+use std::path::PathBuf;
+
+use ringfort::protocol::GroupInfo;
 use ringfort::protocol::policy::Service;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::plugins::Problem;
+use crate::words;
 
 /// The version spoken here.
 pub const VERSION: u32 = 1;
@@ -46,6 +52,34 @@ pub enum Ask {
     },
     /// Leave the group. Only the page may.
     Leave { id: u64 },
+    /// Log in, with a password or with a key in a file of this machine. Only the page may.
+    Login {
+        id: u64,
+        user: String,
+        #[serde(default)]
+        password: Option<Password>,
+        #[serde(default)]
+        key: Option<PathBuf>,
+        #[serde(default)]
+        certificate: Option<PathBuf>,
+    },
+}
+
+/// A password on its way to the login. Redacted in `Debug`, and wiped.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+pub struct Password(pub Zeroizing<String>);
+
+impl From<String> for Password {
+    fn from(text: String) -> Self {
+        Password(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(redacted)")
+    }
 }
 
 /// What delivery promises.
@@ -75,6 +109,8 @@ impl From<ServiceWord> for Service {
 pub enum Tell {
     /// The answer to the hello.
     Welcome(Box<Welcome>),
+    /// Where a login stands, for the page: instead of a welcome as long as nobody is logged in, and whenever it changes.
+    Login(LoginFacts),
     /// The state of the stay, whenever it changes.
     State(State),
     /// Some older records are no longer kept.
@@ -116,6 +152,27 @@ pub struct Welcome {
     pub state: State,
 }
 
+/// A login on the page.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct LoginFacts {
+    pub version: u32,
+    pub group: GroupFacts,
+    #[serde(flatten)]
+    pub login: Login,
+}
+
+/// Where a login stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Login {
+    /// Who tries, or has tried last.
+    pub user: String,
+    /// Whether it is going on.
+    pub busy: bool,
+    /// Why the last one failed, in words.
+    pub why: Option<String>,
+}
+
 /// The group, as everybody knows it.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
@@ -125,6 +182,19 @@ pub struct GroupFacts {
     pub leaders: u8,
     pub faults: u8,
     pub rekey_period_s: Option<u64>,
+}
+
+impl GroupFacts {
+    /// The facts of a group.
+    pub fn of(info: &GroupInfo) -> Self {
+        GroupFacts {
+            name: info.name.clone(),
+            fingerprint: info.fingerprint(),
+            leaders: info.rules.n(),
+            faults: info.rules.f(),
+            rekey_period_s: words::rekey_period(info).map(|period| period.as_secs()),
+        }
+    }
 }
 
 /// A plugin, for the page.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ringfort::LeaderState;
 use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::login::Denial;
 use ringfort::protocol::policy::WhenStale;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{Fault, GroupInfo};
+use ringfort::{JoinError, LeaderState};
 
 /// What somebody sent, and why it was refused.
 pub fn explain(fault: Fault) -> &'static str {
@@ -46,6 +47,35 @@ pub fn leader(state: &LeaderState) -> (&'static str, &'static str, String) {
         (None, false, false, Some(error)) => ("away", "no connection", format!("It cannot be reached: {error}.")),
         (None, false, false, None) => ("away", "no connection", "Connecting.".to_owned()),
     }
+}
+
+/// Why a login failed.
+pub fn login(error: &JoinError, group: &GroupInfo) -> String {
+    let needed = usize::from(group.rules.f()) + 1;
+    match error {
+        JoinError::NotAuthentic | JoinError::Denied(Denial::NotAuthentic) => format!(
+            "The leaders do not know this name with this password or key. Check both. Whoever is new must be accepted by at least {needed} operators first."
+        ),
+        JoinError::Denied(Denial::Throttled) => {
+            "There were too many attempts with this name. Wait a minute, then try again. A login with a key is not affected.".to_owned()
+        }
+        JoinError::Denied(Denial::Expelled) => {
+            "The operators have expelled this user. Ask them if you think that it is a mistake.".to_owned()
+        }
+        JoinError::Timeout { timeout, needed, .. } => format!(
+            "Not enough leaders answered within {} s; {needed} honest ones must. Check the network of this machine. “ringfort status” shows which leaders can be reached.",
+            timeout.as_secs()
+        ),
+        other => sentence(&other.to_string()),
+    }
+}
+
+/// A sentence has a capital at its start and a full stop at its end.
+pub fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if words.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }
 
 /// How somebody went.

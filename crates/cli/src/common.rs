@@ -105,6 +105,14 @@ pub struct MemberArgs {
     /// Your user name
     #[arg(long, value_name = "NAME")]
     pub user: UserName,
+    /// With what secret.
+    #[command(flatten)]
+    pub secret: SecretArgs,
+}
+
+/// With what secret, and how long to try.
+#[derive(Clone, Debug, Args)]
+pub struct SecretArgs {
     /// Log in with the key in this file instead of a password
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
@@ -119,50 +127,57 @@ pub struct MemberArgs {
     pub timeout: u64,
 }
 
-impl MemberArgs {
+impl SecretArgs {
+    /// Whether there is one without asking.
+    pub fn is_given(&self) -> bool {
+        self.key.is_some() || self.password.password_file.is_some() || std::env::var_os(PASSWORD_VARIABLE).is_some()
+    }
+
     /// The user's secret, from where the options say.
     ///
     /// # Errors
     /// Unreadable files, a certificate for somebody else, no password.
-    pub fn credentials(&self) -> Outcome<Credentials> {
+    pub fn credentials(&self, user: &UserName) -> Outcome<Credentials> {
         let Some(key) = &self.key else {
-            let password = self.password.read(&self.user, false)?;
-            return Ok(Credentials::password(self.user.as_str(), password.as_bytes())?);
+            let password = self.password.read(user, false)?;
+            return Ok(Credentials::password(user.as_str(), password.as_bytes())?);
         };
         let key = files::read_user_key(key)?;
         let Some(path) = &self.certificate else {
-            return Ok(Credentials::key(self.user.as_str(), key)?);
+            return Ok(Credentials::key(user.as_str(), key)?);
         };
         let certificate = files::read_certificate(path)?;
-        if certificate.user != self.user {
+        if certificate.user != *user {
             let told = format!(
                 "{}: the certificate is for {}, not for {}: use the certificate made for this user",
                 path.display(),
                 certificate.user,
-                self.user
+                user
             );
             return Err(Failure::new(Status::Credentials, told));
         }
         Ok(Credentials::certificate(key, certificate)?)
     }
 
+    /// Joins a group that was read before.
+    ///
+    /// # Errors
+    /// As [`MemberArgs::join`].
+    pub async fn join(&self, group: Arc<GroupInfo>, credentials: Credentials) -> Outcome<(Group, Events)> {
+        let options = JoinOptions { timeout: Duration::from_secs(self.timeout), ..JoinOptions::default() };
+        Ok(Group::join_with(group, credentials, options).await?)
+    }
+}
+
+impl MemberArgs {
     /// Reads the group file, asks for the secret and joins.
     ///
     /// # Errors
     /// Everything that keeps a user out.
     pub async fn join(&self) -> Outcome<(Group, Events)> {
         let group = self.group.read()?;
-        let credentials = self.credentials()?;
-        self.join_as(group, credentials).await
-    }
-
-    /// Joins a group that was read before.
-    ///
-    /// # Errors
-    /// As [`MemberArgs::join`].
-    pub async fn join_as(&self, group: Arc<GroupInfo>, credentials: Credentials) -> Outcome<(Group, Events)> {
-        let options = JoinOptions { timeout: Duration::from_secs(self.timeout), ..JoinOptions::default() };
-        Ok(Group::join_with(group, credentials, options).await?)
+        let credentials = self.secret.credentials(&self.user)?;
+        self.secret.join(group, credentials).await
     }
 }
 

@@ -6,5 +6,6 @@
 mod common;
 
 mod door;
+mod login;
 mod python;
 mod records;

@@ -1,6 +1,6 @@
 //! What pages and programs are told, once and again, and how much of it.
 
-use ringfort_agent::{Bounds, Options};
+use ringfort_agent::{Bounds, Options, Turn};
 use serde_json::{Value, json};
 
 use super::common::client::{Socket, connect, enter, socket_url};
@@ -126,8 +126,9 @@ async fn the_state_tells_of_leaders_and_of_the_end() {
 
     assert_eq!(page.ask(json!({"type": "leave"})).await["type"], "done");
     other.next("the end", |line| line["type"] == "state" && line["ended"] == "left").await;
-    let ended = tokio::time::timeout(DEADLINE, agent.ended()).await.unwrap();
-    assert_eq!(ended, Some(ringfort::protocol::view::Cause::Left));
+    assert_eq!(agent.turn().await, Turn::Entered("ana".parse().unwrap()));
+    let ended = tokio::time::timeout(DEADLINE, agent.turn()).await.unwrap();
+    assert_eq!(ended, Turn::Ended(Some(ringfort::protocol::view::Cause::Left)));
     assert_eq!(page.send("chat", "too late").await["type"], "failed");
     drop(agent);
     while other.line().await.is_some() {}

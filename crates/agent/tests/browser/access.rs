@@ -5,9 +5,9 @@ use ringfort_browser::{Axe, Browser, Page};
 use super::common::client::Socket;
 use super::common::{World, together};
 
-const LOOKS: [(u32, u32, bool); 4] = [(1280, 800, false), (1280, 800, true), (400, 780, false), (400, 780, true)];
+const LOOKS: [(u32, u32, bool); 4] = [(400, 780, true), (400, 780, false), (1280, 800, true), (1280, 800, false)];
 
-async fn sound(axe: &Axe, browser: &Browser, page: &Page, screen: &str) {
+pub async fn sound(axe: &Axe, browser: &Browser, page: &Page, screen: &str) {
     for (width, height, dark) in LOOKS {
         browser.look(page, width, height, dark).await;
         let found = axe.findings(browser, page).await;

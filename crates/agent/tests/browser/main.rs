@@ -8,4 +8,5 @@ mod common;
 mod access;
 mod chat;
 mod hostile;
+mod login;
 mod whiteboard;

@@ -144,7 +144,8 @@ impl Socket {
     /// The next line; `None` once the socket is closed.
     pub async fn line(&mut self) -> Option<Value> {
         loop {
-            let next = tokio::time::timeout(DEADLINE, self.stream.next()).await.expect("the agent is silent");
+            let next = tokio::time::timeout(DEADLINE, self.stream.next()).await;
+            let next = next.unwrap_or_else(|_| panic!("the agent is silent after {:#?}", self.seen.last()));
             match next {
                 Some(Ok(Message::Text(text))) => {
                     let line: Value = serde_json::from_str(&text).unwrap();

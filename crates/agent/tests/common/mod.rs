@@ -82,6 +82,11 @@ impl World {
         self.agent_with(user, Options::default()).await
     }
 
+    /// An agent with nobody in it.
+    pub async fn closed_agent(&self, options: Options) -> Agent {
+        Agent::open(self.info.clone(), options).await.unwrap()
+    }
+
     pub async fn agent_with(&self, user: &str, options: Options) -> Agent {
         let (group, events) = self.join(user).await;
         Agent::start(group, events, options).await.unwrap()
@@ -90,7 +95,7 @@ impl World {
 
 /// Waits until all agents see exactly these members.
 pub async fn together(agents: &[&Agent], members: &[&str]) {
-    let here = |agent: &&Agent| agent.group().members().iter().map(|m| m.as_str()).eq(members.iter().copied());
+    let here = |agent: &&Agent| agent.group().unwrap().members().iter().map(|m| m.as_str()).eq(members.iter().copied());
     let check = async {
         while !agents.iter().all(here) {
             tokio::time::sleep(Duration::from_millis(10)).await;

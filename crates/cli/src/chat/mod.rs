@@ -56,12 +56,12 @@ enum End {
 pub async fn run(args: ChatArgs) -> Outcome {
     let plain = args.plain || !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal();
     let info = args.member.group.read()?;
-    let credentials = args.member.credentials()?;
+    let credentials = args.member.secret.credentials(&args.member.user)?;
     if !plain {
         output::note(format!("joining {:?}…", info.name));
     }
     let ending = Ending::listen()?;
-    let (group, events) = args.member.join_as(info, credentials).await?;
+    let (group, events) = args.member.secret.join(info, credentials).await?;
     if plain { lines::run(group, events, ending).await } else { screen::run(group, events, ending).await }
 }
 

@@ -5,17 +5,17 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clap::Args;
+use ringfort::Group;
+use ringfort::protocol::UserName;
 use ringfort::protocol::view::Cause;
-use ringfort_agent::{Agent, AgentError, Options};
+use ringfort_agent::{Agent, AgentError, Options, Turn};
 use serde::Serialize;
 
 use crate::chat::{self, ChatArgs};
-use crate::common::{Ending, MemberArgs};
+use crate::common::{Ending, GroupArgs, MemberArgs, SecretArgs};
 use crate::exit::{Failure, Outcome, Status};
 use crate::output;
 
-/// How long the page has to show that the stay is over.
-const FAREWELL: Duration = Duration::from_millis(500);
 /// How long a quitting user waits for the leaders' acknowledgement.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
 /// The folder of plugins, in the user's configuration.
@@ -24,9 +24,15 @@ const PLUGINS_FOLDER: &str = "ringfort/plugins";
 /// Joins a group and serves its page to this machine.
 #[derive(Debug, Args)]
 pub struct JoinArgs {
-    /// Who, where, with what secret.
+    /// Which group.
     #[command(flatten)]
-    pub member: MemberArgs,
+    pub group: GroupArgs,
+    /// Your user name; otherwise the page asks for it
+    #[arg(long, value_name = "NAME", required_if_eq("no_web", "true"))]
+    pub user: Option<UserName>,
+    /// With what secret.
+    #[command(flatten)]
+    pub secret: SecretArgs,
     /// Open the page in the browser
     #[arg(long, conflicts_with = "no_web")]
     pub open: bool,
@@ -54,42 +60,85 @@ enum JoinLine<'a> {
     Page { url: &'a str },
     Program { topic: &'a str, url: &'a str, token: &'a str },
     SkippedPlugin { folder: &'a str, why: &'a str },
+    Joined { user: &'a str },
+    Ended { how: Option<&'a str> },
     Left { acknowledged: bool },
 }
 
-/// Runs `ringfort join`.
+/// Runs `ringfort join`. A secret in the options logs in at once, and what keeps the user out ends the program; without one
+/// the page asks, as often as it takes.
 ///
 /// # Errors
 /// Everything that keeps a user out, a taken port, and an end that the user did not ask for.
 pub async fn run(args: JoinArgs) -> Outcome {
     if args.no_web {
-        return chat::run(ChatArgs { member: args.member, plain: false }).await;
+        return on_terminal(args).await;
     }
-    let info = args.member.group.read()?;
-    let credentials = args.member.credentials()?;
-    output::note(format!("joining {:?}…", info.name));
-    let mut ending = Ending::listen()?;
-    let (group, events) = args.member.join_as(info, credentials).await?;
-    let plugins = args.plugins.clone().or_else(plugins_folder);
-    let options = Options { port: args.port, plugins, programs: args.programs.clone(), ..Options::default() };
-    let mut agent = Agent::start(group, events, options).await.map_err(failure)?;
-    announce(&args, &agent)?;
-    let ended = tokio::select! {
-        ended = agent.ended() => Some(ended),
-        () = ending.asked() => None,
+    let info = args.group.read()?;
+    let credentials = match (&args.user, args.secret.is_given()) {
+        (Some(user), true) => Some(args.secret.credentials(user)?),
+        (None, true) => return Err(Failure::new(Status::Usage, "a password or a key needs a name: use --user")),
+        (_, false) => None,
     };
-    match ended {
-        None => quit(&args, &agent).await,
-        Some(Some(Cause::Left)) => {
-            tokio::time::sleep(FAREWELL).await;
-            left(&args, true)
+    let options = Options {
+        port: args.port,
+        plugins: args.plugins.clone().or_else(plugins_folder),
+        programs: args.programs.clone(),
+        user: args.user.as_ref().map(ToString::to_string),
+        login_within: Some(Duration::from_secs(args.secret.timeout)),
+        ..Options::default()
+    };
+    let mut ending = Ending::listen()?;
+    let mut agent = match credentials {
+        None => Agent::open(info, options).await.map_err(failure)?,
+        Some(credentials) => {
+            output::note(format!("joining {:?}…", info.name));
+            let (group, events) = args.secret.join(info, credentials).await?;
+            Agent::start(group, events, options).await.map_err(failure)?
         }
-        Some(cause) => {
+    };
+    announce(&args, &agent)?;
+    let mut ended = None;
+    loop {
+        tokio::select! {
+            turn = agent.turn() => {
+                tell(&args, &turn)?;
+                ended = if let Turn::Ended(cause) = turn { Some(cause) } else { None };
+            }
+            () = ending.asked() => break,
+        }
+    }
+    match (ended, agent.group()) {
+        (None, Some(group)) => quit(&args, group).await,
+        (Some(Some(Cause::Left)), _) | (None, None) => Ok(()),
+        (Some(cause), _) => {
             let told = "the stay in the group ended unexpectedly: join again";
-            let failure = cause.and_then(Failure::ended);
-            output::note("ringfort: the stay has ended; the page can still be read until Ctrl-C");
-            ending.asked().await;
-            Err(failure.unwrap_or_else(|| Failure::new(Status::NotAMember, told)))
+            Err(cause.and_then(Failure::ended).unwrap_or_else(|| Failure::new(Status::NotAMember, told)))
+        }
+    }
+}
+
+async fn on_terminal(args: JoinArgs) -> Outcome {
+    let Some(user) = args.user else { return Err(Failure::new(Status::Usage, "--no-web needs --user")) };
+    let member = MemberArgs { group: args.group, user, secret: args.secret };
+    chat::run(ChatArgs { member, plain: false }).await
+}
+
+fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
+    let how = |cause: &Option<Cause>| {
+        cause.map(|cause| match cause {
+            Cause::Left => "left",
+            Cause::Lost => "lost",
+            Cause::Expelled => "expelled",
+        })
+    };
+    match (turn, args.json) {
+        (Turn::Entered(user), true) => output::json(&JoinLine::Joined { user: user.as_str() }),
+        (Turn::Ended(cause), true) => output::json(&JoinLine::Ended { how: how(cause) }),
+        (Turn::Entered(user), false) => output::line(format!("{user} is in the group.")),
+        (Turn::Ended(cause), false) => {
+            let how = how(cause).map(|how| format!(" ({how})")).unwrap_or_default();
+            output::line(format!("The stay has ended{how}. The page can still be read, and one can join again there."))
         }
     }
 }
@@ -112,7 +161,7 @@ fn announce(args: &JoinArgs, agent: &Agent) -> Outcome {
     match args.json {
         true => output::json(&JoinLine::Page { url: &url })?,
         false => {
-            output::line("You are in the group. The page, for this machine and you alone, until Ctrl-C:")?;
+            output::line("The page, for this machine and you alone, until Ctrl-C:")?;
             output::line(format!("\n  {url}\n"))?;
         }
     }
@@ -132,13 +181,9 @@ fn open(url: &str) {
     }
 }
 
-async fn quit(args: &JoinArgs, agent: &Agent) -> Outcome {
-    let leaving = tokio::time::timeout(QUIT_PATIENCE, agent.group().clone().leave());
+async fn quit(args: &JoinArgs, group: Group) -> Outcome {
+    let leaving = tokio::time::timeout(QUIT_PATIENCE, group.leave());
     let acknowledged = matches!(leaving.await, Ok(Ok(_)));
-    left(args, acknowledged)
-}
-
-fn left(args: &JoinArgs, acknowledged: bool) -> Outcome {
     if args.json { output::json(&JoinLine::Left { acknowledged }) } else { Ok(()) }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::process::{Running, finish};
+use super::process::{Running, finish, ringfort};
 use super::world::{ANA, BEN, World};
 
 /// The head of the answer to a GET.
@@ -33,8 +33,27 @@ fn join_serves_a_page_until_it_is_told_to_end() {
     assert!(get(url).starts_with("HTTP/1.1 303 "), "the token opens");
     let (place, _) = url.split_once('?').unwrap();
     assert!(get(place).starts_with("HTTP/1.1 403 "), "without it, nothing does");
+    assert_eq!(agent.event("joined")["user"], ANA.0);
     world.send(BEN, &["hello"]).succeeded();
     assert_eq!(agent.terminate(), 0);
+}
+
+#[test]
+fn without_a_secret_the_page_asks_and_the_terminal_does_not() {
+    let world = World::running(4);
+    let mut command = world.member("join", ANA, &["--json"]);
+    command.env_remove("RINGFORT_PASSWORD");
+    let mut agent = Running::start(command);
+    let page = agent.event("page");
+    assert!(get(page["url"].as_str().unwrap()).starts_with("HTTP/1.1 303 "));
+    assert_eq!(agent.terminate(), 0);
+    let group = world.group();
+    let nameless = Running::start(ringfort(&["join", group.to_str().unwrap(), "--json"])).event("page");
+    assert!(nameless["url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
+    let mut without = ringfort(&["join", group.to_str().unwrap()]);
+    without.env("RINGFORT_PASSWORD", "of nobody");
+    finish(without).failed(2, &["--user"]);
+    assert_eq!(finish(ringfort(&["join", group.to_str().unwrap(), "--no-web"])).status, 2);
 }
 
 #[test]
