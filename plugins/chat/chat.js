@@ -263,6 +263,7 @@ async function say() {
   if (!words) return;
   const recipients = [...to];
   text.value = "";
+  rf.doing("");
   grow();
   const error = byId("error");
   error.hidden = true;
@@ -304,7 +305,11 @@ text.addEventListener("keydown", (event) => {
     say();
   }
 });
-text.addEventListener("input", grow);
+text.addEventListener("input", () => {
+  grow();
+  // That one writes in private is nobody's business.
+  rf.doing(text.value.trim() && to.size === 0 ? "writing" : "");
+});
 search.addEventListener("input", () => {
   count = SHOWN_MAX;
   draw();

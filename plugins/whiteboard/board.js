@@ -189,6 +189,7 @@ function tell(x, y) {
   const now = performance.now();
   if (now - told < LIVE_EVERY_MS || rf.members.length < 2 || rf.ended) return;
   told = now;
+  if (mine) rf.doing("drawing");
   const stroke = mine && { ...mine, points: mine.points.slice(-2 * LIVE_POINTS_MAX) };
   rf.send(JSON.stringify({ x, y, stroke }), { part: "live", volatile: true, service: "best_effort" }).catch(() => {});
 }

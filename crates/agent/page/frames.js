@@ -8,6 +8,10 @@
 const KEPT_MAX = 20000;
 /** Asks of one frame that wait for the agent. */
 const WAITING_MAX = 256;
+/** What a member does is told again after this long, as long as it is true. */
+export const DOING_EVERY_MS = 2000;
+/** The part of every plugin's topic for that. No plugin can send on it by itself. */
+export const DOING = "~.doing";
 const PART = /^[A-Za-z0-9-]{0,20}$/;
 const SERVICES = ["best_effort", "reliable", "fifo"];
 
@@ -34,6 +38,7 @@ export class Frame {
   #current = 0;
   #shown = false;
   unread = 0;
+  #doing = { word: "", at: -Infinity };
 
   /**
    * @param {Facts} facts
@@ -138,9 +143,20 @@ export class Frame {
         this.host.unread(this);
         break;
       }
+      case "doing": this.#does(String(ask.word ?? "").slice(0, 24)); break;
       case "open": this.host.open(this, String(ask.url)); break;
       case "save": if (ask.content instanceof Blob) save(safeName(String(ask.name)), ask.content); break;
     }
+  }
+
+  /** @param {string} word */
+  #does(word) {
+    const now = performance.now();
+    const wait = word === this.#doing.word ? DOING_EVERY_MS : word === "" ? 0 : 250;
+    if (now - this.#doing.at < wait || (word === "" && this.#doing.word === "")) return;
+    this.#doing = { word, at: now };
+    const topic = this.facts.topic + DOING;
+    this.connection.ask({ type: "send", topic, text: word, service: "best_effort" }).catch(() => {});
   }
 
   /** @param {MessagePort} port @param {any} id @param {() => Promise<any>} work */

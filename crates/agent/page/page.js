@@ -2,12 +2,13 @@
 // The page of a member's own agent.
 
 import { Connection } from "./connection.js";
-import { Frame } from "./frames.js";
+import { DOING, Frame } from "./frames.js";
+import { Requests } from "./requests.js";
 import { LoginView } from "./login.js";
 import { Journal, byId, element, showKey, showLeaders, showMembers, showTrust, viewWords } from "./shell.js";
 
 /** How long "writing" or "drawing" stands beside a name. */
-const DOING_MS = 2500;
+const DOING_MS = 3500;
 
 const connection = new Connection();
 const journal = new Journal();
@@ -21,6 +22,7 @@ let state = null;
 /** Records from this number on came while the page was open. */
 let live = Infinity;
 let shown = "";
+const requests = new Requests(connection, showPeople);
 /** @type {Map<string, {word: string, until: number}>} */
 const doing = new Map();
 let lost = false;
@@ -42,10 +44,11 @@ connection.on("welcome", (line) => {
   byId("fingerprint").textContent = line.group.fingerprint;
   const needed = line.group.faults + 1;
   byId("invite-need").textContent = `At least ${needed} operators must; ask all ${line.group.leaders}.`;
-  byId("expel-need").textContent = `At least ${needed} operators must agree.`;
+  requests.welcome(line.user, needed);
   state = line.state;
   if (restarted) {
     journal.clear();
+    requests.clear();
     for (const frame of frames) frame.forget();
   }
   if (frames.length === 0) build(line.plugins);
@@ -69,10 +72,12 @@ connection.on("record", (record) => {
   if (record.kind === "view") journal.add(record.at_ms, viewWords(record, welcome.user), false);
   if (record.kind === "notice") journal.add(record.at_ms, record.words, record.warning);
   if (record.kind === "gap") journal.add(record.at_ms, `${record.count} messages of ${record.from} were lost for good.`, true);
+  const asked = requests.take(record);
+  if (asked !== null) journal.add(record.at_ms, asked, true);
   const owner = record.kind === "message" ? record.topic.split(/[/~]/)[0] : null;
   for (const frame of frames) {
-    if (owner === null || frame.facts.topic === owner) frame.take(record, live);
-    if (frame.facts.topic === owner && record.n >= live && !record.own && !record.topic.includes("/")) does(record.from, frame.facts.name);
+    if (record.topic === frame.facts.topic + DOING) does(record.from, String(record.text ?? "").slice(0, 24));
+    else if (owner === null || frame.facts.topic === owner) frame.take(record, live);
   }
 });
 
@@ -85,14 +90,14 @@ connection.on("lost", () => {
 
 /** @param {string} name @param {string} word */
 function does(name, word) {
-  doing.set(name, { word, until: Date.now() + DOING_MS });
+  doing.set(name, { word, until: word ? Date.now() + DOING_MS : 0 });
   showPeople();
 }
 
 function showPeople() {
   const now = Date.now();
   for (const [name, what] of doing) if (what.until <= now) doing.delete(name);
-  showMembers(state.members, welcome.user, new Map([...doing].map(([name, what]) => [name, what.word])));
+  if (state) showMembers(state.members, welcome.user, new Map([...doing].map(([name, what]) => [name, what.word])), requests);
 }
 
 function showState() {
@@ -190,6 +195,16 @@ function askToOpen(frame, url) {
   dialog.showModal();
 }
 
+for (const copy of document.querySelectorAll("[data-copy]")) {
+  copy.addEventListener("click", async () => {
+    const from = byId(copy.getAttribute("data-copy") ?? "");
+    // Without the right to the clipboard it is at least selected.
+    getSelection()?.selectAllChildren(from);
+    const done = await navigator.clipboard.writeText(from.textContent ?? "").then(() => true, () => false);
+    copy.textContent = done ? "Copied" : "Selected";
+    setTimeout(() => (copy.textContent = "Copy"), 2000);
+  });
+}
 byId("rejoin").addEventListener("click", () => login.open());
 byId("invite").addEventListener("click", () => /** @type {HTMLDialogElement} */ (byId("invite-dialog")).showModal());
 byId("leave").addEventListener("click", () => {

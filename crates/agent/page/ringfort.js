@@ -119,6 +119,15 @@ export class Ringfort {
     return this.#ask({ type: "set", key, value: value === null ? null : JSON.stringify(value) });
   }
 
+  /**
+   * Says what this member does right now: "drawing", say. It stands beside the name at everybody and fades after some
+   * seconds, so say it as long as it is true. The empty text ends it at once.
+   * @param {string} word
+   */
+  doing(word) {
+    this.#port.postMessage({ type: "doing", word });
+  }
+
   /** Shows a number at the plugin's tab. @param {number} count */
   unread(count) {
     this.#port.postMessage({ type: "unread", count });

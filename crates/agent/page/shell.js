@@ -62,17 +62,26 @@ export function ring(leaders, confirming) {
   return drawn;
 }
 
-/** @param {string[]} members @param {string} you @param {Map<string, string>} doing what each does right now */
-export function showMembers(members, you, doing) {
+/**
+ * @param {string[]} members @param {string} you @param {Map<string, string>} doing what each does right now
+ * @param {{has: (member: string) => boolean, open: (member: string) => void}} requests to expel somebody
+ */
+export function showMembers(members, you, doing, requests) {
   byId("member-count").textContent = String(members.length);
   const item = (/** @type {string} */ name) => {
     const avatar = element("span", { class: "avatar", "aria-hidden": "true" }, name.slice(0, 1).toUpperCase());
     avatar.style.setProperty("--hue", String(hue(name)));
     const label = element("span", {}, name, ...(name === you ? [element("span", { class: "muted" }, " (you)")] : []));
     const does = doing.get(name);
-    return element("li", { "data-member": name }, avatar, label, ...(does ? [element("span", { class: "doing" }, does)] : []));
+    const more = element("button", { type: "button", class: "more", "aria-label": `About ${name}`, "aria-haspopup": "dialog" }, "\u22ef");
+    more.addEventListener("click", () => requests.open(name));
+    const note = requests.has(name) ? [element("span", { class: "asked" }, "to be expelled?")] : does ? [element("span", { class: "doing" }, does)] : [];
+    return element("li", { "data-member": name }, avatar, label, ...note, more);
   };
+  // It is drawn anew often: whoever is on a button of it stays there.
+  const focused = document.activeElement?.closest("[data-member]")?.getAttribute("data-member");
   byId("members").replaceChildren(...members.map(item));
+  if (focused) /** @type {HTMLElement | null} */ (byId("members").querySelector(`[data-member="${focused}"] .more`))?.focus();
 }
 
 /** @param {{number: number, address: string, mood: string, word: string, detail: string}[]} leaders */

@@ -71,6 +71,7 @@ pub const PAGE: &[Named] = &[
     page!(JS, "connection.js"),
     page!(JS, "frames.js"),
     page!(JS, "login.js"),
+    page!(JS, "requests.js"),
     page!(JS, "shell.js"),
     page!("image/svg+xml", "icon.svg"),
 ];

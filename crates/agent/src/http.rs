@@ -7,13 +7,14 @@ use axum::body::Body;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
-    REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use ringfort::files;
 
 use crate::Inner;
 use crate::bundled::{self, Asset};
@@ -36,6 +37,7 @@ pub fn router(inner: Arc<Inner>) -> Router {
         .route("/p/{frame}/{plugin}/{*file}", get(plugin_file))
         .route("/{path}/", get(index))
         .route("/{path}/socket", get(page_socket))
+        .route("/{path}/group.toml", get(group_file))
         .route("/{path}/{file}", get(page_file))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "There is nothing here.") })
         .layer(middleware::from_fn_with_state(inner.clone(), at_the_door))
@@ -92,6 +94,16 @@ fn page_asset(inner: &Inner, path: &str, file: &str, headers: &HeaderMap) -> Ans
     inner.door.check_page(headers).map_err(refused)?;
     let asset = find(bundled::PAGE, file).or_else(|| find(bundled::SHARED, file)).ok_or_else(missing)?;
     Ok(served(asset, &page_policy(inner.door.origin())))
+}
+
+/// The group's public file, for those who are invited.
+async fn group_file(State(inner): State<Arc<Inner>>, Path(path): Path<String>, headers: HeaderMap) -> Answer {
+    if !inner.door.path.fits(&path) {
+        return Err(refused(Refusal::Token));
+    }
+    inner.door.check_page(&headers).map_err(refused)?;
+    let text = files::texts::group_text(&inner.info).map_err(|_| missing())?;
+    Ok(([(CONTENT_TYPE, "application/toml"), (CONTENT_DISPOSITION, "attachment")], text).into_response())
 }
 
 async fn page_socket(

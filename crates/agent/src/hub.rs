@@ -20,6 +20,8 @@ use crate::words;
 const TICK: Duration = Duration::from_millis(250);
 /// Different blames told once each.
 const BLAMES_MAX: usize = 256;
+/// What members say to each other through the page itself: requests to expel somebody.
+pub const SHELL: &str = "ringfort";
 /// Messages on `topic~anything` are handed on and not kept.
 const VOLATILE: char = '~';
 

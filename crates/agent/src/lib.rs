@@ -89,7 +89,9 @@ pub enum AgentError {
     #[error("the system gives no random numbers: {0}")]
     Random(std::io::Error),
     /// A program's topic.
-    #[error("the topic {0:?} of a program has 1 to 32 characters out of a-z, 0-9, '-' and '.'")]
+    #[error(
+        "the topic {0:?} of a program has 1 to 32 characters out of a-z, 0-9, '-' and '.', and is not the page's own"
+    )]
     Topic(String),
 }
 
@@ -195,7 +197,8 @@ impl Agent {
         let plugins = Plugins::load(options.plugins.as_deref());
         let programs = options.programs.into_iter().map(Program::new).collect::<Result<Vec<_>, _>>()?;
         let topics = plugins.running.iter().map(|plugin| plugin.manifest.topic.clone());
-        let topics: Vec<String> = topics.chain(programs.iter().map(|program| program.topic.clone())).collect();
+        let topics = topics.chain(programs.iter().map(|program| program.topic.clone()));
+        let topics: Vec<String> = topics.chain([hub::SHELL.to_owned()]).collect();
         let token = || Token::fresh().map_err(AgentError::Random);
         let inner = Arc::new(Inner {
             info,
@@ -211,10 +214,7 @@ impl Agent {
             closing: watch::Sender::new(false),
         });
         let router = http::router(inner.clone());
-        let serving = tokio::spawn(async move {
-            // It ends only when it is aborted.
-            let _ = axum::serve(listener::Bounded::new(listener), router).await;
-        });
+        let serving = tokio::spawn(listener::serve(listener, router));
         let stay = inner.entrance.stay.subscribe();
         Ok(Agent { inner, serving, stay, told: (0, false) })
     }
@@ -275,7 +275,7 @@ impl Drop for Agent {
 impl Program {
     fn new(topic: String) -> Result<Self, AgentError> {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-        if !(1..=32).contains(&topic.len()) || !topic.bytes().all(plain) {
+        if !(1..=32).contains(&topic.len()) || !topic.bytes().all(plain) || topic == hub::SHELL {
             return Err(AgentError::Topic(topic));
         }
         Ok(Program { topic, token: Token::fresh().map_err(AgentError::Random)? })

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::bundled::{self, Asset};
+use crate::hub::SHELL;
 
 /// The version of the plugins' interface.
 pub const INTERFACE: u32 = 1;
@@ -167,6 +168,7 @@ impl Manifest {
         match () {
             () if !id => Err("`id` has 1 to 32 characters out of a-z, 0-9 and '-'".to_owned()),
             () if !topic => Err("`topic` has 1 to 32 characters out of a-z, 0-9, '-' and '.'".to_owned()),
+            () if self.topic == SHELL => Err(format!("the `topic` {SHELL:?} is the page's own")),
             () if self.name.trim().is_empty() || !text(&self.name, 40) => {
                 Err("`name` has 1 to 40 characters".to_owned())
             }

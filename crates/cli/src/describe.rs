@@ -1,10 +1,14 @@
 //! What happens in a group, in words for people.
 
-use ringfort::protocol::GroupInfo;
 use ringfort::protocol::view::Cause;
+use ringfort::protocol::{GroupInfo, UserName};
 use ringfort::{Event, Message};
 
 use crate::text::{age, clean, clean_lines, count, names, now};
+
+/// The topic on which members ask the operators to expel somebody.
+const REQUESTS: &str = "ringfort/expel";
+const REQUEST_CHARS_MAX: usize = 300;
 
 /// Something to tell that is not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,22 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
         Event::Ended(cause) => (format!("the stay has ended: you {}", departure(*cause)), true),
     };
     Some(Notice { text, warning })
+}
+
+/// A request to the operators to expel somebody, as the pages of members send it; `None` for other messages.
+pub fn request(message: &Message) -> Option<Notice> {
+    #[derive(serde::Deserialize)]
+    struct Request {
+        user: UserName,
+        why: String,
+    }
+    if message.topic != REQUESTS || !message.recipients.is_empty() {
+        return None;
+    }
+    let Request { user, why } = serde_json::from_slice(&message.payload).ok()?;
+    let why: String = clean(&why).chars().take(REQUEST_CHARS_MAX).collect();
+    let text = format!("{} asks the operators to expel {user}: \u{201c}{why}\u{201d}", message.sender);
+    Some(Notice { text, warning: true })
 }
 
 /// An event as a line of a log.

@@ -32,6 +32,9 @@ async fn no_screen_shuts_anybody_out() {
         browser.evaluate(&page, &format!("document.getElementById('tab-{tab}').click()")).await;
         sound(&axe, &browser, &page, tab).await;
     }
+    browser.evaluate(&page, "document.querySelector('[data-member=ben] .more').click()").await;
+    sound(&axe, &browser, &page, "a member").await;
+    browser.evaluate(&page, "document.getElementById('member-dialog').close()").await;
     for dialog in ["invite", "leave"] {
         browser.evaluate(&page, &format!("document.getElementById('{dialog}-dialog').showModal()")).await;
         sound(&axe, &browser, &page, dialog).await;

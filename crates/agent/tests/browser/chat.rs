@@ -14,6 +14,28 @@ async fn say(browser: &Browser, page: &Page, to: &str, text: &str) {
     browser.in_plugin(page, "chat", &script).await;
 }
 
+/// One member asks, all see who and why, and the page has the command for operators.
+async fn asks_to_expel(browser: &Browser, ana: &Page, ben: &Page, eva: &Page) {
+    browser.click(ana, "[data-member=ben] .more").await;
+    browser.click(ana, "#member-ask").await;
+    browser.until(ana, None, "document.getElementById('member-error').textContent.includes('Say why')").await;
+    browser.fill(ana, "#member-why", "This laptop was stolen").await;
+    browser.click(ana, "#member-ask").await;
+    browser.until(ana, None, "document.getElementById('member-asked').innerText.includes('You asked')").await;
+    let command = "document.getElementById('member-command').textContent";
+    assert_eq!(browser.evaluate(ana, command).await, "ringfort expel leader-N ben");
+    browser.image(ana, "member.png").await;
+    browser.keys(ana, Browser::ESCAPE).await;
+    for (page, whom) in [(ben, "you"), (eva, "ben")] {
+        browser.until(page, None, "document.querySelector('[data-member=ben] .asked') !== null").await;
+        let told = format!("ana asks the operators to expel {whom}: “This laptop was stolen”");
+        browser.until(page, None, &format!("document.querySelector('.journal').textContent.includes('{told}')")).await;
+    }
+    // It is so after a reload, too.
+    browser.reload(eva).await;
+    browser.until(eva, None, "document.querySelector('[data-member=ben] .asked') !== null").await;
+}
+
 fn shows(text: &str) -> String {
     format!("document.getElementById('messages').innerText.includes({})", json!(text))
 }
@@ -91,6 +113,32 @@ async fn three_members_chat_on_their_pages() {
     browser.until(&e, None, "document.querySelector('#tab-chat .badge').textContent.startsWith('1')").await;
     browser.evaluate(&e, "document.getElementById('tab-chat').click()").await;
     browser.until(&e, None, "!document.querySelector('#tab-chat .badge')").await;
+
+    // What somebody does stands beside the name, and goes; that one writes to some only is not told.
+    let chat = browser.frame(&b, "/chat/").await.unwrap();
+    let does = |name: &str, word: &str| {
+        format!("document.querySelector('[data-member={name}] .doing')?.textContent === {}", json!(word))
+    };
+    browser.fill(&chat, "#text", "The ebb").await;
+    for page in [&a, &b, &e] {
+        browser.until(page, None, &does("ben", "writing")).await;
+    }
+    browser.keys(&chat, Browser::ENTER).await;
+    browser.until(&a, Some("chat"), &shows("The ebb")).await;
+    browser.until(&a, None, "!document.querySelector('[data-member=ben] .doing')").await;
+
+    asks_to_expel(&browser, &a, &b, &e).await;
+    // Whoever is invited gets the group's public file, and what to do with it.
+    browser.click(&a, "#invite").await;
+    let file = "fetch('group.toml').then((file) => file.text())";
+    let file = browser.evaluate(&a, file).await;
+    assert!(file.as_str().unwrap().contains("garden"), "{file}");
+    let told = browser.evaluate(&a, "document.getElementById('invite-dialog').innerText").await;
+    for part in ["ringfort enrol group.toml --user NAME", "At least 2 operators must; ask all 4."] {
+        assert!(told.as_str().unwrap().contains(part), "{told}");
+    }
+    browser.image(&a, "invite.png").await;
+    browser.keys(&a, Browser::ESCAPE).await;
 
     // Leaders go: first nothing but a lamp changes, then a banner says it.
     world.stop(4).await;

@@ -62,6 +62,12 @@ async fn the_board_is_the_same_at_everybody() {
         press(&browser, &b, if i % 2 == 0 { "Box" } else { "Circle" }).await;
         stroke(&browser, &b, &[(120, y), (380, y + 25)]).await;
     }
+    // Each sees that the other draws.
+    let draws = "document.querySelector('[data-member=ana] .doing')?.textContent === 'drawing'";
+    stroke(&browser, &a, &[(80, 300), (200, 330)]).await;
+    browser.until(&b, None, draws).await;
+    same(&browser, &[&a, &b], 13).await;
+    press(&browser, &a, "Undo mine").await;
     same(&browser, &[&a, &b], 12).await;
 
     // Undo takes one's own newest, not somebody else's.

@@ -68,7 +68,11 @@ impl Room {
                 let text = shortened(&String::from_utf8_lossy(&message.payload));
                 self.push(What::Message { sender: message.sender.to_string(), to, text });
             }
-            Event::Message(_) => {}
+            Event::Message(message) => {
+                if let Some(request) = describe::request(message) {
+                    self.push(What::Warning(request.text));
+                }
+            }
             Event::View { joined, .. } if !std::mem::replace(&mut self.joined, true) => {
                 let others: Vec<&UserName> = joined.iter().filter(|user| **user != self.me).collect();
                 let told = if others.is_empty() {

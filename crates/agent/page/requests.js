@@ -1,0 +1,104 @@
+// @ts-check
+// Asking the operators to expel somebody. A member cannot put another one out: everybody sees who asks and why, and the
+// operators of f+1 leaders decide.
+
+import { byId, element } from "./shell.js";
+
+/** @typedef {import("./connection.js").Connection} Connection */
+
+const TOPIC = "ringfort/expel";
+const NAME = /^[a-z0-9._-]{1,64}$/;
+const WHY_CHARS_MAX = 300;
+
+export class Requests {
+  /** Who is to be expelled, by whom, and why. @type {Map<string, Map<string, string>>} */
+  #asked = new Map();
+  #you = "";
+  #needed = 0;
+  #member = "";
+
+  /** @param {Connection} connection @param {() => void} changed */
+  constructor(connection, changed) {
+    this.connection = connection;
+    this.changed = changed;
+    this.dialog = /** @type {HTMLDialogElement} */ (byId("member-dialog"));
+    byId("member-ask").addEventListener("click", () => this.#ask());
+  }
+
+  clear() {
+    this.#asked.clear();
+  }
+
+  /** @param {string} you @param {number} needed operators */
+  welcome(you, needed) {
+    this.#you = you;
+    this.#needed = needed;
+  }
+
+  /** Whether anybody asks. @param {string} member */
+  has(member) {
+    return this.#asked.has(member);
+  }
+
+  /** What a record asks, in words, or null. @param {any} record @returns {string | null} */
+  take(record) {
+    if (record.kind === "view") {
+      for (const { user } of record.left) this.#asked.delete(user);
+      return null;
+    }
+    if (record.kind !== "message" || record.topic !== TOPIC || record.to.length > 0) return null;
+    let what;
+    try {
+      what = JSON.parse(record.text);
+    } catch {
+      return null;
+    }
+    if (typeof what?.user !== "string" || !NAME.test(what.user) || typeof what.why !== "string") return null;
+    const why = what.why.slice(0, WHY_CHARS_MAX);
+    const by = this.#asked.get(what.user) ?? new Map();
+    this.#asked.set(what.user, by.set(record.from, why));
+    if (this.dialog.open) this.#show();
+    this.changed();
+    return `${record.from === this.#you ? "You ask" : `${record.from} asks`} the operators to expel ${what.user === this.#you ? "you" : what.user}: \u201c${why}\u201d`;
+  }
+
+  /** Shows what there is about a member. @param {string} member */
+  open(member) {
+    this.#member = member;
+    /** @type {HTMLInputElement} */ (byId("member-why")).value = "";
+    byId("member-error").hidden = true;
+    this.#show();
+    this.dialog.showModal();
+  }
+
+  #show() {
+    const member = this.#member;
+    const own = member === this.#you;
+    byId("member-title").textContent = own ? `${member} (you)` : member;
+    const asked = [...(this.#asked.get(member) ?? [])];
+    byId("member-asked").hidden = asked.length === 0;
+    byId("member-asked").replaceChildren(...asked.map(([by, why]) =>
+      element("li", {}, element("strong", {}, by === this.#you ? "You" : by), ` asked to expel ${own ? "you" : "this member"}: \u201c${why}\u201d`)));
+    byId("member-form").hidden = own;
+    byId("member-operators").hidden = own;
+    byId("member-need").textContent = `At least ${this.#needed} operators must run it, each on their own leader:`;
+    byId("member-command").textContent = `ringfort expel leader-N ${member}`;
+  }
+
+  async #ask() {
+    const field = /** @type {HTMLInputElement} */ (byId("member-why"));
+    const why = field.value.trim();
+    const error = byId("member-error");
+    error.hidden = why !== "";
+    error.textContent = "Say why: the operators have nothing else to go by.";
+    if (!why) return field.focus();
+    try {
+      const text = JSON.stringify({ user: this.#member, why: why.slice(0, WHY_CHARS_MAX) });
+      await this.connection.ask({ type: "send", topic: TOPIC, text });
+      field.value = "";
+    } catch (failed) {
+      error.hidden = false;
+      error.textContent = `Not sent: ${failed instanceof Error ? failed.message : "it failed"}.`;
+    }
+  }
+}
