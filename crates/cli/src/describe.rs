@@ -62,13 +62,14 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
 pub fn request(message: &Message) -> Option<Notice> {
     #[derive(serde::Deserialize)]
     struct Request {
-        user: UserName,
+        user: String,
         why: String,
     }
     if message.topic != REQUESTS || !message.recipients.is_empty() {
         return None;
     }
     let Request { user, why } = serde_json::from_slice(&message.payload).ok()?;
+    let user: UserName = user.parse().ok()?;
     let why: String = clean(&why).chars().take(REQUEST_CHARS_MAX).collect();
     let text = format!("{} asks the operators to expel {user}: \u{201c}{why}\u{201d}", message.sender);
     Some(Notice { text, warning: true })
