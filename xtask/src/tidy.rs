@@ -42,6 +42,26 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         ],
         "crypto takes randomness as an argument and touches nothing outside",
     ),
+    (
+        "crates/files/src/core",
+        &[
+            "std::net",
+            "std::fs",
+            "std::env",
+            "std::thread",
+            "tokio",
+            "Instant::now",
+            "SystemTime",
+            "getrandom",
+            "HashMap",
+        ],
+        "the core of file transfer is a value: time, randomness and the disk are arguments",
+    ),
+    (
+        "crates/files/src",
+        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack"],
+        "production code knows no adversary",
+    ),
     ("crates/ringfort/src/link", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
     ("crates/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
     (
@@ -66,7 +86,8 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
 const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 
 /// Packages that production packages may not depend on, and features they may not enable.
-const PRODUCTION: &[&str] = &["crates/crypto", "crates/protocol", "crates/ringfort", "crates/agent", "crates/cli"];
+const PRODUCTION: &[&str] =
+    &["crates/crypto", "crates/protocol", "crates/ringfort", "crates/files", "crates/agent", "crates/cli"];
 const NOT_IN_PRODUCTION: &[&str] =
     &["ringfort-sim", "ringfort-demo", "ringfort-attack", "ringfort-browser", "features = [\"mutants\"]"];
 

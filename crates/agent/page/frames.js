@@ -2,7 +2,7 @@
 // Plugins in their frames. A frame has an origin of its own and no cookie: all it can reach is its port.
 
 /** @typedef {import("./connection.js").Connection} Connection */
-/** @typedef {{id: string, name: string, topic: string, description: string, url: string}} Facts */
+/** @typedef {{id: string, name: string, topic: string, description: string, url: string, files: boolean}} Facts */
 
 /** Records kept for a frame that loads again: as many as the agent keeps. */
 const KEPT_MAX = 20000;
@@ -37,6 +37,8 @@ export class Frame {
   #records = [];
   #current = 0;
   #shown = false;
+  /** @type {any[]} */
+  #files = [];
   unread = 0;
   #doing = { word: "", at: -Infinity };
 
@@ -83,6 +85,12 @@ export class Frame {
     if (this.#started) this.#pass(record);
   }
 
+  /** All files of this plugin's topic. @param {any[]} files */
+  takeFiles(files) {
+    this.#files = files;
+    if (this.#started) this.#port?.postMessage({ type: "files", files });
+  }
+
   /** All records of another run are void. */
   forget() {
     this.#records = [];
@@ -104,6 +112,7 @@ export class Frame {
   #start() {
     this.#started = true;
     for (const record of this.#records) this.#pass(record);
+    if (this.facts.files) this.#port?.postMessage({ type: "files", files: this.#files });
     this.#port?.postMessage({ type: "current", current: null });
     this.#port?.postMessage({ type: "shown", shown: this.#shown });
   }
@@ -145,6 +154,8 @@ export class Frame {
       }
       case "doing": this.#does(String(ask.word ?? "").slice(0, 24)); break;
       case "open": this.host.open(this, String(ask.url)); break;
+      case "offer": this.#answer(port, ask.id, () => this.#offer(ask.content, ask.options ?? {})); break;
+      case "file": this.#answer(port, ask.id, () => this.#file(Number(ask.file), String(ask.action))); break;
       case "save": if (ask.content instanceof Blob) save(safeName(String(ask.name)), ask.content); break;
     }
   }
@@ -172,6 +183,32 @@ export class Frame {
       port.postMessage({ type: "answer", id, ok: false, why: error instanceof Error ? error.message : "it failed" });
     }
     this.#waiting -= 1;
+  }
+
+  /** Hands a file to the agent, as it comes from the disk. @param {any} content @param {any} options */
+  async #offer(content, options) {
+    if (!this.facts.files) throw new Error("this plugin exchanges no files: its manifest does not say so");
+    if (!(content instanceof Blob)) throw new Error("what is offered is a File or a Blob");
+    const name = String(options.name ?? (content instanceof File ? content.name : "file"));
+    const to = Array.isArray(options.to) ? options.to.map(String).join(",") : "";
+    const query = new URLSearchParams({ name, to });
+    const answer = await fetch(`files/${encodeURIComponent(this.facts.topic)}?${query}`, { method: "POST", body: content });
+    if (!answer.ok) throw new Error(await answer.text());
+    return (await answer.json()).file;
+  }
+
+  /** @param {number} file @param {string} action */
+  async #file(file, action) {
+    if (action !== "save") {
+      await this.connection.ask({ type: "file", topic: this.facts.topic, file, action });
+      return;
+    }
+    const known = this.#files.find((one) => one.id === file && one.state === "complete" && !one.own);
+    if (!known) throw new Error("there is no such file here");
+    const link = document.createElement("a");
+    link.download = known.name;
+    link.href = `files/${encodeURIComponent(this.facts.topic)}/${file}`;
+    link.click();
   }
 
   /** @param {any} content @param {any} options */

@@ -81,6 +81,10 @@ connection.on("record", (record) => {
   }
 });
 
+connection.on("files", ({ topic, files }) => {
+  for (const frame of frames) if (frame.facts.topic === topic && frame.facts.files) frame.takeFiles(files);
+});
+
 connection.on("skipped", () => journal.add(Date.now(), "Some older messages are no longer kept by the agent.", true));
 connection.on("lost", () => {
   lost = true;

@@ -30,6 +30,24 @@
  * @property {"best_effort" | "reliable" | "fifo"} [service] the group's own choice if it is missing
  */
 
+/**
+ * @typedef {object} Transfer a file on its way
+ * @property {number} id
+ * @property {boolean} own whether this member sends it
+ * @property {string} name
+ * @property {number} bytes its length
+ * @property {string} state own: preparing, offered, sending, paused, sent, cancelled, failed; of others: asked, opening, receiving, paused, verifying, complete, declined, cancelled, failed, interrupted
+ * @property {number} done bytes that have come; of one's own, at the slowest receiver
+ * @property {number} per_s bytes a second
+ * @property {string} from
+ * @property {boolean} to_group
+ * @property {{user: string, state: string, done: number, per_s: number}[]} peers its receivers, if it is one's own
+ * @property {number} more_peers receivers that are not listed
+ * @property {boolean} sender_paused
+ * @property {string | null} why what went wrong
+ * @property {string | null} path where it lies on this machine
+ */
+
 /** A plugin's connection to the group. */
 export class Ringfort {
   #port;
@@ -74,9 +92,9 @@ export class Ringfort {
   }
 
   /**
-   * Listens to `message`, `view`, `gap`, `state`, `shown` (whether the user sees this plugin), and `current` (all of
-   * the past has been told).
-   * @param {"message" | "view" | "gap" | "state" | "shown" | "current"} name
+   * Listens to `message`, `view`, `gap`, `state`, `shown` (whether the user sees this plugin), `files` (all transfers of
+   * the topic, whenever something about them changes), and `current` (all of the past has been told).
+   * @param {"message" | "view" | "gap" | "state" | "shown" | "files" | "current"} name
    * @param {(what: any) => void} listener
    */
   on(name, listener) {
@@ -106,6 +124,25 @@ export class Ringfort {
    */
   send(content, options = {}) {
     return this.#ask({ type: "send", content, options });
+  }
+
+  /**
+   * Offers a file to all, or to some. Resolves to its number once the agent has read it. Needs `files = true` in the manifest.
+   * @param {File | Blob} content
+   * @param {{to?: string[], name?: string}} [options]
+   * @returns {Promise<number>}
+   */
+  offer(content, options = {}) {
+    return this.#ask({ type: "offer", content, options });
+  }
+
+  /**
+   * Does something with a file of the topic. `save` gives the user a complete one to keep elsewhere.
+   * @param {number} file its number
+   * @param {"accept" | "decline" | "pause" | "resume" | "cancel" | "forget" | "save"} action
+   */
+  file(file, action) {
+    return this.#ask({ type: "file", file, action });
   }
 
   /** Reads a value that was kept. @param {string} key @returns {Promise<any>} */

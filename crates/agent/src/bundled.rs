@@ -93,4 +93,5 @@ pub const PLUGINS: &[(&str, &str, &[Named])] = &[
         (JS, "scene.js"),
         (JS, "draw.js")
     ),
+    plugin!("files", (HTML, "index.html"), (CSS, "files.css"), (JS, "files.js"), (JS, "words.js")),
 ];

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ringfort::protocol::GroupInfo;
 use ringfort::{Credentials, Events, Group, JoinOptions, files};
+use ringfort_files::Files;
 use tokio::sync::watch;
 
 use crate::Inner;
@@ -123,10 +124,16 @@ fn credentials(group: &GroupInfo, attempt: Attempt) -> Result<Credentials, Strin
 /// When the system has no entropy.
 pub fn enter(inner: &Arc<Inner>, group: Group, events: Events) -> std::io::Result<()> {
     let before = inner.entrance.stay.borrow().clone();
-    let hub = match before.hub.filter(|before| before.group.user() == group.user()) {
-        Some(before) => before.again(group),
-        None => Hub::new(group, Token::fresh()?.as_str().to_owned(), inner.topics.iter().cloned(), inner.bounds),
+    let started = inner.files.clone().map(|options| Files::start(group.clone(), options)).transpose();
+    let (files, problem) = started.map_or_else(|error| (None, Some(error)), |files| (files, None));
+    let stay = (group, files);
+    let hub = match before.hub.filter(|before| before.group.user() == stay.0.user()) {
+        Some(before) => before.again(stay),
+        None => Hub::new(stay, Token::fresh()?.as_str().to_owned(), inner.topics.clone(), inner.bounds),
     };
+    if let Some(error) = problem {
+        hub.notice(words::sentence(&format!("no files can be exchanged: {error}")), true);
+    }
     let (hub, count) = (Arc::new(hub), before.count + 1);
     let (follower, inner, mut closing) = (hub.clone(), inner.clone(), inner.closing.subscribe());
     inner.entrance.stay.send_replace(Stay { count, hub: Some(hub), over: false });

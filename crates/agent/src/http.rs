@@ -13,12 +13,13 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use ringfort::files;
 
 use crate::Inner;
 use crate::bundled::{self, Asset};
 use crate::door::Refusal;
+use crate::files::{give, take};
 use crate::socket::{self, Scope, line_bytes_max};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -27,7 +28,7 @@ const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-poli
 const DNS_PREFETCH: HeaderName = HeaderName::from_static("x-dns-prefetch-control");
 
 /// The answer to a request, or why there is none.
-type Answer = Result<Response, Response>;
+pub type Answer = Result<Response, Response>;
 
 /// Everything that the agent serves.
 pub fn router(inner: Arc<Inner>) -> Router {
@@ -37,6 +38,8 @@ pub fn router(inner: Arc<Inner>) -> Router {
         .route("/p/{frame}/{plugin}/{*file}", get(plugin_file))
         .route("/{path}/", get(index))
         .route("/{path}/socket", get(page_socket))
+        .route("/{path}/files/{topic}", post(take))
+        .route("/{path}/files/{topic}/{number}", get(give))
         .route("/{path}/group.toml", get(group_file))
         .route("/{path}/{file}", get(page_file))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "There is nothing here.") })
@@ -184,11 +187,13 @@ fn served(asset: &Asset, policy: &str) -> Response {
     (headers, Body::from(asset.content.clone().into_owned())).into_response()
 }
 
-fn missing() -> Response {
+/// There is no such thing.
+pub fn missing() -> Response {
     plain(StatusCode::NOT_FOUND, "There is no such file.")
 }
 
-fn refused(refusal: Refusal) -> Response {
+/// Somebody stays outside.
+pub fn refused(refusal: Refusal) -> Response {
     match refusal {
         Refusal::Host => plain(StatusCode::MISDIRECTED_REQUEST, "This host is not served here."),
         Refusal::Origin => plain(StatusCode::FORBIDDEN, "Requests of other pages are not served."),
@@ -200,6 +205,7 @@ fn refused(refusal: Refusal) -> Response {
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response {
-    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+/// An answer in words.
+pub fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }

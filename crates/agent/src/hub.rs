@@ -9,6 +9,7 @@ use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{Fault, UserName, ViewId};
 use ringfort::{Event, Events, Group, Message};
+use ringfort_files::Files;
 use tokio::sync::watch;
 
 use crate::log::{Bounds, Log, SYSTEM};
@@ -30,6 +31,8 @@ const VOLATILE: char = '~';
 pub struct Hub {
     /// The stay.
     pub group: Group,
+    /// Its files, if they are exchanged.
+    pub files: Option<Files>,
     memory: Arc<Memory>,
     state: watch::Sender<State>,
     /// Kept while the key is the same, so that it does not wander with the clock.
@@ -52,20 +55,20 @@ pub fn owner(topic: &str) -> &str {
 
 impl Hub {
     /// Remembers what comes on these topics. `run` names this memory: another one numbers its records differently.
-    pub fn new(group: Group, run: String, topics: impl IntoIterator<Item = String>, bounds: Bounds) -> Self {
+    pub fn new(stay: (Group, Option<Files>), run: String, topics: Vec<String>, bounds: Bounds) -> Self {
         let log = Mutex::new(Log::new(topics, bounds));
         let memory = Memory { run, log, head: watch::Sender::new(0), stores: Mutex::default() };
-        Hub::with(group, Arc::new(memory))
+        Hub::with(stay, Arc::new(memory))
     }
 
     /// The next stay of the same user, who has seen what was seen in this one.
-    pub fn again(&self, group: Group) -> Self {
-        Hub::with(group, self.memory.clone())
+    pub fn again(&self, stay: (Group, Option<Files>)) -> Self {
+        Hub::with(stay, self.memory.clone())
     }
 
-    fn with(group: Group, memory: Arc<Memory>) -> Self {
+    fn with((group, files): (Group, Option<Files>), memory: Arc<Memory>) -> Self {
         let state = watch::Sender::new(state_of(&group, None));
-        let hub = Hub { group, memory, state, key_since: Mutex::default() };
+        let hub = Hub { group, files, memory, state, key_since: Mutex::default() };
         hub.look();
         hub
     }
@@ -93,6 +96,9 @@ impl Hub {
     }
 
     fn on_event(&self, event: Event, blames: &mut BTreeSet<(Culprit, Fault)>) {
+        if self.files.as_ref().is_some_and(|files| files.on_event(&event)) {
+            return;
+        }
         match event {
             Event::Message(message) => self.on_message(message),
             Event::View { view, joined, left } => {
@@ -157,7 +163,8 @@ impl Hub {
         self.append(&topic, volatile, what)
     }
 
-    fn notice(&self, words: String, warning: bool) {
+    /// Says something in the journal.
+    pub fn notice(&self, words: String, warning: bool) {
         self.record(What::Notice { words, warning });
     }
 

@@ -24,6 +24,7 @@
 mod bundled;
 mod door;
 mod entrance;
+mod files;
 mod http;
 mod hub;
 mod listener;
@@ -48,6 +49,7 @@ use tokio::task::JoinHandle;
 
 pub use log::Bounds;
 pub use plugins::Problem;
+pub use ringfort_files::FilesOptions;
 
 use door::{Door, Token};
 use entrance::{Entrance, Stay};
@@ -68,6 +70,8 @@ pub struct Options {
     pub programs: Vec<String>,
     /// What is kept for pages that reload.
     pub bounds: Bounds,
+    /// How files are exchanged; not at all without.
+    pub files: Option<FilesOptions>,
     /// Who is expected to log in on the page.
     pub user: Option<String>,
     /// How long a login on the page may take; 20 s if it is not said.
@@ -124,6 +128,7 @@ struct Inner {
     /// What is remembered of a stay: which topics, and how much.
     topics: Vec<String>,
     bounds: Bounds,
+    files: Option<FilesOptions>,
     entrance: Entrance,
     login_within: Duration,
     sockets: Arc<Semaphore>,
@@ -150,8 +155,11 @@ impl Inner {
             topic: plugin.manifest.topic.clone(),
             description: plugin.manifest.description.clone(),
             url: format!("{}{}", self.folder(&plugin.manifest.id), plugin.manifest.entry),
+            files: plugin.manifest.files,
         };
-        self.plugins.running.iter().map(facts).collect()
+        // What exchanges files is of no use where none are.
+        let usable = |plugin: &&plugins::Plugin| !plugin.manifest.files || self.files.is_some();
+        self.plugins.running.iter().filter(usable).map(facts).collect()
     }
 }
 
@@ -208,6 +216,7 @@ impl Agent {
             programs,
             topics,
             bounds: options.bounds,
+            files: options.files,
             entrance: Entrance::new(options.user),
             login_within: options.login_within.unwrap_or(JoinOptions::default().timeout),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),

@@ -46,6 +46,9 @@ pub struct Manifest {
     /// Its place among the others: lower is further in front.
     #[serde(default = "middle")]
     pub order: u32,
+    /// Whether it may send and receive files.
+    #[serde(default)]
+    pub files: bool,
 }
 
 fn index() -> String {
@@ -133,6 +136,11 @@ impl Plugins {
 
     fn skip(&mut self, folder: &dyn Display, why: String) {
         self.skipped.push(Problem { folder: folder.to_string(), why });
+    }
+
+    /// Whether files may be exchanged on a topic.
+    pub fn has_files(&self, topic: &str) -> bool {
+        self.running.iter().any(|plugin| plugin.manifest.files && plugin.manifest.topic == topic)
     }
 
     /// A plugin by its id.

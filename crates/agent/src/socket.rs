@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Inner;
 use crate::entrance::{self, Attempt};
+use crate::files::{self, Lists};
 use crate::hub::{Hub, owner};
 use crate::log::Cursor;
 use crate::wire::{Ask, GroupFacts, Login, LoginFacts, Tell, VERSION, Welcome};
@@ -124,7 +125,11 @@ impl Visitor<'_> {
         // It may have changed while nobody was told.
         login.mark_changed();
         write(sink, &self.welcome(hub, seen.after)).await?;
+        let mut lists = Lists::new(hub, self.scope);
         loop {
+            for list in lists.next(self.inner, hub) {
+                write(sink, &list).await?;
+            }
             if records(hub, sink, &mut cursor, seen).await? {
                 // There is more, but answers come first.
                 while let Ok(answer) = answers.try_recv() {
@@ -140,6 +145,7 @@ impl Visitor<'_> {
                     write(sink, &Tell::State(now)).await?;
                 }
                 changed = head.changed() => changed.ok()?,
+                () = lists.changed() => {}
                 _ = login.changed(), if *self.scope == Scope::Page => self.login(sink, &mut login).await?,
             }
         }
@@ -158,6 +164,7 @@ impl Visitor<'_> {
             topic: if let Scope::Topic(topic) = self.scope { Some(topic.clone()) } else { None },
             plugins: if page { inner.plugin_facts() } else { Vec::new() },
             skipped_plugins: if page { inner.plugins.skipped.clone() } else { Vec::new() },
+            files_folder: hub.files.as_ref().filter(|_| page).map(|files| files.folder().display().to_string()),
             state: hub.state().borrow().clone(),
         }))
     }
@@ -185,16 +192,21 @@ impl Visitor<'_> {
         let page = *self.scope == Scope::Page;
         match (ask, self.hub) {
             (Ask::Hello { .. }, _) => Tell::Closing { why: "one hello is enough" },
-            (Ask::Login { id, .. } | Ask::Leave { id }, _) if !page => {
+            (Ask::Login { id, .. } | Ask::Leave { id } | Ask::File { id, .. }, _) if !page => {
                 Tell::Failed { id, why: "only the page may do that".to_owned() }
             }
             (Ask::Login { id, user, password, key, certificate }, _) => {
                 let attempt = Attempt { user, password, key, certificate };
                 done(id, entrance::log_in(self.inner, attempt).map(|()| None))
             }
-            (Ask::Send { id, .. } | Ask::Get { id, .. } | Ask::Set { id, .. } | Ask::Leave { id }, None) => {
-                Tell::Failed { id, why: "nobody is logged in".to_owned() }
-            }
+            (
+                Ask::Send { id, .. }
+                | Ask::Get { id, .. }
+                | Ask::Set { id, .. }
+                | Ask::File { id, .. }
+                | Ask::Leave { id },
+                None,
+            ) => Tell::Failed { id, why: "nobody is logged in".to_owned() },
             (Ask::Send { id, topic, to, text, base64, service }, Some(hub)) => done(
                 id,
                 match (self.allowed(hub, &topic), payload(text, base64)) {
@@ -212,6 +224,9 @@ impl Visitor<'_> {
             (Ask::Set { id, plugin, key, value }, Some(hub)) => {
                 let set = hub.with_store(&plugin, |store| store.set(&key, value));
                 done(id, set.map(|()| None).map_err(|error| error.to_string()))
+            }
+            (Ask::File { id, topic, file, action }, Some(hub)) => {
+                done(id, files::act(self.inner, hub, &topic, file, action).map(|()| None))
             }
             (Ask::Leave { id }, Some(hub)) => {
                 let left = hub.group.clone().leave().await;

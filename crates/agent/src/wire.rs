@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use ringfort::protocol::GroupInfo;
 use ringfort::protocol::policy::Service;
+use ringfort_files::{Action, Transfer};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -50,6 +51,8 @@ pub enum Ask {
         #[serde(default)]
         value: Option<String>,
     },
+    /// Do something with a file of a topic. Only the page may.
+    File { id: u64, topic: String, file: u64, action: Action },
     /// Leave the group. Only the page may.
     Leave { id: u64 },
     /// Log in, with a password or with a key in a file of this machine. Only the page may.
@@ -123,6 +126,8 @@ pub enum Tell {
     },
     /// It was not done.
     Failed { id: u64, why: String },
+    /// All files of a topic, whenever something about them has changed. For the page only.
+    Files { topic: String, files: Vec<Transfer> },
     /// A value that was kept.
     Value { id: u64, value: Option<String> },
     /// The last word before the socket closes.
@@ -149,6 +154,9 @@ pub struct Welcome {
     pub topic: Option<String>,
     pub plugins: Vec<PluginFacts>,
     pub skipped_plugins: Vec<Problem>,
+    /// Where complete files go; none if this agent exchanges no files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files_folder: Option<String>,
     pub state: State,
 }
 
@@ -206,6 +214,8 @@ pub struct PluginFacts {
     pub topic: String,
     pub description: String,
     pub url: String,
+    /// Whether it may send and receive files.
+    pub files: bool,
 }
 
 /// The state of the stay.

@@ -1,11 +1,12 @@
 //! Measures Ringfort, each figure beside its floor from the same run: the bare operations that the
 //! step cannot avoid, done on the same machine at the same time. A ratio says more than a time.
 //!
-//! Three parts: single operations of the threshold key ([`operations`]), whole changes of membership in one
-//! process without a network ([`changes`]), and messages over real loopback links ([`messages`]).
+//! Four parts: single operations of the threshold key ([`operations`]), whole changes of membership in one
+//! process without a network ([`changes`]), messages over real loopback links ([`messages`]), and a file over them ([`files`]).
 
 mod bed;
 pub mod changes;
+pub mod files;
 pub mod floor;
 pub mod messages;
 pub mod operations;
@@ -41,5 +42,6 @@ pub async fn run(options: &Options, mut told: impl FnMut(&Row)) -> Result<Report
     for bytes in [100, 1024, 16 * 1024] {
         add(messages::measure(options, bytes).await?, &mut report);
     }
+    add(files::measure(options).await?, &mut report);
     Ok(report)
 }

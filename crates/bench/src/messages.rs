@@ -45,16 +45,17 @@ pub async fn measure(options: &Options, bytes: usize) -> Result<Vec<Row>, BenchE
     ])
 }
 
-struct Bed {
-    sender: Group,
-    _quiet: Events,
-    receivers: Vec<(Group, Events)>,
-    _leaders: JoinSet<()>,
-    _dir: tempfile::TempDir,
+/// A group with a sender and two receivers.
+pub(crate) struct Bed {
+    pub(crate) sender: Group,
+    pub(crate) quiet: Events,
+    pub(crate) receivers: Vec<(Group, Events)>,
+    pub(crate) leaders: JoinSet<()>,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Bed {
-    async fn start() -> Result<Bed, BenchError> {
+    pub(crate) async fn start() -> Result<Bed, BenchError> {
         let setup = |error: &dyn std::fmt::Display| BenchError::Setup(error.to_string());
         let dir = tempfile::tempdir().map_err(|e| setup(&e))?;
         let held: Vec<TcpListener> =
@@ -93,7 +94,7 @@ impl Bed {
         };
         let waited = tokio::time::timeout(PATIENCE, together).await;
         waited.map_err(|_| BenchError::Setup("the members did not come together".into()))?;
-        Ok(Bed { sender, _quiet: quiet, receivers, _leaders: leaders, _dir: dir })
+        Ok(Bed { sender, quiet, receivers, leaders, dir })
     }
 
     async fn send(&self, payload: &[u8]) -> Result<(), BenchError> {
@@ -101,7 +102,7 @@ impl Bed {
     }
 
     /// Median and 99th percentile of the time from the call to the receiver's event, one message at a time.
-    async fn latency(&mut self, payload: &[u8]) -> Result<(Duration, Duration), BenchError> {
+    pub(crate) async fn latency(&mut self, payload: &[u8]) -> Result<(Duration, Duration), BenchError> {
         let mut times = Vec::with_capacity(PINGS);
         for _ in 0..PINGS {
             let start = Instant::now();
@@ -119,7 +120,7 @@ impl Bed {
     }
 
     /// Messages per second from one sender until both receivers have all of them.
-    async fn throughput(&mut self, payload: &[u8], messages: usize) -> Result<f64, BenchError> {
+    pub(crate) async fn throughput(&mut self, payload: &[u8], messages: usize) -> Result<f64, BenchError> {
         let start = Instant::now();
         let sender = self.sender.clone();
         let payload = payload.to_vec();

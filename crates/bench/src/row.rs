@@ -34,7 +34,7 @@ pub struct Row {
     pub floor: Option<f64>,
     /// How many times the floor: 1.0 is as good as the machine can.
     pub ratio: Option<f64>,
-    /// The unit: `us` (lower is better) or `msg/s` (higher is better).
+    /// The unit: `us` (lower is better), `msg/s` or `MB/s` (higher is better).
     pub unit: &'static str,
     /// Bytes that crossed the wire for it, where that says something.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +57,10 @@ impl Row {
 
     pub(crate) fn rate(name: impl Into<String>, value: f64, floor: Option<f64>) -> Self {
         Row { name: name.into(), value, floor, ratio: floor.map(|f| f / value), unit: "msg/s", wire_bytes: None }
+    }
+
+    pub(crate) fn bytes_rate(name: impl Into<String>, value: f64, floor: Option<f64>) -> Self {
+        Row { unit: "MB/s", ..Row::rate(name, value, floor) }
     }
 
     pub(crate) fn with_wire_bytes(self, bytes: usize) -> Self {

@@ -41,6 +41,7 @@ pub mod exit;
 pub mod json;
 pub mod output;
 pub mod text;
+pub mod transfers;
 
 use std::future::Future;
 use std::io::IsTerminal;
@@ -93,6 +94,13 @@ pub enum Command {
     Join(commands::join::JoinArgs),
     /// Join a group, send, and leave
     Send(commands::send::SendArgs),
+    /// Join a group, send a file, and leave once everybody who wants it has it
+    SendFile(commands::send_file::SendFileArgs),
+    /// Join a group and take the files that are offered
+    ///
+    /// Everything that is offered is accepted, within the bounds given. A file appears in the folder only once its hash is
+    /// right; one that breaks off goes on where it was when it is offered again.
+    ReceiveFiles(commands::receive_files::ReceiveFilesArgs),
     /// Join a group and print its messages and events
     Listen(commands::listen::ListenArgs),
     /// See which leaders of a group answer, and what works
@@ -176,6 +184,8 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Chat(args) => chat::run(args).await,
         Command::Join(args) => commands::join::run(args).await,
         Command::Send(args) => commands::send::run(args).await,
+        Command::SendFile(args) => commands::send_file::run(args).await,
+        Command::ReceiveFiles(args) => commands::receive_files::run(args).await,
         Command::Listen(args) => commands::listen::run(args).await,
         Command::Status(args) => commands::status::run(args).await,
         Command::Fingerprint(args) => commands::group_file::fingerprint(&args),

@@ -7,6 +7,7 @@ mod common;
 
 mod crowd;
 mod door;
+mod files;
 mod login;
 mod python;
 mod records;

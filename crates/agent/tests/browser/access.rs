@@ -28,7 +28,7 @@ async fn no_screen_shuts_anybody_out() {
     let (mut socket, _) = Socket::page(&ben, "", 0).await;
     socket.send("chat", "Hello, see https://example.org/").await;
     browser.until(&page, Some("chat"), "document.querySelectorAll('.message').length === 1").await;
-    for tab in ["chat", "whiteboard", "journal"] {
+    for tab in ["chat", "whiteboard", "files", "journal"] {
         browser.evaluate(&page, &format!("document.getElementById('tab-{tab}').click()")).await;
         sound(&axe, &browser, &page, tab).await;
     }

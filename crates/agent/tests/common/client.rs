@@ -53,8 +53,13 @@ pub async fn get(agent: &Agent, path: &str, headers: &[(&str, &str)]) -> Answer 
 }
 
 pub async fn raw(host: &str, request: &str) -> Answer {
+    raw_bytes(host, request.as_bytes()).await
+}
+
+pub async fn raw_bytes(host: &str, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(host).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
+    // A refused request need not be read to its end.
+    let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();
     tokio::time::timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");

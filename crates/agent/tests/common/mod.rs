@@ -14,7 +14,7 @@ use ringfort::files::{InitOptions, LeaderFolder, NewSecret, NewUser, init};
 use ringfort::leader::{LeaderOptions, run_leader};
 use ringfort::protocol::{GroupInfo, Policy, Rules};
 use ringfort::{Credentials, Events, Group, JoinOptions};
-use ringfort_agent::{Agent, Options};
+use ringfort_agent::{Agent, FilesOptions, Options};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -25,7 +25,7 @@ pub struct World {
     info: Arc<GroupInfo>,
     folders: Vec<PathBuf>,
     running: BTreeMap<usize, (oneshot::Sender<()>, JoinHandle<()>)>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
         let options =
             InitOptions { name: "garden".into(), rules: Rules::new(4, 1, 2).unwrap(), addresses, policy, users };
         let summary = init(&dir.path().join("group"), options).unwrap();
-        let mut world = World { info: summary.group, folders: summary.folders, running: BTreeMap::new(), _dir: dir };
+        let mut world = World { info: summary.group, folders: summary.folders, running: BTreeMap::new(), dir };
         for leader in 1..=4 {
             world.run(leader).await;
         }
@@ -79,7 +79,13 @@ impl World {
     }
 
     pub async fn agent(&self, user: &str) -> Agent {
-        self.agent_with(user, Options::default()).await
+        let files = FilesOptions { folder: Some(self.downloads(user)), ..FilesOptions::default() };
+        self.agent_with(user, Options { files: Some(files), ..Options::default() }).await
+    }
+
+    /// Where a user's files go.
+    pub fn downloads(&self, user: &str) -> PathBuf {
+        self.dir.path().join("downloads").join(user)
     }
 
     /// An agent with nobody in it.

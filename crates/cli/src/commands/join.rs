@@ -8,7 +8,7 @@ use clap::Args;
 use ringfort::Group;
 use ringfort::protocol::UserName;
 use ringfort::protocol::view::Cause;
-use ringfort_agent::{Agent, AgentError, Options, Turn};
+use ringfort_agent::{Agent, AgentError, FilesOptions, Options, Turn};
 use serde::Serialize;
 
 use crate::chat::{self, ChatArgs};
@@ -45,6 +45,9 @@ pub struct JoinArgs {
     /// A folder with further plugins (otherwise ringfort/plugins in the configuration folder)
     #[arg(long, value_name = "FOLDER")]
     pub plugins: Option<PathBuf>,
+    /// Where files of others go (otherwise your folder of downloads)
+    #[arg(long, value_name = "FOLDER")]
+    pub downloads: Option<PathBuf>,
     /// Let a program take part: print a token with which it may read and send on this topic
     #[arg(long = "program", value_name = "TOPIC")]
     pub programs: Vec<String>,
@@ -84,6 +87,7 @@ pub async fn run(args: JoinArgs) -> Outcome {
         port: args.port,
         plugins: args.plugins.clone().or_else(plugins_folder),
         programs: args.programs.clone(),
+        files: Some(FilesOptions { folder: args.downloads.clone(), ..FilesOptions::default() }),
         user: args.user.as_ref().map(ToString::to_string),
         login_within: Some(Duration::from_secs(args.secret.timeout)),
         ..Options::default()

@@ -9,5 +9,7 @@ pub mod key;
 pub mod leader;
 pub mod listen;
 pub mod operator;
+pub mod receive_files;
 pub mod send;
+pub mod send_file;
 pub mod status;

@@ -9,4 +9,5 @@ mod group;
 mod join;
 mod process;
 mod secrets;
+mod transfers;
 mod world;
