@@ -207,6 +207,8 @@ impl Agent {
         let topics = plugins.running.iter().map(|plugin| plugin.manifest.topic.clone());
         let topics = topics.chain(programs.iter().map(|program| program.topic.clone()));
         let topics: Vec<String> = topics.chain([hub::SHELL.to_owned()]).collect();
+        let with_files = plugins.running.iter().filter(|plugin| plugin.manifest.files);
+        let with_files: Vec<String> = with_files.map(|plugin| plugin.manifest.topic.clone()).collect();
         let token = || Token::fresh().map_err(AgentError::Random);
         let inner = Arc::new(Inner {
             info,
@@ -216,7 +218,7 @@ impl Agent {
             programs,
             topics,
             bounds: options.bounds,
-            files: options.files,
+            files: options.files.map(|files| FilesOptions { topics: with_files, ..files }),
             entrance: Entrance::new(options.user),
             login_within: options.login_within.unwrap_or(JoinOptions::default().timeout),
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),

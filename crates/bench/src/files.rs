@@ -57,7 +57,7 @@ async fn transfer(bed: Bed, dir: &Path, file: &Path) -> Result<(f64, Vec<Duratio
     let mut all = Vec::new();
     for (number, (group, events)) in [(sender.clone(), quiet)].into_iter().chain(receivers).enumerate() {
         let folder = Some(dir.join(number.to_string()));
-        let files = Files::start(group, FilesOptions { folder, limits: Limits::default() }).map_err(setup)?;
+        let files = Files::start(group, FilesOptions { folder, ..FilesOptions::default() }).map_err(setup)?;
         let files = Arc::new(files);
         tasks.spawn(follow(files.clone(), events, begin, told.clone()));
         all.push(files);

@@ -32,12 +32,20 @@ const TICK: Duration = Duration::from_millis(250);
 const READ_BYTES: u64 = 512 * 1024;
 
 /// How files are exchanged.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FilesOptions {
     /// Where complete files go; the user's own folder of downloads if it is missing.
     pub folder: Option<PathBuf>,
     /// Every bound.
     pub limits: Limits,
+    /// Topics on whose behalf files are exchanged; what comes for others is thrown away. Default: `files`.
+    pub topics: Vec<String>,
+}
+
+impl Default for FilesOptions {
+    fn default() -> Self {
+        FilesOptions { folder: None, limits: Limits::default(), topics: vec!["files".to_owned()] }
+    }
 }
 
 /// Why something about files did not work.
@@ -64,6 +72,7 @@ pub enum FilesError {
 #[derive(Debug)]
 pub struct Files {
     pub(crate) shared: Arc<Shared>,
+    topics: Vec<String>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -105,7 +114,7 @@ impl Files {
             changed: watch::Sender::new(0),
         });
         let tasks = [tokio::spawn(send_all(shared.clone())), tokio::spawn(tick(shared.clone()))];
-        Ok(Files { shared, tasks })
+        Ok(Files { shared, topics: options.topics, tasks })
     }
 
     /// An event of the stay. True if it was about files, and for nobody else.
@@ -113,10 +122,12 @@ impl Files {
         match event {
             Event::Message(message) => {
                 let Some(topic) = message.topic.strip_suffix(MARK) else { return false };
-                self.shared.step(|x, now| x.on_message(now, &message.sender, topic, &message.payload));
+                if self.topics.iter().any(|known| known == topic) {
+                    self.shared.step(|x, now| x.on_message(now, &message.sender, topic, &message.payload));
+                }
                 true
             }
-            Event::View { .. } => {
+            Event::View { .. } | Event::Lagged(_) => {
                 let members = self.shared.group.members();
                 self.shared.step(|exchange, now| exchange.on_members(now, members));
                 false
@@ -135,11 +146,12 @@ impl Files {
     /// [`FilesError`].
     pub fn send_path(&self, topic: &str, to: &[UserName], path: &Path) -> Result<Number, FilesError> {
         let failed = |error| FilesError::File(path.to_owned(), error);
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
+        // Looked at before it is opened: opening a pipe would wait for its writer.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
             return Err(failed(std::io::Error::other("it is no file")));
         }
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let number = self.shared.exchange().prepare(topic, to, &name, metadata.len())?;
         let (shared, file) = (self.shared.clone(), Arc::new(file));

@@ -179,3 +179,27 @@ async fn a_file_that_breaks_off_on_the_way_to_the_agent_is_offered_to_nobody() {
     let got = until(&mut at_ben, "the next one", |file| file["state"] == "complete").await;
     assert_eq!((&got["name"], &got["id"]), (&json!("b"), &json!(1)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_for_no_plugin_with_files_leaves_nothing_on_the_disk() {
+    let world = World::start(&["ben", "mal"]).await;
+    let ben = world.agent("ben").await;
+    let (mal, mut events) = world.join("mal").await;
+    tokio::spawn(async move { while events.next().await.is_some() {} });
+    together(&[&ben], &["ben", "mal"]).await;
+    let (mut at_ben, _) = Socket::page(&ben, "", 0).await;
+    // The offer of an empty file, which is accepted without asking.
+    let empty = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+    let root: Vec<u8> = (0..32).map(|i| u8::from_str_radix(&empty[2 * i..2 * i + 2], 16).unwrap()).collect();
+    let offer = |id: u8, name: &str| {
+        let name = [&(name.len() as u32).to_le_bytes(), name.as_bytes()].concat();
+        [&[1], &[id; 16][..], &name, &0_u64.to_le_bytes(), &1024_u32.to_le_bytes(), &root].concat()
+    };
+    for (id, topic) in ["chat=file", "other=file", "=file", "files=file=file"].into_iter().enumerate() {
+        mal.multicast(topic, &offer(id as u8, "hidden")).await.unwrap();
+    }
+    mal.multicast("files=file", &offer(9, "shown")).await.unwrap();
+    until(&mut at_ben, "the shown one", |file| file["state"] == "complete" && file["name"] == "shown").await;
+    let names: Vec<_> = std::fs::read_dir(world.downloads("ben")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(names.len() == 2 && names.contains(&"shown".into()) && names.contains(&".ringfort".into()), "{names:?}");
+}

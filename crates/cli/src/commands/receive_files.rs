@@ -50,7 +50,7 @@ pub async fn run(args: ReceiveFilesArgs) -> Outcome {
     let (group, mut events) = args.member.join().await?;
     // Everything is looked at here before it is accepted.
     let limits = Limits { file_bytes_max: args.bytes_max, auto_bytes_max: 0, ..Limits::default() };
-    let options = FilesOptions { folder: args.folder.clone(), limits };
+    let options = FilesOptions { folder: args.folder.clone(), limits, ..FilesOptions::default() };
     let files = Files::start(group.clone(), options).map_err(|error| failure(&error))?;
     let time = Duration::from_secs(args.seconds.unwrap_or(u64::MAX / 4));
     let outcome = tokio::select! {

@@ -59,7 +59,8 @@ pub async fn run(args: SendFileArgs) -> Outcome {
     let (group, mut events) = args.member.join().await?;
     // Nothing is received here.
     let limits = Limits { offers_max: 0, ..Limits::default() };
-    let files = Files::start(group.clone(), FilesOptions { folder: None, limits }).map_err(|error| failure(&error))?;
+    let files = Files::start(group.clone(), FilesOptions { limits, ..FilesOptions::default() })
+        .map_err(|error| failure(&error))?;
     let time = Duration::from_secs(args.seconds.unwrap_or(u64::MAX / 4));
     let outcome = tokio::select! {
         outcome = send(&args, &files, &mut events) => outcome,

@@ -33,11 +33,14 @@ impl Exchange {
         }
         let offer = Offer { id, name: outgoing.name.clone(), bytes, chunk_bytes, root };
         outgoing.bytes = bytes;
-        let to = if *to_group { To::Group } else { To::Only(here.clone()) };
+        let to_some = (!*to_group).then(|| here.clone());
         outgoing.stage = Stage::Open(Box::new(Sender::new(now, offer.clone(), *to_group, here)));
         let topic = outgoing.topic.clone();
         self.sent_ids.insert(id, number);
-        self.say(&topic, to, &Message::Offer(offer));
+        match to_some {
+            None => self.say(&topic, To::Group, &Message::Offer(offer)),
+            Some(to) => self.say_to(&topic, to, &Message::Offer(offer)),
+        }
         Vec::new()
     }
 
