@@ -86,8 +86,9 @@ export class Jitter {
   #slot = 0;
   /** Concealment that turns out to be for a loss, or not. */
   #open = 0;
-  /** Until when the background goes on in a pause. */
+  /** Until when the background goes on in a pause, and whether it shall not. */
   #comfort = 0;
+  #ended = false;
   #noise = 0;
   #seed = 1;
   /** Frames played, frames that came too late, and concealed samples. */
@@ -124,8 +125,17 @@ export class Jitter {
         return;
       }
     }
+    this.#ended = false;
     this.#frames.set(slot, { samples, meant, last });
     if (this.#frames.size > FRAMES_MAX) this.#frames.delete(this.#first());
+  }
+
+  /** The speaker stopped, after all that has come. */
+  end() {
+    const newest = this.#frames.get(Math.max(...this.#frames.keys()));
+    if (newest) newest.last = true;
+    this.#ended = true;
+    this.#comfort = 0;
   }
 
   /** Fills `out` with what is to be heard from `now` on. @param {Float32Array} out @param {number} now */
@@ -157,7 +167,7 @@ export class Jitter {
       this.#open += STEP;
       return this.#concealer.next(STEP);
     }
-    if (this.#playing) this.#stop(now + COMFORT_LONG);
+    if (this.#playing) this.#stop(this.#ended ? 0 : now + COMFORT_LONG);
     const wait = first < Infinity ? Math.ceil(-this.#lateness(first, now)) : PAUSE;
     return this.#pause(Math.min(PAUSE, Math.max(16, wait)), now);
   }

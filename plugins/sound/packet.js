@@ -9,6 +9,9 @@ export const FRAMES_MAX = 4;
 /** The longest frame that Opus makes. */
 const FRAME_BYTES_MAX = 1275;
 
+/** 2.7 years. */
+const SLOT_MAX = 2 ** 32;
+
 /**
  * @typedef {object} Packet
  * @property {number} run one number for each time that a microphone was opened
@@ -45,7 +48,7 @@ export function unpack(bytes) {
   const flags = view.getUint8(1);
   const [length, last] = [flags & 0x7f, flags >= 0x80];
   const [run, count, slot, at] = [view.getUint32(2), view.getUint32(6), view.getFloat64(10), view.getFloat64(18)];
-  if (length > FRAMES_MAX || !Number.isSafeInteger(slot) || slot < 0 || slot > 2 ** 40 || !Number.isFinite(at)) return null;
+  if (length > FRAMES_MAX || !Number.isSafeInteger(slot) || slot < 0 || slot > SLOT_MAX || !Number.isFinite(at)) return null;
   const frames = [];
   let place = HEAD;
   for (let i = 0; i < length; i += 1) {

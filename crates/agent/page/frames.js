@@ -2,7 +2,8 @@
 // Plugins in their frames. A frame has an origin of its own and no cookie: all it can reach is its port.
 
 /** @typedef {import("./connection.js").Connection} Connection */
-/** @typedef {{id: string, name: string, topic: string, description: string, url: string, files: boolean}} Facts */
+/** @typedef {{id: string, name: string, topic: string, description: string, url: string, files: boolean, microphone: boolean}} Facts */
+/** @typedef {import("./microphone.js").Microphone} Microphone */
 
 /** Records kept for a frame that loads again: as many as the agent keeps. */
 const KEPT_MAX = 20000;
@@ -45,7 +46,7 @@ export class Frame {
   /**
    * @param {Facts} facts
    * @param {Connection} connection
-   * @param {{unread: (frame: Frame) => void, open: (frame: Frame, url: string) => void}} host
+   * @param {{unread: (frame: Frame) => void, open: (frame: Frame, url: string) => void, microphone: Microphone}} host
    * @param {() => object} state what the plugin is told of the stay
    */
   constructor(facts, connection, host, state) {
@@ -56,6 +57,8 @@ export class Frame {
     this.element = document.createElement("iframe");
     this.element.setAttribute("sandbox", "allow-scripts");
     this.element.setAttribute("referrerpolicy", "no-referrer");
+    // A plugin for sound may go on to play after a reload.
+    if (facts.microphone) this.element.allow = "autoplay";
     this.element.title = facts.name;
     this.element.src = facts.url;
     this.panel = document.createElement("div");
@@ -67,6 +70,7 @@ export class Frame {
 
   #greet() {
     this.#port?.close();
+    this.host.microphone.close(this);
     this.#started = false;
     this.#waiting = 0;
     const { port1, port2 } = new MessageChannel();
@@ -94,11 +98,22 @@ export class Frame {
   /** All records of another run are void. */
   forget() {
     this.#records = [];
+    this.host.microphone.close(this);
     this.element.src = this.facts.url;
   }
 
   tellState() {
     if (this.#started) this.#port?.postMessage({ type: "state", facts: this.state() });
+  }
+
+  /** What its user said to the microphone. @param {{n: number, at: number, samples: Float32Array<ArrayBuffer>}} heard */
+  hear(heard) {
+    if (this.#started) this.#port?.postMessage({ type: "heard", heard }, [heard.samples.buffer]);
+  }
+
+  /** @param {{open: boolean, muted: boolean, why: string}} microphone */
+  tellMicrophone(microphone) {
+    if (this.#started) this.#port?.postMessage({ type: "microphone", microphone });
   }
 
   /** @param {boolean} shown */
@@ -153,6 +168,10 @@ export class Frame {
         break;
       }
       case "doing": this.#does(String(ask.word ?? "").slice(0, 24)); break;
+      case "microphone": this.#answer(port, ask.id, async () => {
+        if (ask.on) await this.host.microphone.open(this, Boolean(ask.raw));
+        else this.host.microphone.close(this);
+      }); break;
       case "open": this.host.open(this, String(ask.url)); break;
       case "offer": this.#answer(port, ask.id, () => this.#offer(ask.content, ask.options ?? {})); break;
       case "file": this.#answer(port, ask.id, () => this.#file(Number(ask.file), String(ask.action))); break;

@@ -5,6 +5,7 @@ import { Connection } from "./connection.js";
 import { DOING, Frame } from "./frames.js";
 import { Requests } from "./requests.js";
 import { LoginView } from "./login.js";
+import { Microphone } from "./microphone.js";
 import { Journal, byId, element, showKey, showLeaders, showMembers, showTrust, viewWords } from "./shell.js";
 
 /** How long "writing" or "drawing" stands beside a name. */
@@ -23,6 +24,7 @@ let state = null;
 let live = Infinity;
 let shown = "";
 const requests = new Requests(connection, showPeople);
+const microphone = new Microphone(() => shown);
 /** @type {Map<string, {word: string, until: number}>} */
 const doing = new Map();
 let lost = false;
@@ -130,7 +132,7 @@ function showBanner() {
 function build(plugins) {
   const stage = byId("stage");
   for (const plugin of plugins) {
-    const frame = new Frame(plugin, connection, { unread: showUnread, open: askToOpen }, facts);
+    const frame = new Frame(plugin, connection, { unread: showUnread, open: askToOpen, microphone }, facts);
     frame.panel.id = `panel-${plugin.id}`;
     frame.panel.setAttribute("role", "tabpanel");
     frame.panel.setAttribute("aria-labelledby", `tab-${plugin.id}`);

@@ -23,6 +23,12 @@
  * @property {boolean} past
  */
 /**
+ * @typedef {object} Heard 20 ms of the microphone
+ * @property {number} n blocks since it was opened, those that were muted included
+ * @property {number} at when it was spoken, as near as can be told, in milliseconds since 1970
+ * @property {Float32Array<ArrayBuffer>} samples 960 samples of 48 kHz
+ */
+/**
  * @typedef {object} SendOptions
  * @property {string[]} [to] only to these members; nobody else can read it
  * @property {string} [part] a part of the topic: letters, digits and '-'
@@ -93,8 +99,9 @@ export class Ringfort {
 
   /**
    * Listens to `message`, `view`, `gap`, `state`, `shown` (whether the user sees this plugin), `files` (all transfers of
-   * the topic, whenever something about them changes), and `current` (all of the past has been told).
-   * @param {"message" | "view" | "gap" | "state" | "shown" | "files" | "current"} name
+   * the topic, whenever something about them changes), `current` (all of the past has been told), `microphone` (what
+   * became of it) and `heard` (a block of it).
+   * @param {"message" | "view" | "gap" | "state" | "shown" | "files" | "current" | "microphone" | "heard"} name
    * @param {(what: any) => void} listener
    */
   on(name, listener) {
@@ -168,6 +175,15 @@ export class Ringfort {
   /** Shows a number at the plugin's tab. @param {number} count */
   unread(count) {
     this.#port.postMessage({ type: "unread", count });
+  }
+
+  /**
+   * Opens or closes the microphone, if the manifest asks for it; the user is asked. Then `heard` tells what it hears.
+   * @param {boolean} on @param {{raw?: boolean}} [options] raw: without removal of echo and noise
+   * @returns {Promise<void>}
+   */
+  microphone(on, { raw = false } = {}) {
+    return this.#ask({ type: "microphone", on, raw });
   }
 
   /** Asks the user to open an http(s) address in a new tab. @param {string} url */

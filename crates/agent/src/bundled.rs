@@ -73,6 +73,8 @@ pub const PAGE: &[Named] = &[
     page!(JS, "login.js"),
     page!(JS, "requests.js"),
     page!(JS, "shell.js"),
+    page!(JS, "microphone.js"),
+    page!(JS, "capture.js"),
     page!("image/svg+xml", "icon.svg"),
 ];
 
@@ -94,4 +96,20 @@ pub const PLUGINS: &[(&str, &str, &[Named])] = &[
         (JS, "draw.js")
     ),
     plugin!("files", (HTML, "index.html"), (CSS, "files.css"), (JS, "files.js"), (JS, "words.js")),
+    plugin!(
+        "sound",
+        (HTML, "index.html"),
+        (CSS, "sound.css"),
+        (JS, "sound.js"),
+        (JS, "show.js"),
+        (JS, "speaking.js"),
+        (JS, "hearing.js"),
+        (JS, "playout.js"),
+        (JS, "clock.js"),
+        (JS, "conceal.js"),
+        (JS, "jitter.js"),
+        (JS, "level.js"),
+        (JS, "packet.js"),
+        (JS, "resample.js")
+    ),
 ];

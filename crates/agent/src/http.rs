@@ -27,6 +27,13 @@ const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-p
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 const DNS_PREFETCH: HeaderName = HeaderName::from_static("x-dns-prefetch-control");
 
+/// Nothing is allowed to anybody, least of all to plugins.
+const NO_PERMISSION: &str =
+    "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), midi=()";
+/// The page itself may ask its user for the microphone.
+const PAGE_PERMISSION: &str =
+    "camera=(), microphone=(self), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), midi=()";
+
 /// The answer to a request, or why there is none.
 pub type Answer = Result<Response, Response>;
 
@@ -59,8 +66,7 @@ async fn at_the_door(State(inner): State<Arc<Inner>>, request: Request, next: Ne
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(DNS_PREFETCH, HeaderValue::from_static("off"));
-    let nothing = "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), midi=()";
-    headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static(nothing));
+    headers.entry(PERMISSIONS_POLICY).or_insert(HeaderValue::from_static(NO_PERMISSION));
     headers.entry(RESOURCE_POLICY).or_insert(HeaderValue::from_static("same-origin"));
     headers
         .entry(CONTENT_SECURITY_POLICY)
@@ -96,7 +102,9 @@ fn page_asset(inner: &Inner, path: &str, file: &str, headers: &HeaderMap) -> Ans
     }
     inner.door.check_page(headers).map_err(refused)?;
     let asset = find(bundled::PAGE, file).or_else(|| find(bundled::SHARED, file)).ok_or_else(missing)?;
-    Ok(served(asset, &page_policy(inner.door.origin())))
+    let mut answer = served(asset, &page_policy(inner.door.origin()));
+    answer.headers_mut().insert(PERMISSIONS_POLICY, HeaderValue::from_static(PAGE_PERMISSION));
+    Ok(answer)
 }
 
 /// The group's public file, for those who are invited.

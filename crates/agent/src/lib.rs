@@ -156,6 +156,7 @@ impl Inner {
             description: plugin.manifest.description.clone(),
             url: format!("{}{}", self.folder(&plugin.manifest.id), plugin.manifest.entry),
             files: plugin.manifest.files,
+            microphone: plugin.manifest.microphone,
         };
         // What exchanges files is of no use where none are.
         let usable = |plugin: &&plugins::Plugin| !plugin.manifest.files || self.files.is_some();

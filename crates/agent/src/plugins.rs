@@ -49,6 +49,9 @@ pub struct Manifest {
     /// Whether it may send and receive files.
     #[serde(default)]
     pub files: bool,
+    /// Whether it asks for the microphone. The user is asked too.
+    #[serde(default)]
+    pub microphone: bool,
 }
 
 fn index() -> String {

@@ -216,6 +216,7 @@ pub struct PluginFacts {
     pub url: String,
     /// Whether it may send and receive files.
     pub files: bool,
+    pub microphone: bool,
 }
 
 /// The state of the stay.

@@ -22,6 +22,7 @@ export const tests = {
     equal(unpack(pack({ ...packet, frames: [new Uint8Array(1276)] })), null);
     equal(unpack(pack({ ...packet, slot: -1 })), null);
     equal(unpack(pack({ ...packet, slot: NaN })), null);
+    equal(unpack(pack({ ...packet, slot: 2 ** 33 })), null);
     equal(unpack(pack({ ...packet, at: Infinity })), null);
     const random = dice(1);
     for (let i = 0; i < 2000; i += 1) unpack(Uint8Array.from({ length: 60 }, () => random() * 256));
