@@ -224,7 +224,7 @@ impl Bed {
         for effect in step.effects {
             match effect {
                 leader::Effect::Send(link, _, frame) => self.frames.push_back(Frame::ToMember(link, frame)),
-                leader::Effect::Relay(links, frame) => {
+                leader::Effect::Relay(links, _, frame) => {
                     self.frames.extend(links.into_iter().map(|link| Frame::ToMember(link, frame.clone())));
                 }
                 leader::Effect::SendPeer(peer, frame) => self.frames.push_back(Frame::Between(id, peer, frame)),

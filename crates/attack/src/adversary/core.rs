@@ -100,13 +100,13 @@ impl Adversary {
                 }
                 _ => self.twist_login(cx, link, frame, out),
             },
-            Effect::Send(link, Class::Data, frame) => {
+            Effect::Send(link, class @ (Class::Data | Class::Live), frame) => {
                 let relayed = self.ask(cx, |vice, den| vice.relay(den, vec![link], frame));
-                out.extend(relayed.into_iter().map(|(to, frame)| Effect::Send(to, Class::Data, frame)));
+                out.extend(relayed.into_iter().map(|(to, frame)| Effect::Send(to, class, frame)));
             }
-            Effect::Relay(links, frame) => {
+            Effect::Relay(links, class, frame) => {
                 let relayed = self.ask(cx, |vice, den| vice.relay(den, links, frame));
-                out.extend(relayed.into_iter().map(|(to, frame)| Effect::Send(to, Class::Data, frame)));
+                out.extend(relayed.into_iter().map(|(to, frame)| Effect::Send(to, class, frame)));
             }
             Effect::SendPeer(peer, frame) => {
                 let Some(message) = peer_message(&frame) else { return };

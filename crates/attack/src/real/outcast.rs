@@ -115,6 +115,7 @@ impl Outcast {
                     let class = match class {
                         ringfort_protocol::member::Class::Control => link::Class::Control,
                         ringfort_protocol::member::Class::Data => link::Class::Data,
+                        ringfort_protocol::member::Class::Live => link::Class::Live,
                     };
                     if let Some(sender) = self.links.get(&leader) {
                         // A link that ended is part of the story.

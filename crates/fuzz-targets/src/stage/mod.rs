@@ -150,7 +150,7 @@ impl Stage {
                 leader::Effect::Close(link) => self.cut(id, link),
                 _ if silent => {}
                 leader::Effect::Send(link, _, frame) => self.queue.push_back((Route::Down(id, link), frame)),
-                leader::Effect::Relay(links, frame) => {
+                leader::Effect::Relay(links, _, frame) => {
                     self.queue.extend(links.into_iter().map(|link| (Route::Down(id, link), frame.clone())));
                 }
                 leader::Effect::SendPeer(to, frame) => self.queue.push_back((Route::Peer(id, to), frame)),

@@ -42,6 +42,8 @@ struct Budget {
 pub enum RelayAction {
     /// Send the same bytes on.
     Forward(Audience),
+    /// Send the same bytes on, ahead of what is kept: best effort, which is worth nothing later.
+    ForwardLive(Audience),
     /// Drop it, and note the sender's fault if there is one.
     Ignore(Option<Fault>),
 }
@@ -92,7 +94,7 @@ impl Relay {
             FrameKind::PrivateMark { to, .. } => Audience::Only(vec![to.clone()]),
         };
         if let FrameKind::Multicast { service: Service::BestEffort, .. } = frame.header().kind {
-            return RelayAction::Forward(audience);
+            return RelayAction::ForwardLive(audience);
         }
         let numbers = numbers_of(&frame);
         if let Some(kept) = numbers.iter().find_map(|(stream, seq)| self.history.get(stream, *seq)) {

@@ -209,22 +209,22 @@ impl Leader {
         // Outside the mutant corpus, a frame must name the member whose link it came over.
         let claimed = if self.group.rules.enforces(Rule::RelaySender) { None } else { DataFrame::parse(frame).ok() };
         let from = claimed.as_ref().map_or(id, |frame| &frame.header().sender);
-        match self.relay.on_frame(now, from, frame) {
-            RelayAction::Forward(audience) => {
-                let receives = |to: &LinkId| *to != link && self.links.get(to).is_some_and(Link::is_admitted);
-                let links: Vec<LinkId> = match audience {
-                    Audience::Group => {
-                        self.links.iter().filter(|(to, l)| **to != link && l.is_admitted()).map(|(to, _)| *to).collect()
-                    }
-                    Audience::Only(users) => {
-                        users.iter().filter_map(|user| self.attached.get(user).copied()).filter(receives).collect()
-                    }
-                };
-                step.effects.push(Effect::Relay(links, frame.clone()));
+        let (audience, class) = match self.relay.on_frame(now, from, frame) {
+            RelayAction::Forward(audience) => (audience, Class::Data),
+            RelayAction::ForwardLive(audience) => (audience, Class::Live),
+            RelayAction::Ignore(Some(fault)) => return step.blame(Culprit::Member(id.clone()), fault),
+            RelayAction::Ignore(None) => return,
+        };
+        let receives = |to: &LinkId| *to != link && self.links.get(to).is_some_and(Link::is_admitted);
+        let links: Vec<LinkId> = match audience {
+            Audience::Group => {
+                self.links.iter().filter(|(to, l)| **to != link && l.is_admitted()).map(|(to, _)| *to).collect()
             }
-            RelayAction::Ignore(Some(fault)) => step.blame(Culprit::Member(id.clone()), fault),
-            RelayAction::Ignore(None) => {}
-        }
+            Audience::Only(users) => {
+                users.iter().filter_map(|user| self.attached.get(user).copied()).filter(receives).collect()
+            }
+        };
+        step.effects.push(Effect::Relay(links, class, frame.clone()));
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Class {
     Control,
     /// Dropped when the receiver is slow; receivers notice and ask for it.
     Data,
+    /// Best effort: it overtakes data, and the oldest of it is dropped when the receiver is slow.
+    Live,
 }
 
 /// An order to the driver.
@@ -37,7 +39,7 @@ pub enum Effect {
     /// Send to a member.
     Send(LinkId, Class, Bytes),
     /// Send the same data frame to many members.
-    Relay(Vec<LinkId>, Bytes),
+    Relay(Vec<LinkId>, Class, Bytes),
     /// Send to a leader.
     SendPeer(LeaderId, Bytes),
     /// The link has logged in: its limits may be raised.

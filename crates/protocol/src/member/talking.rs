@@ -30,7 +30,8 @@ impl Member {
             service,
             Message { topic, payload },
         )?;
-        Ok(self.spread(frame))
+        let class = if service == Service::BestEffort { Class::Live } else { Class::Data };
+        Ok(self.spread(class, frame))
     }
 
     /// Sends to some members of the current view; nobody else can read it (C5).
@@ -53,7 +54,7 @@ impl Member {
             Message { topic, payload },
             cx.rng,
         )?;
-        Ok(self.spread(frame))
+        Ok(self.spread(Class::Data, frame))
     }
 
     /// Leaves; the driver keeps the member going until [`Event::Ended`].
@@ -91,9 +92,9 @@ impl Member {
     }
 
     /// Sends a frame through the policy's number of relays, those in good standing first.
-    fn spread(&mut self, frame: Bytes) -> Step {
+    fn spread(&mut self, class: Class, frame: Bytes) -> Step {
         self.relaying = self.relays();
-        let effects = self.relaying.iter().map(|l| Effect::Send(*l, Class::Data, frame.clone())).collect();
+        let effects = self.relaying.iter().map(|l| Effect::Send(*l, class, frame.clone())).collect();
         Step { effects, events: Vec::new() }
     }
 
@@ -218,7 +219,7 @@ impl Member {
         if let Some(me) = self.me.as_ref().filter(|_| self.tends_outbox()) {
             let frames = self.outbox.on_wakeup(now, &mut Writing { me, keyring: &mut self.keyring });
             for frame in frames {
-                step.effects.extend(self.spread(frame).effects);
+                step.effects.extend(self.spread(Class::Data, frame).effects);
             }
         }
     }

@@ -314,7 +314,7 @@ impl World {
             match effect {
                 leader::Effect::Persist(record) => self.records.entry(id).or_default().push(record),
                 leader::Effect::Send(link, _, frame) => self.mail.push_back(Packet::Down(link, frame)),
-                leader::Effect::Relay(links, frame) => {
+                leader::Effect::Relay(links, _, frame) => {
                     self.mail.extend(links.into_iter().map(|link| Packet::Down(link, frame.clone())));
                 }
                 leader::Effect::SendPeer(to, frame) => self.mail.push_back(Packet::Between(id, to, frame)),

@@ -185,6 +185,7 @@ impl Driver {
         };
         match outcome {
             Ok(step) => {
+                // Whoever sends best effort waits for nobody: what there is no room for takes the place of the oldest.
                 let relays = step.effects.iter().filter_map(|effect| match effect {
                     Effect::Send(leader, Class::Data, _) => self.links.get(leader).map(|(_, sender)| sender.clone()),
                     _ => None,
@@ -206,6 +207,7 @@ impl Driver {
                     let class = match class {
                         Class::Control => link::Class::Control,
                         Class::Data => link::Class::Data,
+                        Class::Live => link::Class::Live,
                     };
                     if let Some((_, sender)) = self.links.get(&leader) {
                         // What a stalled relay does not take, receivers get from another or ask for.

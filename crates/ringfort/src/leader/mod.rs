@@ -261,9 +261,9 @@ impl Driver {
         match effect {
             Effect::Persist(_) => {}
             Effect::Send(link, class, frame) => self.send(link, class, frame),
-            Effect::Relay(links, frame) => {
+            Effect::Relay(links, class, frame) => {
                 for link in links {
-                    self.send(link, Class::Data, frame.clone());
+                    self.send(link, class, frame.clone());
                 }
             }
             Effect::SendPeer(peer, frame) => {
@@ -289,6 +289,7 @@ impl Driver {
         let class = match class {
             Class::Control => link::Class::Control,
             Class::Data => link::Class::Data,
+            Class::Live => link::Class::Live,
         };
         if let Some(sender) = self.members.get(&link) {
             // A full data queue means a slow member, which will notice its gap; a dead link reports itself.

@@ -13,13 +13,15 @@ use super::outbox::{End, Outbox, Stage};
 use super::socket::Socket;
 use super::{LinkLimits, LinkReceiver, SendError, writer};
 
-/// Which queue a frame waits in. Control goes first; each class stays in order.
+/// Which queue a frame waits in. Control goes first, then what is live; each class stays in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// What the group needs to go on: never dropped; too much of it unread closes the link.
     Control,
     /// What members send each other: dropped when the peer is too slow.
     Data,
+    /// What is worth nothing later: goes before data, and the oldest is dropped when the peer is too slow.
+    Live,
 }
 
 /// An open link: the server is the pinned one, and nobody between can read or change a byte.

@@ -14,6 +14,8 @@ pub struct LinkLimits {
     pub control_queue_bytes_max: usize,
     /// Data queue; overflow drops the frame, bytes. Its high-water mark is half of this. Default 8 MiB.
     pub data_queue_bytes_max: usize,
+    /// Live queue; overflow drops its oldest frames, bytes. Default 256 KiB.
+    pub live_queue_bytes_max: usize,
     /// How long a data queue may stay above its mark without progress before the link is stalled.
     /// Default 1 s.
     pub patience: Duration,
@@ -31,6 +33,7 @@ impl Default for LinkLimits {
             frame_authenticated_bytes_max: 1024 * 1024 + 4 * 1024,
             control_queue_bytes_max: 4 * 1024 * 1024,
             data_queue_bytes_max: 8 * 1024 * 1024,
+            live_queue_bytes_max: 256 * 1024,
             patience: Duration::from_secs(1),
             progress_bytes_min: 64 * 1024,
             close_grace: Duration::from_millis(500),

@@ -1,4 +1,4 @@
-//! What a link still has to send: two bounded queues, their fill level, and how the link ends.
+//! What a link still has to send: three bounded queues, their fill level, and how the link ends.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -41,13 +41,32 @@ pub(super) struct Outbox {
 struct Queues {
     control: VecDeque<Bytes>,
     data: VecDeque<Bytes>,
-    /// Both include what the writer has taken but not yet written.
+    live: VecDeque<Bytes>,
+    /// Only what waits; the others include what the writer has taken but not yet written.
+    live_bytes: usize,
     control_bytes: usize,
     data_bytes: usize,
     closed: bool,
     stalled: bool,
     /// While data is above the mark: when it rose there or last made progress, and bytes written since.
     window: Option<(Instant, usize)>,
+}
+
+impl Queues {
+    /// Makes room by dropping the oldest; a frame for which there never is room still goes alone.
+    fn push_live(&mut self, frame: Bytes, bytes_max: usize) {
+        self.live_bytes += cost(&frame);
+        self.live.push_back(frame);
+        while self.live_bytes > bytes_max && self.live.len() > 1 {
+            self.pop_live();
+        }
+    }
+
+    fn pop_live(&mut self) -> Option<Bytes> {
+        let frame = self.live.pop_front()?;
+        self.live_bytes = self.live_bytes.saturating_sub(cost(&frame));
+        Some(frame)
+    }
 }
 
 /// The life of a link; only ever moves down this list.
@@ -138,7 +157,7 @@ impl Outbox {
         if queues.closed {
             return Err(SendError::Closed);
         }
-        let was_idle = queues.control.is_empty() && queues.data.is_empty();
+        let was_idle = queues.control.is_empty() && queues.data.is_empty() && queues.live.is_empty();
         match class {
             Class::Control => {
                 if queues.control_bytes + cost > self.limits.control_queue_bytes_max {
@@ -157,6 +176,7 @@ impl Outbox {
                 queues.data.push_back(frame);
                 self.assess(&mut queues);
             }
+            Class::Live => queues.push_live(frame, self.limits.live_queue_bytes_max),
         }
         drop(queues);
         if was_idle {
@@ -174,6 +194,9 @@ impl Outbox {
             if let Some(frame) = queues.control.pop_front() {
                 bytes += frame.len();
                 batch.control_cost += cost(&frame);
+                batch.frames.push(frame);
+            } else if let Some(frame) = queues.pop_live() {
+                bytes += frame.len();
                 batch.frames.push(frame);
             } else if let Some(frame) = queues.data.pop_front() {
                 bytes += frame.len();
@@ -267,7 +290,7 @@ impl Outbox {
 
     pub(super) fn queued_bytes(&self) -> usize {
         let queues = self.queues();
-        queues.control_bytes + queues.data_bytes
+        queues.control_bytes + queues.data_bytes + queues.live_bytes
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -299,6 +322,8 @@ impl Outbox {
         if !matches!(stage, Stage::Closing(_)) {
             queues.control = VecDeque::new();
             queues.data = VecDeque::new();
+            queues.live = VecDeque::new();
+            queues.live_bytes = 0;
             queues.control_bytes = 0;
             queues.data_bytes = 0;
         }

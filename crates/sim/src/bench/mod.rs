@@ -166,7 +166,7 @@ impl Bench {
         for effect in step.effects {
             match effect {
                 leader::Effect::Send(link, _, frame) => self.wires.send(Route::Down(id, link), frame),
-                leader::Effect::Relay(links, frame) => {
+                leader::Effect::Relay(links, _, frame) => {
                     links.into_iter().for_each(|link| self.wires.send(Route::Down(id, link), frame.clone()));
                 }
                 leader::Effect::SendPeer(to, frame) => self.wires.send(Route::Peer(id, to), frame),

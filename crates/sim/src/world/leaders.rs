@@ -172,8 +172,8 @@ impl World {
         match effect {
             Effect::Persist(record) => self.leader_mut(id).store.put(record),
             Effect::Send(link, class, frame) => self.send_down(link, class, frame),
-            Effect::Relay(links, frame) => {
-                links.into_iter().for_each(|link| self.send_down(link, Class::Data, frame.clone()));
+            Effect::Relay(links, class, frame) => {
+                links.into_iter().for_each(|link| self.send_down(link, class, frame.clone()));
             }
             Effect::SendPeer(peer, frame) => self.send_peer(id, peer, frame),
             Effect::Authenticated(_) => {}
@@ -267,9 +267,9 @@ impl World {
                     _ => vec![Effect::Send(link, class, frame)],
                 },
             },
-            Effect::Relay(links, frame) => {
+            Effect::Relay(links, class, frame) => {
                 let relays = self.scheming(id, |strategy, den| strategy.relay(den, links, frame));
-                relays.into_iter().map(|(link, frame)| Effect::Send(link, Class::Data, frame)).collect()
+                relays.into_iter().map(|(link, frame)| Effect::Send(link, class, frame)).collect()
             }
             Effect::SendPeer(peer, frame) => {
                 let Ok(Sorted::Plain(body)) = wire::sort(&frame) else { return Vec::new() };

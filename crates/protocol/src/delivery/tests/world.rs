@@ -137,7 +137,7 @@ impl World {
             Packet::ToRelay(relay, from, frame) => {
                 let id = self.sides[from].me.id.clone();
                 let audience = match self.relays[relay].on_frame(now, &id, &frame) {
-                    RelayAction::Forward(audience) => audience,
+                    RelayAction::Forward(audience) | RelayAction::ForwardLive(audience) => audience,
                     RelayAction::Ignore(fault) => return assert_eq!(fault, None, "all members are honest"),
                 };
                 for to in (0..self.sides.len()).filter(|to| *to != from) {

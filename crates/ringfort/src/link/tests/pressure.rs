@@ -145,6 +145,38 @@ async fn closing_frees_whoever_waits() {
     assert_eq!(sender.queued_bytes(), 0);
 }
 
+/// Speech must not wait behind a file, and old speech not before new.
+#[tokio::test]
+async fn live_frames_overtake_data_and_the_oldest_make_room() {
+    let limits = LinkLimits { live_queue_bytes_max: 32 * 1024, ..small() };
+    let mut listener = listen(AcceptLimits::default(), limits.clone()).await;
+    let (client, server) = pair(&mut listener).await;
+    let sender = server.sender();
+    fill(&sender).await;
+    let spoken = |n: u16| Bytes::from([&n.to_be_bytes()[..], &[0; 98]].concat());
+    for n in 0..1000 {
+        assert_eq!(sender.send(Class::Live, spoken(n)), Ok(()), "there is always room for the newest");
+    }
+    assert!(sender.queued_bytes() <= limits.data_queue_bytes_max + limits.live_queue_bytes_max);
+    let (_, mut receiver) = client.split();
+    let (mut heard, mut overtaken) = (Vec::new(), 0);
+    while heard.last() != Some(&999) {
+        let frame = soon(receiver.recv()).await.unwrap().unwrap();
+        match frame.as_ref() {
+            [high, low, rest @ ..] if rest.len() == 98 => heard.push(u16::from_be_bytes([*high, *low])),
+            data => overtaken += data.len(),
+        }
+    }
+    let kept = u16::try_from(limits.live_queue_bytes_max / (100 + 64)).unwrap();
+    assert_eq!(heard, (1000 - kept..1000).collect::<Vec<_>>(), "the newest, in order");
+    // What was behind them is data that had been there first.
+    assert_eq!(soon(receiver.recv()).await.unwrap().unwrap().len(), 8000);
+    assert!(overtaken > 0);
+    // One that is larger than the queue still goes, alone.
+    assert_eq!(sender.send(Class::Live, frame(100_000)), Ok(()));
+    while soon(receiver.recv()).await.unwrap().unwrap().len() != 100_000 {}
+}
+
 /// What a slow member has not read yet must not stand between it and a new key.
 #[tokio::test]
 async fn control_overtakes_almost_all_data_on_a_slow_link() {
