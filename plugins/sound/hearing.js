@@ -8,6 +8,10 @@ const RATE = 48000;
 const FRAME_US = 20000;
 /** The encoder looks so far ahead, which no timestamp tells. */
 const LOOK_AHEAD_MS = 6.5;
+/** Without packets for so many frames there is a pause. */
+const PAUSE = 10;
+/** Frames that a decoder may be behind. */
+const BEHIND_MAX = 100;
 /** Voices at once. */
 const VOICES_MAX = 64;
 
@@ -18,14 +22,16 @@ export async function canHear() {
   return (await AudioDecoder.isConfigSupported(config).catch(() => null))?.supported === true;
 }
 
-/** What is shown of a voice. */
+/** @typedef {{slot: number, meant: boolean, last: boolean, filled: boolean}} Given what is known of a frame */
+
+/** One speaker. */
 export class Voice {
   #received = new Received();
-  /** What the decoder was given, by slot. @type {Map<number, {meant: boolean, last: boolean}>} */
-  #given = new Map();
-  /** @type {AudioDecoder | null} */
-  #decoder = null;
+  /** A decoder, and what it has not answered yet. @type {{decoder: AudioDecoder, given: Given[]} | null} */
+  #decoding = null;
   #last = { slot: 0, at: 0 };
+  /** Frames that the decoder made up. */
+  filled = 0;
   meter = new Meter();
   speaking = false;
   /** From mouth to ear, in ms on two clocks: see `ahead` in clock.js. @type {number | null} */
@@ -41,6 +47,7 @@ export class Voice {
     this.node = new AudioWorkletNode(context, "playout", { numberOfInputs: 0, outputChannelCount: [1] });
     this.node.port.onmessage = ({ data }) => this.#reported(data);
     this.node.connect(this.volume).connect(out);
+    this.#decoding = this.#open();
   }
 
   /** Packets that came and that were lost. */
@@ -49,54 +56,74 @@ export class Voice {
   }
 
   /** @param {import("./packet.js").Packet} packet */
-  take(packet) {
-    const { begins, follows } = this.#received.take(packet);
+  async take(packet) {
+    const { begins, follows, fill } = this.#received.take(packet);
     if (begins) {
       this.node.port.postMessage({ begin: true });
       this.#close();
     }
+    // A pause whose beginning was lost.
+    if (!begins && packet.slot - this.#last.slot > PAUSE && this.#decoding?.given.length) this.#finish();
     this.#last = { slot: packet.slot, at: packet.at };
+    const [frame] = packet.frames;
+    // A frame of which there is only the first byte holds nothing, and the decoder of Opus makes it up.
+    for (let i = fill; frame && i > 0; i -= 1) {
+      this.filled += 1;
+      this.#decode(packet.slot - i, frame.slice(0, 1), { slot: packet.slot - i, meant: true, last: false, filled: true });
+    }
     packet.frames.forEach((frame, i) => {
       const [slot, last] = [packet.slot + i, packet.last && i === packet.frames.length - 1];
-      this.#decode(slot, frame, { meant: i > 0 || follows, last });
+      this.#decode(slot, frame, { slot, meant: i > 0 || follows || fill > 0, last, filled: false });
     });
-    if (packet.last && packet.frames.length === 0) this.node.port.postMessage({ end: true });
+    if (!packet.last) return;
+    await this.#finish();
+    if (packet.frames.length === 0) this.node.port.postMessage({ end: true });
   }
 
-  /** @param {number} slot @param {Uint8Array<ArrayBuffer>} data @param {{meant: boolean, last: boolean}} given */
+  /** @param {number} slot @param {Uint8Array<ArrayBuffer>} data @param {Given} given */
   #decode(slot, data, given) {
-    const decoder = this.#decoder ?? this.#open();
-    if (this.#given.size > 100) return;
-    this.#given.set(slot, given);
-    decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: slot * FRAME_US, data }));
+    if ((this.#decoding?.given.length ?? 0) > BEHIND_MAX) this.#close();
+    this.#decoding ??= this.#open();
+    this.#decoding.given.push(given);
+    this.#decoding.decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: slot * FRAME_US, data }));
   }
 
+  /** One decoder for speech without a pause: it takes no notice of pauses, and its timestamps run on. */
   #open() {
-    const decoder = new AudioDecoder({ output: (data) => this.#decoded(data), error: () => this.#close() });
+    /** @type {Given[]} */
+    const given = [];
+    const decoder = new AudioDecoder({
+      output: (data) => this.#decoded(data, given.shift()),
+      error: () => {
+        if (this.#decoding?.decoder === decoder) this.#decoding = null;
+      },
+    });
     decoder.configure({ codec: "opus", sampleRate: RATE, numberOfChannels: 1 });
-    this.#decoder = decoder;
-    return decoder;
+    return { decoder, given };
   }
 
-  /** @param {AudioData} data */
-  #decoded(data) {
-    const slot = Math.round(data.timestamp / FRAME_US);
-    const given = this.#given.get(slot);
-    this.#given.delete(slot);
-    const fits = data.numberOfFrames === 960 && data.sampleRate === RATE;
-    if (given && fits) {
+  /** One comes for each frame, in order. @param {AudioData} data @param {Given | undefined} given */
+  #decoded(data, given) {
+    if (given && data.numberOfFrames === 960 && data.sampleRate === RATE) {
       const samples = new Float32Array(data.numberOfFrames);
       data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-      this.node.port.postMessage({ slot, samples, ...given }, [samples.buffer]);
+      this.node.port.postMessage({ samples, ...given }, [samples.buffer]);
     }
     data.close();
   }
 
-  /** What cannot be decoded, or is over, takes its decoder with it. */
+  /** What was given to the decoder still comes. The next one is ready before it is wanted: making one takes time. */
+  async #finish() {
+    const old = this.#decoding?.decoder;
+    this.#decoding = this.#open();
+    await old?.flush().catch(() => {});
+    if (old && old.state !== "closed") old.close();
+  }
+
   #close() {
-    if (this.#decoder && this.#decoder.state !== "closed") this.#decoder.close();
-    this.#decoder = null;
-    this.#given.clear();
+    const old = this.#decoding?.decoder;
+    this.#decoding = null;
+    if (old && old.state !== "closed") old.close();
   }
 
   /** @param {import("./playout.js").Report} report */

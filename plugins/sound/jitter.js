@@ -114,14 +114,15 @@ export class Jitter {
    * @param {number} slot @param {Float32Array} samples @param {number} now
    * @param {boolean} meant whether nothing is missing before it: an earlier slot that is empty is a pause
    * @param {boolean} last whether the speaker stops with it
+   * @param {boolean} filled whether it is made up
    */
-  push(slot, samples, now, meant, last) {
-    this.#arrivals.add(slot, now);
+  push(slot, samples, now, meant, last, filled = false) {
+    if (!filled) this.#arrivals.add(slot, now);
     if (this.#playing && slot < this.#slot) {
       // A clock that jumped back begins anew.
       if (this.#slot - slot > FRAMES_MAX) this.#stop(0);
       else {
-        this.stats.late += 1;
+        this.stats.late += filled ? 0 : 1;
         return;
       }
     }

@@ -62,22 +62,31 @@ export function unpack(bytes) {
   return place === bytes.length ? { run, count, slot, at, last, frames } : null;
 }
 
+/** A loss of more frames is not filled by the decoder. */
+const FILL_MAX = 5;
+
 /** What became of a speaker's packets. */
 export class Received {
   #run = -1;
   #next = 0;
+  #slot = 0;
   packets = 0;
   lost = 0;
 
-  /** How a packet follows those before it. @param {Packet} packet */
-  take({ run, count }) {
+  /**
+   * How a packet follows those before it: whether a run begins, whether nothing is missing, and how many frames before it are, if
+   * they are few.
+   * @param {Packet} packet
+   */
+  take({ run, count, slot, frames }) {
     const begins = run !== this.#run;
     const missing = begins ? 0 : count - this.#next;
     this.#run = run;
     this.packets += 1;
     // A packet that is behind others was counted as lost.
     this.lost = Math.max(0, this.lost + (missing < 0 ? -1 : Math.min(missing, 500)));
-    if (missing >= 0) this.#next = count + 1;
-    return { begins, follows: missing === 0 && !begins };
+    const gap = missing > 0 ? slot - this.#slot : 0;
+    if (missing >= 0) [this.#next, this.#slot] = [count + 1, slot + frames.length];
+    return { begins, follows: missing === 0 && !begins, fill: gap > 0 && gap <= FILL_MAX ? gap : 0 };
   }
 }

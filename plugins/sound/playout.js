@@ -26,7 +26,7 @@ class Playout extends AudioWorkletProcessor {
   constructor() {
     super();
     this.port.onmessage = ({ data }) => {
-      if (data.samples) this.#jitter.push(data.slot, data.samples, currentFrame, data.meant, data.last);
+      if (data.samples) this.#jitter.push(data.slot, data.samples, currentFrame, data.meant, data.last, data.filled);
       else if (data.end) this.#jitter.end();
       else if (data.begin) this.#jitter = new Jitter();
       else if (data.close) this.#open = false;

@@ -96,7 +96,7 @@ async function silence() {
   held = false;
   const was = speaking;
   speaking = null;
-  was?.stop();
+  was?.end();
   apply();
   if (was) await rf.microphone(false).catch(() => {});
 }
@@ -227,7 +227,7 @@ rf.on("heard", (heard) => {
 });
 rf.on("microphone", (state) => {
   if (!state.open && speaking) {
-    speaking.stop();
+    speaking.end();
     speaking = null;
     if (mode() === "open") choose("push");
   }
@@ -294,6 +294,7 @@ if (memory !== null && typeof memory === "object") {
 showPeople();
 show();
 requestAnimationFrame(paint);
+setInterval(() => rf.doing(speaking?.talking ? "speaking" : ""), 300);
 const noteLater = () => setTimeout(() => {
   if (hearing) note();
   noteLater();

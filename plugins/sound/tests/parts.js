@@ -29,13 +29,14 @@ export const tests = {
   },
   "losses are counted, and what came after all is none": () => {
     const received = new Received();
-    const take = (/** @type {number} */ count, run = 1) => received.take({ ...packet, run, count });
-    equal(take(5), { begins: true, follows: false });
-    equal(take(6), { begins: false, follows: true });
-    equal([take(9), received.lost], [{ begins: false, follows: false }, 2]);
-    equal([take(8), received.lost], [{ begins: false, follows: false }, 1]);
-    equal([take(10), received.lost], [{ begins: false, follows: true }, 1]);
-    equal([take(0, 2).begins, received.lost], [true, 1]);
+    const take = (/** @type {number} */ count, run = 1) => received.take({ ...packet, run, count, slot: 10 + 2 * count });
+    equal(take(5), { begins: true, follows: false, fill: 0 });
+    equal(take(6), { begins: false, follows: true, fill: 0 });
+    equal([take(9), received.lost], [{ begins: false, follows: false, fill: 4 }, 2]);
+    equal([take(8), received.lost], [{ begins: false, follows: false, fill: 0 }, 1]);
+    equal([take(10), received.lost], [{ begins: false, follows: true, fill: 0 }, 1]);
+    equal([take(14), received.lost], [{ begins: false, follows: false, fill: 0 }, 4]);
+    equal([take(0, 2), received.lost], [{ begins: true, follows: false, fill: 0 }, 4]);
   },
   "concealment goes on in the same pitch, without a step, and fades": () => {
     for (const hz of [90, 220, 331]) {

@@ -10,4 +10,5 @@ mod chat;
 mod files;
 mod hostile;
 mod login;
+mod sound;
 mod whiteboard;

@@ -30,7 +30,12 @@ pub struct World {
 
 impl World {
     pub async fn start(users: &[&str]) -> World {
-        let policy = Policy {
+        World::start_with(users, |_| {}).await
+    }
+
+    /// With another policy.
+    pub async fn start_with(users: &[&str], change: impl FnOnce(&mut Policy)) -> World {
+        let mut policy = Policy {
             heartbeat_ms: 200,
             confirm_within_ms: 1_000,
             remove_silent_after_ms: 5_000,
@@ -39,6 +44,7 @@ impl World {
             argon2_passes: 1,
             ..Policy::default()
         };
+        change(&mut policy);
         let dir = tempfile::tempdir().unwrap();
         let held: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let addresses = held.iter().map(|l| l.local_addr().unwrap().to_string()).collect();

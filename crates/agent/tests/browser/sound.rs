@@ -1,0 +1,384 @@
+//! Talking: a fake microphone at one side, and what goes to the loudspeaker at the other.
+
+use std::f64::consts::TAU;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use ringfort_agent::{Agent, Options};
+use ringfort_browser::{Browser, DEADLINE, Page};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::common::{World, together};
+
+const RATE: f64 = 48_000.0;
+/// Of the tone in the microphone.
+const PITCH: f64 = 330.0;
+
+/// A sound file, 16 bit mono, that repeats without a seam.
+fn wav(path: &Path, seconds: u32, sample: impl Fn(f64) -> f64) {
+    let samples = (0..seconds * 48_000).map(|i| sample(f64::from(i) / RATE) * f64::from(i16::MAX));
+    #[allow(clippy::cast_possible_truncation)]
+    let data: Vec<u8> = samples.flat_map(|sample| (sample as i16).to_le_bytes()).collect();
+    let length = u32::try_from(data.len()).unwrap();
+    let mut file = Vec::from(*b"RIFF");
+    file.extend((36 + length).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16u32.to_le_bytes());
+    for word in [1u16, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    for long in [48_000u32, 96_000] {
+        file.extend(long.to_le_bytes());
+    }
+    for word in [2u16, 16] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(b"data");
+    file.extend(length.to_le_bytes());
+    file.extend(data);
+    std::fs::write(path, file).unwrap();
+}
+
+/// A browser whose microphone plays this file.
+async fn browser_hearing(file: &Path) -> Option<Browser> {
+    let play = format!("--use-file-for-fake-audio-capture={}", file.display());
+    Browser::start_with(&["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", &play]).await
+}
+
+async fn sound(browser: &Browser, page: &Page) -> Page {
+    browser.frame(page, "/sound/").await.expect("the frame of sound")
+}
+
+/// Opens the page of a member, and listens.
+async fn listen(browser: &Browser, agent: &Agent) -> Page {
+    let page = browser.open(&agent.url()).await;
+    browser.until(&page, None, "document.getElementById('tab-sound') !== null").await;
+    browser.click(&page, "#tab-sound").await;
+    browser.until(&page, Some("sound"), "typeof sound === 'object'").await;
+    browser.click(&sound(browser, &page).await, "#enter").await;
+    browser.until(&page, Some("sound"), "sound.hearing?.context.state === 'running'").await;
+    page
+}
+
+/// Chooses an open microphone, and allows it.
+async fn open_microphone(browser: &Browser, page: &Page) {
+    browser.click(&sound(browser, page).await, "input[value=open]").await;
+    browser.until(page, None, "document.getElementById('microphone-dialog').open").await;
+    assert_eq!(browser.in_plugin(page, "sound", "sound.speaking").await, Value::Null, "nothing before the user's word");
+    browser.click(page, "#microphone-dialog [value=allow]").await;
+    browser.until(page, Some("sound"), "sound.speaking?.on === true").await;
+    assert_eq!(browser.evaluate(page, "document.getElementById('microphone').hidden").await, false, "the lamp");
+}
+
+/// The last 170 ms of what goes to the loudspeaker.
+async fn heard(browser: &Browser, page: &Page) -> Vec<f64> {
+    let script = "{ const x = new Float32Array(8192); sound.hearing.tap.getFloatTimeDomainData(x); Array.from(x) }";
+    let value = browser.in_plugin(page, "sound", script).await;
+    value.as_array().unwrap().iter().map(|sample| sample.as_f64().unwrap()).collect()
+}
+
+fn loudness(samples: &[f64]) -> f64 {
+    (samples.iter().map(|x| x * x).sum::<f64>() / samples.len() as f64).sqrt()
+}
+
+/// By the crossings of zero.
+fn pitch(samples: &[f64]) -> f64 {
+    let rises = samples.windows(2).enumerate().filter(|(_, pair)| pair[0] < 0.0 && pair[1] >= 0.0);
+    let at: Vec<f64> = rises.map(|(i, pair)| i as f64 - pair[0] / (pair[1] - pair[0])).collect();
+    match at.as_slice() {
+        [first, .., last] => RATE * (at.len() - 1) as f64 / (last - first),
+        _ => 0.0,
+    }
+}
+
+/// The tone comes out, at its pitch, for five looks in a row. A machine with much else to do gets some time for it.
+async fn hears_the_tone(browser: &Browser, page: &Page, when: &str) {
+    let (started, mut good, mut told) = (tokio::time::Instant::now(), 0, Vec::new());
+    while good < 5 {
+        tokio::time::sleep(Duration::from_millis(180)).await;
+        let samples = heard(browser, page).await;
+        let (loudness, pitch) = (loudness(&samples), pitch(&samples));
+        let fits = loudness > 0.05 && (pitch - PITCH).abs() < 0.02 * PITCH;
+        good = if fits { good + 1 } else { 0 };
+        told.push(format!("{pitch:.1} Hz at {loudness:.3}"));
+        assert!(started.elapsed() < DEADLINE, "{when}, in place of {PITCH} Hz: {told:#?}");
+    }
+    println!("{when}: {}", told.join(", "));
+}
+
+async fn hears_nothing(browser: &Browser, page: &Page, when: &str) {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let loudness = loudness(&heard(browser, page).await);
+    assert!(loudness < 1e-4, "{when}: {loudness}");
+}
+
+/// Counts from now on how often it was listened, and how often it was silent, every 40 ms.
+const WATCH: &str = "{ globalThis.watched = { all: 0, silent: 0 }; clearInterval(globalThis.watching);
+    globalThis.watching = setInterval(() => { const x = new Float32Array(2048);
+        sound.hearing.tap.getFloatTimeDomainData(x); let sum = 0; for (const s of x) sum += s * s;
+        watched.all += 1; watched.silent += Math.sqrt(sum / x.length) < 0.03 ? 1 : 0; }, 40); }";
+
+async fn hold(browser: &Browser, page: &Page, down: bool) {
+    let kind = if down { "keydown" } else { "keyup" };
+    let press = format!("document.body.dispatchEvent(new KeyboardEvent('{kind}', {{ key: ' ', bubbles: true }}))");
+    browser.in_plugin(page, "sound", &press).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tone.wav");
+    wav(&file, 10, |t| 0.4 * (TAU * PITCH * t).sin());
+    let Some(browser) = browser_hearing(&file).await else { return };
+    // A new key every other second.
+    let world = World::start_with(&["ana", "ben", "eva"], |policy| policy.rekey_period_ms = 2_000).await;
+    let (ana, ben) = (world.agent("ana").await, world.agent("ben").await);
+    together(&[&ana, &ben], &["ana", "ben"]).await;
+    let (a, b) = (listen(&browser, &ana).await, listen(&browser, &ben).await);
+    hears_nothing(&browser, &b, "before anybody speaks").await;
+
+    // A tone is no speech: it is sent as it is.
+    browser.click(&sound(&browser, &a).await, "#clean").await;
+    open_microphone(&browser, &a).await;
+    hears_the_tone(&browser, &b, "an open microphone").await;
+    browser.until(&b, None, "document.querySelector('[data-member=ana] .doing')?.textContent === 'speaking'").await;
+    browser.until(&a, None, "document.querySelector('[data-member=ana] .doing')?.textContent === 'speaking'").await;
+    hears_nothing(&browser, &a, "one does not hear oneself").await;
+    browser.until(&b, Some("sound"), "document.querySelector('[data-name=ana] .way').innerText.includes('ms to your ear')").await;
+    for (page, name) in [(&a, "sound-speaker"), (&b, "sound")] {
+        browser.image(page, &format!("{name}.png")).await;
+    }
+
+    // New keys, a join and a leave in the middle.
+    let epoch = ben.group().snapshot().view.unwrap().epoch.0;
+    browser.in_plugin(&b, "sound", WATCH).await;
+    let eva = world.agent("eva").await;
+    together(&[&ana, &ben, &eva], &["ana", "ben", "eva"]).await;
+    let e = listen(&browser, &eva).await;
+    hears_the_tone(&browser, &e, "who joins later").await;
+    hears_the_tone(&browser, &b, "after a join").await;
+    drop(eva);
+    together(&[&ana, &ben], &["ana", "ben"]).await;
+    while ben.group().snapshot().view.unwrap().epoch.0 < epoch + 5 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    hears_the_tone(&browser, &b, "after a leave and new keys").await;
+    let watched = browser.in_plugin(&b, "sound", "watched").await;
+    let lost = browser.in_plugin(&b, "sound", "sound.hearing.voices.get('ana').packets").await;
+    println!("across a join, a leave and new keys: {watched}, {lost}");
+    let part = watched["silent"].as_f64().unwrap() / watched["all"].as_f64().unwrap();
+    assert!(part < 0.05, "silent for {part} of the time: {watched}, {lost}");
+
+    // One packet in ten is lost.
+    let lose = "{ const h = sound.hearing, take = h.take.bind(h); let n = 0; h.take = (from, bytes) => { if ((n += 1) % 10) take(from, bytes); } }";
+    browser.in_plugin(&b, "sound", lose).await;
+    browser.in_plugin(&b, "sound", WATCH).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    hears_the_tone(&browser, &b, "with losses").await;
+    let watched = browser.in_plugin(&b, "sound", "watched").await;
+    assert!(watched["silent"].as_f64().unwrap() < 0.05 * watched["all"].as_f64().unwrap(), "losses are heard: {watched}");
+    let filled = browser.in_plugin(&b, "sound", "sound.hearing.voices.get('ana').filled").await;
+    assert!(filled.as_f64().unwrap() > 10.0, "nothing was concealed: {filled}");
+    let loudness = loudness(&heard(&browser, &b).await);
+    assert!((loudness - 0.283).abs() < 0.06, "losses change the loudness: {loudness}");
+    browser.until(&b, Some("sound"), "/lost [1-9]/.test(document.querySelector('[data-name=ana] .way').innerText)").await;
+
+    browser.in_plugin(&b, "sound", "delete sound.hearing.take").await;
+
+    // The page mutes whatever the plugin wants.
+    browser.click(&a, "#microphone-mute").await;
+    hears_nothing(&browser, &b, "muted by the page").await;
+    browser.click(&a, "#microphone-mute").await;
+    hears_the_tone(&browser, &b, "no longer muted").await;
+
+    // Push to talk.
+    browser.click(&sound(&browser, &a).await, "input[value=push]").await;
+    hears_nothing(&browser, &b, "the button is not pressed").await;
+    browser.evaluate(&sound(&browser, &a).await, "document.activeElement.blur()").await;
+    hold(&browser, &a, true).await;
+    hears_the_tone(&browser, &b, "the key is down").await;
+    hold(&browser, &a, false).await;
+    hears_nothing(&browser, &b, "the key is up").await;
+
+    // Who is muted here is not heard, and who leaves falls silent.
+    hold(&browser, &a, true).await;
+    hears_the_tone(&browser, &b, "the key is down again").await;
+    browser.click(&sound(&browser, &b).await, "[data-name=ana] .quiet").await;
+    hears_nothing(&browser, &b, "muted by the listener").await;
+    browser.click(&sound(&browser, &b).await, "[data-name=ana] .quiet").await;
+    hears_the_tone(&browser, &b, "heard by the listener again").await;
+    assert_eq!(browser.errors().iter().filter(|error| !error.contains("WebSocket")).count(), 0, "{:?}", browser.errors());
+    drop(ana);
+    together(&[&ben], &["ben"]).await;
+    hears_nothing(&browser, &b, "gone").await;
+    browser.until(&b, Some("sound"), "sound.hearing.voices.size === 0 && document.querySelectorAll('.person').length === 0").await;
+}
+
+const ASKS: &str = "interface = 1\nid = \"spy\"\nname = \"Spy\"\norder = 90\nmicrophone = true\n";
+const ASKS_NOT: &str = "interface = 1\nid = \"calm\"\nname = \"Calm\"\norder = 91\n";
+const PAGE: &str = "<!doctype html><script src=\"spy.js\" type=\"module\"></script><p>spy</p>";
+const SCRIPT: &str = "import { connect } from './ringfort.js';
+const rf = await connect(); globalThis.rf = rf; globalThis.blocks = 0; globalThis.told = [];
+rf.on('heard', (h) => { blocks += 1; }); rf.on('microphone', (m) => told.push(m.open)); rf.start(); globalThis.ready = true;";
+
+fn plant(folder: &Path, id: &str, manifest: &str) {
+    std::fs::create_dir(folder.join(id)).unwrap();
+    for (name, text) in [("plugin.toml", manifest), ("index.html", PAGE), ("spy.js", SCRIPT)] {
+        std::fs::write(folder.join(id).join(name), text).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_microphone_is_for_plugins_that_the_user_allowed_and_for_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, plugins) = (dir.path().join("tone.wav"), dir.path().join("plugins"));
+    wav(&file, 1, |t| 0.4 * (TAU * PITCH * t).sin());
+    let Some(browser) = browser_hearing(&file).await else { return };
+    std::fs::create_dir(&plugins).unwrap();
+    plant(&plugins, "spy", ASKS);
+    plant(&plugins, "calm", ASKS_NOT);
+    let world = World::start(&["ana"]).await;
+    let agent = world.agent_with("ana", Options { plugins: Some(plugins), ..Options::default() }).await;
+    let page = browser.open(&agent.url()).await;
+    for plugin in ["spy", "calm"] {
+        browser.until(&page, Some(plugin), "globalThis.ready").await;
+        // The frame itself gets nothing, though this browser says yes to everybody.
+        let own = "navigator.mediaDevices.getUserMedia({ audio: true }).then(() => 'open', () => 'refused')";
+        assert_eq!(browser.in_plugin(&page, plugin, own).await, "refused", "{plugin}");
+    }
+    let ask = "rf.microphone(true).then(() => 'open', (error) => error.message)";
+    // Whose manifest does not ask gets no question; whom the user does not look at neither.
+    browser.click(&page, "#tab-calm").await;
+    let why = browser.in_plugin(&page, "calm", ask).await;
+    assert!(why.as_str().unwrap().contains("manifest"), "{why}");
+    assert_eq!(browser.in_plugin(&page, "spy", ask).await, "you did not allow it");
+    assert_eq!(browser.evaluate(&page, "document.getElementById('microphone-dialog').open").await, false);
+    // The user says no.
+    browser.click(&page, "#tab-spy").await;
+    let later = "{ globalThis.answer = null; rf.microphone(true).then(() => { answer = 'open'; }, (error) => { answer = error.message; }); }";
+    let asked = "document.getElementById('microphone-dialog').open";
+    browser.in_plugin(&page, "spy", later).await;
+    browser.until(&page, None, asked).await;
+    browser.click(&page, "#microphone-dialog [value=no]").await;
+    browser.until(&page, Some("spy"), "answer === 'you did not allow it'").await;
+    assert_eq!(browser.in_plugin(&page, "spy", "blocks").await, 0);
+    // The user says yes: the lamp shows it, and closes it.
+    browser.in_plugin(&page, "spy", later).await;
+    browser.until(&page, None, asked).await;
+    browser.click(&page, "#microphone-dialog [value=allow]").await;
+    browser.until(&page, Some("spy"), "answer === 'open' && blocks > 20").await;
+    browser.until(&page, None, "document.getElementById('microphone-words').textContent === 'Spy hears your microphone'").await;
+    assert_eq!(browser.in_plugin(&page, "calm", "blocks").await, 0);
+    browser.click(&page, "#microphone-mute").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let muted = browser.in_plugin(&page, "spy", "blocks").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(browser.in_plugin(&page, "spy", "blocks").await, muted);
+    browser.click(&page, "#microphone-close").await;
+    browser.until(&page, Some("spy"), "told.at(-1) === false").await;
+    browser.until(&page, None, "document.getElementById('microphone').hidden").await;
+    // A frame that loads anew has no microphone, whatever its forerunner had.
+    assert_eq!(browser.in_plugin(&page, "spy", ask).await, "open");
+    browser.in_plugin(&page, "spy", "{ setTimeout(() => location.reload()) }").await;
+    browser.until(&page, None, "document.getElementById('microphone').hidden").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_microphone_one_listens_and_is_told() {
+    let Some(browser) = Browser::start().await else { return };
+    let world = World::start(&["ana"]).await;
+    let agent = world.agent("ana").await;
+    let page = listen(&browser, &agent).await;
+    browser.click(&sound(&browser, &page).await, "input[value=open]").await;
+    browser.until(&page, None, "document.getElementById('microphone-dialog').open").await;
+    browser.click(&page, "#microphone-dialog [value=allow]").await;
+    let told = "document.getElementById('problem').innerText.startsWith('Your microphone is not open:')";
+    browser.until(&page, Some("sound"), told).await;
+    browser.until(&page, Some("sound"), "sound.hearing.context.state === 'running'").await;
+    assert_eq!(browser.evaluate(&page, "document.getElementById('microphone').hidden").await, true);
+    browser.image(&page, "sound-problem.png").await;
+    // Who listened listens again after a reload.
+    browser.reload(&page).await;
+    browser.until(&page, None, "document.getElementById('tab-sound') !== null").await;
+    browser.until(&page, Some("sound"), "sound.hearing !== null").await;
+}
+
+/// The plugin's folder, served without a group.
+async fn workshop() -> String {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../plugins/sound");
+    let file = move |axum::extract::Path(name): axum::extract::Path<String>| async move {
+        let content = std::fs::read(folder.join(name)).map_err(|_| axum::http::StatusCode::NOT_FOUND)?;
+        Ok::<_, axum::http::StatusCode>(([(CONTENT_TYPE, "text/javascript")], content).into_response())
+    };
+    let page = get(|| async { Html("<!doctype html><title>Workshop</title>") });
+    let router = Router::new().route("/", page).route("/{*name}", get(file));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}/")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_parts_do_what_they_should() {
+    let Some(browser) = Browser::start().await else { return };
+    let page = browser.open(&workshop().await).await;
+    for (file, count) in [("jitter.js", 11), ("parts.js", 11)] {
+        let run = format!(
+            "import('/tests/{file}').then(async ({{ tests }}) => {{ const told = {{ passed: 0, failed: [] }};
+                for (const [name, test] of Object.entries(tests)) {{
+                    try {{ await test(); told.passed += 1; }} catch (error) {{ told.failed.push(`${{name}}: ${{error.message}}`); }} }}
+                return told; }})"
+        );
+        let told = browser.evaluate(&page, &run).await;
+        assert_eq!(told, json!({"passed": count, "failed": []}), "{file}");
+    }
+}
+
+/// When a tone begins in the microphone, and when it begins in the loudspeaker: both pages are in one browser, on one clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn mouth_to_ear() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("beeps.wav");
+    wav(&file, 10, |t| if t.fract() < 0.2 { 0.4 * (TAU * PITCH * t).sin() } else { 0.0 });
+    let Some(browser) = browser_hearing(&file).await else { return };
+    let world = World::start(&["ana", "ben"]).await;
+    let (ana, ben) = (world.agent("ana").await, world.agent("ben").await);
+    together(&[&ana, &ben], &["ana", "ben"]).await;
+    let (a, b) = (listen(&browser, &ana).await, listen(&browser, &ben).await);
+    browser.click(&sound(&browser, &a).await, "#clean").await;
+    open_microphone(&browser, &a).await;
+    // The first loud sample of each beep: here in what the page captured, as it came from the audio thread,
+    let mouth = "{ globalThis.begun = []; let quiet = 0; const take = sound.speaking.heard.bind(sound.speaking);
+        sound.speaking.heard = (h) => { const now = performance.timeOrigin + performance.now();
+            const i = h.samples.findIndex((s) => Math.abs(s) > 0.05);
+            if (i >= 0 && quiet > 20) begun.push(now - (h.samples.length - i) / 48);
+            quiet = i >= 0 ? 0 : quiet + 1; take(h); } }";
+    // there in what goes to the loudspeaker, looked at every few milliseconds.
+    let ear = "{ globalThis.came = []; const { tap, context } = sound.hearing; const x = new Float32Array(tap.fftSize);
+        setInterval(() => { tap.getFloatTimeDomainData(x);
+            const i = x.findIndex((s) => Math.abs(s) > 0.05); if (i < 480) return;
+            const at = sound.hearing.heardAt(context.currentTime - (x.length - i) / 48000);
+            if (at - (came.at(-1) ?? 0) > 300) came.push(at); }, 4); }";
+    browser.in_plugin(&a, "sound", mouth).await;
+    browser.in_plugin(&b, "sound", ear).await;
+    browser.until(&b, Some("sound"), "globalThis.came.length >= 12").await;
+    let read = |page, script| browser.in_plugin(page, "sound", script);
+    let (begun, came) = (read(&a, "begun").await, read(&b, "came").await);
+    let numbers = |value: &Value| value.as_array().unwrap().iter().map(|at| at.as_f64().unwrap()).collect::<Vec<_>>();
+    let (begun, came) = (numbers(&begun), numbers(&came));
+    let to = |at: &f64| came.iter().map(|ear| ear - at).filter(|ms| (0.0..900.0).contains(ms)).reduce(f64::min);
+    let mut ms: Vec<f64> = begun.iter().filter_map(to).collect();
+    ms.sort_by(f64::total_cmp);
+    assert!(ms.len() >= 8, "{begun:?} {came:?}");
+    let shown = "(() => { const v = sound.hearing.voices.get('ana'); return Math.round(v.apart + sound.clocks.ahead('ana').ms) })()";
+    let shown = read(&b, shown).await;
+    let (p50, max) = (ms[ms.len() / 2], ms[ms.len() - 1]);
+    println!("mouth to ear, {} beeps: p50 {p50:.0} ms, longest {max:.0} ms; the page says {shown} ms", ms.len());
+    assert!(p50 > 20.0 && p50 < 600.0, "{ms:?}");
+    assert!((shown.as_f64().unwrap() - p50).abs() < 80.0, "what is shown is not what is heard");
+}
