@@ -9,10 +9,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use ringfort_agent::{Agent, Options};
-use ringfort_browser::{Browser, DEADLINE, Page};
+use ringfort_browser::{Axe, Browser, DEADLINE, Page};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::access;
 use super::common::{World, together};
 
 const RATE: f64 = 48_000.0;
@@ -135,6 +136,7 @@ async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
     let file = dir.path().join("tone.wav");
     wav(&file, 10, |t| 0.4 * (TAU * PITCH * t).sin());
     let Some(browser) = browser_hearing(&file).await else { return };
+    let axe = Axe::load().await;
     // A new key every other second.
     let world = World::start_with(&["ana", "ben", "eva"], |policy| policy.rekey_period_ms = 2_000).await;
     let (ana, ben) = (world.agent("ana").await, world.agent("ben").await);
@@ -149,13 +151,19 @@ async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
     browser.until(&b, None, "document.querySelector('[data-member=ana] .doing')?.textContent === 'speaking'").await;
     browser.until(&a, None, "document.querySelector('[data-member=ana] .doing')?.textContent === 'speaking'").await;
     hears_nothing(&browser, &a, "one does not hear oneself").await;
-    browser.until(&b, Some("sound"), "document.querySelector('[data-name=ana] .way').innerText.includes('ms to your ear')").await;
+    browser
+        .until(&b, Some("sound"), "document.querySelector('[data-name=ana] .way').innerText.includes('ms to your ear')")
+        .await;
     for (page, name) in [(&a, "sound-speaker"), (&b, "sound")] {
         browser.image(page, &format!("{name}.png")).await;
+        if let Some(axe) = &axe {
+            access::sound(axe, &browser, page, name).await;
+            browser.image(page, &format!("{name}-wide.png")).await;
+        }
     }
 
     // New keys, a join and a leave in the middle.
-    let epoch = ben.group().snapshot().view.unwrap().epoch.0;
+    let epoch = ben.group().unwrap().snapshot().view.unwrap().epoch.0;
     browser.in_plugin(&b, "sound", WATCH).await;
     let eva = world.agent("eva").await;
     together(&[&ana, &ben, &eva], &["ana", "ben", "eva"]).await;
@@ -164,7 +172,7 @@ async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
     hears_the_tone(&browser, &b, "after a join").await;
     drop(eva);
     together(&[&ana, &ben], &["ana", "ben"]).await;
-    while ben.group().snapshot().view.unwrap().epoch.0 < epoch + 5 {
+    while ben.group().unwrap().snapshot().view.unwrap().epoch.0 < epoch + 5 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     hears_the_tone(&browser, &b, "after a leave and new keys").await;
@@ -181,12 +189,17 @@ async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     hears_the_tone(&browser, &b, "with losses").await;
     let watched = browser.in_plugin(&b, "sound", "watched").await;
-    assert!(watched["silent"].as_f64().unwrap() < 0.05 * watched["all"].as_f64().unwrap(), "losses are heard: {watched}");
+    assert!(
+        watched["silent"].as_f64().unwrap() < 0.05 * watched["all"].as_f64().unwrap(),
+        "losses are heard: {watched}"
+    );
     let filled = browser.in_plugin(&b, "sound", "sound.hearing.voices.get('ana').filled").await;
     assert!(filled.as_f64().unwrap() > 10.0, "nothing was concealed: {filled}");
     let loudness = loudness(&heard(&browser, &b).await);
     assert!((loudness - 0.283).abs() < 0.06, "losses change the loudness: {loudness}");
-    browser.until(&b, Some("sound"), "/lost [1-9]/.test(document.querySelector('[data-name=ana] .way').innerText)").await;
+    browser
+        .until(&b, Some("sound"), "/lost [1-9]/.test(document.querySelector('[data-name=ana] .way').innerText)")
+        .await;
 
     browser.in_plugin(&b, "sound", "delete sound.hearing.take").await;
 
@@ -212,11 +225,22 @@ async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
     hears_nothing(&browser, &b, "muted by the listener").await;
     browser.click(&sound(&browser, &b).await, "[data-name=ana] .quiet").await;
     hears_the_tone(&browser, &b, "heard by the listener again").await;
-    assert_eq!(browser.errors().iter().filter(|error| !error.contains("WebSocket")).count(), 0, "{:?}", browser.errors());
+    assert_eq!(
+        browser.errors().iter().filter(|error| !error.contains("WebSocket")).count(),
+        0,
+        "{:?}",
+        browser.errors()
+    );
     drop(ana);
     together(&[&ben], &["ben"]).await;
     hears_nothing(&browser, &b, "gone").await;
-    browser.until(&b, Some("sound"), "sound.hearing.voices.size === 0 && document.querySelectorAll('.person').length === 0").await;
+    browser
+        .until(
+            &b,
+            Some("sound"),
+            "sound.hearing.voices.size === 0 && document.querySelectorAll('.person').length === 0",
+        )
+        .await;
 }
 
 const ASKS: &str = "interface = 1\nid = \"spy\"\nname = \"Spy\"\norder = 90\nmicrophone = true\n";
@@ -272,7 +296,9 @@ async fn the_microphone_is_for_plugins_that_the_user_allowed_and_for_nobody_else
     browser.until(&page, None, asked).await;
     browser.click(&page, "#microphone-dialog [value=allow]").await;
     browser.until(&page, Some("spy"), "answer === 'open' && blocks > 20").await;
-    browser.until(&page, None, "document.getElementById('microphone-words').textContent === 'Spy hears your microphone'").await;
+    browser
+        .until(&page, None, "document.getElementById('microphone-words').textContent === 'Spy hears your microphone'")
+        .await;
     assert_eq!(browser.in_plugin(&page, "calm", "blocks").await, 0);
     browser.click(&page, "#microphone-mute").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -301,7 +327,15 @@ async fn without_a_microphone_one_listens_and_is_told() {
     browser.until(&page, Some("sound"), told).await;
     browser.until(&page, Some("sound"), "sound.hearing.context.state === 'running'").await;
     assert_eq!(browser.evaluate(&page, "document.getElementById('microphone').hidden").await, true);
-    browser.image(&page, "sound-problem.png").await;
+    if let Some(axe) = Axe::load().await {
+        access::sound(&axe, &browser, &page, "no microphone").await;
+        browser.click(&sound(&browser, &page).await, "#exit").await;
+        browser.until(&page, Some("sound"), "!document.getElementById('outside').hidden").await;
+        access::sound(&axe, &browser, &page, "not listening").await;
+        browser.image(&page, "sound-outside.png").await;
+        browser.click(&sound(&browser, &page).await, "#enter").await;
+        browser.until(&page, Some("sound"), "sound.hearing?.context.state === 'running'").await;
+    }
     // Who listened listens again after a reload.
     browser.reload(&page).await;
     browser.until(&page, None, "document.getElementById('tab-sound') !== null").await;
