@@ -8,7 +8,7 @@ pub struct Limits {
     /// The length of a piece. Smaller if the group's messages are. Default 32 KiB.
     pub chunk_bytes: u32,
     /// Bytes on their way to a receiver that has not reported them; all transfers of this member share them. A chat
-    /// message waits behind these at most. Default 1 MiB.
+    /// message waits behind these at most. Default 512 KiB.
     pub window_bytes: u32,
     /// Open offers of this member. Default 32.
     pub outgoing_max: usize,
@@ -37,7 +37,7 @@ impl Default for Limits {
         const GIB: u64 = 1 << 30;
         Limits {
             chunk_bytes: 32 * 1024,
-            window_bytes: 1024 * 1024,
+            window_bytes: 512 * 1024,
             outgoing_max: 32,
             offers_per_member_max: 16,
             offers_max: 256,
