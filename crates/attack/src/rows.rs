@@ -166,7 +166,16 @@ pub const ROWS: &[Row] = &[
     refused("gap-daemons", "seed 004 §5, §8", "the daemons are trusted"),
     refused("gap-membership", "seed 004 §5.4", "membership events are not authenticated"),
     not_yet("gap-ckd", "seed 004 §5.4", "CKD does not authenticate members", "peer groups"),
-    not_yet("gap-dealer", "seed 002 §3.3", "the dealer is trusted", "a setup without a dealer"),
+    structural(
+        "gap-dealer",
+        "seed 002 §3.3",
+        "the dealer is trusted",
+        "the leaders' machines make the keys together, and none ever holds what belongs to two; a dealer is a choice",
+        &[
+            shown("crates/cli/tests/cli/setup.rs", "fn four_bare_machines_become_a_group_that_talks"),
+            shown("crates/setup/src/tests/hostile.rs", "fn a_bad_share_to_one_is_proven_to_all"),
+        ],
+    ),
     refused("gap-flooding", "seed 000 §5", "denial of service is not studied"),
     refused("gap-guessing", "seed 002 §3.1", "one leader or an eavesdropper can guess a password offline"),
     refused("gap-origin", "seed 002 §2.1", "members can forge each other"),
@@ -207,7 +216,7 @@ pub const ROWS: &[Row] = &[
         "L7",
         "seed 002 §5; seed 000 §3.2",
         "leaders that all have the same weakness",
-        "operators choose machines and systems that differ; nothing in the protocol depends on it",
+        "operators choose machines that differ, and `ringfort group review` warns of what leaders share; the protocol cannot see it",
     ),
     structural(
         "L8",

@@ -10,6 +10,7 @@ use ringfort::link::LinkError;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{BadName, BadTopic, Rejected};
+use ringfort::setup::SetupError;
 use ringfort::{JoinError, SendError};
 
 use crate::text::clean;
@@ -48,10 +49,12 @@ pub enum Status {
     OtherKeys = 23,
     /// Not a member, or not any more.
     NotAMember = 24,
+    /// A setup without a dealer did not come to an end.
+    Setup = 25,
 }
 
 /// Every status with its meaning, in order.
-pub const TABLE: [(Status, &str); 15] = [
+pub const TABLE: [(Status, &str); 16] = [
     (Status::Ok, "everything was done"),
     (Status::Other, "something not listed here failed"),
     (Status::Usage, "the command line is wrong"),
@@ -67,6 +70,7 @@ pub const TABLE: [(Status, &str); 15] = [
     (Status::TooFewLeaders, "too few leaders are in reach"),
     (Status::OtherKeys, "the servers at the leaders' addresses do not hold the group's keys"),
     (Status::NotAMember, "the user is not in the group, or the stay has ended"),
+    (Status::Setup, "the setup of a group did not come to an end: it says at whom to look"),
 ];
 
 /// The table as text, for the long help.
@@ -210,6 +214,22 @@ impl From<LeaderError> for Failure {
     }
 }
 
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Self {
+        let status = match error {
+            SetupError::File(error) => return error.into(),
+            SetupError::Listen { cause: LinkError::Local(ref cause), .. } => match cause.kind() {
+                io::ErrorKind::AddrInUse => Status::Busy,
+                io::ErrorKind::PermissionDenied => Status::Permissions,
+                _ => Status::Other,
+            },
+            SetupError::Listen { .. } => Status::Other,
+            SetupError::NotMine(_) | SetupError::Address(_) => Status::Usage,
+        };
+        Failure::new(status, error)
+    }
+}
+
 impl From<BadName> for Failure {
     fn from(error: BadName) -> Self {
         Failure::new(Status::Usage, error)
@@ -229,7 +249,7 @@ mod tests {
     #[test]
     fn the_table_is_in_order_and_says_each_once() {
         assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert_eq!(TABLE.last().map(|row| row.0), Some(Status::NotAMember));
+        assert_eq!(TABLE.last().map(|row| row.0), Some(Status::Setup));
         assert!(table().contains("\n   22  too few"));
     }
 

@@ -76,11 +76,18 @@ pub struct Global {
 /// The commands of `ringfort`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Set up a new group: its public file and one private folder per leader
+    /// Set up a new group on this machine, as its dealer: its public file and one private folder per leader
     ///
-    /// This machine sees every secret of the group while it works: use one that you trust, best offline, and delete the
-    /// leaders' folders from it once they are where they belong.
+    /// This machine sees every secret of the group while it works, and whoever holds it then can read all that the group will ever say:
+    /// use one that you trust, best offline, and delete the leaders' folders from it once they are where they belong. `ringfort setup`
+    /// needs nobody's trust.
     Init(commands::init::InitArgs),
+    /// Set up a new group without a dealer: the leaders' machines make it together
+    #[command(subcommand)]
+    Setup(commands::setup::SetupCommand),
+    /// See what the leaders of a group have in common
+    #[command(subcommand)]
+    Group(commands::review::GroupCommand),
     /// Run a leader until Ctrl-C or SIGTERM
     Leader(commands::leader::LeaderArgs),
     /// Chat in a group
@@ -180,6 +187,8 @@ pub fn run_async(global: &Global, level: &str, future: impl Future<Output = Outc
 pub async fn execute(command: Command) -> Outcome {
     match command {
         Command::Init(args) => commands::init::run(&args),
+        Command::Setup(command) => commands::setup::run(command).await,
+        Command::Group(command) => commands::review::run(&command),
         Command::Leader(args) => commands::leader::run(args).await,
         Command::Chat(args) => chat::run(args).await,
         Command::Join(args) => commands::join::run(args).await,

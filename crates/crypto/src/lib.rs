@@ -40,6 +40,9 @@ pub mod threshold;
 pub use rand_core::CryptoRng;
 pub use secret::{Secret, Secret32};
 
+/// The libraries that this build computes with: two leaders of the same build share their flaws.
+pub const BACK_ENDS: &str = "(aws-lc, dalek)";
+
 /// Bytes that are not an acceptable public or secret key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an acceptable key")]

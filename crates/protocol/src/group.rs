@@ -9,6 +9,7 @@ use ringfort_crypto::threshold::{KeyRole, PublicKeySet, SecretShare, deal};
 
 use crate::codec::encode;
 use crate::ids::{GroupId, LeaderId, SessionId};
+use crate::introduction::{SignedFacts, is_signed};
 use crate::policy::Policy;
 use crate::rules::Rules;
 
@@ -44,6 +45,8 @@ pub struct GroupInfo {
     pub login_keys: PublicKeySet,
     /// The rules of the group.
     pub policy: Policy,
+    /// What each leader's operator said of it, in order; none where a dealer set the group up.
+    introductions: Vec<SignedFacts>,
     id: GroupId,
 }
 
@@ -81,10 +84,40 @@ impl GroupInfo {
         [group_keys, coin_keys, login_keys]: [PublicKeySet; 3],
         policy: Policy,
     ) -> Self {
-        let mut info =
-            GroupInfo { name, nonce, rules, leaders, group_keys, coin_keys, login_keys, policy, id: GroupId([0; 32]) };
+        let mut info = GroupInfo {
+            name,
+            nonce,
+            rules,
+            leaders,
+            group_keys,
+            coin_keys,
+            login_keys,
+            policy,
+            introductions: Vec::new(),
+            id: GroupId([0; 32]),
+        };
         info.id = info.compute_id();
         info
+    }
+
+    /// The same group with what its leaders said of themselves. The id covers it.
+    ///
+    /// `None` unless there is one for each leader, and each is signed by its leader.
+    pub fn with_introductions(mut self, introductions: Vec<SignedFacts>) -> Option<Self> {
+        let mut signed = self.rules.leaders().zip(&self.leaders).zip(&introductions);
+        let all_signed = signed.all(|((id, info), signed)| is_signed(&self.name, id, info, signed));
+        drop(signed);
+        if introductions.len() != self.leaders.len() || !all_signed {
+            return None;
+        }
+        self.introductions = introductions;
+        self.id = self.compute_id();
+        Some(self)
+    }
+
+    /// What each leader's operator said of it, in order; empty where a dealer set the group up.
+    pub fn introductions(&self) -> &[SignedFacts] {
+        &self.introductions
     }
 
     /// The digest of the whole document: two readers with the same id read the same keys, addresses and policy.
@@ -122,10 +155,16 @@ impl GroupInfo {
             .collect();
         let keys = [&self.group_keys, &self.coin_keys, &self.login_keys].map(|k| (k.threshold(), k.to_bytes()));
         let sizes = [self.rules.n(), self.rules.f()];
-        GroupId(digest(
-            "ringfort group",
-            &[self.name.as_bytes(), &self.nonce, &sizes, &encode(&leaders), &encode(&keys), &encode(&self.policy)],
-        ))
+        let introductions: Vec<_> =
+            self.introductions.iter().map(|i| (i.facts.clone(), i.signature.to_bytes())).collect();
+        let (leaders, keys, policy) = (encode(&leaders), encode(&keys), encode(&self.policy));
+        let introductions = encode(&introductions);
+        let mut parts: Vec<&[u8]> = vec![self.name.as_bytes(), &self.nonce, &sizes, &leaders, &keys, &policy];
+        // Groups from before introductions keep their id.
+        if !self.introductions.is_empty() {
+            parts.push(&introductions);
+        }
+        GroupId(digest("ringfort group", &parts))
     }
 }
 

@@ -24,6 +24,7 @@ pub mod files;
 mod group;
 pub mod leader;
 pub mod link;
+pub mod setup;
 pub mod store;
 
 pub use files::os_rng;

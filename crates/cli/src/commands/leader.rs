@@ -102,7 +102,8 @@ impl Log {
     }
 }
 
-fn resolve(address: &str) -> Outcome<SocketAddr> {
+/// What `--listen` names.
+pub(crate) fn resolve(address: &str) -> Outcome<SocketAddr> {
     let usage = |why: String| Failure::new(Status::Usage, format!("--listen {address}: {why}: give HOST:PORT"));
     let mut found = address.to_socket_addrs().map_err(|error| usage(error.to_string()))?;
     found.next().ok_or_else(|| usage("no such host".to_owned()))

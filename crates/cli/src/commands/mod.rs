@@ -10,6 +10,8 @@ pub mod leader;
 pub mod listen;
 pub mod operator;
 pub mod receive_files;
+pub mod review;
 pub mod send;
 pub mod send_file;
+pub mod setup;
 pub mod status;

@@ -45,8 +45,8 @@ fn a_group_file_is_checked_before_anything_else() {
     send(&garbage).failed(10, &["garbage.toml", "not a group file as it should be"]);
     send(&world.path("nowhere.toml")).failed(10, &["does not exist"]);
     let newer = world.path("newer.toml");
-    std::fs::write(&newer, original.replace("format = 1", "format = 2")).unwrap();
-    send(&newer).failed(16, &["has format 2"]);
+    std::fs::write(&newer, original.replace("format = 1", "format = 3")).unwrap();
+    send(&newer).failed(16, &["has format 3"]);
 }
 
 #[test]

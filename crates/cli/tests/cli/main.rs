@@ -9,5 +9,6 @@ mod group;
 mod join;
 mod process;
 mod secrets;
+mod setup;
 mod transfers;
 mod world;

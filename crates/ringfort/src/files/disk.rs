@@ -96,6 +96,14 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(),
     sync_folder(parent(path)).map_err(writing)
 }
 
+/// Writes a file in place of an older one: at any moment there is one of the two, complete.
+pub(super) fn write_over(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    let writing = |error| FileError::writing(path, error);
+    let fresh = temporary_beside(path)?;
+    write_new(&fresh, bytes, access)?;
+    fs::rename(&fresh, path).and_then(|()| sync_folder(parent(path))).map_err(writing)
+}
+
 /// Renames unless there is such a file: by a link where the file system has them, which cannot race.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{Access, read_text, write_new};
 use super::error::{FileError, FileErrorKind};
+use super::introduction::FactsSection;
 use super::policy::{PolicySection, check_policy};
-use super::text::{FORMAT, Hex, parse, render};
+use super::text::{FORMAT, Hex, parse_up_to, render};
 
 /// The file's name in a leader's folder and in the folder of a setup.
 pub const GROUP_FILE: &str = "group.toml";
@@ -60,7 +61,13 @@ struct Leader {
     group_key: Hex<32>,
     coin_key: Hex<32>,
     login_key: Hex<32>,
+    /// In groups that were set up without a dealer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    facts: Option<FactsSection>,
 }
+
+/// The format of a group file in which leaders say something of themselves; without, it is [`FORMAT`].
+const FORMAT_WITH_FACTS: u32 = 2;
 
 /// Reads and checks a group file: every key, every bound, and that nothing was altered since it was made.
 ///
@@ -73,7 +80,7 @@ pub fn read_group(path: &Path) -> Result<Arc<GroupInfo>, FileError> {
 }
 
 pub(super) fn parse_group(path: &Path, text: &str) -> Result<GroupInfo, FileError> {
-    let document: Document = parse(path, text, "a group file", Access::Public)?;
+    let document: Document = parse_up_to(FORMAT_WITH_FACTS, path, text, "a group file", Access::Public)?;
     let stated = document.fingerprint.clone();
     let group = assemble(path, document)?;
     if group.fingerprint() != stated {
@@ -103,6 +110,7 @@ pub fn check_fingerprint(group: &GroupInfo, expected: &str) -> Result<(), FileEr
 
 pub(super) fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileError> {
     let keys = group.group_keys.to_bytes().into_iter().zip(group.coin_keys.to_bytes()).zip(group.login_keys.to_bytes());
+    let mut facts = group.introductions().iter().map(FactsSection::from);
     let leader = group.leaders.iter().zip(keys).map(|(leader, ((group_key, coin_key), login_key))| Leader {
         address: leader.address.clone(),
         link_key: Hex(leader.link_key),
@@ -111,9 +119,10 @@ pub(super) fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileE
         group_key: Hex(group_key),
         coin_key: Hex(coin_key),
         login_key: Hex(login_key),
+        facts: facts.next(),
     });
     let document = Document {
-        format: FORMAT,
+        format: if group.introductions().is_empty() { FORMAT } else { FORMAT_WITH_FACTS },
         name: group.name.clone(),
         fingerprint: group.fingerprint(),
         nonce: Hex(group.nonce),
@@ -151,9 +160,14 @@ fn assemble(path: &Path, document: Document) -> Result<GroupInfo, FileError> {
         set(KeyRole::Login, rules.login_threshold(), |l| l.login_key.0, "login_key")?,
     ];
     let mut leaders = Vec::new();
+    let mut facts = Vec::new();
     for (id, leader) in rules.leaders().zip(document.leader) {
         let no_key = |name| malformed(format!("the {name} of {id} is not a key"));
         VerifyingKey::from_bytes(&leader.link_key.0).map_err(|_| no_key("link_key"))?;
+        if leader.facts.is_some() != (document.format == FORMAT_WITH_FACTS) {
+            return Err(malformed(format!("the facts of {id} do not go with format {}", document.format)));
+        }
+        facts.extend(leader.facts.map(|facts| facts.read(path)).transpose()?);
         leaders.push(LeaderInfo {
             address: leader.address,
             link_key: leader.link_key.0,
@@ -161,7 +175,14 @@ fn assemble(path: &Path, document: Document) -> Result<GroupInfo, FileError> {
             sealing_key: KemPublic::from_bytes(&leader.sealing_key.0).map_err(|_| no_key("sealing_key"))?,
         });
     }
-    Ok(GroupInfo::new(document.name, document.nonce.0, rules, leaders, keys, policy))
+    let group = GroupInfo::new(document.name, document.nonce.0, rules, leaders, keys, policy);
+    if facts.is_empty() {
+        return Ok(group);
+    }
+    group.with_introductions(facts).ok_or_else(|| {
+        let what = "was altered: what a leader says of itself is not signed by that leader";
+        FileError::new(FileErrorKind::Altered, path, what, GET_AGAIN)
+    })
 }
 
 /// What a setup and a reader both require of name, addresses and policy.
@@ -173,10 +194,7 @@ pub(super) fn check_parts(
     policy: &Policy,
 ) -> Result<(), FileError> {
     let correct = "correct this value";
-    if name.is_empty() || name.len() > GROUP_NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        let what = format!("the group's name must have 1 to {GROUP_NAME_BYTES_MAX} bytes of plain text");
-        return Err(FileError::malformed(path, what, correct));
-    }
+    check_name(path, name)?;
     for (position, address) in addresses.iter().enumerate() {
         if !is_address(address) {
             let what = format!("the address {address:?} of leader {} is not of the form host:port", position + 1);
@@ -194,7 +212,15 @@ pub(super) fn check_parts(
     check_policy(path, policy)
 }
 
-fn is_address(address: &str) -> bool {
+pub(super) fn check_name(path: &Path, name: &str) -> Result<(), FileError> {
+    if name.is_empty() || name.len() > GROUP_NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        let what = format!("the group's name must have 1 to {GROUP_NAME_BYTES_MAX} bytes of plain text");
+        return Err(FileError::malformed(path, what, "correct this value"));
+    }
+    Ok(())
+}
+
+pub(super) fn is_address(address: &str) -> bool {
     let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     let plain = address.bytes().all(|b| b.is_ascii_graphic());
     plain && address.len() <= ADDRESS_BYTES_MAX && parts.is_some_and(|(host, port)| !host.is_empty() && port != 0)

@@ -174,7 +174,7 @@ pub(super) fn parse_secrets(path: &Path, text: &str, group: &GroupInfo) -> Resul
     Ok(secrets)
 }
 
-fn take_lock(folder: &Path) -> Result<FolderLock, FileError> {
+pub(super) fn take_lock(folder: &Path) -> Result<FolderLock, FileError> {
     let path = folder.join(LOCK_FILE);
     let writing = |error| FileError::writing(&path, error);
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(writing)?;

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `group.toml` | everybody, public | [`init`] |
 //! | `leader-N/` | one leader, secret | [`init`], [`LeaderFolder`] |
+//! | `making.toml` | one leader before there is a group, secret | [`Making`] |
+//! | `leader-N.introduction` | the other operators, public | [`Making`], [`write_introduction`] |
 //! | `USER.leader-N.record` | one leader's operator, sealed | [`write_records`] |
 //! | a user's key, a certificate | one user | [`create_user_key`], [`write_certificate`] |
 //!
@@ -17,7 +19,9 @@ mod enrolment;
 mod error;
 mod group;
 mod inbox;
+mod introduction;
 mod leader_folder;
+mod making;
 mod policy;
 mod setup;
 #[cfg(test)]
@@ -34,7 +38,9 @@ pub use inbox::{
     INBOX, Inbox, OperatorRequest, REQUESTS_READ_MAX, REQUESTS_WAITING_MAX, Waiting, drop_record, drop_request,
     read_requests, take_requests,
 };
+pub use introduction::{read_introduction, write_introduction};
 pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STORE_FILE};
+pub use making::{MAKING_FILE, Making, NewLeader, read_evidence};
 pub use policy::read_policy;
 pub use setup::{InitOptions, InitSummary, init};
 pub use user_key::{

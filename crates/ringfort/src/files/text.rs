@@ -99,9 +99,21 @@ struct AnyFormat {
 
 /// Parses a file that starts with `format = 1`. A newer format is told apart from a malformed file.
 pub(super) fn parse<T: DeserializeOwned>(path: &Path, text: &str, what: &str, access: Access) -> Result<T, FileError> {
+    parse_up_to(FORMAT, path, text, what, access)
+}
+
+/// As [`parse`], where the formats from 1 to `newest` are known.
+pub(super) fn parse_up_to<T: DeserializeOwned>(
+    newest: u32,
+    path: &Path,
+    text: &str,
+    what: &str,
+    access: Access,
+) -> Result<T, FileError> {
     let version: AnyFormat = parse_free(path, text, what, access)?;
-    if version.format != FORMAT {
-        let found = format!("{what} has format {}, and this version knows format {FORMAT} only", version.format);
+    if !(FORMAT..=newest).contains(&version.format) {
+        let known = if newest == FORMAT { format!("{FORMAT} only") } else { format!("{FORMAT} to {newest}") };
+        let found = format!("{what} has format {}, and this version knows format {known}", version.format);
         let action = "use the version of ringfort that wrote it, or get the file again";
         return Err(FileError::new(FileErrorKind::Version, path, found, action));
     }

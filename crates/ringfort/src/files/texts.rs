@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::group::LeaderSecrets;
+use ringfort_protocol::introduction::Introduction;
 use ringfort_protocol::login::{Certificate, EnrolmentRecord};
 use ringfort_protocol::{GroupInfo, Policy};
 use zeroize::Zeroizing;
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 use super::error::FileError;
 use super::inbox::OperatorRequest;
 use super::users::NewUser;
-use super::{enrolment, group, inbox, leader_folder, policy, user_key, users};
+use super::{enrolment, group, inbox, introduction, leader_folder, policy, user_key, users};
 
 /// What errors name in place of a file.
 fn nowhere() -> &'static Path {
@@ -88,4 +89,14 @@ pub fn user_key(text: &str) -> Result<SigningKey, FileError> {
 /// What [`user_key`] reads. Secret.
 pub fn user_key_text(key: &SigningKey) -> Zeroizing<String> {
     user_key::user_key_text(key)
+}
+
+/// As [`super::read_introduction`].
+pub fn introduction(text: &str) -> Result<Introduction, FileError> {
+    introduction::parse_introduction(nowhere(), text)
+}
+
+/// What [`introduction`] reads.
+pub fn introduction_text(introduction: &Introduction) -> Result<String, FileError> {
+    introduction::introduction_text(nowhere(), introduction)
 }

@@ -104,7 +104,7 @@ fn an_altered_address_is_told_as_altered() {
 #[test]
 fn what_is_no_group_file_is_refused_for_its_own_reason() {
     let (home, path, text, _) = group_of_every_field();
-    replace(&path, &text.replace("format = 1", "format = 2"));
+    replace(&path, &text.replace("format = 1", "format = 3"));
     assert_refused(read_group(&path), FileErrorKind::Version, &path);
     replace(&path, &format!("{text}\n{}", "#".repeat(1024 * 1024)));
     assert_refused(read_group(&path), FileErrorKind::Malformed, &path);
