@@ -38,12 +38,13 @@ pub fn explain(fault: Fault) -> &'static str {
 
 /// A leader's state: a mood for the colour, a word, and a sentence.
 pub fn leader(state: &LeaderState) -> (&'static str, &'static str, String) {
-    match (state.caught, state.confirms, state.linked, &state.error) {
+    match (state.caught, state.confirms, state.reached, &state.error) {
         (Some(fault), ..) => ("caught", "caught cheating", format!("It {}.", explain(fault))),
         (None, true, ..) => ("fine", "fine", "It confirms who is in the group.".to_owned()),
-        (None, false, true, _) => {
+        (None, false, true, _) if state.linked => {
             ("silent", "silent", "It is connected but does not confirm who is in the group.".to_owned())
         }
+        (None, false, true, _) => ("silent", "silent", "It can be reached, but does not answer.".to_owned()),
         (None, false, false, Some(error)) => ("away", "no connection", format!("It cannot be reached: {error}.")),
         (None, false, false, None) => ("away", "no connection", "Connecting.".to_owned()),
     }

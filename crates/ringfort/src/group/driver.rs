@@ -138,7 +138,7 @@ impl Driver {
         match input {
             Input::Up(leader, generation, exporter, sender) => {
                 self.links.insert(leader, (generation, sender));
-                self.note(leader, None);
+                self.note(leader, true, None);
                 self.member.on_link_up(cx, leader, exporter)
             }
             Input::Frame(leader, generation, frame) if self.is_current(leader, generation) => {
@@ -146,11 +146,12 @@ impl Driver {
             }
             Input::Down(leader, generation) if self.is_current(leader, generation) => {
                 self.links.remove(&leader);
+                self.note(leader, false, None);
                 self.member.on_link_down(cx.now, leader)
             }
             Input::Frame(..) | Input::Down(..) => Step::default(),
             Input::Failed(leader, error) => {
-                self.note(leader, Some(&error));
+                self.note(leader, false, Some(&error));
                 Step::default()
             }
         }
@@ -160,10 +161,11 @@ impl Driver {
         self.links.get(&leader).is_some_and(|(current, _)| *current == generation)
     }
 
-    fn note(&self, leader: LeaderId, error: Option<&LinkError>) {
+    fn note(&self, leader: LeaderId, reached: bool, error: Option<&LinkError>) {
         self.state.send_if_modified(|snapshot| {
             let state = snapshot.leaders.iter_mut().find(|l| l.leader == leader);
             if let Some(state) = state {
+                state.reached = reached;
                 state.error = error.map(ToString::to_string);
                 state.wrong_key = matches!(error, Some(LinkError::WrongKey));
                 state.wrong_version = matches!(error, Some(LinkError::Version));

@@ -86,6 +86,8 @@ pub struct LeaderState {
     pub leader: LeaderId,
     /// Whether it confirms the current view.
     pub confirms: bool,
+    /// Whether something that holds its key can be reached at its address.
+    pub reached: bool,
     /// Whether this member is logged in with it.
     pub linked: bool,
     /// What it was caught in, if anything.
@@ -101,6 +103,7 @@ impl LeaderState {
         LeaderState {
             leader,
             confirms: false,
+            reached: false,
             linked: false,
             caught: None,
             error: None,
@@ -118,7 +121,7 @@ impl LeaderState {
         match self {
             LeaderState { caught: Some(fault), .. } => fault.word(),
             LeaderState { confirms: true, .. } => "fine",
-            LeaderState { linked: true, .. } => "silent",
+            LeaderState { reached: true, .. } => "silent",
             _ => "no link",
         }
     }
