@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 const COOKIE_NAME: &str = "ringfort";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// A secret of this run: 128 random bits as hex digits.
 #[derive(Clone, PartialEq, Eq)]
@@ -122,6 +123,19 @@ impl Door {
         if self.has_cookie(headers) { Ok(()) } else { Err(Refusal::Token) }
     }
 
+    /// The page as a frame of a page on another port of this host, for the first document alone: whether that page
+    /// may show it, the browser is told by the policy that comes with the answer.
+    ///
+    /// # Errors
+    /// A [`Refusal`].
+    pub fn check_framed(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let neighbour = only(headers, &FETCH_SITE) == Some("same-site") && only(headers, &FETCH_DEST) == Some("iframe");
+        if neighbour && !headers.contains_key(ORIGIN) {
+            return if self.has_cookie(headers) { Ok(()) } else { Err(Refusal::Token) };
+        }
+        self.check_page(headers)
+    }
+
     /// The page's socket: here a browser always names the origin, and it must be ours.
     ///
     /// # Errors
@@ -200,6 +214,23 @@ mod tests {
         assert_eq!(door.check_page(&headers(&other_port)), Err(Refusal::Origin));
         let cross = [("cookie", cookie), ("sec-fetch-site", "same-site")];
         assert_eq!(door.check_page(&headers(&cross)), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn a_neighbour_may_frame_the_first_document_and_nothing_else() {
+        let door = door();
+        let cookie = door.set_cookie();
+        let cookie = ("cookie", cookie.split(';').next().unwrap());
+        let frame = [cookie, ("sec-fetch-site", "same-site"), ("sec-fetch-dest", "iframe")];
+        assert_eq!(door.check_framed(&headers(&frame)), Ok(()));
+        assert_eq!(door.check_page(&headers(&frame)), Err(Refusal::Origin));
+        assert_eq!(door.check_framed(&headers(&frame[1..])), Err(Refusal::Token));
+        let script = [cookie, ("sec-fetch-site", "same-site"), ("sec-fetch-dest", "script")];
+        assert_eq!(door.check_framed(&headers(&script)), Err(Refusal::Origin));
+        let foreign = [cookie, ("sec-fetch-site", "cross-site"), ("sec-fetch-dest", "iframe")];
+        assert_eq!(door.check_framed(&headers(&foreign)), Err(Refusal::Origin));
+        let fetched = [&frame[..], &[("origin", "http://127.0.0.1:80")]].concat();
+        assert_eq!(door.check_framed(&headers(&fetched)), Err(Refusal::Origin));
     }
 
     #[test]

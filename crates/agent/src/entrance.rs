@@ -129,7 +129,10 @@ pub fn enter(inner: &Arc<Inner>, group: Group, events: Events) -> std::io::Resul
     let stay = (group, files);
     let hub = match before.hub.filter(|before| before.group.user() == stay.0.user()) {
         Some(before) => before.again(stay),
-        None => Hub::new(stay, Token::fresh()?.as_str().to_owned(), inner.topics.clone(), inner.bounds),
+        None => {
+            let run = Token::fresh()?.as_str().to_owned();
+            Hub::new(stay, run, inner.topics.clone(), inner.bounds, inner.observer.clone())
+        }
     };
     if let Some(error) = problem {
         hub.notice(words::sentence(&format!("no files can be exchanged: {error}")), true);

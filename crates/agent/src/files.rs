@@ -20,8 +20,9 @@ use tokio::sync::watch;
 
 use crate::Inner;
 use crate::door::Refusal;
-use crate::http::{Answer, missing, plain, refused};
+use crate::http::{Answer, missing};
 use crate::hub::Hub;
+use crate::site::{plain, refused};
 use crate::socket::Scope;
 use crate::wire::Tell;
 

@@ -5,31 +5,23 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, LOCATION, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use axum::middleware::{self, Next};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use ringfort::files;
 
 use crate::Inner;
 use crate::bundled::{self, Asset};
-use crate::door::Refusal;
+use crate::door::{Door, Refusal};
 use crate::files::{give, take};
+use crate::site::{self, PERMISSIONS_POLICY, RESOURCE_POLICY, plain, refused};
 use crate::socket::{self, Scope, line_bytes_max};
 
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
-const DNS_PREFETCH: HeaderName = HeaderName::from_static("x-dns-prefetch-control");
-
-/// Nothing is allowed to anybody, least of all to plugins.
-const NO_PERMISSION: &str =
-    "camera=(), microphone=(), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), midi=()";
 /// The page itself may ask its user for the microphone.
 const PAGE_PERMISSION: &str =
     "camera=(), microphone=(self), geolocation=(), display-capture=(), usb=(), serial=(), hid=(), midi=()";
@@ -50,42 +42,19 @@ pub fn router(inner: Arc<Inner>) -> Router {
         .route("/{path}/group.toml", get(group_file))
         .route("/{path}/{file}", get(page_file))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "There is nothing here.") })
-        .layer(middleware::from_fn_with_state(inner.clone(), at_the_door))
+        .layer(middleware::from_fn_with_state(inner.door.clone(), site::at_the_door))
         .with_state(inner)
-}
-
-/// Every request names this host, and every answer has the headers that hold for all.
-async fn at_the_door(State(inner): State<Arc<Inner>>, request: Request, next: Next) -> Response {
-    let mut answer = match inner.door.check_host(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refused(refusal),
-    };
-    let headers = answer.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(DNS_PREFETCH, HeaderValue::from_static("off"));
-    headers.entry(PERMISSIONS_POLICY).or_insert(HeaderValue::from_static(NO_PERMISSION));
-    headers.entry(RESOURCE_POLICY).or_insert(HeaderValue::from_static("same-origin"));
-    headers
-        .entry(CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
-    answer
 }
 
 /// The printed address: the token becomes a cookie.
 async fn enter(State(inner): State<Arc<Inner>>, uri: Uri) -> Response {
-    let offered = uri.query().and_then(|query| query.strip_prefix("token=")).unwrap_or_default();
-    if !inner.door.token.fits(offered) {
-        return refused(Refusal::Token);
-    }
-    let place = format!("/{}/", inner.door.path.as_str());
-    (StatusCode::SEE_OTHER, [(SET_COOKIE, inner.door.set_cookie()), (LOCATION, place)]).into_response()
+    site::entered(&inner.door, &uri)
 }
 
 async fn index(State(inner): State<Arc<Inner>>, Path(path): Path<String>, headers: HeaderMap) -> Answer {
-    page_asset(&inner, &path, "index.html", &headers)
+    // Only the first document is asked for by another page, if that page may show this one.
+    let asked = if inner.parent.is_some() { Door::check_framed } else { Door::check_page };
+    page_asset(&inner, &path, "index.html", asked(&inner.door, &headers))
 }
 
 async fn page_file(
@@ -93,16 +62,16 @@ async fn page_file(
     Path((path, file)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
-    page_asset(&inner, &path, &file, &headers)
+    page_asset(&inner, &path, &file, inner.door.check_page(&headers))
 }
 
-fn page_asset(inner: &Inner, path: &str, file: &str, headers: &HeaderMap) -> Answer {
+fn page_asset(inner: &Inner, path: &str, file: &str, checked: Result<(), Refusal>) -> Answer {
     if !inner.door.path.fits(path) {
         return Err(refused(Refusal::Token));
     }
-    inner.door.check_page(headers).map_err(refused)?;
+    checked.map_err(refused)?;
     let asset = find(bundled::PAGE, file).or_else(|| find(bundled::SHARED, file)).ok_or_else(missing)?;
-    let mut answer = served(asset, &page_policy(inner.door.origin()));
+    let mut answer = served(asset, &page_policy(inner.door.origin(), inner.parent.as_deref()));
     answer.headers_mut().insert(PERMISSIONS_POLICY, HeaderValue::from_static(PAGE_PERMISSION));
     Ok(answer)
 }
@@ -160,7 +129,7 @@ async fn plugin_file(
     let plugin = inner.plugins.get(&id).ok_or_else(missing)?;
     let asset = find(bundled::SHARED, &file).or_else(|| plugin.files.get(&file)).ok_or_else(missing)?;
     let folder = inner.folder(&id);
-    let mut answer = served(asset, &plugin_policy(inner.door.origin(), &folder));
+    let mut answer = served(asset, &plugin_policy(inner.door.origin(), inner.parent.as_deref(), &folder));
     // A sandboxed frame has an origin of its own, which the browser calls null.
     answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("null"));
     answer.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
@@ -168,21 +137,23 @@ async fn plugin_file(
 }
 
 /// The page loads what is here and nothing else, and frames only plugins.
-fn page_policy(origin: &str) -> String {
+fn page_policy(origin: &str, parent: Option<&str>) -> String {
+    let ancestors = parent.unwrap_or("'none'");
     let socket = origin.replacen("http:", "ws:", 1);
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {socket}; \
-         frame-src {origin}/p/; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
-         require-trusted-types-for 'script'; trusted-types 'none'"
+         frame-src {origin}/p/; form-action 'none'; base-uri 'none'; \
+         frame-ancestors {ancestors}; require-trusted-types-for 'script'; trusted-types 'none'"
     )
 }
 
 /// A plugin loads its own files and nothing else, and connects to nobody.
-fn plugin_policy(origin: &str, folder: &str) -> String {
+fn plugin_policy(origin: &str, parent: Option<&str>, folder: &str) -> String {
+    let parent = parent.unwrap_or_default();
     format!(
         "default-src 'none'; script-src {folder} 'wasm-unsafe-eval'; style-src {folder}; font-src {folder}; \
          img-src {folder} data: blob:; media-src {folder} blob:; connect-src 'none'; form-action 'none'; base-uri 'none'; \
-         frame-ancestors {origin}; sandbox allow-scripts"
+         frame-ancestors {origin} {parent}; sandbox allow-scripts"
     )
 }
 
@@ -198,22 +169,4 @@ fn served(asset: &Asset, policy: &str) -> Response {
 /// There is no such thing.
 pub fn missing() -> Response {
     plain(StatusCode::NOT_FOUND, "There is no such file.")
-}
-
-/// Somebody stays outside.
-pub fn refused(refusal: Refusal) -> Response {
-    match refusal {
-        Refusal::Host => plain(StatusCode::MISDIRECTED_REQUEST, "This host is not served here."),
-        Refusal::Origin => plain(StatusCode::FORBIDDEN, "Requests of other pages are not served."),
-        Refusal::Token => {
-            let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
-            let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)];
-            (StatusCode::FORBIDDEN, headers, bundled::CLOSED).into_response()
-        }
-    }
-}
-
-/// An answer in words.
-pub fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
-    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }

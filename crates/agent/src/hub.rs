@@ -13,6 +13,7 @@ use ringfort_files::Files;
 use tokio::sync::watch;
 
 use crate::log::{Bounds, Log, SYSTEM};
+use crate::observer::{Observer, Sending};
 use crate::store::Store;
 use crate::wire::{Departure, Leader, Record, ServiceWord, State, What};
 use crate::words;
@@ -46,6 +47,7 @@ struct Memory {
     log: Mutex<Log>,
     head: watch::Sender<u64>,
     stores: Mutex<BTreeMap<String, Store>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// The topic's first part: whose it is. `chat/seen` and `chat~typing` are chat's.
@@ -55,9 +57,15 @@ pub fn owner(topic: &str) -> &str {
 
 impl Hub {
     /// Remembers what comes on these topics. `run` names this memory: another one numbers its records differently.
-    pub fn new(stay: (Group, Option<Files>), run: String, topics: Vec<String>, bounds: Bounds) -> Self {
+    pub fn new(
+        stay: (Group, Option<Files>),
+        run: String,
+        topics: Vec<String>,
+        bounds: Bounds,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
         let log = Mutex::new(Log::new(topics, bounds));
-        let memory = Memory { run, log, head: watch::Sender::new(0), stores: Mutex::default() };
+        let memory = Memory { run, log, head: watch::Sender::new(0), stores: Mutex::default(), observer };
         Hub::with(stay, Arc::new(memory))
     }
 
@@ -98,6 +106,9 @@ impl Hub {
     fn on_event(&self, event: Event, blames: &mut BTreeSet<(Culprit, Fault)>) {
         if self.files.as_ref().is_some_and(|files| files.on_event(&event)) {
             return;
+        }
+        if let Some(observer) = &self.memory.observer {
+            observer.on_event(&event);
         }
         match event {
             Event::Message(message) => self.on_message(message),
@@ -145,10 +156,17 @@ impl Hub {
         let names: Result<Vec<UserName>, _> = to.iter().map(|name| name.parse()).collect();
         let names = names.map_err(|error| error.to_string())?;
         let service = service.map_or(self.group.info().policy.service, Into::into);
+        let sending = Sending { topic, to: &names, payload, service };
+        if let Some(observer) = &self.memory.observer {
+            observer.on_sending(&sending);
+        }
         let sent = match names.as_slice() {
             [] => self.group.multicast_with(service, topic, payload).await,
             names => self.group.send_to(names, topic, payload).await,
         };
+        if let (Err(_), Some(observer)) = (&sent, &self.memory.observer) {
+            observer.on_unsent(&sending);
+        }
         sent.map_err(|error| error.to_string())?;
         let (text, base64) = text_or_base64(payload);
         let from = self.group.user().to_string();

@@ -22,18 +22,20 @@
 //! Architecture invariant: no protocol decision is taken here, and nothing listens but on loopback.
 
 mod bundled;
-mod door;
+pub mod door;
 mod entrance;
 mod files;
 mod http;
 mod hub;
-mod listener;
+pub mod listener;
 mod log;
+mod observer;
 mod plugins;
+pub mod site;
 mod socket;
 mod store;
 mod wire;
-mod words;
+pub mod words;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -48,6 +50,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use log::Bounds;
+pub use observer::{Observer, Sending};
 pub use plugins::Problem;
 pub use ringfort_files::FilesOptions;
 
@@ -76,6 +79,10 @@ pub struct Options {
     pub user: Option<String>,
     /// How long a login on the page may take; 20 s if it is not said.
     pub login_within: Option<Duration>,
+    /// The origin of the only page that may show this one in a frame; none if it is missing.
+    pub parent: Option<String>,
+    /// Who looks on at the stays.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// Why an agent does not start.
@@ -120,7 +127,9 @@ pub struct ProgramAccess {
 #[derive(Debug)]
 struct Inner {
     info: Arc<GroupInfo>,
-    door: Door,
+    door: Arc<Door>,
+    parent: Option<String>,
+    observer: Option<Arc<dyn Observer>>,
     /// In the addresses of the plugins' files.
     frames: Token,
     plugins: Plugins,
@@ -213,7 +222,9 @@ impl Agent {
         let token = || Token::fresh().map_err(AgentError::Random);
         let inner = Arc::new(Inner {
             info,
-            door: Door::new(address).map_err(AgentError::Random)?,
+            door: Arc::new(Door::new(address).map_err(AgentError::Random)?),
+            parent: options.parent,
+            observer: options.observer,
             frames: token()?,
             plugins,
             programs,
@@ -234,6 +245,20 @@ impl Agent {
     /// The address to open in a browser. Whoever has it has the page: it is for the user alone.
     pub fn url(&self) -> String {
         self.inner.door.url()
+    }
+
+    /// Where its page is: `http://127.0.0.1:PORT`.
+    pub fn origin(&self) -> &str {
+        self.inner.door.origin()
+    }
+
+    /// Sends a text to everybody, as the page does.
+    ///
+    /// # Errors
+    /// Why it was not sent, in words.
+    pub async fn say(&self, topic: &str, text: &str) -> Result<(), String> {
+        let hub = self.stay.borrow().hub.clone().ok_or("nobody is logged in")?;
+        hub.send(topic, &[], text.as_bytes(), None).await.map(drop)
     }
 
     /// What programs connect with.

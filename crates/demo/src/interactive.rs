@@ -23,7 +23,7 @@ const JOIN_WITHIN: Duration = Duration::from_secs(20);
 
 /// Shows the group until `quit`, Ctrl-C or the end of the input.
 pub async fn run(keep: bool) -> anyhow::Result<ExitCode> {
-    let mut stage = Stage::set(Story::new(false), Pace { talk: TALK, rekey: REKEY, show_talk: true })?;
+    let mut stage = Stage::set(Story::new(false), Pace { talk: TALK, rekey: REKEY, show_talk: true, topic: "chat" })?;
     if keep {
         stage.keep_folder();
         stage.desk.story.line("demo", Tone::Faint, &format!("the group's files stay in {}", stage.folder().display()));

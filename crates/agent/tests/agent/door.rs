@@ -15,7 +15,7 @@ async fn the_page_opens_with_the_token_and_to_nobody_else() {
         let answer = get(&agent, path, &[]).await;
         assert_eq!(answer.status, 403, "{path}");
         assert!(answer.header("set-cookie").is_none());
-        assert!(answer.text().contains("ringfort join"));
+        assert!(answer.text().contains("This door is closed"));
     }
     let pass = enter(&agent).await;
     let cookie = ("Cookie", pass.cookie.as_str());
@@ -157,4 +157,25 @@ async fn a_bad_topic_and_a_taken_port_are_said() {
     let options = Options { port: taken.local_addr().unwrap().port(), ..Options::default() };
     let refused = ringfort_agent::Agent::start(group, events, options).await;
     assert!(matches!(refused, Err(AgentError::Listen { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_one_page_that_is_named_may_frame_it() {
+    let world = World::start(&["ana", "ben"]).await;
+    let parent = "http://127.0.0.1:4711";
+    let options = Options { parent: Some(parent.to_owned()), ..Options::default() };
+    for (agent, framed) in [(world.agent_with("ana", options).await, true), (world.agent("ben").await, false)] {
+        let pass = enter(&agent).await;
+        let neighbour = [("Cookie", pass.cookie.as_str()), ("Sec-Fetch-Site", "same-site")];
+        let frame = [&neighbour[..], &[("Sec-Fetch-Dest", "iframe")]].concat();
+        assert_eq!(get(&agent, &pass.path, &frame).await.status, if framed { 200 } else { 403 });
+        assert_eq!(get(&agent, &pass.path, &frame[1..]).await.status, 403, "without the cookie");
+        assert_eq!(get(&agent, &pass.path, &neighbour).await.status, 403, "not as a frame");
+        let file = format!("{}page.js", pass.path);
+        assert_eq!(get(&agent, &file, &frame).await.status, 403, "nothing but the first document");
+        let page = get(&agent, &pass.path, &neighbour[..1]).await;
+        let wanted = if framed { parent } else { "'none'" };
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains(&format!("frame-ancestors {wanted};")), "{policy}");
+    }
 }

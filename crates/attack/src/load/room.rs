@@ -50,7 +50,8 @@ impl Room {
     /// They cannot be started.
     pub async fn open(program: PathBuf) -> anyhow::Result<Room> {
         more_descriptors();
-        let pace = Pace { talk: Duration::from_millis(100), rekey: Duration::from_secs(2), show_talk: false };
+        let pace =
+            Pace { talk: Duration::from_millis(100), rekey: Duration::from_secs(2), show_talk: false, topic: "chat" };
         let policy = Policy {
             remove_silent_after_ms: 120_000,
             confirm_within_ms: 10_000,

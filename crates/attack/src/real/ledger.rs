@@ -1,12 +1,16 @@
 //! Every message that was sent, and who got it: the demo's own books, kept beside the group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ringfort_protocol::ViewDigest;
 
+use super::postmarks::{Postmarks, mark};
+
 /// Times kept until somebody asks for them.
 const LATENCIES_MAX: usize = 200_000;
+/// Messages in the books; the oldest go first.
+const SENT_MAX: usize = 100_000;
 
 /// One stay of one member.
 pub type StayId = (String, u64);
@@ -18,6 +22,8 @@ pub struct MessageId {
     pub from: StayId,
     /// Private messages are numbered apart.
     pub private: bool,
+    /// What a page sends is numbered apart, too.
+    pub page: bool,
     /// From 1.
     pub number: u64,
 }
@@ -38,7 +44,24 @@ impl MessageId {
             "all" => false,
             _ => return None,
         };
-        Some(MessageId { from, private, number: words.next()?.parse().ok()? })
+        Some(MessageId { from, private, page: false, number: words.next()?.parse().ok()? })
+    }
+}
+
+/// A message of a page.
+#[derive(Clone, Debug)]
+pub struct Post<'a> {
+    /// What it is about.
+    pub topic: &'a str,
+    /// What is in it.
+    pub payload: &'a [u8],
+    /// The recipients, if it is private.
+    pub to: BTreeSet<String>,
+}
+
+impl Post<'_> {
+    fn mark(&self, sender: &str) -> [u8; 32] {
+        mark(sender, !self.to.is_empty(), self.topic, self.payload)
     }
 }
 
@@ -91,9 +114,12 @@ pub struct Totals {
 #[derive(Debug, Default)]
 pub struct Ledger {
     sent: BTreeMap<MessageId, Sent>,
+    /// As they were sent, to forget the oldest.
+    order: VecDeque<MessageId>,
+    marks: Postmarks,
     stays: BTreeMap<StayId, Stay>,
     /// The last number of each stream at each receiver.
-    last: BTreeMap<(StayId, StayId, bool), u64>,
+    last: BTreeMap<(StayId, StayId, (bool, bool)), u64>,
     by_member: BTreeMap<String, (u64, u64)>,
     views: BTreeMap<ViewDigest, BTreeSet<String>>,
     totals: Totals,
@@ -130,7 +156,46 @@ impl Ledger {
         self.totals.sent += 1;
         self.by_member.entry(id.from.0.clone()).or_default().0 += 1;
         let sent = Sent { at: Instant::now(), audience, view: None, only, delivered: BTreeSet::new(), settled: false };
+        self.order.push_back(id.clone());
         self.sent.insert(id, sent);
+        while self.order.len() > SENT_MAX {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.sent.remove(&oldest);
+        }
+    }
+
+    /// A page is about to send a message, which is known again by its content. With `owed`, everybody must get it.
+    pub fn posting(&mut self, from: &StayId, post: &Post<'_>, audience: BTreeSet<String>, owed: bool) {
+        let number = self.marks.note(from, post.mark(&from.0));
+        if owed {
+            let only = (!post.to.is_empty()).then(|| post.to.clone());
+            self.sending(MessageId { from: from.clone(), private: only.is_some(), page: true, number }, audience, only);
+        }
+    }
+
+    /// It was not sent after all.
+    pub fn unposted(&mut self, from: &StayId, post: &Post<'_>) {
+        if let Some((from, number)) = self.marks.strike(post.mark(&from.0)) {
+            self.retract(&MessageId { from, private: !post.to.is_empty(), page: true, number });
+        }
+    }
+
+    /// A message of a page has come to a member. Says which it is, if it is in the books.
+    pub fn posted(
+        &mut self,
+        to: &StayId,
+        sender: &str,
+        post: &Post<'_>,
+        view: Option<ViewDigest>,
+    ) -> Option<MessageId> {
+        let Some((from, number)) = self.marks.meet(to, post.mark(sender)) else {
+            self.totals.forged += 1;
+            return None;
+        };
+        let id = MessageId { from, private: !post.to.is_empty(), page: true, number };
+        // What nobody is owed is not counted.
+        self.sent.contains_key(&id).then(|| self.delivered(to, Some(id.clone()), view))?;
+        Some(id)
     }
 
     /// It was not sent after all: the group refused it.
@@ -157,8 +222,9 @@ impl Ledger {
             self.latencies.push(sent.at.elapsed());
         }
         self.by_member.entry(to.0.clone()).or_default().1 += 1;
-        let last = self.last.entry((id.from, to.clone(), id.private)).or_default();
-        self.totals.out_of_order += u64::from(id.number < *last);
+        let last = self.last.entry((id.from, to.clone(), (id.private, id.page))).or_default();
+        // Pages may ask for a service without order.
+        self.totals.out_of_order += u64::from(id.number < *last && !id.page);
         *last = id.number.max(*last);
     }
 
@@ -232,7 +298,7 @@ mod tests {
     }
 
     fn message(number: u64) -> MessageId {
-        MessageId { from: stay("ana"), private: false, number }
+        MessageId { from: stay("ana"), private: false, page: false, number }
     }
 
     #[test]
@@ -266,8 +332,32 @@ mod tests {
     }
 
     #[test]
+    fn messages_of_pages_are_known_by_their_content() {
+        let mut ledger = Ledger::default();
+        let all = set(&["ana", "ben", "eva"]);
+        all.iter().for_each(|name| ledger.open(stay(name)));
+        let post = |payload| Post { topic: "chat", payload, to: BTreeSet::new() };
+        ledger.posting(&stay("ana"), &post(b"hello"), all.clone(), true);
+        ledger.posting(&stay("ana"), &post(b"cursor"), all.clone(), false);
+        ledger.posting(&stay("ana"), &post(b"too long"), all, true);
+        ledger.unposted(&stay("ana"), &post(b"too long"));
+        for to in ["ben", "eva"] {
+            assert_eq!(ledger.posted(&stay(to), "ana", &post(b"cursor"), None), None, "nobody is owed it");
+        }
+        assert_eq!(ledger.owed().len(), 2);
+        for to in ["ben", "eva", "eva"] {
+            assert!(ledger.posted(&stay(to), "ana", &post(b"hello"), None).is_some());
+        }
+        assert!(ledger.owed().is_empty());
+        ledger.posted(&stay("ben"), "ana", &post(b"never said"), None);
+        ledger.posted(&stay("ben"), "eva", &post(b"hello"), None);
+        let totals = ledger.totals();
+        assert_eq!((totals.sent, totals.delivered, totals.duplicated, totals.forged), (1, 2, 1, 2));
+    }
+
+    #[test]
     fn a_message_id_survives_its_text() {
-        let id = MessageId { from: stay("ana"), private: true, number: 7 };
+        let id = MessageId { from: stay("ana"), private: true, page: false, number: 7 };
         assert_eq!(MessageId::parse(&format!("{} hello there", id.text())), Some(id));
         assert_eq!(MessageId::parse("nonsense"), None);
     }

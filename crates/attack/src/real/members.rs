@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use ringfort::{Credentials, Event, Events, Group, JoinError, JoinOptions, SendError};
+use ringfort::{Credentials, Event, Events, Group, JoinError, JoinOptions, Message, SendError};
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::view::Cause;
@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 
 use super::PATIENCE;
 use super::desk::{Desk, Sight};
-use super::ledger::{MessageId, StayId};
+use super::ledger::{MessageId, Post, StayId};
 use super::stage::Pace;
 use super::story::Tone;
 
-const TOPIC: &str = "chat";
+/// What people talk on.
+pub const CHAT: &str = "chat";
 /// Every so many messages one is private.
 const PRIVATE_EVERY: u64 = 4;
 const WORDS: [&str; 6] = [
@@ -37,13 +38,15 @@ pub struct Actor {
     voice: Arc<Voice>,
     stop: watch::Sender<bool>,
     talker: JoinHandle<()>,
-    listener: JoinHandle<()>,
+    /// None where somebody else takes the events, and tells a [`Witness`].
+    listener: Option<JoinHandle<()>>,
 }
 
 /// What sends in a member's name, and keeps the books of it.
 struct Voice {
     stay: StayId,
     group: Group,
+    topic: &'static str,
     to_all: AtomicU64,
     to_some: AtomicU64,
 }
@@ -72,7 +75,7 @@ pub async fn try_join_with_key(
 }
 
 impl Actor {
-    /// Joins, and starts to listen and to talk.
+    /// Joins, and starts to talk. Somebody must take the events.
     pub async fn join(
         desk: &Arc<Desk>,
         info: &Arc<GroupInfo>,
@@ -80,7 +83,7 @@ impl Actor {
         password: &str,
         pace: Pace,
         limit: Duration,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, Events)> {
         let options = JoinOptions { timeout: limit, ..JoinOptions::default() };
         let credentials = Credentials::password(&stay.0, password)?;
         let (group, events) = Group::join_with(info.clone(), credentials, options).await?;
@@ -92,11 +95,27 @@ impl Actor {
             member.members.clear();
             member.confirmed = false;
         });
-        let voice = Arc::new(Voice { stay, group, to_all: AtomicU64::new(0), to_some: AtomicU64::new(0) });
-        let listener = tokio::spawn(listen(desk.clone(), voice.stay.clone(), events, pace.show_talk));
+        let (to_all, to_some) = (AtomicU64::new(0), AtomicU64::new(0));
+        let voice = Arc::new(Voice { stay, group, topic: pace.topic, to_all, to_some });
         let (stop, stopped) = watch::channel(false);
         let talker = tokio::spawn(talk(desk.clone(), voice.clone(), pace.talk, stopped));
-        Ok(Actor { voice, stop, talker, listener })
+        Ok((Actor { voice, stop, talker, listener: None }, events))
+    }
+
+    /// Takes the events itself.
+    pub fn listen(&mut self, desk: &Arc<Desk>, events: Events, show_talk: bool) {
+        self.listener = Some(tokio::spawn(listen(desk.clone(), self.voice.stay.clone(), events, show_talk)));
+    }
+
+    /// The stay.
+    pub fn group(&self) -> Group {
+        self.voice.group.clone()
+    }
+
+    /// For whoever takes the events in its place.
+    pub fn witness(&self, desk: &Arc<Desk>, show_talk: bool) -> Witness {
+        let (stay, group) = (self.voice.stay.clone(), self.voice.group.clone());
+        Witness { desk: desk.clone(), stay, group, show_talk }
     }
 
     /// Leaves, once it has what was sent to it before.
@@ -113,7 +132,9 @@ impl Actor {
             }
         });
         let cause = voice.group.clone().leave().await.context("leaving")?;
-        listener.await?;
+        if let Some(listener) = listener {
+            listener.await?;
+        }
         anyhow::ensure!(settled, "{name} left without some messages that were sent to it");
         anyhow::ensure!(cause == Cause::Left, "{name} wanted to leave, and the leaders said {cause:?}");
         Ok(())
@@ -129,7 +150,7 @@ impl Actor {
             }
         });
         self.talker.abort();
-        self.listener.abort();
+        self.listener.iter().for_each(JoinHandle::abort);
     }
 
     /// Sends a text to all.
@@ -138,13 +159,40 @@ impl Actor {
     }
 }
 
+/// Keeps the books of a stay that somebody else leads.
+#[derive(Clone)]
+pub struct Witness {
+    desk: Arc<Desk>,
+    stay: StayId,
+    group: Group,
+    show_talk: bool,
+}
+
+impl Witness {
+    /// Something happened in the stay.
+    pub fn on_event(&self, event: &Event) {
+        on_event(&self.desk, &self.stay, event.clone(), self.show_talk);
+    }
+
+    /// A message is about to be sent. With `owed`, everybody must get it.
+    pub fn on_sending(&self, post: &Post<'_>, owed: bool) {
+        let audience = names(&self.group.members());
+        self.desk.with(|state| state.ledger.posting(&self.stay, post, audience, owed));
+    }
+
+    /// That message was not sent after all.
+    pub fn on_unsent(&self, post: &Post<'_>) {
+        self.desk.with(|state| state.ledger.unposted(&self.stay, post));
+    }
+}
+
 impl Voice {
     async fn multicast(&self, desk: &Desk, text: &str) -> Result<(), SendError> {
         let number = self.to_all.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = MessageId { from: self.stay.clone(), private: false, number };
+        let id = MessageId { from: self.stay.clone(), private: false, page: false, number };
         let payload = format!("{} {text}", id.text());
         desk.with(|state| state.ledger.sending(id.clone(), names(&self.group.members()), None));
-        let sent = self.group.multicast(TOPIC, payload.as_bytes()).await;
+        let sent = self.group.multicast(self.topic, payload.as_bytes()).await;
         if sent.is_err() {
             desk.with(|state| state.ledger.retract(&id));
         }
@@ -153,11 +201,11 @@ impl Voice {
 
     async fn whisper(&self, desk: &Desk, to: &UserName, text: &str) -> Result<(), SendError> {
         let number = self.to_some.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = MessageId { from: self.stay.clone(), private: true, number };
+        let id = MessageId { from: self.stay.clone(), private: true, page: false, number };
         let payload = format!("{} {text}", id.text());
         let only = Some(names(std::slice::from_ref(to)));
         desk.with(|state| state.ledger.sending(id.clone(), names(&self.group.members()), only));
-        let sent = self.group.send_to(std::slice::from_ref(to), TOPIC, payload.as_bytes()).await;
+        let sent = self.group.send_to(std::slice::from_ref(to), self.topic, payload.as_bytes()).await;
         if sent.is_err() {
             desk.with(|state| state.ledger.retract(&id));
         }
@@ -202,20 +250,7 @@ async fn listen(desk: Arc<Desk>, stay: StayId, mut events: Events, show_talk: bo
 fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
     let me = stay.0.as_str();
     match event {
-        Event::Message(message) => {
-            let text = String::from_utf8_lossy(&message.payload).into_owned();
-            let id = MessageId::parse(&text).filter(|id| id.from.0 == message.sender.as_str());
-            let words = text.splitn(5, ' ').last().unwrap_or_default().to_owned();
-            // The last delivery completes it, whoever else is reported at the same moment.
-            let complete = desk.with(|state| {
-                state.ledger.delivered(stay, id.clone(), Some(message.view.digest));
-                id.and_then(|id| Some((state.ledger.complete(&id)?, id.private)))
-            });
-            if let Some((to, private)) = complete.filter(|_| show_talk) {
-                let how = if private { "only " } else { "" };
-                desk.story.line(message.sender.as_str(), Tone::Talk, &format!("{words}  > {how}{}", to.join(", ")));
-            }
-        }
+        Event::Message(message) => on_message(desk, stay, &message, show_talk),
         Event::View { view, joined, left } => {
             let members = desk.with(|state| {
                 state.departed.extend(left.iter().map(|(user, cause)| (user.to_string(), *cause)));
@@ -289,6 +324,30 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
                 desk.story.line(me, Tone::Evil, &format!("is out of the group ({cause:?})"));
             }
         }
+    }
+}
+
+fn on_message(desk: &Desk, stay: &StayId, message: &Message, show_talk: bool) {
+    let text = String::from_utf8_lossy(&message.payload).into_owned();
+    let from = message.sender.as_str();
+    let numbered = MessageId::parse(&text).filter(|id| id.from.0 == from);
+    let post = Post { topic: &message.topic, payload: &message.payload, to: names(&message.recipients) };
+    let view = Some(message.view.digest);
+    // The last delivery completes it, whoever else is reported at the same moment.
+    let complete = desk.with(|state| {
+        let id = match numbered {
+            Some(id) => {
+                state.ledger.delivered(stay, Some(id.clone()), view);
+                Some(id)
+            }
+            None => state.ledger.posted(stay, from, &post, view),
+        };
+        id.and_then(|id| Some((state.ledger.complete(&id)?, id)))
+    });
+    if let Some((to, id)) = complete.filter(|_| show_talk && message.topic == CHAT) {
+        let words = if id.page { text.as_str() } else { text.splitn(5, ' ').last().unwrap_or_default() };
+        let how = if id.private { "only " } else { "" };
+        desk.story.line(from, Tone::Talk, &format!("{words}  > {how}{}", to.join(", ")));
     }
 }
 

@@ -10,6 +10,7 @@ mod machines;
 mod members;
 pub mod middleman;
 mod outcast;
+mod postmarks;
 pub mod proxy;
 pub mod scenarios;
 pub mod stage;
@@ -21,6 +22,7 @@ pub mod wires;
 use std::time::Duration;
 
 use crate::scenario::RealScenario;
+pub use members::Witness;
 pub use stage::Stage;
 
 /// Scenarios that are played here, by the name they have in the catalogue.

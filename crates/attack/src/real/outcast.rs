@@ -160,7 +160,7 @@ impl Outcast {
     /// Says something as a member in good standing, and lives on for a moment.
     pub async fn say(&mut self, text: &str) -> anyhow::Result<()> {
         self.said += 1;
-        let id = MessageId { from: self.stay.clone(), private: false, number: self.said };
+        let id = MessageId { from: self.stay.clone(), private: false, page: false, number: self.said };
         let audience: BTreeSet<String> = self.core.member_names().iter().map(ToString::to_string).collect();
         self.desk.with(|state| state.ledger.sending(id.clone(), audience, None));
         let payload = format!("{} {text}", id.text());

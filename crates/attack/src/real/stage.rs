@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use rand_core::Rng;
 use ringfort::files::{GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group};
 use ringfort::link::LinkKey;
+use ringfort::{Events, Group};
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 use super::PATIENCE;
 use super::desk::{Desk, Mode};
 use super::machines::Machine;
-use super::members::{self, Actor};
+use super::members::{self, Actor, CHAT, Witness};
 pub use super::outcast::Outcast;
 use super::story::Story;
 use super::wires::Wires;
@@ -44,20 +45,22 @@ pub struct Pace {
     pub talk: Duration,
     /// Time between two keys.
     pub rekey: Duration,
-    /// Whether every message is shown.
+    /// Whether what is said on the topic of chat is shown.
     pub show_talk: bool,
+    /// What members talk on by themselves.
+    pub topic: &'static str,
 }
 
 /// A join that has come to its end.
 pub struct Joined {
     name: String,
-    outcome: anyhow::Result<Actor>,
+    outcome: anyhow::Result<(Actor, Events)>,
 }
 
 /// A join under way.
 pub struct Joining {
     name: String,
-    task: tokio::task::JoinHandle<anyhow::Result<Actor>>,
+    task: tokio::task::JoinHandle<anyhow::Result<(Actor, Events)>>,
 }
 
 impl Joining {
@@ -71,6 +74,18 @@ impl Joining {
         let outcome = self.task.await.unwrap_or_else(|error| Err(error.into()));
         Joined { name: self.name, outcome }
     }
+}
+
+/// A stay that somebody else leads.
+pub struct Watched {
+    /// Whose.
+    pub name: String,
+    /// The stay.
+    pub group: Group,
+    /// What happens in it.
+    pub events: Events,
+    /// Who must be told of it.
+    pub witness: Witness,
 }
 
 /// Everything that runs.
@@ -140,7 +155,8 @@ impl Stage {
     /// # Errors
     /// The leaders cannot be started, or the members do not get in.
     pub async fn open(program: PathBuf) -> anyhow::Result<Stage> {
-        let pace = Pace { talk: Duration::from_millis(120), rekey: Duration::from_secs(1), show_talk: false };
+        let pace =
+            Pace { talk: Duration::from_millis(120), rekey: Duration::from_secs(1), show_talk: false, topic: CHAT };
         let names = Stage::all_users();
         // Long enough that a busy machine takes nobody for lost.
         let policy = Policy { remove_silent_after_ms: 60_000, ..fast_policy(pace) };
@@ -297,7 +313,8 @@ impl Stage {
         self.stays += 1;
         let stay = (name.to_owned(), self.stays);
         let info = self.group_for(name).await?;
-        let actor = Actor::join(&self.desk, &info, stay, &password, self.pace, limit).await?;
+        let (mut actor, events) = Actor::join(&self.desk, &info, stay, &password, self.pace, limit).await?;
+        actor.listen(&self.desk, events, self.pace.show_talk);
         self.actors.insert(name.to_owned(), actor);
         Ok(())
     }
@@ -319,9 +336,19 @@ impl Stage {
 
     /// Takes in who has joined; says who it is.
     pub fn admit(&mut self, joined: Joined) -> anyhow::Result<String> {
-        let actor = joined.outcome.with_context(|| format!("{} did not get in", joined.name))?;
+        let (mut actor, events) = joined.outcome.with_context(|| format!("{} did not get in", joined.name))?;
+        actor.listen(&self.desk, events, self.pace.show_talk);
         self.actors.insert(joined.name.clone(), actor);
         Ok(joined.name)
+    }
+
+    /// Takes in who has joined, for somebody who leads the stay and tells the witness of it.
+    pub fn admit_watched(&mut self, joined: Joined) -> anyhow::Result<Watched> {
+        let (actor, events) = joined.outcome.with_context(|| format!("{} did not get in", joined.name))?;
+        let witness = actor.witness(&self.desk, self.pace.show_talk);
+        let group = actor.group();
+        self.actors.insert(joined.name.clone(), actor);
+        Ok(Watched { name: joined.name, group, events, witness })
     }
 
     /// Somebody tries to join with a name and a password; what comes of it.

@@ -63,7 +63,7 @@ pub struct Script {
 /// Runs the script and says how it ended.
 pub async fn run(args: &ScriptArgs) -> anyhow::Result<ExitCode> {
     let story = Story::new(args.json);
-    let pace = Pace { talk: TALK, rekey: REKEY, show_talk: false };
+    let pace = Pace { talk: TALK, rekey: REKEY, show_talk: false, topic: "chat" };
     let mut stage = Stage::set(story, pace)?;
     if args.keep {
         stage.keep_folder();

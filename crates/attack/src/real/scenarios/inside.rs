@@ -33,7 +33,7 @@ fn leaders(trial: &Trial<'_>) -> Vec<LeaderId> {
 pub async fn forged_origin(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     let mut mal = insider(trial, "mal").await?;
     // In its own name it is heard: its tools work.
-    let id = MessageId { from: ("mal".to_owned(), 1_000), private: false, number: 1 };
+    let id = MessageId { from: ("mal".to_owned(), 1_000), private: false, page: false, number: 1 };
     let audience = trial.stage.present();
     trial.stage.desk.with(|state| state.ledger.sending(id.clone(), audience, None));
     let own = mal.message(None, format!("{} it is me", id.text()).as_bytes())?;
