@@ -1,6 +1,6 @@
 //! A leader's core in an attacker's hands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub struct Adversary {
     vice: Box<dyn Vice>,
     heard: Vec<SignedProposal>,
     doors: BTreeMap<LinkId, Door>,
+    /// Leaders that can hear it now.
+    peers: BTreeSet<LeaderId>,
     tally: Tally,
     tick_at: Time,
     report: Box<dyn FnMut(&Tally) + Send>,
@@ -57,8 +59,8 @@ impl Adversary {
     ) -> Self {
         let mut core = Leader::new(cx, group.clone(), copy_secrets(&secrets), records);
         core.speak_openly_for_testing_only();
-        let (heard, doors, tally) = (Vec::new(), BTreeMap::new(), Tally::new());
-        Adversary { core, group, secrets, vice, heard, doors, tally, tick_at: cx.now, report }
+        let (heard, doors, peers, tally) = (Vec::new(), BTreeMap::new(), BTreeSet::new(), Tally::new());
+        Adversary { core, group, secrets, vice, heard, doors, peers, tally, tick_at: cx.now, report }
     }
 
     /// Lets the vice speak with all it can see.
@@ -73,6 +75,7 @@ impl Adversary {
             view: self.core.view(),
             heard: &self.heard,
             doors: &self.doors,
+            peers: &self.peers,
             tally: &mut self.tally,
         };
         question(self.vice.as_mut(), &mut den)
@@ -151,11 +154,13 @@ impl Adversary {
 
 impl LeaderCore for Adversary {
     fn on_peer_up(&mut self, cx: &mut Cx<'_>, peer: LeaderId) -> Step {
+        self.peers.insert(peer);
         let step = self.core.on_peer_up(peer);
         self.twist(cx, step)
     }
 
     fn on_peer_down(&mut self, peer: LeaderId) {
+        self.peers.remove(&peer);
         self.core.on_peer_down(peer);
     }
 

@@ -23,7 +23,7 @@ pub use core::{Adversary, Door};
 pub use kind::Kind;
 pub use process::run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use rand_core::CryptoRng;
@@ -57,6 +57,8 @@ pub struct Den<'a> {
     pub heard: &'a [SignedProposal],
     /// Logins under way.
     pub doors: &'a BTreeMap<LinkId, core::Door>,
+    /// Leaders that can hear it now.
+    pub peers: &'a BTreeSet<LeaderId>,
     /// What was tried.
     pub tally: &'a mut Tally,
 }
@@ -75,9 +77,9 @@ impl Den<'_> {
         SignedProposal::sign(&secrets.signing, secrets.id, group.session(), operation, accepted)
     }
 
-    /// The other leaders.
+    /// The other leaders, as far as they can hear it: what nobody hears is no attempt.
     pub fn others(&self) -> Vec<LeaderId> {
-        self.group.rules.leaders().filter(|l| *l != self.secrets.id).collect()
+        self.peers.iter().copied().collect()
     }
 
     /// A member with keys that only the attacker holds.

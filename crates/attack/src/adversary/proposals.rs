@@ -52,7 +52,8 @@ pub struct Flood {
 impl Vice for Flood {
     fn tick(&mut self, den: &mut Den<'_>) -> Vec<Lie> {
         let mut lies = Vec::new();
-        if self.proposals < PROPOSALS_TOTAL_MAX {
+        // Not before somebody can hear it: what is spent too early floods nobody.
+        if self.proposals < PROPOSALS_TOTAL_MAX && !den.others().is_empty() {
             let first = self.proposals;
             self.proposals += PROPOSALS_MAX;
             let names = (first..self.proposals).filter_map(|n| format!("bogus-{n}").parse::<UserName>().ok());

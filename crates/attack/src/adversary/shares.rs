@@ -1,5 +1,6 @@
 //! Lies about shares of the group key.
 
+use rand_core::CryptoRng;
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::threshold::{KeyRole, SecretShare};
 use ringfort_protocol::keys::{Base, ViewClaim, view_point};
@@ -53,6 +54,16 @@ fn with_claim(notice: LeaderNotice, change: impl FnOnce(&mut ViewClaim)) -> Vec<
     }]
 }
 
+/// A leader's share of some other secret.
+pub(super) fn any_share(index: u16, rng: &mut dyn CryptoRng) -> SecretShare {
+    let mut scalar = [0; 32];
+    rng.fill_bytes(&mut scalar);
+    // Below 2^252, and so below the order of the group: of all strings of 32 bytes only one in sixteen is a scalar.
+    scalar[31] &= 0x0f;
+    let share = SecretShare::from_secret(KeyRole::GroupKey, index, &Secret32::new(scalar));
+    share.expect("a scalar that is not zero, for a leader's index")
+}
+
 /// Shares of another secret, each with a proof that would hold for it.
 #[derive(Default)]
 pub struct BadShares {
@@ -61,10 +72,7 @@ pub struct BadShares {
 
 impl BadShares {
     fn spoil(den: &mut Den<'_>, claim: &mut ViewClaim) {
-        let other = Secret32::random(den.rng);
-        let Ok(share) = SecretShare::from_secret(KeyRole::GroupKey, den.secrets.id.share_index(), &other) else {
-            return;
-        };
+        let share = any_share(den.secrets.id.share_index(), den.rng);
         let point = view_point(den.group, den.group.session(), claim.view, claim.refreshes);
         claim.share = share.evaluate(&point, den.rng).to_bytes();
         den.tried("wrong shares", 1);
@@ -117,5 +125,18 @@ impl Vice for BadProofs {
         let Some(mut claim) = self.foresight.next(den) else { return Vec::new() };
         Self::spoil(den, &mut claim);
         Foresight::to_all(den, &claim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_share_that_is_invented_is_one() {
+        let mut rng = ringfort::os_rng();
+        for _ in 0..1_000 {
+            assert_eq!(any_share(3, &mut rng).index(), 3);
+        }
     }
 }

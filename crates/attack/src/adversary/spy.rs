@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use ringfort_crypto::kem::KemSecret;
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::SigningKey;
-use ringfort_crypto::threshold::{Evaluation, KeyRole, SecretShare};
+use ringfort_crypto::threshold::{Evaluation, SecretShare};
 use ringfort_protocol::data::{DataFrame, FrameKind, Identity, KeyedView, Opened, Shape, open};
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
 use ringfort_protocol::keys::{ViewClaim, group_key, view_point};
@@ -15,6 +15,7 @@ use ringfort_protocol::view::MemberEntry;
 use ringfort_protocol::wire::LeaderNotice;
 use ringfort_protocol::{Incarnation, LinkId, MemberId, ViewDigest, ViewId};
 
+use super::shares::any_share;
 use super::{Den, Lie, Vice};
 
 /// Messages recorded and not yet tried.
@@ -139,11 +140,8 @@ fn keys_of_one(
     for other in group.rules.leaders().filter(|l| *l != secrets.id) {
         // Its own share under another's number, and guesses at the other's.
         keys.extend(combine(group, secrets, &own, other.share_index(), &own, view, refreshes));
-        let guess = Secret32::random(rng);
-        if let Ok(guess) = SecretShare::from_secret(KeyRole::GroupKey, other.share_index(), &guess) {
-            let guess = guess.evaluate(&point, rng);
-            keys.extend(combine(group, secrets, &own, other.share_index(), &guess, view, refreshes));
-        }
+        let guess = any_share(other.share_index(), rng).evaluate(&point, rng);
+        keys.extend(combine(group, secrets, &own, other.share_index(), &guess, view, refreshes));
     }
     keys
 }

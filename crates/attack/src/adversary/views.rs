@@ -59,7 +59,7 @@ impl Vice for Ghost {
             lies.push(Lie::Peer(to, PeerMessage::Proposals(vec![den.proposal(join.clone(), true)])));
             den.tried("proposed ghosts", 1);
             // The same in the name of another leader: f+1 names would let it in.
-            let name = den.others().into_iter().find(|l| *l != to).unwrap_or(to);
+            let name = den.group.rules.leaders().find(|l| *l != to && *l != den.secrets.id).unwrap_or(to);
             let key = &den.secrets.signing;
             let forged = SignedProposal::sign(key, name, den.group.session(), join.clone(), true);
             lies.push(Lie::Peer(to, PeerMessage::Proposals(vec![forged])));

@@ -35,6 +35,8 @@ pub struct LeaderState {
     pub mode: Mode,
     /// What the attacker there has tried.
     pub tried: BTreeMap<String, u64>,
+    /// Who saw which offence of the attacker there, and how often.
+    pub seen: BTreeMap<String, BTreeMap<String, u64>>,
     /// Until when it may rightly be blamed.
     bad_until: Option<Instant>,
 }
@@ -115,7 +117,8 @@ pub struct Desk {
 impl Desk {
     /// A desk for a group of `n` leaders.
     pub fn new(n: u8, story: Story) -> Arc<Self> {
-        let leader = LeaderState { mode: Mode::Stopped, tried: BTreeMap::new(), bad_until: None };
+        let leader =
+            LeaderState { mode: Mode::Stopped, tried: BTreeMap::new(), seen: BTreeMap::new(), bad_until: None };
         let state = State {
             ledger: Ledger::default(),
             members: BTreeMap::new(),
@@ -167,7 +170,15 @@ impl Desk {
 
     /// An honest party saw an offence.
     pub fn saw(&self, sight: Sight) {
-        self.with(|state| *state.sights.entry(sight).or_default() += 1);
+        self.with(|state| {
+            let leader = sight.whose.strip_prefix("leader ").and_then(|number| number.parse::<usize>().ok());
+            let place = leader.and_then(|number| number.checked_sub(1));
+            if let Some(leader) = place.and_then(|place| state.leaders.get_mut(place)).filter(|l| l.is_bad()) {
+                let by = leader.seen.entry(sight.offence.clone()).or_default();
+                *by.entry(sight.by.clone()).or_default() += 1;
+            }
+            *state.sights.entry(sight).or_default() += 1;
+        });
     }
 
     /// Somebody refused something, with the offence in a word. `about` is a leader, if it is one.
@@ -185,8 +196,10 @@ impl Desk {
             *state.refusals.entry(word.to_owned()).or_default() += 1;
             state.told.insert(format!("{by} {about:?} {word}"))
         });
-        if first {
-            self.story.line(by, Tone::Caught, text);
+        match about {
+            _ if !first => {}
+            Some(leader) => self.story.caught(by, leader, word, text),
+            None => self.story.line(by, Tone::Caught, text),
         }
     }
 
@@ -235,6 +248,7 @@ impl State {
         }
         if matches!(mode, Mode::Hacked(_)) {
             leader.tried.clear();
+            leader.seen.clear();
             self.caught.clear();
         }
         leader.mode = mode;

@@ -16,6 +16,7 @@ pub mod scenarios;
 pub mod stage;
 pub mod story;
 pub mod tls;
+pub mod told;
 pub mod trial;
 pub mod wires;
 

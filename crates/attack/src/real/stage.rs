@@ -398,6 +398,13 @@ impl Stage {
         actor.leave(&self.desk).await
     }
 
+    /// Lets a member leave, as [`Stage::leave`], without waiting for it.
+    pub fn begin_leave(&mut self, name: &str) -> anyhow::Result<tokio::task::JoinHandle<anyhow::Result<()>>> {
+        let actor = self.actors.remove(name).with_context(|| format!("{name} is not in"))?;
+        let desk = self.desk.clone();
+        Ok(tokio::spawn(async move { actor.leave(&desk).await }))
+    }
+
     /// A member was expelled: its books are closed.
     pub fn forget(&mut self, name: &str) {
         if let Some(actor) = self.actors.remove(name) {

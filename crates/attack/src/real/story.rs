@@ -4,14 +4,21 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
+use super::told::{Lines, Told};
+
 /// Width of the two columns before the text.
 const INDENT: usize = 20;
 const WIDTH_DEFAULT: usize = 110;
 const WIDTH_MIN: usize = 50;
 
 /// What sort of line it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tone {
+    /// A new chapter.
+    Chapter,
     /// What happens.
     Plain,
     /// What hardly matters.
@@ -29,6 +36,7 @@ pub enum Tone {
 impl Tone {
     fn code(self) -> &'static str {
         match self {
+            Tone::Chapter => "1",
             Tone::Plain => "0",
             Tone::Faint => "2",
             Tone::Talk => "36",
@@ -48,6 +56,7 @@ pub struct Story {
     width: usize,
     /// Keeps lines whole.
     pen: Mutex<()>,
+    told: Mutex<Lines>,
 }
 
 impl Story {
@@ -57,7 +66,8 @@ impl Story {
         let coloured = terminal && std::env::var_os("NO_COLOR").is_none();
         let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
         let width = columns.unwrap_or(WIDTH_DEFAULT).max(WIDTH_MIN);
-        Story { started: Instant::now(), to_stderr, silent: false, coloured, width, pen: Mutex::new(()) }
+        let (pen, told) = (Mutex::default(), Mutex::default());
+        Story { started: Instant::now(), to_stderr, silent: false, coloured, width, pen, told }
     }
 
     /// Tells nothing, unless the environment variable `RINGFORT_STORY` asks for it on standard error.
@@ -70,14 +80,36 @@ impl Story {
         self.started.elapsed()
     }
 
+    /// The lines behind this number, as far as they are kept.
+    pub fn after(&self, n: u64) -> Vec<Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).after(n)
+    }
+
+    fn keep(&self, who: &str, tone: Tone, text: &str, offence: Option<(u8, String)>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push(self.elapsed(), who, tone, text, offence);
+    }
+
     /// A new chapter.
     pub fn chapter(&self, title: &str) {
+        self.keep("", Tone::Chapter, title, None);
         let title = if self.coloured { format!("\x1b[1m{title}\x1b[0m") } else { title.to_owned() };
         self.put(&format!("\n{title}\n"));
     }
 
     /// Somebody does or says something.
     pub fn line(&self, who: &str, tone: Tone, text: &str) {
+        self.keep(who, tone, text, None);
+        self.write(who, tone, text);
+    }
+
+    /// Somebody caught a leader in an offence.
+    pub fn caught(&self, who: &str, leader: u8, offence: &str, text: &str) {
+        self.keep(who, Tone::Caught, text, Some((leader, offence.to_owned())));
+        self.write(who, Tone::Caught, text);
+    }
+
+    fn write(&self, who: &str, tone: Tone, text: &str) {
         let time = format!("{:6.1}s", self.elapsed().as_secs_f64());
         let mut out = String::new();
         for (number, part) in wrap(text, self.width - INDENT).iter().enumerate() {
