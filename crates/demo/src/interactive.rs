@@ -1,128 +1,253 @@
-//! The live story: members talk, leaders work, and whoever sits at the prompt attacks.
+//! The live story: members talk, leaders work, and whoever sits at the prompt or at the page attacks.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use ringfort::files::OperatorRequest;
+use ringfort_attack::real::members::CHAT;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 
 use crate::attack::Kind;
 use crate::desk::{Mode, State};
 use crate::hosting;
+use crate::order::Order;
 use crate::stage::{F, Joined, N, Pace, Stage, USERS, user};
 use crate::story::{Story, Tone};
+use crate::visitor::Visitor;
+use crate::web::{SHOWN, Web};
 
-/// Between two messages of a member.
+/// Between two messages of a member, on a terminal.
 const TALK: Duration = Duration::from_millis(2_400);
+/// Between two messages that nobody sees, when members have pages: they show what is lost.
+const PULSE: Duration = Duration::from_millis(700);
+const PULSE_TOPIC: &str = "pulse";
+/// Between two lines of members that talk by themselves on their pages.
+const CHATTER: Duration = Duration::from_millis(3_500);
+/// Between two looks at what a visitor should do.
+const VISITOR: Duration = Duration::from_millis(500);
 /// Between two keys.
 const REKEY: Duration = Duration::from_secs(5);
 const JOIN_WITHIN: Duration = Duration::from_secs(20);
+/// Orders of pages that wait.
+const ORDERS_MAX: usize = 16;
 
-/// Shows the group until `quit`, Ctrl-C or the end of the input.
-pub async fn run(keep: bool) -> anyhow::Result<ExitCode> {
-    let mut stage = Stage::set(Story::new(false), Pace { talk: TALK, rekey: REKEY, show_talk: true, topic: "chat" })?;
-    if keep {
-        stage.keep_folder();
-        stage.desk.story.line("demo", Tone::Faint, &format!("the group's files stay in {}", stage.folder().display()));
-    }
-    let outcome = tokio::select! {
-        outcome = live(&mut stage) => outcome,
-        () = hosting::interrupted() => Ok(()),
+/// How the live story runs.
+#[derive(clap::Args, Clone, Debug)]
+pub struct LiveArgs {
+    /// Opens the page in the browser.
+    #[arg(long, conflicts_with_all = ["no_web", "script"])]
+    pub open: bool,
+    /// No page: the prompt alone.
+    #[arg(long, conflicts_with = "script")]
+    pub no_web: bool,
+    /// The page's port on 127.0.0.1; 0 for any.
+    #[arg(long, value_name = "PORT", default_value_t = 0, conflicts_with_all = ["no_web", "script"])]
+    pub port: u16,
+}
+
+/// Shows the group until `quit` or Ctrl-C; without a page or with a terminal also until the end of the input.
+pub async fn run(args: &LiveArgs, keep: bool) -> anyhow::Result<ExitCode> {
+    let (talk, topic) = if args.no_web { (TALK, CHAT) } else { (PULSE, PULSE_TOPIC) };
+    let stage = Stage::set(Story::new(false), Pace { talk, rekey: REKEY, show_talk: true, topic })?;
+    let (joined_to, joined) = mpsc::channel(16);
+    let (orders_to, orders) = mpsc::channel(ORDERS_MAX);
+    let web = match args.no_web {
+        true => None,
+        false => Some(Web::start(args.port, stage.desk.clone(), orders_to.clone()).await?),
     };
-    stage.close().await;
+    let mut live = Live { stage, web, visitor: Visitor::default(), joined_to };
+    let outcome = tokio::select! {
+        biased;
+        // Listened for before anybody can know that there is something to interrupt.
+        () = hosting::interrupted() => Ok(()),
+        outcome = async {
+            live.announce(args.open, keep);
+            live.play(joined, orders).await
+        } => outcome,
+    };
+    // While orders can come, the story goes on.
+    drop(orders_to);
+    live.web = None;
+    live.stage.close().await;
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-async fn live(stage: &mut Stage) -> anyhow::Result<()> {
-    let desk = stage.desk.clone();
-    desk.story.put(&format!(
-        "\nFour leaders, of which any {F} may be hacked, and three members, all on this machine.\n\
-         Try `attack 2 tamper`, then `recover 2`. `help` shows all commands, `attack` all attacks.\n\n"
-    ));
-    for leader in 1..=N {
-        stage.start(leader).await?;
-    }
-    for name in ["ana", "ben", "eva"] {
-        stage.join(name, JOIN_WITHIN).await?;
-    }
-    desk.with(|state| state.talking = true);
-
-    let (joined_to, mut joined) = mpsc::channel(16);
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    loop {
-        tokio::select! {
-            line = lines.next_line() => {
-                let Ok(Some(line)) = line else { return Ok(()) };
-                let words: Vec<&str> = line.split_whitespace().collect();
-                match obey(stage, &words, &joined_to).await {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => {}
-                    Err(error) => desk.story.line("demo", Tone::Caught, &format!("{error:#}")),
-                }
-            }
-            Some(arrived) = joined.recv() => match stage.admit(arrived) {
-                Ok(name) => desk.story.line(&name, Tone::Good, "has joined"),
-                Err(error) => desk.story.line("demo", Tone::Caught, &format!("{error:#}")),
-            },
-        }
-    }
+struct Live {
+    stage: Stage,
+    web: Option<Web>,
+    visitor: Visitor,
+    joined_to: mpsc::Sender<Joined>,
 }
 
-/// Does what was typed; true to quit.
-async fn obey(stage: &mut Stage, words: &[&str], joined: &mpsc::Sender<Joined>) -> anyhow::Result<bool> {
-    let desk = stage.desk.clone();
-    match words {
-        [] => {}
-        ["quit" | "exit" | "q"] => return Ok(true),
-        ["help" | "?"] => desk.story.put(&help()),
-        ["attack"] => desk.story.put(&attacks()),
-        ["status" | "s"] => desk.story.put(&desk.look(status)),
-        ["attack", leader, kind] => {
-            let (leader, kind) = (number(leader)?, Kind::named(kind).context("no such attack: `attack` lists them")?);
-            desk.chapter(&format!("attack: leader {leader} {}", kind.what()));
-            stage.attack(leader, kind).await?;
-            let bad = desk.look(|state| state.leaders.iter().filter(|l| l.mode != Mode::Honest).count());
-            if bad > usize::from(F) {
-                let text =
-                    format!("{bad} leaders are hacked or stopped now: more than the {F} that this group withstands");
-                desk.story.line("demo", Tone::Evil, &text);
+impl Live {
+    fn announce(&mut self, open: bool, keep: bool) {
+        let desk = self.stage.desk.clone();
+        if keep {
+            self.stage.keep_folder();
+            let text = format!("the group's files stay in {}", self.stage.folder().display());
+            desk.story.line("demo", Tone::Faint, &text);
+        }
+        if let Some(web) = &self.web {
+            let url = web.url();
+            desk.story.put(&format!("\nThe demo, for this machine and you alone, until Ctrl-C:\n\n  {url}\n"));
+            if open {
+                ringfort_cli::commands::join::open(&url);
             }
         }
-        ["stop", leader] => {
-            let leader = number(leader)?;
-            stage.stop(leader).await?;
-            desk.story.line(&format!("leader {leader}"), Tone::Evil, "is switched off");
-        }
-        ["recover", leader] => {
-            let leader = number(leader)?;
-            if let Some(tried) = desk.look(|state| tried(state, leader)) {
-                desk.story.line(&format!("leader {leader}"), Tone::Evil, &format!("had tried: {tried}"));
-            }
-            stage.start(leader).await?;
-            desk.story.line(
-                &format!("leader {leader}"),
-                Tone::Good,
-                "runs the honest program again, on its own folder",
-            );
-        }
-        ["join", name] => {
-            let joining = stage.begin_join(name, JOIN_WITHIN)?;
-            let joined = joined.clone();
-            // If the demo ends first, nobody waits for it any more.
-            tokio::spawn(async move { drop(joined.send(joining.wait().await).await) });
-        }
-        ["leave", name] => {
-            stage.leave(name).await?;
-            desk.story.line(name, Tone::Plain, "has left");
-        }
-        ["expel", name] => expel(stage, name).await?,
-        ["say", name, text @ ..] if !text.is_empty() => stage.say(name, &text.join(" ")).await?,
-        _ => bail!("not understood: `help` shows what there is"),
     }
-    Ok(false)
+
+    async fn play(
+        &mut self,
+        mut joined: mpsc::Receiver<Joined>,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> anyhow::Result<()> {
+        let desk = self.stage.desk.clone();
+        desk.story.put(&format!(
+            "\nFour leaders, of which any {F} may be hacked, and three members, all on this machine.\n\
+             Try `attack 2 tamper`, then `recover 2`. `help` shows all commands, `attack` all attacks.\n\n"
+        ));
+        for leader in 1..=N {
+            self.stage.start(leader).await?;
+        }
+        for name in SHOWN {
+            match self.web {
+                Some(_) => self.begin_join(name)?,
+                None => self.stage.join(name, JOIN_WITHIN).await?,
+            }
+        }
+        desk.with(|state| state.talking = self.web.is_none());
+
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        let mut reads = true;
+        let mut chatter = tokio::time::interval(CHATTER);
+        let mut visitor = tokio::time::interval(VISITOR);
+        loop {
+            let outcome = tokio::select! {
+                line = lines.next_line(), if reads => match line {
+                    Ok(Some(line)) => match Order::read(&line) {
+                        Ok(Order::Quit) => return Ok(()),
+                        Ok(order) => self.obey(order).await,
+                        Err(error) => Err(error),
+                    },
+                    // Without a terminal nobody types anything, and the page is all there is.
+                    _ if self.web.is_some() && !std::io::stdin().is_terminal() => {
+                        reads = false;
+                        Ok(())
+                    }
+                    _ => return Ok(()),
+                },
+                Some(order) = orders.recv() => self.obey(order).await,
+                Some(arrived) = joined.recv() => self.admit(arrived).await,
+                _ = chatter.tick() => {
+                    self.web.iter_mut().for_each(Web::chatter);
+                    Ok(())
+                }
+                _ = visitor.tick(), if self.web.is_some() => {
+                    if self.visitor.wants_in(&mut self.stage) {
+                        self.begin_join(Visitor::NAME)
+                    } else {
+                        Ok(())
+                    }
+                }
+            };
+            if let Err(error) = outcome {
+                desk.story.line("demo", Tone::Caught, &format!("{error:#}"));
+            }
+        }
+    }
+
+    fn begin_join(&mut self, name: &str) -> anyhow::Result<()> {
+        let joining = self.stage.begin_join(name, JOIN_WITHIN)?;
+        let joined = self.joined_to.clone();
+        // If the demo ends first, nobody waits for it any more.
+        tokio::spawn(async move { drop(joined.send(joining.wait().await).await) });
+        Ok(())
+    }
+
+    async fn admit(&mut self, arrived: Joined) -> anyhow::Result<()> {
+        let desk = self.stage.desk.clone();
+        let name = arrived.name().to_owned();
+        let watched = SHOWN.contains(&name.as_str());
+        let admitted = match &mut self.web {
+            Some(web) if watched => match self.stage.admit_watched(arrived) {
+                Ok(watched) => web.serve(watched).await,
+                Err(error) => Err(error),
+            },
+            _ => self.stage.admit(arrived).map(drop),
+        };
+        self.visitor.came(&name, admitted.is_ok());
+        admitted?;
+        // They talk once all have a page.
+        let all = self.web.as_ref().is_some_and(|web| SHOWN.iter().all(|name| web.agent(name).is_some()));
+        desk.with(|state| state.talking |= all);
+        desk.story.line(&name, Tone::Good, "has joined");
+        Ok(())
+    }
+
+    /// Does what was ordered.
+    async fn obey(&mut self, order: Order) -> anyhow::Result<()> {
+        let desk = self.stage.desk.clone();
+        match order {
+            Order::Nothing | Order::Quit => {}
+            Order::Help => desk.story.put(&help()),
+            Order::Attacks => desk.story.put(&attacks()),
+            Order::Status => desk.story.put(&desk.look(status)),
+            Order::Attack(leader, kind) => {
+                desk.chapter(&format!("leader {leader} is taken over: it {}", kind.what()));
+                self.stage.attack(leader, kind).await?;
+                self.count_the_bad();
+            }
+            Order::Stop(leader) => {
+                self.stage.stop(leader).await?;
+                desk.story.line(&format!("leader {leader}"), Tone::Evil, "is switched off");
+                self.count_the_bad();
+            }
+            Order::Recover(leader) => self.recover(leader).await?,
+            Order::Join(name) => {
+                let gone = desk.look(|state| !state.present().any(|(present, _)| *present == name));
+                if gone {
+                    // A stay that its own page ended.
+                    self.stage.forget(&name);
+                }
+                self.begin_join(&name)?;
+            }
+            Order::Leave(name) => {
+                self.stage.leave(&name).await?;
+                desk.story.line(&name, Tone::Plain, "has left");
+            }
+            Order::Expel(name) => expel(&mut self.stage, &name).await?,
+            Order::Say(name, text) => match self.web.as_ref().and_then(|web| web.agent(&name)) {
+                Some(agent) => agent.say(CHAT, &text).await.map_err(anyhow::Error::msg)?,
+                None => self.stage.say(&name, &text).await?,
+            },
+            Order::Talk(talks) => self.web.iter().for_each(|web| web.talk(talks)),
+        }
+        Ok(())
+    }
+
+    async fn recover(&mut self, leader: u8) -> anyhow::Result<()> {
+        let desk = self.stage.desk.clone();
+        let who = format!("leader {leader}");
+        if let Some(tried) = desk.look(|state| tried(state, leader)) {
+            desk.story.line(&who, Tone::Evil, &format!("had tried: {tried}"));
+        }
+        self.stage.start(leader).await?;
+        desk.story.line(&who, Tone::Good, "runs the honest program again, on its own folder");
+        Ok(())
+    }
+
+    /// Says so when there are more than the group is made for.
+    fn count_the_bad(&self) {
+        let desk = &self.stage.desk;
+        let bad = desk.look(|state| state.leaders.iter().filter(|l| l.mode != Mode::Honest).count());
+        if bad > usize::from(F) {
+            let text = format!("{bad} leaders are hacked or stopped now: more than the {F} that this group withstands");
+            desk.story.line("demo", Tone::Evil, &text);
+        }
+    }
 }
 
 async fn expel(stage: &mut Stage, name: &str) -> anyhow::Result<()> {
@@ -147,10 +272,6 @@ async fn expel(stage: &mut Stage, name: &str) -> anyhow::Result<()> {
     anyhow::ensure!(gone, "{name} is still in: too few leaders agree");
     stage.forget(name);
     Ok(())
-}
-
-fn number(text: &str) -> anyhow::Result<u8> {
-    text.parse().ok().filter(|n| (1..=N).contains(n)).with_context(|| format!("there are leaders 1 to {N}"))
 }
 
 fn help() -> String {

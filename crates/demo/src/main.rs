@@ -8,7 +8,10 @@
 //! `ringfort-cli`, knows no attack: it depends neither on this crate nor on the test hooks used here.
 
 mod interactive;
+mod order;
 mod script;
+mod visitor;
+mod web;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,8 +32,13 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Shows a group under attack: four leaders and three members on this machine
-    Demo(script::ScriptArgs),
+    /// Shows a group under attack, on a page and at a prompt: four leaders and three members on this machine
+    Demo {
+        #[command(flatten)]
+        script: script::ScriptArgs,
+        #[command(flatten)]
+        live: interactive::LiveArgs,
+    },
     /// Plays every attack in the papers against this build
     Attack(ringfort_attack::command::AttackArgs),
     /// Runs an honest leader for the demo
@@ -82,8 +90,8 @@ fn main() -> ExitCode {
 
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Demo(args) if args.script => script::run(&args).await,
-        Command::Demo(args) => interactive::run(args.keep).await,
+        Command::Demo { script, .. } if script.script => script::run(&script).await,
+        Command::Demo { script, live } => interactive::run(&live, script.keep).await,
         Command::Attack(args) => {
             let good = ringfort_attack::command::execute(&args).await?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

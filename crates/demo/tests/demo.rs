@@ -178,6 +178,16 @@ fn a_person_can_attack_and_recover() {
 }
 
 #[test]
+fn without_a_page_it_ends_with_its_input() {
+    let temporary = tempfile::tempdir().unwrap();
+    let output = demo(temporary.path()).arg("--no-web").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let story = String::from_utf8(output.stdout).unwrap();
+    assert!(story.contains("view 3 of 3 members") && !story.contains("http://"), "{story}");
+    assert_clean(temporary.path());
+}
+
+#[test]
 fn ctrl_c_ends_everything() {
     let temporary = tempfile::tempdir().unwrap();
     let mut child = demo(temporary.path()).stdin(Stdio::piped()).spawn().unwrap();

@@ -155,7 +155,7 @@ impl Actor {
 
     /// Sends a text to all.
     pub async fn say(&self, desk: &Arc<Desk>, text: &str) -> anyhow::Result<()> {
-        Ok(self.voice.multicast(desk, text).await?)
+        Ok(self.voice.say(desk, text).await?)
     }
 }
 
@@ -187,6 +187,17 @@ impl Witness {
 }
 
 impl Voice {
+    /// Says something as a page does: without a number of ours.
+    async fn say(&self, desk: &Desk, text: &str) -> Result<(), SendError> {
+        let post = Post { topic: CHAT, payload: text.as_bytes(), to: BTreeSet::new() };
+        desk.with(|state| state.ledger.posting(&self.stay, &post, names(&self.group.members()), true));
+        let sent = self.group.multicast(CHAT, text.as_bytes()).await;
+        if sent.is_err() {
+            desk.with(|state| state.ledger.unposted(&self.stay, &post));
+        }
+        sent
+    }
+
     async fn multicast(&self, desk: &Desk, text: &str) -> Result<(), SendError> {
         let number = self.to_all.fetch_add(1, Ordering::Relaxed) + 1;
         let id = MessageId { from: self.stay.clone(), private: false, page: false, number };

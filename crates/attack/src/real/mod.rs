@@ -7,7 +7,7 @@ pub mod insider;
 pub mod judging;
 pub mod ledger;
 mod machines;
-mod members;
+pub mod members;
 pub mod middleman;
 mod outcast;
 mod postmarks;

@@ -57,6 +57,13 @@ pub struct Joined {
     outcome: anyhow::Result<(Actor, Events)>,
 }
 
+impl Joined {
+    /// Who joined, or tried to.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 /// A join under way.
 pub struct Joining {
     name: String,

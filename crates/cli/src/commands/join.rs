@@ -175,8 +175,8 @@ fn announce(args: &JoinArgs, agent: &Agent) -> Outcome {
     Ok(())
 }
 
-/// The user's browser, if there is a program that knows it.
-fn open(url: &str) {
+/// Opens an address in the user's browser, if there is a program that knows it.
+pub fn open(url: &str) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = tokio::process::Command::new(program);
     let started = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
