@@ -62,6 +62,24 @@ impl Browser {
         self.keys(page, text).await;
     }
 
+    /// Drops a file on a plugin's frame: `mib` times the same MiB, whose byte `i` is `7 i + i / 256`.
+    pub async fn drop_file(&self, page: &Page, plugin: &str, name: &str, mib: usize) {
+        let name = json!(name);
+        let script = format!(
+            "{{ const piece = new Uint8Array(1048576).map((_, i) => (i * 7 + (i >> 8)) & 255);
+                const bag = new DataTransfer();
+                bag.items.add(new File(Array({mib}).fill(piece), {name}));
+                document.dispatchEvent(new DragEvent('drop', {{ dataTransfer: bag, bubbles: true, cancelable: true }})); }}"
+        );
+        self.in_plugin(page, plugin, &script).await;
+    }
+
+    /// What [`Browser::drop_file`] drops.
+    pub fn dropped(mib: usize) -> Vec<u8> {
+        let piece: Vec<u8> = (0..1_048_576_usize).map(|i| (i * 7 + (i >> 8)).to_le_bytes()[0]).collect();
+        piece.repeat(mib)
+    }
+
     /// The key Tab.
     pub const TAB: &str = "\u{e004}";
     /// The key Enter.

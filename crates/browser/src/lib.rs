@@ -24,6 +24,7 @@ mod browser;
 mod input;
 mod look;
 mod process;
+pub mod tone;
 mod value;
 
 pub use axe::Axe;

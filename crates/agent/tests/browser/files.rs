@@ -5,28 +5,11 @@ use serde_json::json;
 use super::common::{World, together};
 use ringfort_browser::{Axe, Browser, Page};
 
-/// What the user does who drops a file of so many MiB on the page.
-async fn drop_file(browser: &Browser, page: &Page, name: &str, mib: usize) {
-    let name = json!(name);
-    let script = format!(
-        "{{ const piece = new Uint8Array(1048576).map((_, i) => (i * 7 + (i >> 8)) & 255);
-            const bag = new DataTransfer();
-            bag.items.add(new File(Array({mib}).fill(piece), {name}));
-            document.dispatchEvent(new DragEvent('drop', {{ dataTransfer: bag, bubbles: true, cancelable: true }})); }}"
-    );
-    browser.in_plugin(page, "files", &script).await;
-}
-
-fn content(mib: usize) -> Vec<u8> {
-    let piece: Vec<u8> = (0..1_048_576_usize).map(|i| (i * 7 + (i >> 8)) as u8).collect();
-    piece.repeat(mib)
-}
-
-fn shows(text: &str) -> String {
+pub fn shows(text: &str) -> String {
     format!("document.getElementById('list').innerText.includes({})", json!(text))
 }
 
-async fn press(browser: &Browser, page: &Page, label: &str) {
+pub async fn press(browser: &Browser, page: &Page, label: &str) {
     browser
         .until(page, Some("files"), &format!("document.querySelector('[aria-label={}]') !== null", json!(label)))
         .await;
@@ -51,7 +34,7 @@ async fn fifty_mebibytes_go_from_page_to_page_while_both_chat() {
     for page in [&a, &b] {
         browser.until(page, Some("files"), "document.querySelectorAll('.chip').length === 3").await;
     }
-    drop_file(&browser, &a, "../harbour plan.bin", 50).await;
+    browser.drop_file(&a, "files", "../harbour plan.bin", 50).await;
     browser.until(&b, None, "document.getElementById('tab-files').innerText.includes('1')").await;
     press(&browser, &b, "Accept: _harbour plan.bin").await;
     browser.until(&b, Some("files"), "document.querySelector('.file.receiving progress')?.value > 0.02").await;
@@ -79,7 +62,7 @@ async fn fifty_mebibytes_go_from_page_to_page_while_both_chat() {
     browser.until(&b, Some("chat"), "document.getElementById('messages').innerText.includes('round 4 of ana')").await;
     browser.until(&b, Some("files"), &shows("hash verified")).await;
     browser.until(&a, Some("files"), &shows("has it")).await;
-    assert!(std::fs::read(world.downloads("ben").join("_harbour plan.bin")).unwrap() == content(50));
+    assert!(std::fs::read(world.downloads("ben").join("_harbour plan.bin")).unwrap() == Browser::dropped(50));
 
     // After a reload it is still there; and removing it from the list leaves the file.
     browser.reload(&b).await;
@@ -93,7 +76,7 @@ async fn fifty_mebibytes_go_from_page_to_page_while_both_chat() {
     browser
         .in_plugin(&a, "files", "[...document.querySelectorAll('.chip')].find((c) => c.textContent === 'ben').click()")
         .await;
-    drop_file(&browser, &a, "key.txt", 1).await;
+    browser.drop_file(&a, "files", "key.txt", 1).await;
     browser.until(&b, Some("files"), &shows("key.txt")).await;
     browser.until(&b, Some("files"), &shows("hash verified")).await;
     let e = browser.open(&eva.url()).await;

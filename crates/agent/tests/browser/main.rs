@@ -7,6 +7,7 @@ mod common;
 
 mod access;
 mod chat;
+mod figures;
 mod files;
 mod hostile;
 mod login;

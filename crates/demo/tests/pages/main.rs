@@ -5,9 +5,11 @@
 
 mod person;
 mod processes;
+mod streams;
 
 use ringfort_attack::adversary::Kind;
 use ringfort_browser::Browser;
+use tokio::sync::Mutex;
 
 use person::{Person, alike};
 use processes::Group;
@@ -25,8 +27,12 @@ fn told(kind: Kind) -> Option<(&'static str, &'static [&'static str])> {
     })
 }
 
+/// Each of these tests has the machine for itself.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_people_go_on_under_every_attack() {
+    let _alone = ALONE.lock().await;
     let Some(browser) = Browser::start().await else { return };
     let mut group = Group::start(&["ana", "ben", "eva"]);
     let mut people = Vec::new();

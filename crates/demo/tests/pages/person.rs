@@ -1,6 +1,8 @@
 //! Somebody before a page.
 
-use ringfort_browser::{Browser, Page};
+use std::time::{Duration, Instant};
+
+use ringfort_browser::{Browser, DEADLINE, Page, tone};
 use serde_json::{Value, json};
 
 use super::processes::{Agent, Group, password};
@@ -96,7 +98,7 @@ impl<'b> Person<'b> {
     pub async fn draws(&self, points: &[(i32, i32)]) {
         self.browser.click(&self.page, "#tab-whiteboard").await;
         self.browser.until(&self.page, Some("whiteboard"), "typeof boardDigest === 'function'").await;
-        let frame = self.browser.frame(&self.page, "/whiteboard/").await.unwrap();
+        let frame = self.frame("whiteboard").await;
         let place = "(() => { const box = document.getElementById('canvas').getBoundingClientRect();
             return [Math.round(box.left), Math.round(box.top)] })()";
         let place = self.browser.evaluate(&frame, place).await;
@@ -129,6 +131,62 @@ impl<'b> Person<'b> {
             json!(reasons)
         );
         self.browser.until(&self.page, None, &told).await;
+    }
+
+    /// Listens in.
+    pub async fn listens(&self) {
+        self.browser.click(&self.page, "#tab-sound").await;
+        self.browser.until(&self.page, Some("sound"), "typeof sound === 'object'").await;
+        self.browser.click(&self.frame("sound").await, "#enter").await;
+        self.browser.until(&self.page, Some("sound"), "sound.hearing?.context.state === 'running'").await;
+    }
+
+    /// Opens the microphone and leaves it open; what comes in is sent as it is.
+    pub async fn speaks(&self) {
+        let frame = self.frame("sound").await;
+        self.browser.click(&frame, "#clean").await;
+        self.browser.click(&frame, "input[value=open]").await;
+        self.browser.until(&self.page, None, "document.getElementById('microphone-dialog').open").await;
+        self.browser.click(&self.page, "#microphone-dialog [value=allow]").await;
+        self.browser.until(&self.page, Some("sound"), "sound.speaking?.on === true").await;
+    }
+
+    /// Three looks in a row at what goes to the loudspeaker find a tone of this pitch.
+    pub async fn hears(&self, pitch: f64) {
+        let script = "{ const x = new Float32Array(8192); sound.hearing.tap.getFloatTimeDomainData(x); Array.from(x) }";
+        let (begun, mut good, mut found) = (Instant::now(), 0, Vec::new());
+        while good < 3 {
+            let samples = self.browser.in_plugin(&self.page, "sound", script).await;
+            let samples: Vec<f64> = samples.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+            let (loudness, heard) = (tone::loudness(&samples), tone::pitch(&samples));
+            good = if loudness > 0.05 && (heard - pitch).abs() < 0.02 * pitch { good + 1 } else { 0 };
+            found.push(format!("{heard:.1} Hz at {loudness:.3}"));
+            assert!(begun.elapsed() < DEADLINE, "{} hears no {pitch} Hz: {found:#?}", self.name);
+            tokio::time::sleep(Duration::from_millis(180)).await;
+        }
+    }
+
+    pub async fn drops_file(&self, name: &str, mib: usize) {
+        self.browser.until(&self.page, Some("files"), "document.querySelectorAll('.chip').length > 1").await;
+        self.browser.drop_file(&self.page, "files", name, mib).await;
+    }
+
+    /// Accepts a file, and has all of it.
+    pub async fn gets_file(&self, name: &str, mib: usize) {
+        let accept = format!("document.querySelector('[aria-label={}]')", json!(format!("Accept: {name}")));
+        self.browser.until(&self.page, Some("files"), &format!("{accept} !== null")).await;
+        self.browser.in_plugin(&self.page, "files", &format!("{accept}.click()")).await;
+        let path = self.agent.downloads.join(name);
+        let begun = Instant::now();
+        while !path.exists() {
+            assert!(begun.elapsed() < DEADLINE, "{} does not get {name}", self.name);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(std::fs::read(path).unwrap() == Browser::dropped(mib), "{name} has arrived as another file");
+    }
+
+    async fn frame(&self, plugin: &str) -> Page {
+        self.browser.frame(&self.page, &format!("/{plugin}/")).await.unwrap()
     }
 
     async fn board(&self) -> Value {

@@ -32,7 +32,7 @@ pub struct Group {
     file: PathBuf,
     folders: Vec<PathBuf>,
     leaders: BTreeMap<usize, Process>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 pub fn password(user: &str) -> String {
@@ -61,7 +61,7 @@ impl Group {
         let folder = dir.path().join("group");
         let dealt = init(&folder, InitOptions { name: "harbour".into(), rules, addresses, policy, users }).unwrap();
         let (file, leaders) = (folder.join(GROUP_FILE), BTreeMap::new());
-        let mut group = Group { file, folders: dealt.folders, leaders, _dir: dir };
+        let mut group = Group { file, folders: dealt.folders, leaders, dir };
         (1..=4).for_each(|leader| group.heal(leader));
         group
     }
@@ -90,7 +90,8 @@ impl Group {
 
     pub fn agent(&self, user: &str) -> Agent {
         let mut command = program();
-        command.arg("join").arg(&self.file).args(["--user", user, "--json"]);
+        let downloads = self.dir.path().join("downloads").join(user);
+        command.arg("join").arg(&self.file).args(["--user", user, "--json", "--downloads"]).arg(&downloads);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let page = lines.find_map(|line| {
@@ -99,12 +100,14 @@ impl Group {
         });
         // Nobody reads what it says later, but the pipe stays open.
         std::thread::spawn(move || lines.for_each(drop));
-        Agent { url: page.expect("the page's address"), _process: Process(child) }
+        Agent { url: page.expect("the page's address"), downloads, _process: Process(child) }
     }
 }
 
 /// A member's agent. Killed, as by `kill -9`, when it is dropped.
 pub struct Agent {
     pub url: String,
+    /// Where files of others appear.
+    pub downloads: PathBuf,
     _process: Process,
 }
