@@ -38,6 +38,10 @@ pub const REPAIR_SPAN_MAX: u64 = 256;
 /// The most bytes of one answer to a repair request, unless its only frame is larger.
 pub const REPAIR_BYTES_MAX: usize = 256 * 1024;
 
+/// The longest frame of a best-effort message that is urgent: speech, a cursor. Longer ones, such as the pieces of a file,
+/// are in no hurry, wait in line with the rest, and are not kept either.
+pub const LIVE_BYTES_MAX: usize = 4 * 1024;
+
 /// One numbered sequence of messages.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct StreamKey {

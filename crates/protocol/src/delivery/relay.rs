@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::data::{DEPARTED_MAX, DataFrame, FrameKind, Shape};
 use crate::delivery::history::History;
-use crate::delivery::{Channel, REPAIR_BYTES_MAX, RepairRequest, numbers_of};
+use crate::delivery::{Channel, LIVE_BYTES_MAX, REPAIR_BYTES_MAX, RepairRequest, numbers_of};
 use crate::fault::Fault;
 use crate::ids::{MemberId, Seq, UserName};
 use crate::policy::{Policy, Service};
@@ -42,7 +42,7 @@ struct Budget {
 pub enum RelayAction {
     /// Send the same bytes on.
     Forward(Audience),
-    /// Send the same bytes on, ahead of what is kept: best effort, which is worth nothing later.
+    /// Send the same bytes on, ahead of the rest: short best effort, which is worth nothing later.
     ForwardLive(Audience),
     /// Drop it, and note the sender's fault if there is one.
     Ignore(Option<Fault>),
@@ -94,7 +94,8 @@ impl Relay {
             FrameKind::PrivateMark { to, .. } => Audience::Only(vec![to.clone()]),
         };
         if let FrameKind::Multicast { service: Service::BestEffort, .. } = frame.header().kind {
-            return RelayAction::ForwardLive(audience);
+            let live = frame.bytes().len() <= LIVE_BYTES_MAX;
+            return if live { RelayAction::ForwardLive(audience) } else { RelayAction::Forward(audience) };
         }
         let numbers = numbers_of(&frame);
         if let Some(kept) = numbers.iter().find_map(|(stream, seq)| self.history.get(stream, *seq)) {

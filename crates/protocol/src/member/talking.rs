@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Effect, Event, Member, PAST_VIEWS_MAX, Phase, Step};
 use crate::data::Peers;
-use crate::delivery::{InboxEvent, Message, Reading, Writing};
+use crate::delivery::{InboxEvent, LIVE_BYTES_MAX, Message, Reading, Writing};
 use crate::fault::Rejected;
 use crate::ids::{LeaderId, MemberId, Topic, UserName, ViewDigest};
 use crate::leader::Class;
@@ -30,7 +30,8 @@ impl Member {
             service,
             Message { topic, payload },
         )?;
-        let class = if service == Service::BestEffort { Class::Live } else { Class::Data };
+        let live = service == Service::BestEffort && frame.len() <= LIVE_BYTES_MAX;
+        let class = if live { Class::Live } else { Class::Data };
         Ok(self.spread(class, frame))
     }
 

@@ -187,7 +187,7 @@ impl Driver {
         };
         match outcome {
             Ok(step) => {
-                // Whoever sends best effort waits for nobody: what there is no room for takes the place of the oldest.
+                // Whoever sends what is live waits for nobody: what there is no room for takes the place of the oldest.
                 let relays = step.effects.iter().filter_map(|effect| match effect {
                     Effect::Send(leader, Class::Data, _) => self.links.get(leader).map(|(_, sender)| sender.clone()),
                     _ => None,

@@ -80,7 +80,7 @@ impl Group {
     /// Sends to every member of the current view, on a topic, with the policy's service.
     ///
     /// Returns once the message is queued to its relays and there is room for the next: a fast sender
-    /// waits here. Best effort waits for no room: it overtakes the others, and the oldest of it is dropped.
+    /// waits here. Best effort of up to about 4 kB waits for no room: it overtakes the others, and the oldest of it is dropped.
     ///
     /// # Errors
     /// [`SendError`].

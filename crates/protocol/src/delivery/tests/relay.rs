@@ -35,6 +35,18 @@ fn a_relay_forwards_to_the_right_members_and_serves_repairs() {
 }
 
 #[test]
+fn short_best_effort_is_urgent_and_none_of_it_is_kept() {
+    let mut room = Room::sealed();
+    let mut relay = Relay::new(&room.policy);
+    let ana = room.ana.me.id.clone();
+    let spoken = room.ana.multicast(at(0), Service::BestEffort, &[7; 200]);
+    assert_eq!(relay.on_frame(at(1), &ana, &spoken), RelayAction::ForwardLive(Audience::Group));
+    let piece = room.ana.multicast(at(0), Service::BestEffort, &[7; LIVE_BYTES_MAX]);
+    assert_eq!(relay.on_frame(at(1), &ana, &piece), RelayAction::Forward(Audience::Group));
+    assert_eq!(relay.size(), (0, 0));
+}
+
+#[test]
 fn a_relay_refuses_another_name_and_two_messages_under_one_number() {
     let mut room = Room::sealed();
     let mut relay = Relay::new(&room.policy);
