@@ -39,8 +39,11 @@ pub fn loudness(samples: &[f64]) -> f64 {
 
 /// In Hz, by the crossings of zero; 0 where there are none.
 pub fn pitch(samples: &[f64]) -> f64 {
-    let rises = samples.windows(2).enumerate().filter(|(_, pair)| pair[0] < 0.0 && pair[1] >= 0.0);
-    let at: Vec<f64> = rises.map(|(i, pair)| i as f64 - pair[0] / (pair[1] - pair[0])).collect();
+    let rise = |(i, pair): (usize, &[f64])| match *pair {
+        [low, high] if low < 0.0 && high >= 0.0 => Some(i as f64 - low / (high - low)),
+        _ => None,
+    };
+    let at: Vec<f64> = samples.windows(2).enumerate().filter_map(rise).collect();
     match at.as_slice() {
         [first, .., last] => RATE * (at.len() - 1) as f64 / (last - first),
         _ => 0.0,
