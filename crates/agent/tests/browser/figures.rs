@@ -1,6 +1,6 @@
 //! Measurements, never run as tests: what people see, from the hand of one to the screens of the others.
 //!
-//! `cargo test --release -p ringfort-agent --test browser figures -- --ignored --nocapture --test-threads 1`
+//! `cargo test --release -p ringfort-agent --test browser -- --ignored --nocapture --test-threads 1`
 
 use std::time::{Duration, Instant};
 
