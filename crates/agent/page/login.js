@@ -1,7 +1,7 @@
 // @ts-check
 // Logging in. The password goes to the agent on this machine, which hands it to the login and keeps it nowhere.
 
-import { byId } from "./shell.js";
+import { byId } from "./dom.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 

@@ -2,7 +2,7 @@
 // The microphone. A plugin's frame cannot open it. The page does, after its user has said yes to that very plugin, shows a
 // lamp while it is open, and can mute and close it whatever the plugin wants.
 
-import { byId } from "./shell.js";
+import { byId } from "./dom.js";
 
 const RATE = 48000;
 const BLOCK_MS = 20;

@@ -6,7 +6,8 @@ import { DOING, Frame } from "./frames.js";
 import { Requests } from "./requests.js";
 import { LoginView } from "./login.js";
 import { Microphone } from "./microphone.js";
-import { Journal, byId, element, showKey, showLeaders, showMembers, showTrust, viewWords } from "./shell.js";
+import { byId, element } from "./dom.js";
+import { Journal, showKey, showLeaders, showMembers, showTrust, viewWords } from "./shell.js";
 
 /** How long "writing" or "drawing" stands beside a name. */
 const DOING_MS = 3500;

@@ -2,7 +2,7 @@
 // Asking the operators to expel somebody. A member cannot put another one out: everybody sees who asks and why, and the
 // operators of f+1 leaders decide.
 
-import { byId, element } from "./shell.js";
+import { byId, element } from "./dom.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 

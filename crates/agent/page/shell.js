@@ -1,30 +1,7 @@
 // @ts-check
 // What stands around the plugins: members, leaders, trust, and the journal. Text only ever becomes text.
 
-/** @param {string} id @returns {HTMLElement} */
-export function byId(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`no element ${id}`);
-  return found;
-}
-
-/**
- * @param {string} name @param {Record<string, string>} [attributes] @param {(Node | string)[]} content
- * @returns {HTMLElement}
- */
-export function element(name, attributes = {}, ...content) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...content);
-  return made;
-}
-
-/** A colour for a name, always the same. @param {string} name */
-export function hue(name) {
-  let hash = 7;
-  for (const c of name) hash = (hash * 31 + c.charCodeAt(0)) % 360;
-  return hash;
-}
+import { avatar, byId, element } from "./dom.js";
 
 /** @param {number} ms */
 export function age(ms) {
@@ -69,14 +46,12 @@ export function ring(leaders, confirming) {
 export function showMembers(members, you, doing, requests) {
   byId("member-count").textContent = String(members.length);
   const item = (/** @type {string} */ name) => {
-    const avatar = element("span", { class: "avatar", "aria-hidden": "true" }, name.slice(0, 1).toUpperCase());
-    avatar.style.setProperty("--hue", String(hue(name)));
     const label = element("span", {}, name, ...(name === you ? [element("span", { class: "muted" }, " (you)")] : []));
     const does = doing.get(name);
     const more = element("button", { type: "button", class: "more", "aria-label": `About ${name}`, "aria-haspopup": "dialog" }, "\u22ef");
     more.addEventListener("click", () => requests.open(name));
     const note = requests.has(name) ? [element("span", { class: "asked" }, "to be expelled?")] : does ? [element("span", { class: "doing" }, does)] : [];
-    return element("li", { "data-member": name }, avatar, label, ...note, more);
+    return element("li", { "data-member": name }, avatar(name), label, ...note, more);
   };
   // It is drawn anew often: whoever is on a button of it stays there.
   const focused = document.activeElement?.closest("[data-member]")?.getAttribute("data-member");

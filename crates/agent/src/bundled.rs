@@ -69,6 +69,7 @@ pub const PAGE: &[Named] = &[
     page!(CSS, "page.css"),
     page!(JS, "page.js"),
     page!(JS, "connection.js"),
+    page!(JS, "dom.js"),
     page!(JS, "frames.js"),
     page!(JS, "login.js"),
     page!(JS, "requests.js"),

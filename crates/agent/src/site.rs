@@ -16,6 +16,8 @@ use crate::door::{Door, Refusal};
 
 /// The colours and letters of all pages.
 pub const STYLE: &str = include_str!("../page/ringfort.css");
+/// What their scripts make elements with, a module.
+pub const DOM: &str = include_str!("../page/dom.js");
 /// Their icon, an SVG image.
 pub const ICON: &str = include_str!("../page/icon.svg");
 

@@ -116,7 +116,7 @@ pub enum Command {
     /// other keys or speak another version.
     Status(commands::status::StatusArgs),
     /// Print a group's fingerprint, for comparing
-    Fingerprint(commands::group_file::FingerprintArgs),
+    Fingerprint(commands::group_file::GroupFileArgs),
     /// Prepare a user's registration: one sealed record per leader
     ///
     /// Send each record to that leader's operator by any means; only the leader can open it. Operators make sure that

@@ -1,41 +1,11 @@
 // @ts-check
 // The leaders' cards and the members' frames. Text only ever becomes text.
 
-/** @param {string} id @returns {HTMLElement} */
-export function byId(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`no element ${id}`);
-  return found;
-}
-
-/**
- * @param {string} name @param {Record<string, string>} [attributes] @param {(Node | string)[]} content
- * @returns {HTMLElement}
- */
-export function element(name, attributes = {}, ...content) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...content);
-  return made;
-}
+import { avatar, element } from "./dom.js";
 
 /** @param {string} name */
 export function capital(name) {
   return name.charAt(0).toUpperCase() + name.slice(1);
-}
-
-/** The colour that the members' own pages give a name. @param {string} name */
-function hue(name) {
-  let hash = 7;
-  for (const c of name) hash = (hash * 31 + c.charCodeAt(0)) % 360;
-  return hash;
-}
-
-/** @param {string} name */
-function avatar(name) {
-  const made = element("span", { class: "avatar", "aria-hidden": "true" }, capital(name).charAt(0));
-  made.style.setProperty("--hue", String(hue(name)));
-  return made;
 }
 
 /** Replaces what is there only if it is another: a screen reader and a pointer keep their place. @param {HTMLElement} place @param {(Node | string)[]} content */

@@ -1,7 +1,8 @@
 // @ts-check
 // The demonstration's page: it shows what the members and leaders report, and passes on what is clicked.
 
-import { Card, Person, byId, capital, element } from "./cards.js";
+import { Card, Person, capital } from "./cards.js";
+import { byId, element } from "./dom.js";
 
 const STORY_MAX = 200;
 const COUNTS = ["delivered", "on_the_way", "refused", "lost", "forged", "strangers"];

@@ -146,7 +146,7 @@ async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
     println!("across a join, a leave and new keys: {watched}, {lost}");
     let part = watched["silent"].as_f64().unwrap() / watched["all"].as_f64().unwrap();
     // Without an even pace of the processor there is none of the sound. A key that stops it stops it for good.
-    assert!(part < 0.5, "silent for {part} of the time: {watched}, {lost}");
+    assert!(part < 0.2, "silent for {part} of the time: {watched}, {lost}");
 
     // One packet in ten is lost.
     let lose = "{ const h = sound.hearing, take = h.take.bind(h); let n = 0; h.take = (from, bytes) => { if ((n += 1) % 10) take(from, bytes); } }";
@@ -156,7 +156,7 @@ async fn what_is_said_comes_out_at_its_pitch_whatever_the_group_does() {
     hears_the_tone(&browser, &b, "with losses").await;
     let watched = browser.in_plugin(&b, "sound", "watched").await;
     assert!(
-        watched["silent"].as_f64().unwrap() < 0.5 * watched["all"].as_f64().unwrap(),
+        watched["silent"].as_f64().unwrap() < 0.2 * watched["all"].as_f64().unwrap(),
         "losses are heard: {watched}"
     );
     let filled = browser.in_plugin(&b, "sound", "sound.hearing.voices.get('ana').filled").await;

@@ -74,7 +74,7 @@ pub const SCENARIOS: &[Scenario] = &[
         flaw: "The leader knows all passwords; a key that is a hash of one can be guessed offline by a leader or an eavesdropper.",
         holds: &[HackedLeaders, Network, Stranger],
         attack: "A leader's whole database against a dictionary with the password in it; a thousand guesses at a leader.",
-        expected: "One database confirms no guess (f+1 would); a leader evaluates no more guesses than its limit.",
+        expected: "One database confirms no guess (f+1 would); a leader evaluates no more guesses under one name than its limit.",
         simulated: &["offline-guessing", "password-guessing"],
         real: &["password-guesses"],
         twins: &[],

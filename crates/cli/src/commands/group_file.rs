@@ -1,4 +1,4 @@
-//! `ringfort fingerprint`.
+//! `ringfort fingerprint`, and the arguments of whatever only reads a group's public file.
 
 use clap::Args;
 use serde::Serialize;
@@ -7,9 +7,9 @@ use crate::common::GroupArgs;
 use crate::exit::Outcome;
 use crate::output;
 
-/// Prints a group's fingerprint.
+/// Which group's file, and how to tell what is in it.
 #[derive(Debug, Args)]
-pub struct FingerprintArgs {
+pub struct GroupFileArgs {
     /// Which group.
     #[command(flatten)]
     pub group: GroupArgs,
@@ -31,7 +31,7 @@ struct Shown {
 ///
 /// # Errors
 /// When the file is no group file, or not the one expected.
-pub fn fingerprint(args: &FingerprintArgs) -> Outcome {
+pub fn fingerprint(args: &GroupFileArgs) -> Outcome {
     let group = args.group.read()?;
     if args.json {
         return output::json(&Shown {

@@ -1,12 +1,12 @@
 //! `ringfort group review`: what the leaders of a group share.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use ringfort::protocol::diversity::{Score, review};
 use ringfort::protocol::introduction::FactKind;
 use ringfort::protocol::{GroupInfo, LeaderId};
 use serde::Serialize;
 
-use crate::common::GroupArgs;
+use super::group_file::GroupFileArgs;
 use crate::exit::Outcome;
 use crate::output;
 use crate::text::names;
@@ -18,18 +18,7 @@ pub enum GroupCommand {
     ///
     /// A group withstands F hacked leaders only as far as they are hacked one by one. It shows who or what an attacker would have to
     /// hold to hold more than F at once. What leaders say of themselves is their operators' word.
-    Review(ReviewArgs),
-}
-
-/// Reviews a group.
-#[derive(Debug, Args)]
-pub struct ReviewArgs {
-    /// Which group.
-    #[command(flatten)]
-    pub group: GroupArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    Review(GroupFileArgs),
 }
 
 #[derive(Serialize)]

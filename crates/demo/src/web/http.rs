@@ -32,11 +32,12 @@ const ASK_BYTES_MAX: usize = 4 * 1024;
 
 type Answer = Result<Response, Response>;
 
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: [(&str, &str, &str); 7] = [
     ("index.html", "text/html; charset=utf-8", include_str!("../../page/index.html")),
     ("demo.css", "text/css; charset=utf-8", include_str!("../../page/demo.css")),
     ("demo.js", "text/javascript; charset=utf-8", include_str!("../../page/demo.js")),
     ("cards.js", "text/javascript; charset=utf-8", include_str!("../../page/cards.js")),
+    ("dom.js", "text/javascript; charset=utf-8", site::DOM),
     ("ringfort.css", "text/css; charset=utf-8", site::STYLE),
     ("icon.svg", "image/svg+xml", site::ICON),
 ];

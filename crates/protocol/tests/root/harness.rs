@@ -209,6 +209,17 @@ impl World {
         Ok(())
     }
 
+    /// How a best-effort message of so many bytes is queued on the links to its relays.
+    pub fn classes_of_best_effort(&mut self, who: usize, bytes: usize) -> Vec<leader::Class> {
+        let topic = "chat".parse().unwrap();
+        let step = self.agents[who].member.multicast(cx!(self), Service::BestEffort, &topic, &vec![7; bytes]).unwrap();
+        let class = |effect: &member::Effect| match effect {
+            member::Effect::Send(_, class, _) => Some(*class),
+            _ => None,
+        };
+        step.effects.iter().filter_map(class).collect()
+    }
+
     pub fn send_to(&mut self, who: usize, to: &[&str], payload: &[u8]) -> Result<(), Rejected> {
         let topic = "chat".parse().unwrap();
         let to: Vec<_> = to.iter().map(|name| user(name)).collect();

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ringfort_protocol::leader::{self, Command};
+use ringfort_protocol::delivery::LIVE_BYTES_MAX;
+use ringfort_protocol::leader::{self, Class, Command};
 use ringfort_protocol::login::Denial;
 use ringfort_protocol::member::{Event, JoinFailure, Secret};
 use ringfort_protocol::view::Cause;
@@ -101,6 +102,13 @@ fn whole_life(mut world: World) {
 #[test]
 fn members_join_talk_leave_come_back_and_are_expelled() {
     whole_life(World::joined(&TRIO));
+}
+
+#[test]
+fn only_short_best_effort_overtakes() {
+    let mut world = World::joined(&["pia", "pol"]);
+    assert_eq!(world.classes_of_best_effort(0, 200), [Class::Live; 2], "speech");
+    assert_eq!(world.classes_of_best_effort(0, LIVE_BYTES_MAX), [Class::Data; 2], "a piece of a file");
 }
 
 #[test]
