@@ -165,6 +165,16 @@ impl Store {
         write(&mut self.connection, records).map_err(|source| fault(&self.path, source))
     }
 
+    /// What its files take, bytes.
+    pub fn bytes(&self) -> u64 {
+        let beside = |suffix: &str| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(suffix);
+            fs::metadata(name).map_or(0, |file| file.len())
+        };
+        ["", "-wal", "-shm"].into_iter().map(beside).sum()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -10,7 +10,7 @@ use ringfort_protocol::codec::decode;
 use ringfort_protocol::coordination::SignedProposal;
 use ringfort_protocol::data::DATA_TAG;
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
-use ringfort_protocol::leader::{Class, Command, Effect, Leader, Record, Step};
+use ringfort_protocol::leader::{Class, Command, Effect, Figures, Leader, Record, Step};
 use ringfort_protocol::login::{LoginRequest, Method};
 use ringfort_protocol::time::earliest;
 use ringfort_protocol::wire::{self, LeaderNotice, PeerMessage, Sorted};
@@ -212,6 +212,10 @@ impl LeaderCore for Adversary {
             self.think(cx, &mut out.effects);
         }
         out
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        self.core.figures(now)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ringfort::files::{LeaderFolder, OpenLeader};
-use ringfort::leader::{LeaderOptions, run_leader};
+use ringfort::leader::{LeaderOptions, Told, run_leader};
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::leader::Event;
 use serde_json::{Value, json};
@@ -65,7 +65,12 @@ pub fn open(folder: &Path, dials: &[Dial]) -> anyhow::Result<OpenLeader> {
 pub async fn lead(folder: &Path, dials: &[Dial]) -> anyhow::Result<()> {
     let open = open(folder, dials)?;
     let mut teller = Teller::default();
-    run_leader(open, LeaderOptions::default(), |event| teller.tell(event), input_ended()).await?;
+    let observe = |told: &Told<'_>| {
+        if let Told::Event(event) = told {
+            teller.tell(event);
+        }
+    };
+    run_leader(open, LeaderOptions::default(), observe, input_ended()).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use ringfort::files::LeaderFolder;
-use ringfort::leader::{LeaderOptions, run_leader};
+use ringfort::leader::{LeaderOptions, Told, run_leader};
 use ringfort::protocol::leader::Event;
 use tracing::{debug, info, warn};
 
@@ -58,9 +58,11 @@ pub async fn run(args: LeaderArgs) -> Outcome {
         ending.asked().await;
     };
     let mut log = Log::new();
-    let observe = |event: &Event| {
-        log.tell(event);
-        tell(&event.into());
+    let observe = |told: &Told<'_>| {
+        if let Told::Event(event) = told {
+            log.tell(event);
+            tell(&(*event).into());
+        }
     };
     run_leader(folder, options, observe, until_asked).await?;
     tell(&LeaderLine::Stopped { leader: leader.number() });

@@ -92,7 +92,6 @@ impl History {
         arrivals.into_iter().for_each(|arrival| self.evict(arrival));
     }
 
-    #[cfg(test)]
     pub(super) fn size(&self) -> (usize, usize) {
         (self.kept.len(), self.bytes)
     }

@@ -185,8 +185,8 @@ impl Relay {
         enough
     }
 
-    #[cfg(test)]
-    pub(super) fn size(&self) -> (usize, usize) {
+    /// Frames kept for repair, and what they take, bytes.
+    pub fn size(&self) -> (usize, usize) {
         self.history.size()
     }
 }

@@ -4,6 +4,7 @@
 //! operator and the passing of time; the outcome is a [`Step`] of effects, to be carried out in order.
 
 mod claims;
+mod figures;
 mod link;
 mod members;
 mod step;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use figures::Figures;
 pub use step::{Class, Effect, Event, Record, Step};
 
 use crate::coordination::{Coordination, Output};

@@ -1,7 +1,7 @@
 //! What the driver runs: a leader's protocol core, or anything that stands in its place.
 
 use bytes::Bytes;
-use ringfort_protocol::leader::{Command, Leader, Step};
+use ringfort_protocol::leader::{Command, Figures, Leader, Step};
 use ringfort_protocol::{Cx, LeaderId, LinkId, Rejected, Time};
 
 /// The inputs of a leader's root component.
@@ -26,6 +26,8 @@ pub trait LeaderCore: Send {
     fn next_wakeup(&self) -> Option<Time>;
     /// See [`Leader::on_wakeup`].
     fn on_wakeup(&mut self, cx: &mut Cx<'_>) -> Step;
+    /// See [`Leader::figures`].
+    fn figures(&self, now: Time) -> Figures;
 }
 
 impl LeaderCore for Leader {
@@ -63,5 +65,9 @@ impl LeaderCore for Leader {
 
     fn on_wakeup(&mut self, cx: &mut Cx<'_>) -> Step {
         Leader::on_wakeup(self, cx)
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        Leader::figures(self, now)
     }
 }

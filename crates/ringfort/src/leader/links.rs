@@ -10,7 +10,7 @@ use rand_core::Rng;
 use ringfort_protocol::data::DATA_TAG;
 use ringfort_protocol::group::LeaderSecrets;
 use ringfort_protocol::{GroupInfo, LeaderId, LinkId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -35,6 +35,7 @@ pub(super) enum Input {
 pub(super) struct Links {
     address: SocketAddr,
     gate: Gate,
+    stop_listening: Arc<Notify>,
     tasks: JoinSet<()>,
 }
 
@@ -57,12 +58,14 @@ impl Links {
         let gate = Gate::default();
         let generations = Arc::new(AtomicU64::new(1));
         let mut tasks = JoinSet::new();
+        let stop_listening = Arc::new(Notify::new());
         let accepting = Accepting {
             group: group.clone(),
             me,
             gate: gate.clone(),
             inputs: inputs.clone(),
             generations: generations.clone(),
+            stop: stop_listening.clone(),
         };
         tasks.spawn(accepting.run(listener));
         for peer in group.rules.leaders().filter(|peer| *peer > me) {
@@ -76,7 +79,7 @@ impl Links {
             };
             tasks.spawn(connecting.run());
         }
-        Ok(Links { address, gate, tasks })
+        Ok(Links { address, gate, stop_listening, tasks })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -85,6 +88,11 @@ impl Links {
 
     pub fn register(&self, sender: &LinkSender) {
         self.gate.register(sender.clone());
+    }
+
+    /// No link is taken from here on; those that are open go on.
+    pub fn stop_listening(&self) {
+        self.stop_listening.notify_one();
     }
 
     pub async fn shutdown(mut self) {
@@ -107,6 +115,7 @@ struct Accepting {
     gate: Gate,
     inputs: mpsc::Sender<Input>,
     generations: Arc<AtomicU64>,
+    stop: Arc<Notify>,
 }
 
 impl Accepting {
@@ -119,7 +128,12 @@ impl Accepting {
             .filter(|(_, id)| *id < self.me)
             .collect();
         let mut readers = JoinSet::new();
-        while let Some(Accepted { peer, exporter, remote, link }) = listener.accept().await {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stop.notified() => None,
+            };
+            let Some(Accepted { peer, exporter, remote, link }) = accepted else { break };
             while readers.try_join_next().is_some() {}
             let number = self.generations.fetch_add(1, Ordering::Relaxed);
             let (sender, receiver) = link.split();
@@ -138,6 +152,9 @@ impl Accepting {
                 }
             }
         }
+        listener.shutdown().await;
+        // Dropping a reader would close its link, and the driver closes them in its own order.
+        while readers.join_next().await.is_some() {}
     }
 }
 

@@ -5,39 +5,39 @@
 
 mod core;
 mod links;
+mod meter;
+mod told;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringfort_protocol::leader::{Class, Command, Effect, Event, Leader, Record, Step};
+use ringfort_protocol::leader::{Class, Command, Effect, Leader, Record, Step};
 use ringfort_protocol::{Cx, GroupInfo, LeaderId, LinkId, Rejected};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tracing::{debug, info, warn};
 
 pub use self::core::LeaderCore;
 use self::links::{Input, Links};
+use self::meter::Meter;
+pub use self::told::{PeerReport, Report, Told, Traffic};
 use crate::clock::{Clock, unix_s};
-use crate::files::{OpenLeader, OperatorRequest, read_requests};
-use crate::link::{self, AcceptLimits, LinkError, LinkLimits, LinkSender};
+use crate::files::{OpenLeader, OperatorRequest, OsRng, read_requests};
+use crate::link::{self, AcceptLimits, LinkError, LinkLimits, LinkSender, SendError};
 use crate::os_rng;
 use crate::store::{Store, StoreError};
 
-/// Inputs waiting for the core. Readers wait when it is full, and TCP makes their peers wait.
-const INPUTS_MAX: usize = 1024;
-/// Inputs whose records share one durable commit.
-const BATCH_MAX: usize = 64;
-/// How often the operator's inbox is looked at.
-const INBOX_PERIOD: Duration = Duration::from_millis(500);
-/// How long an order to expel somebody waits whom this leader does not know: it may still be catching up.
-const ORDER_PATIENCE: Duration = Duration::from_secs(30);
+/// Beyond the grace of links that close.
+const CLOSE_MARGIN: Duration = Duration::from_millis(250);
 
 /// How a leader runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderOptions {
     /// Where to listen, if not at the address in the group file (behind a forwarder, say).
     pub listen: Option<SocketAddr>,
@@ -45,6 +45,32 @@ pub struct LeaderOptions {
     pub accept: AcceptLimits,
     /// Bounds of one link.
     pub link: LinkLimits,
+    /// Inputs waiting for the core. Readers wait when it is full, and TCP makes their peers wait. Default 1024.
+    pub inputs_max: usize,
+    /// Inputs whose records share one durable commit. Default 64.
+    pub batch_max: usize,
+    /// How often the operator's inbox is looked at. Default 500 ms.
+    pub inbox_period: Duration,
+    /// How long an order to expel somebody waits whom this leader does not know: it may still be catching up.
+    /// Default 30 s.
+    pub order_patience: Duration,
+    /// How often a [`Report`] is told. Default 1 s.
+    pub report_period: Duration,
+}
+
+impl Default for LeaderOptions {
+    fn default() -> Self {
+        LeaderOptions {
+            listen: None,
+            accept: AcceptLimits::default(),
+            link: LinkLimits::default(),
+            inputs_max: 1024,
+            batch_max: 64,
+            inbox_period: Duration::from_millis(500),
+            order_patience: Duration::from_secs(30),
+            report_period: Duration::from_secs(1),
+        }
+    }
 }
 
 /// Why a leader stopped or could not start.
@@ -75,7 +101,7 @@ pub enum LeaderError {
 pub async fn run_leader(
     folder: OpenLeader,
     options: LeaderOptions,
-    observe: impl FnMut(&Event) + Send,
+    observe: impl FnMut(&Told<'_>) + Send,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LeaderError> {
     let build = |cx: &mut Cx<'_>, group, secrets, records| -> Box<dyn LeaderCore> {
@@ -97,21 +123,25 @@ pub async fn run_core(
         ringfort_protocol::group::LeaderSecrets,
         Vec<Record>,
     ) -> Box<dyn LeaderCore>,
-    mut observe: impl FnMut(&Event) + Send,
+    mut observe: impl FnMut(&Told<'_>) + Send,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LeaderError> {
     let clock = Clock::start();
     let id = folder.secrets.id;
     let group = folder.group.clone();
-    let (inputs, mut received) = mpsc::channel(INPUTS_MAX);
+    let (inputs, mut received) = mpsc::channel(options.inputs_max.max(1));
     let links = Links::start(&group, &folder.secrets, &options, inputs).await?;
     info!(leader = id.number(), address = %links.address(), group = %group.fingerprint(), "listening");
+    observe(&Told::Listening(links.address()));
 
     let mut rng = os_rng();
     let records = folder.store.load()?;
     let core = build(&mut Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng }, group, folder.secrets, records);
     let mut driver = Driver {
         core,
+        clock,
+        meter: Meter::start(),
+        order_patience: options.order_patience,
         store: folder.store,
         folder: folder.path,
         members: BTreeMap::new(),
@@ -119,7 +149,10 @@ pub async fn run_core(
         links,
     };
 
-    let mut inbox = tokio::time::interval(INBOX_PERIOD);
+    let mut inbox = tokio::time::interval(options.inbox_period);
+    inbox.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reports = tokio::time::interval(options.report_period);
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
         let due = driver.core.next_wakeup().map_or_else(far_away, |time| clock.instant(time));
@@ -132,12 +165,13 @@ pub async fn run_core(
                 let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
                 driver.on_inbox(&mut cx, &mut observe)?;
             }
+            _ = reports.tick() => observe(&Told::Report(&driver.report(received.len()))),
             input = received.recv() => {
                 let mut next = input;
                 while let Some(input) = next {
                     let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
-                    steps.extend(driver.on_input(&mut cx, input));
-                    next = (steps.len() < BATCH_MAX).then(|| received.try_recv().ok()).flatten();
+                    steps.extend(driver.on_input(&mut cx, input, &mut observe));
+                    next = (steps.len() < options.batch_max).then(|| received.try_recv().ok()).flatten();
                 }
             }
             () = tokio::time::sleep_until(due) => {}
@@ -148,7 +182,8 @@ pub async fn run_core(
         }
         driver.carry_out(steps, &mut observe)?;
     }
-    driver.links.shutdown().await;
+    observe(&Told::Stopping);
+    driver.stop(&mut received, &mut rng, options.link.close_grace, &mut observe).await?;
     info!(leader = id.number(), "stopped");
     Ok(())
 }
@@ -159,6 +194,9 @@ fn far_away() -> tokio::time::Instant {
 
 struct Driver {
     core: Box<dyn LeaderCore>,
+    clock: Clock,
+    meter: Meter,
+    order_patience: Duration,
     store: Store,
     folder: PathBuf,
     members: BTreeMap<LinkId, LinkSender>,
@@ -167,7 +205,8 @@ struct Driver {
 }
 
 impl Driver {
-    fn on_input(&mut self, cx: &mut Cx<'_>, input: Input) -> Option<Step> {
+    fn on_input(&mut self, cx: &mut Cx<'_>, input: Input, observe: &mut impl FnMut(&Told<'_>)) -> Option<Step> {
+        self.meter.count(&input);
         match input {
             Input::MemberUp(link, exporter, sender) => {
                 self.members.insert(link, sender);
@@ -184,6 +223,7 @@ impl Driver {
             }
             Input::PeerUp(peer, generation, sender) => {
                 info!(peer = peer.number(), "link to leader up");
+                observe(&Told::PeerUp(peer));
                 if let Some((_, old)) = self.peers.insert(peer, (generation, sender)) {
                     old.close();
                 }
@@ -193,6 +233,7 @@ impl Driver {
             Input::PeerDown(peer, generation) => {
                 if self.peers.get(&peer).is_some_and(|(current, _)| *current == generation) {
                     info!(peer = peer.number(), "link to leader down");
+                    observe(&Told::PeerDown(peer));
                     self.peers.remove(&peer);
                     self.core.on_peer_down(peer);
                 }
@@ -202,7 +243,7 @@ impl Driver {
     }
 
     /// Does what the operator left in the inbox; a request is deleted once its outcome is durable.
-    fn on_inbox(&mut self, cx: &mut Cx<'_>, observe: &mut impl FnMut(&Event)) -> Result<(), LeaderError> {
+    fn on_inbox(&mut self, cx: &mut Cx<'_>, observe: &mut impl FnMut(&Told<'_>)) -> Result<(), LeaderError> {
         let inbox = match read_requests(&self.folder) {
             Ok(inbox) => inbox,
             Err(error) => {
@@ -210,14 +251,25 @@ impl Driver {
                 return Ok(());
             }
         };
-        inbox.refused.iter().for_each(|error| warn!(%error, "a file in the operator's inbox was refused"));
+        for error in &inbox.refused {
+            warn!(%error, "a file in the operator's inbox was refused");
+            observe(&Told::OrderUnreadable(error));
+        }
         for waiting in inbox.waiting {
-            let young = cx.now.since_start().min(waiting.age()) < ORDER_PATIENCE;
+            let young = cx.now.since_start().min(waiting.age()) < self.order_patience;
             let step = match self.on_request(cx, waiting.request.clone()) {
                 Err(Rejected::NotAMember(_)) if young => continue,
-                outcome => outcome.inspect_err(|error| warn!(%error, "operator's request rejected")).ok(),
+                Err(error) => {
+                    warn!(%error, "operator's request rejected");
+                    observe(&Told::Order(&waiting.request, Err(&error)));
+                    None
+                }
+                Ok(step) => Some(step),
             };
-            self.carry_out(step.into_iter().collect(), observe)?;
+            if let Some(step) = step {
+                self.carry_out(vec![step], observe)?;
+                observe(&Told::Order(&waiting.request, Ok(())));
+            }
             if let Err(error) = waiting.done() {
                 warn!(%error, "a request of the operator stays in the inbox");
             }
@@ -235,7 +287,7 @@ impl Driver {
     }
 
     /// Carries out steps in order; what they persist is durable before anything of them is sent.
-    fn carry_out(&mut self, steps: Vec<Step>, observe: &mut impl FnMut(&Event)) -> Result<(), LeaderError> {
+    fn carry_out(&mut self, steps: Vec<Step>, observe: &mut impl FnMut(&Told<'_>)) -> Result<(), LeaderError> {
         let records: Vec<&Record> = steps
             .iter()
             .flat_map(|step| &step.effects)
@@ -245,13 +297,16 @@ impl Driver {
             })
             .collect();
         if !records.is_empty() {
+            let started = Instant::now();
             self.store.persist(&records)?;
+            self.meter.traffic.commits += 1;
+            self.meter.traffic.commit_time += started.elapsed();
         }
         for step in steps {
             step.effects.into_iter().for_each(|effect| self.execute(effect));
             step.events.iter().for_each(|event| {
                 debug!(?event);
-                observe(event);
+                observe(&Told::Event(event));
             });
         }
         Ok(())
@@ -268,6 +323,7 @@ impl Driver {
             }
             Effect::SendPeer(peer, frame) => {
                 if let Some((_, sender)) = self.peers.get(&peer) {
+                    self.meter.traffic.peer_frames_out += 1;
                     let _ = sender.send(link::Class::Control, frame);
                 }
             }
@@ -285,7 +341,7 @@ impl Driver {
         }
     }
 
-    fn send(&self, link: LinkId, class: Class, frame: Bytes) {
+    fn send(&mut self, link: LinkId, class: Class, frame: Bytes) {
         let class = match class {
             Class::Control => link::Class::Control,
             Class::Data => link::Class::Data,
@@ -293,7 +349,43 @@ impl Driver {
         };
         if let Some(sender) = self.members.get(&link) {
             // A full data queue means a slow member, which will notice its gap; a dead link reports itself.
-            let _ = sender.send(class, frame);
+            match sender.send(class, frame) {
+                Err(SendError::Full) => self.meter.traffic.member_frames_dropped += 1,
+                _ => self.meter.traffic.member_frames_out += 1,
+            }
         }
     }
+
+    /// Ends in order: no new links, what has come is answered, then members' links and leaders' links close, and the
+    /// store is closed last. A peer that does not read holds it up for no longer than twice `grace` and a little.
+    async fn stop(
+        mut self,
+        received: &mut mpsc::Receiver<Input>,
+        rng: &mut OsRng,
+        grace: Duration,
+        observe: &mut impl FnMut(&Told<'_>),
+    ) -> Result<(), LeaderError> {
+        self.links.stop_listening();
+        for _ in 0..received.len() {
+            let Ok(input) = received.try_recv() else { break };
+            let mut cx = Cx { now: self.clock.now(), unix_s: unix_s(), rng };
+            let step = self.on_input(&mut cx, input, observe);
+            self.carry_out(step.into_iter().collect(), observe)?;
+        }
+        close_all(self.members.values(), grace).await;
+        close_all(self.peers.values().map(|(_, sender)| sender), grace).await;
+        self.links.shutdown().await;
+        Ok(())
+    }
+}
+
+/// Closes links, and waits until the other ends have had what was queued for them, or time is up.
+async fn close_all<'a>(links: impl Iterator<Item = &'a LinkSender>, grace: Duration) {
+    let mut ending = JoinSet::new();
+    for link in links {
+        link.close();
+        ending.spawn(link.ended());
+    }
+    // Who is late is cut off with the process.
+    let _ = tokio::time::timeout(grace + CLOSE_MARGIN, ending.join_all()).await;
 }
