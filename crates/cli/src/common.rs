@@ -184,7 +184,9 @@ impl MemberArgs {
 /// The signals that ask a program to end.
 #[derive(Debug)]
 pub struct Ending {
-    signals: [Signal; 3],
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Ending {
@@ -193,18 +195,34 @@ impl Ending {
     /// # Errors
     /// When the system does not let it.
     pub fn listen() -> Outcome<Self> {
-        let on = |kind| signal(kind).map_err(|error| Failure::io("cannot listen for signals", &error));
-        let signals = [on(SignalKind::interrupt())?, on(SignalKind::terminate())?, on(SignalKind::hangup())?];
-        Ok(Ending { signals })
+        Ok(Ending { hangup: Some(on(SignalKind::hangup())?), ..Ending::listen_as_daemon()? })
+    }
+
+    /// As [`Ending::listen`], but a hangup is no end: for daemons it has a meaning of its own.
+    ///
+    /// # Errors
+    /// As [`Ending::listen`].
+    pub fn listen_as_daemon() -> Outcome<Self> {
+        let (interrupt, terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
+        Ok(Ending { interrupt, terminate, hangup: None })
     }
 
     /// Waits for one of them. Cancel safe.
     pub async fn asked(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.signals;
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            () = hangup => {}
         }
     }
+}
+
+fn on(kind: SignalKind) -> Outcome<Signal> {
+    signal(kind).map_err(|error| Failure::io("cannot listen for signals", &error))
 }

@@ -12,6 +12,8 @@ use ringfort::protocol::view::Cause;
 use ringfort::protocol::{BadName, BadTopic, Rejected};
 use ringfort::setup::SetupError;
 use ringfort::{JoinError, SendError};
+use ringfort_daemon::DaemonError;
+use ringfort_daemon::config::ConfigError;
 
 use crate::text::clean;
 
@@ -227,6 +229,23 @@ impl From<SetupError> for Failure {
             SetupError::NotMine(_) | SetupError::Address(_) => Status::Usage,
         };
         Failure::new(status, error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Failure::new(if error.unreadable { Status::Unreadable } else { Status::Usage }, error)
+    }
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        match error {
+            DaemonError::Leader(error) => error.into(),
+            DaemonError::System(error) => Failure::io("the leader cannot start", &error),
+            DaemonError::Config(_) => Failure::new(Status::Usage, error),
+            DaemonError::Sandbox(_) => Failure::new(Status::Other, error),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! What programs read: one JSON object per line, with stable names.
 
 use data_encoding::BASE64;
-use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::leader;
-use ringfort::protocol::login::Denial;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{MemberId, UserName, ViewId};
 use ringfort::{Event, Message};
+pub use ringfort_daemon::words::cause_word;
+use ringfort_daemon::words::{culprit_kind, denial_word};
 use serde::Serialize;
 
 /// What `ringfort leader --json` prints.
@@ -14,14 +14,45 @@ use serde::Serialize;
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum LeaderLine {
-    Listening { address: String, leader: u8, group: String },
-    Authenticated { user: String, stay: u64 },
-    Denied { user: String, reason: &'static str },
-    Admitted { user: String, stay: u64 },
-    Ended { user: String, cause: &'static str },
-    Published { epoch: u64, view: String, members: usize },
-    Blamed { who: String, kind: &'static str, fault: &'static str },
-    Stopped { leader: u8 },
+    Listening {
+        address: String,
+        leader: u8,
+        group: String,
+        /// "enforced", "partly", "absent" or "off".
+        sandbox: String,
+        /// Where it answers over HTTP, if it does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http: Option<String>,
+    },
+    Authenticated {
+        user: String,
+        stay: u64,
+    },
+    Denied {
+        user: String,
+        reason: &'static str,
+    },
+    Admitted {
+        user: String,
+        stay: u64,
+    },
+    Ended {
+        user: String,
+        cause: &'static str,
+    },
+    Published {
+        epoch: u64,
+        view: String,
+        members: usize,
+    },
+    Blamed {
+        who: String,
+        kind: &'static str,
+        fault: &'static str,
+    },
+    Stopped {
+        leader: u8,
+    },
 }
 
 impl From<&leader::Event> for LeaderLine {
@@ -170,35 +201,9 @@ fn departure(user: &UserName, cause: Cause) -> Departure {
     Departure { user: user.to_string(), cause: cause_word(cause) }
 }
 
-/// The cause as a stable word.
-pub fn cause_word(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Left => "left",
-        Cause::Lost => "lost",
-        Cause::Expelled => "expelled",
-    }
-}
-
-fn denial_word(denial: Denial) -> &'static str {
-    match denial {
-        Denial::NotAuthentic => "not-authentic",
-        Denial::Expelled => "expelled",
-        Denial::Incarnation(_) => "incarnation",
-        Denial::Throttled => "throttled",
-        Denial::Full => "full",
-    }
-}
-
-fn culprit_kind(culprit: &Culprit) -> &'static str {
-    match culprit {
-        Culprit::Leader(_) => "leader",
-        Culprit::Member(_) => "member",
-        Culprit::Outsider(_) => "outsider",
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ringfort::protocol::fault::Culprit;
     use ringfort::protocol::{Epoch, Fault, LeaderId, ViewDigest};
 
     use super::*;

@@ -71,6 +71,19 @@ pub struct Global {
     /// Tell more on the standard error; twice for everything (or set RUST_LOG)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// How logs are written: for people, or one JSON object per line
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
 }
 
 /// The commands of `ringfort`.
@@ -88,7 +101,9 @@ pub enum Command {
     /// See what the leaders of a group have in common
     #[command(subcommand)]
     Group(commands::review::GroupCommand),
-    /// Run a leader until Ctrl-C or SIGTERM
+    /// Run a leader until Ctrl-C or SIGTERM; look after it
+    ///
+    /// SIGHUP opens the audit's file again. `ringfort leader config` prints all that can be configured.
     Leader(commands::leader::LeaderArgs),
     /// Chat in a group
     ///
@@ -150,7 +165,8 @@ pub fn run(cli: Cli) -> ExitCode {
 /// Runs one command to its exit status.
 pub fn main_with(global: &Global, command: Command) -> ExitCode {
     let level = match &command {
-        Command::Leader(_) => "info",
+        // It has to do some things before there is a second thread.
+        Command::Leader(args) => return commands::leader::main(global, args),
         // Logs would be written over the screen.
         Command::Chat(_) | Command::Join(commands::join::JoinArgs { no_web: true, .. })
             if std::io::stderr().is_terminal() =>
@@ -180,7 +196,7 @@ pub fn run_async(global: &Global, level: &str, future: impl Future<Output = Outc
     }
 }
 
-/// Carries out one command.
+/// Carries out one command. A leader that is run so enters no sandbox: [`main_with`] is for that.
 ///
 /// # Errors
 /// A [`Failure`] with the exit status.
@@ -189,7 +205,7 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Init(args) => commands::init::run(&args),
         Command::Setup(command) => commands::setup::run(command).await,
         Command::Group(command) => commands::review::run(&command),
-        Command::Leader(args) => commands::leader::run(args).await,
+        Command::Leader(args) => commands::leader::run(&args).await,
         Command::Chat(args) => chat::run(args).await,
         Command::Join(args) => commands::join::run(args).await,
         Command::Send(args) => commands::send::run(args).await,
@@ -208,11 +224,11 @@ pub async fn execute(command: Command) -> Outcome {
     }
 }
 
-fn start_logs(global: &Global, level: &str) {
+pub(crate) fn start_logs(global: &Global, level: &str) {
     let filter = match global.verbose {
         0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
-        1 => EnvFilter::new("info,ringfort=debug,ringfort_cli=debug"),
-        _ => EnvFilter::new("debug,ringfort=trace,ringfort_cli=trace"),
+        1 => EnvFilter::new("info,ringfort=debug,ringfort_cli=debug,ringfort_daemon=debug"),
+        _ => EnvFilter::new("debug,ringfort=trace,ringfort_cli=trace,ringfort_daemon=trace"),
     };
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -220,7 +236,10 @@ fn start_logs(global: &Global, level: &str) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     // Somebody who embeds this may have set up logs already.
-    let _ = logs.try_init();
+    let _ = match global.log_format.unwrap_or_default() {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).with_ansi(false).try_init(),
+    };
 }
 
 #[cfg(test)]

@@ -1,71 +1,181 @@
-//! `ringfort leader`: runs a leader.
+//! `ringfort leader`: runs a leader, and looks after it.
 
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use clap::Args;
-use ringfort::files::LeaderFolder;
-use ringfort::leader::{LeaderOptions, Told, run_leader};
+use clap::{Args, Subcommand};
+use ringfort::files::{GROUP_FILE, LeaderFolder, read_group};
+use ringfort::leader::Told;
 use ringfort::protocol::leader::Event;
+use ringfort_daemon::config::Config;
+use ringfort_daemon::{Daemon, hooks};
 use tracing::{debug, info, warn};
 
+use crate::commands::leader_status;
 use crate::common::Ending;
 use crate::exit::{Failure, Outcome, Status};
 use crate::json::{LeaderLine, cause_word};
-use crate::output;
+use crate::{Global, LogFormat, output, run_async, start_logs};
 
 /// Refusals in the log, per second.
 const LINES_PER_S_MAX: u32 = 20;
 
-/// Runs a leader until Ctrl-C or SIGTERM.
+/// Runs a leader, or looks after one.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct LeaderArgs {
+    /// What else to do.
+    #[command(subcommand)]
+    pub action: Option<LeaderAction>,
     /// The leader's folder, made by `ringfort init`
-    #[arg(value_name = "FOLDER")]
-    pub folder: PathBuf,
+    #[arg(value_name = "FOLDER", required = true)]
+    pub folder: Option<PathBuf>,
+    /// The configuration, if it is not config.toml in the folder
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Listen here instead of at the address in the group file (behind a forwarder, say)
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
+    /// Do not enter the sandbox: whoever takes the leader over then has all that its user may do on this machine
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Print what happens as JSON lines on the standard output
     #[arg(long)]
     pub json: bool,
 }
 
-/// Runs `ringfort leader`.
+/// What there is to do for a leader beside running it.
+#[derive(Debug, Subcommand)]
+pub enum LeaderAction {
+    /// Ask the leader that runs on a folder how it is
+    ///
+    /// Exit status 0: it does its part. 22: it runs, but is linked to too few other leaders. 10: none runs there.
+    Status(leader_status::LeaderStatusArgs),
+    /// Print every setting with its meaning, its range and its default: a configuration to begin with
+    Config,
+    /// Check the configuration of a leader without starting it
+    CheckConfig(CheckConfigArgs),
+    /// Runs an operator's program for a leader in its sandbox. Leaders start this; people do not.
+    #[command(hide = true)]
+    RunHooks,
+}
+
+/// Which configuration to check.
+#[derive(Debug, Args)]
+pub struct CheckConfigArgs {
+    /// The leader's folder
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// The configuration, if it is not config.toml in the folder
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Runs `ringfort leader` from the first thread of the program: a sandbox holds for that thread and for those to come.
+pub fn main(global: &Global, args: &LeaderArgs) -> ExitCode {
+    if args.action.is_some() {
+        return run_async(global, "warn", run(args));
+    }
+    let (config, path) = match configuration(args) {
+        Ok(read) => read,
+        Err(failure) => return failure.report(),
+    };
+    let format = if config.log.format == "json" { LogFormat::Json } else { LogFormat::Text };
+    let global = Global { log_format: global.log_format.or(Some(format)), ..global.clone() };
+    let level = config.log.level.clone();
+    start_logs(&global, &level);
+    let prepared = prepare(args, config, &path).and_then(|mut daemon| {
+        daemon.enter_sandbox(!args.no_sandbox)?;
+        Ok(daemon)
+    });
+    match prepared {
+        Ok(daemon) => run_async(&global, &level, lead(args.json, daemon)),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Carries out what `ringfort leader` was asked for, without a sandbox.
 ///
 /// # Errors
-/// An unusable folder, a taken port, or a store that fails.
-pub async fn run(args: LeaderArgs) -> Outcome {
-    let listen = args.listen.as_deref().map(resolve).transpose()?;
-    let mut ending = Ending::listen()?;
-    let folder = LeaderFolder::open(&args.folder)?;
-    let leader = folder.secrets.id;
-    let group = folder.group.clone();
-    let planned = group.leader(leader).map(|info| info.address.clone()).unwrap_or_default();
-    let address = listen.map_or(planned, |address| address.to_string());
-    let options = LeaderOptions { listen, ..LeaderOptions::default() };
+/// An unusable folder or configuration, a taken port, a store that fails.
+pub async fn run(args: &LeaderArgs) -> Outcome {
+    match &args.action {
+        None => {
+            let (config, path) = configuration(args)?;
+            let mut daemon = prepare(args, config, &path)?;
+            daemon.enter_sandbox(false)?;
+            lead(args.json, daemon).await
+        }
+        Some(LeaderAction::Status(args)) => leader_status::run(args),
+        Some(LeaderAction::Config) => output::line(Config::documented().trim_end()),
+        Some(LeaderAction::CheckConfig(args)) => check_config(args),
+        Some(LeaderAction::RunHooks) => {
+            hooks::run(io::stdin()).map_err(|error| Failure::io("no leader gives orders on the standard input", &error))
+        }
+    }
+}
 
+fn folder(args: &LeaderArgs) -> Outcome<&Path> {
+    args.folder.as_deref().ok_or_else(|| Failure::new(Status::Usage, "which leader? Give its folder"))
+}
+
+fn configuration(args: &LeaderArgs) -> Outcome<(Config, PathBuf)> {
+    Ok(Config::read(folder(args)?, args.config.as_deref())?)
+}
+
+fn check_config(args: &CheckConfigArgs) -> Outcome {
+    let (config, path) = Config::read(&args.folder, args.config.as_deref())?;
+    let group = read_group(&args.folder.join(GROUP_FILE))?;
+    config.check_for(&group).map_err(|what| told(&path, &what))?;
+    let which = if path.exists() { path.display().to_string() } else { "the defaults".to_owned() };
+    output::line(format!("{which}: a leader can run with this."))
+}
+
+fn told(path: &Path, what: &str) -> Failure {
+    Failure::new(Status::Usage, format!("{}: {what}", path.display()))
+}
+
+/// Opens all that the leader will need.
+fn prepare(args: &LeaderArgs, config: Config, path: &Path) -> Outcome<Daemon> {
+    let listen = args.listen.as_deref().map(resolve).transpose()?;
+    let open = LeaderFolder::open(folder(args)?)?;
+    config.check_for(&open.group).map_err(|what| told(path, &what))?;
+    let program = std::env::current_exe().map_err(|error| Failure::io("this program cannot be found", &error))?;
+    let mut runner = Command::new(program);
+    runner.args(["leader", "run-hooks"]);
+    Ok(Daemon::prepare(config, open, listen, runner)?)
+}
+
+async fn lead(json: bool, daemon: Daemon) -> Outcome {
+    let mut ending = Ending::listen_as_daemon()?;
+    let (leader, group) = daemon.identity();
+    let (sandbox, http) = (daemon.sandbox().to_owned(), daemon.http_address().map(|address| address.to_string()));
     // Whoever read our output may have gone; the leader goes on.
     let tell = |line: &LeaderLine| {
-        if args.json {
+        if json {
             drop(output::json(line));
         }
     };
-    // First looked at when the leader listens.
-    let until_asked = async {
-        tell(&LeaderLine::Listening { address, leader: leader.number(), group: group.fingerprint() });
-        ending.asked().await;
-    };
     let mut log = Log::new();
-    let observe = |told: &Told<'_>| {
-        if let Told::Event(event) = told {
+    let observe = |told: &Told<'_>| match told {
+        Told::Listening(address) => tell(&LeaderLine::Listening {
+            address: address.to_string(),
+            leader,
+            group: group.clone(),
+            sandbox: sandbox.clone(),
+            http: http.clone(),
+        }),
+        Told::Event(event) => {
             log.tell(event);
             tell(&(*event).into());
         }
+        _ => {}
     };
-    run_leader(folder, options, observe, until_asked).await?;
-    tell(&LeaderLine::Stopped { leader: leader.number() });
+    daemon.run(observe, ending.asked()).await?;
+    tell(&LeaderLine::Stopped { leader });
     Ok(())
 }
 

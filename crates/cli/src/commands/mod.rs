@@ -7,6 +7,7 @@ pub mod init;
 pub mod join;
 pub mod key;
 pub mod leader;
+pub mod leader_status;
 pub mod listen;
 pub mod operator;
 pub mod receive_files;

@@ -7,6 +7,7 @@ mod enrolment;
 mod files;
 mod group;
 mod join;
+mod operations;
 mod process;
 mod secrets;
 mod setup;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,12 @@ impl Said {
             assert!(sentences[0].contains(part), "{part:?} is missing in {self:?}");
         }
         assert!(!self.err.contains("panicked"), "{self:?}");
+    }
+
+    /// The command line was wrong: the usage is told.
+    #[track_caller]
+    pub fn failed_usage(&self) {
+        assert!(self.status == 2 && self.err.contains("Usage:"), "{self:?}");
     }
 
     #[track_caller]
@@ -106,6 +112,7 @@ pub fn wait(child: &mut Child) -> i32 {
 /// A program that runs and prints JSON lines. Killed when dropped.
 pub struct Running {
     child: Child,
+    input: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
     pub seen: Vec<Value>,
 }
@@ -115,13 +122,20 @@ impl Running {
         Running::start_logging(command, Stdio::null())
     }
 
+    /// Starts a program that is given its input bit by bit.
+    pub fn start_with_input(mut command: Command) -> Self {
+        command.stdin(Stdio::piped());
+        Running::start(command)
+    }
+
     /// Starts a program whose standard error goes to `log`.
     pub fn start_logging(mut command: Command, log: impl Into<Stdio>) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Running { child, lines, seen: Vec::new() }
+        let input = child.stdin.take();
+        Running { child, input, lines, seen: Vec::new() }
     }
 
     /// The first line from here on for which `wanted` holds.
@@ -158,10 +172,27 @@ impl Running {
         }
     }
 
+    pub fn write_line(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).and_then(|()| input.flush()).unwrap();
+    }
+
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Asks the program to end, as an operator or a service manager does.
     pub fn terminate(mut self) -> i32 {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         wait(&mut self.child)
     }
 
