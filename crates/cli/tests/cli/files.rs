@@ -115,15 +115,6 @@ fn passwords_come_from_where_they_should() {
     run(&["send", text(&group), "--user", "Ana", "hi"]).failed_usage();
 }
 
-impl super::process::Said {
-    /// The command line itself is wrong: clap says so.
-    #[track_caller]
-    fn failed_usage(&self) {
-        assert_eq!(self.status, 2, "{self:?}");
-        assert!(self.err.starts_with("error: "), "{self:?}");
-    }
-}
-
 #[test]
 fn a_closed_pipe_is_no_trouble() {
     let mut command = ringfort(&["--help"]);

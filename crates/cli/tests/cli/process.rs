@@ -49,10 +49,11 @@ impl Said {
         assert!(!self.err.contains("panicked"), "{self:?}");
     }
 
-    /// The command line was wrong: the usage is told.
+    /// The command line itself is wrong: clap says so.
     #[track_caller]
     pub fn failed_usage(&self) {
-        assert!(self.status == 2 && self.err.contains("Usage:"), "{self:?}");
+        assert_eq!(self.status, 2, "{self:?}");
+        assert!(self.err.starts_with("error: "), "{self:?}");
     }
 
     #[track_caller]

