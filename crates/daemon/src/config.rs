@@ -61,6 +61,8 @@ sections! {
         control_queue_bytes_max: u64 = 4_194_304, Range(1_048_576, 268_435_456);
         /// Messages that a member has not read yet, bytes. Above it, they are dropped, and repaired later.
         data_queue_bytes_max: u64 = 8_388_608, Range(1_048_576, 1_073_741_824);
+        /// What is worth nothing later, such as live sound, and a member has not read yet, bytes. Above it, the oldest goes.
+        live_queue_bytes_max: u64 = 262_144, Range(16_384, 67_108_864);
         /// How long a member may hold up the senders without reading progress_bytes_min, milliseconds.
         patience_ms: u64 = 1_000, Range(50, 60_000);
         /// What counts as progress within patience_ms, bytes.
@@ -299,6 +301,7 @@ impl Config {
                 frame_authenticated_bytes_max: size(limits.frame_bytes_max),
                 control_queue_bytes_max: size(limits.control_queue_bytes_max),
                 data_queue_bytes_max: size(limits.data_queue_bytes_max),
+                live_queue_bytes_max: size(limits.live_queue_bytes_max),
                 patience: Duration::from_millis(limits.patience_ms),
                 progress_bytes_min: size(limits.progress_bytes_min),
                 close_grace: Duration::from_millis(limits.close_grace_ms),
