@@ -46,32 +46,10 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ("crates/setup/src", PURE, "the ceremony is pure: time and randomness are arguments, nothing is ordered by a hash"),
     ("crates/ringfort/src/link", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
     ("crates/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
-<<<<<<< HEAD
     ("crates/ringfort/src", ATTACK_KIT, "production code knows no adversary"),
     ("crates/cli/src", ADVERSARIES, "production code knows no adversary"),
     ("crates/agent/src", ADVERSARIES, "production code knows no adversary"),
-=======
-    (
-        "crates/ringfort/src",
-        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack"],
-        "production code knows no adversary",
-    ),
-    (
-        "crates/cli/src",
-        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack", "dversary"],
-        "production code knows no adversary",
-    ),
-    (
-        "crates/agent/src",
-        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack", "dversary"],
-        "production code knows no adversary",
-    ),
-    (
-        "crates/daemon/src",
-        &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack", "dversary"],
-        "production code knows no adversary",
-    ),
->>>>>>> 1bced2b (Operations: tests with real processes, map and changelog)
+    ("crates/daemon/src", ADVERSARIES, "production code knows no adversary"),
     ("crates", &["unsafe {", "unsafe fn", "todo!(", "unimplemented!(", "FIXME"], "no unsafe code, nothing unfinished"),
 ];
 
@@ -82,17 +60,11 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 const PRODUCTION: &[&str] = &[
     "crates/crypto",
     "crates/protocol",
-<<<<<<< HEAD
     "crates/setup",
     "crates/ringfort",
     "crates/files",
     "crates/agent",
-=======
-    "crates/ringfort",
-    "crates/files",
-    "crates/agent",
     "crates/daemon",
->>>>>>> 1bced2b (Operations: tests with real processes, map and changelog)
     "crates/cli",
 ];
 const NOT_IN_PRODUCTION: &[&str] =
