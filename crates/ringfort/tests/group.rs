@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, next_message, quick_policy, wait_for, wait_members};
+use common::{World, next_message, quick_policy, wait_for, wait_heard, wait_members};
 use ringfort::files::{OperatorRequest, drop_request};
 use ringfort::protocol::view::Cause;
 use ringfort::{Event, JoinError};
@@ -71,8 +71,11 @@ async fn everything_works_with_one_leader_stopped_and_comes_back_with_it() {
 async fn with_two_leaders_stopped_nobody_joins_and_members_say_so() {
     let mut world = World::start(&["ana", "ben", "eva"], quick_policy()).await;
     let (ana, mut at_ana) = world.join("ana").await;
-    let (_ben, mut at_ben) = world.join("ben").await;
+    let (ben, mut at_ben) = world.join("ben").await;
     wait_members(&ana, &["ana", "ben"]).await;
+    // The last leader must know them both before it is alone.
+    wait_heard(&ana).await;
+    wait_heard(&ben).await;
     let before = ana.snapshot().view;
     world.stop(1).await;
     world.stop(2).await;
@@ -91,7 +94,7 @@ async fn with_two_leaders_stopped_nobody_joins_and_members_say_so() {
         world.run(leader).await;
     }
     wait_for(&mut at_ana, "the all-clear", |event| matches!(event, Event::Confirmed(true)).then_some(())).await;
-    world.join("eva").await;
+    let _eva = world.join("eva").await;
     wait_members(&ana, &["ana", "ben", "eva"]).await;
 }
 

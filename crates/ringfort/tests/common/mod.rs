@@ -118,3 +118,14 @@ pub async fn wait_members(group: &Group, members: &[&str]) {
     let waited = tokio::time::timeout(Duration::from_secs(20), check).await;
     waited.unwrap_or_else(|_| panic!("{} sees {:?}, not {members:?}", group.user(), group.members()));
 }
+
+/// Waits until every leader confirms the member's view.
+pub async fn wait_heard(group: &Group) {
+    let check = async {
+        while !group.snapshot().leaders.iter().all(|leader| leader.confirms) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), check).await;
+    waited.unwrap_or_else(|_| panic!("{} does not hear all leaders: {:?}", group.user(), group.snapshot().leaders));
+}
