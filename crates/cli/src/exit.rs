@@ -155,6 +155,7 @@ impl From<FileError> for Failure {
             FileErrorKind::Altered | FileErrorKind::ForeignRecord => Status::Altered,
             FileErrorKind::WrongFingerprint => Status::Fingerprint,
             FileErrorKind::Permissions | FileErrorKind::Unwritable => Status::Permissions,
+            FileErrorKind::Sealed => Status::Credentials,
             FileErrorKind::Exists => Status::Exists,
             FileErrorKind::Busy => Status::Busy,
             FileErrorKind::Version => Status::Version,

@@ -45,6 +45,7 @@ pub enum LeaderLine {
         view: String,
         members: usize,
     },
+    CaughtUp,
     Blamed {
         who: String,
         kind: &'static str,
@@ -73,6 +74,7 @@ impl From<&leader::Event> for LeaderLine {
             leader::Event::Published(view, members) => {
                 LeaderLine::Published { epoch: view.epoch.0, view: view.digest.to_string(), members: *members }
             }
+            leader::Event::CaughtUp => LeaderLine::CaughtUp,
             leader::Event::Blamed(culprit, fault) => {
                 LeaderLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word() }
             }

@@ -37,6 +37,7 @@ pub enum Decision {
     Admitted { user: String, stay: u64 },
     Removed { user: String, cause: &'static str },
     View { epoch: u64, view: String, members: usize },
+    CaughtUp,
     Blamed { who: String, kind: &'static str, fault: &'static str, deviation: bool },
     Order { order: &'static str, user: Option<String>, done: bool, why_not: Option<String> },
     OrderUnreadable { why: String },
@@ -75,6 +76,7 @@ impl Decision {
             Event::Published(view, members) => {
                 Decision::View { epoch: view.epoch.0, view: view.digest.to_string(), members: *members }
             }
+            Event::CaughtUp => Decision::CaughtUp,
             Event::Blamed(culprit, fault) => Decision::blamed(culprit, *fault),
         }
     }

@@ -31,6 +31,7 @@ pub fn report(peers: &[(u8, bool)]) -> Report {
         core: Figures {
             view: ViewId { epoch: Epoch(12), digest: ViewDigest([0xab; 32]) },
             published: true,
+            catching_up: false,
             members: 5,
             registered: 9,
             links_member: 4,

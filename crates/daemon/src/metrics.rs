@@ -202,6 +202,8 @@ impl Metrics {
                 // One share and its proof for each view, whatever the number of members.
                 self.shares.inc();
             }
+            // Told by the report, for as long as it lasts.
+            Event::CaughtUp => {}
             Event::Blamed(culprit, fault) => {
                 let kind = culprit_kind(culprit);
                 self.blamed.get_or_create(&labels([("kind", kind), ("fault", fault.word())])).inc();

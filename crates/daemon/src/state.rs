@@ -156,7 +156,11 @@ impl State {
         }
         let up = now.report.as_ref().map_or(0, |(_, report)| report.peers.values().filter(|peer| peer.up).count());
         let needed = self.facts.leaders_needed;
-        (up < needed).then(|| format!("links to {up} other leaders are up, and {needed} are needed"))
+        if up < needed {
+            return Some(format!("links to {up} other leaders are up, and {needed} are needed"));
+        }
+        let catching_up = now.report.as_ref().is_some_and(|(_, report)| report.core.catching_up);
+        catching_up.then(|| "the leader's memory is an older one: it catches up with the others first".to_owned())
     }
 
     /// Whether the loop turns; why not, if not.
@@ -257,6 +261,11 @@ mod tests {
         assert!(state.readiness().unwrap_err().contains("1 other leaders are up, and 2"));
         state.take(&Told::Report(&report(&[(2, true), (3, true)])));
         assert!(state.readiness().is_ok());
+        let mut old = report(&[(2, true), (3, true)]);
+        old.core.catching_up = true;
+        state.take(&Told::Report(&old));
+        assert!(state.health().is_ok() && state.readiness().unwrap_err().contains("catches up"));
+        state.take(&Told::Report(&report(&[(2, true), (3, true)])));
         let document = state.document();
         assert_eq!((document.phase.as_str(), document.ready, document.members), ("running", true, 5));
         assert_eq!(document.leaders.keys().copied().collect::<Vec<_>>(), [2, 3, 4]);

@@ -202,7 +202,7 @@ fn store_seeds() -> Vec<Vec<u8>> {
         .into_iter()
         .filter_map(|record| match record {
             Record::Life(life) => Some(life),
-            Record::Registration(..) => None,
+            Record::Registration(..) | Record::Attempts(_) | Record::CatchingUp(_) => None,
         })
         .collect();
     let mut seeds: Vec<Vec<u8>> = lives.iter().map(|life| tagged(0, &encode(life))).collect();

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use ringfort::store::Store;
+use ringfort::store::{Store, row_sum};
 use ringfort_crypto::secret::Secret32;
 use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::coordination::{LifeRecord, Operation};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::leader::{Leader, Record};
-use ringfort_protocol::login::Registration;
+use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
 use ringfort_protocol::time::Cx;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupId, Incarnation, MemberId, Time};
@@ -50,7 +50,7 @@ pub fn store(data: &[u8]) {
     lay_out(&path, &damage);
     let group = fixture().group.id();
     bounded("a damaged store", 16 * 1024 * 1024, || {
-        let Ok(store) = Store::open(&path, group) else { return };
+        let Ok(store) = Store::open(&path, group, None) else { return };
         let Ok(records) = store.load() else { return };
         drop(store);
         persists_the_same(&path, group, &records);
@@ -61,7 +61,7 @@ pub fn store(data: &[u8]) {
 
 /// What was loaded is stored again, and loads as the same.
 fn persists_the_same(path: &Path, group: GroupId, records: &[Record]) {
-    let Ok(mut store) = Store::open(path, group) else { return };
+    let Ok(mut store) = Store::open(path, group, None) else { return };
     if store.persist(&records.iter().collect::<Vec<_>>()).is_ok()
         && let Ok(again) = store.load()
     {
@@ -74,6 +74,8 @@ fn encoded(record: &Record) -> Vec<u8> {
     match record {
         Record::Life(life) => encode(life),
         Record::Registration(name, registration) => [name.as_bytes(), &registration.to_bytes()].concat(),
+        Record::Attempts(attempts) => [attempts.key.to_string().as_bytes(), &encode(&attempts.left)].concat(),
+        Record::CatchingUp(is) => encode(is),
     }
 }
 
@@ -86,7 +88,7 @@ fn starts(records: Vec<Record>) {
     let secrets = copy_secrets(&fixture.secrets[0]);
     let mut leader = Leader::new(&mut cx, fixture.group.clone(), secrets, records);
     for record in &lives {
-        if let (Operation::Join(entry), Some(name)) = (&record.operation, &record.user) {
+        if let (Some(Operation::Join(entry)), Some(name)) = (&record.accepted, &record.user) {
             assert_eq!(leader.members().get(name), Some(entry), "a member is under its own name");
         }
     }
@@ -100,7 +102,7 @@ fn starts(records: Vec<Record>) {
 fn life(record: &Record) -> Option<&LifeRecord> {
     match record {
         Record::Life(life) => Some(life),
-        Record::Registration(..) => None,
+        Record::Registration(..) | Record::Attempts(_) | Record::CatchingUp(_) => None,
     }
 }
 
@@ -125,7 +127,7 @@ fn sound() -> &'static [u8] {
     FILE.get_or_init(|| {
         let path = place().with_extension("sound");
         remove(&path);
-        let mut store = Store::open(&path, fixture().group.id()).expect("a new store");
+        let mut store = Store::create(&path, fixture().group.id(), None).expect("a new store");
         store.persist(&records().iter().collect::<Vec<_>>()).expect("records can be stored");
         drop(store);
         let bytes = fs::read(&path).expect("the store is a file");
@@ -148,17 +150,16 @@ pub fn records() -> Vec<Record> {
         .into_iter()
         .map(|operation| {
             let expelled = matches!(operation, Operation::Remove(_, Cause::Expelled));
-            let user = match &operation {
-                Operation::Join(entry) => Some(entry.id.user.clone()),
-                Operation::Remove(member, _) => Some(member.user.clone()),
-                Operation::Refresh(_) => None,
+            let votes = match &operation {
+                Operation::Join(entry) => vec![Operation::Remove(entry.id.clone(), Cause::Lost)],
+                Operation::Remove(..) | Operation::Refresh(_) => Vec::new(),
             };
-            let rank = operation.rank();
-            Record::Life(LifeRecord { user, rank, operation, barred: expelled, unwanted: expelled })
+            Record::Life(LifeRecord { barred: expelled, unwanted: expelled, votes, ..LifeRecord::of(operation) })
         })
         .collect();
     records.push(Record::Registration(user("ana"), Registration::Key(key_of("ana").verifying_key())));
     records.push(Record::Registration(user("pia"), Registration::Password(Secret32::new([9; 32]))));
+    records.push(Record::Attempts(Attempts { key: ThrottleKey::User(user("pia")), left: Some(3) }));
     records
 }
 
@@ -188,29 +189,33 @@ fn lay_out(path: &Path, damage: &[Damage<'_>]) {
 }
 
 fn insert(connection: &Connection, part: &Damage<'_>) -> rusqlite::Result<usize> {
-    const LIFE: &str = "INSERT OR REPLACE INTO life VALUES (?1, ?2)";
-    const REGISTRATION: &str = "INSERT OR REPLACE INTO registration VALUES (?1, ?2)";
+    // With the digest that the row would have: what is in it is looked at, not refused at the door.
+    let put = |table: &str, key: &str, value: &[u8]| {
+        let row = params![key, value, row_sum(table, key, value)];
+        connection.execute(&format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3)"), row)
+    };
     match part {
-        Damage::Life(subject, record) => connection.execute(LIFE, params![subject, record]),
-        Damage::Registration(name, secret) => connection.execute(REGISTRATION, params![name, secret]),
+        Damage::Life(subject, record) => put("life", subject, record),
+        Damage::Registration(name, secret) => put("registration", name, secret),
         Damage::Renumbered(which, rank, incarnation, other_name) => {
             let all = records();
             let Some(mut life) = all.iter().filter_map(life).nth(usize::from(*which) % 4).cloned() else {
                 return Ok(0);
             };
-            life.rank = *rank;
             let to = incarnation.unwrap_or(rank.div_ceil(2));
-            match &mut life.operation {
-                Operation::Join(entry) => entry.id.incarnation = Incarnation(to),
-                Operation::Remove(member, _) => member.incarnation = Incarnation(to),
-                Operation::Refresh(count) => *count = to,
+            for operation in life.accepted.iter_mut().chain(&mut life.votes) {
+                match operation {
+                    Operation::Join(entry) => entry.id.incarnation = Incarnation(to),
+                    Operation::Remove(member, _) => member.incarnation = Incarnation(to),
+                    Operation::Refresh(count) => *count = to,
+                }
             }
             if *other_name {
                 life.user = Some(user("zoe"));
             }
             let subject = life.user.as_ref().map_or("", |name| name.as_str());
             debug_assert!(decode::<LifeRecord>(&encode(&life)).is_ok());
-            connection.execute(LIFE, params![subject, encode(&life)])
+            put("life", subject, &encode(&life))
         }
         Damage::Byte(..) | Damage::Cut(_) => Ok(0),
     }

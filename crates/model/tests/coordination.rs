@@ -84,3 +84,8 @@ fn a_key_of_f_shares_is_the_attackers() {
     model.key_threshold -= 1;
     assert!(refute(model, KEYS, STEPS_MAX).is_some());
 }
+
+#[test]
+fn votes_that_a_crash_forgets_leave_leaders_apart() {
+    breaks("crash", Rule::VoteDurable, AGREEMENT);
+}

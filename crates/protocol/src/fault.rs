@@ -40,6 +40,9 @@ pub enum Rejected {
     /// A table is full.
     #[error("the limit of {0} registered users is reached")]
     Full(usize),
+    /// This leader says nothing before it is in the state of f+1 others.
+    #[error("this leader is still catching up with the others: ask again when it has")]
+    CatchingUp,
 }
 
 /// What a peer did wrong. Local suspicion, shown to people; it never decides an expulsion by itself.

@@ -201,11 +201,13 @@ pub enum Rule {
     PendingLimit,
     /// A message that anybody may read is altered by nobody (K26, K38).
     DataTag,
+    /// A leader's own vote is durable before it is sent (P10).
+    VoteDurable,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 30] = [
+    pub const ALL: [Rule; 31] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -236,6 +238,7 @@ impl Rule {
         Rule::RequestLimit,
         Rule::PendingLimit,
         Rule::DataTag,
+        Rule::VoteDurable,
     ];
 }
 

@@ -4,9 +4,18 @@
 //! transaction per call. Kill the process anywhere, and the next [`Store::load`] gives every record
 //! of the calls that returned, and of one that did not, all records or none.
 //!
+//! A memory that is damaged is not used: the pages are checked when it is opened, every row carries a digest, and a
+//! log that broke off before its end is told from one that a crash cut.
+//!
 //! # Security
 //! Registrations are secret, so the file is created with mode 0600, and what is replaced is wiped from
-//! it (from its log once that is used again). It holds no share: those are in the folder's `leader.toml`.
+//! it (from its log once that is used again). They can be sealed ([`Store::seal`]); user names and accepted state stay
+//! readable. It holds no share: those are in the folder's `leader.toml`.
+
+mod error;
+mod log;
+mod migrate;
+mod rows;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,145 +23,104 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfort_protocol::codec::{decode, encode};
-use ringfort_protocol::coordination::LifeRecord;
+use ringfort_protocol::GroupId;
 use ringfort_protocol::leader::Record;
-use ringfort_protocol::login::Registration;
-use ringfort_protocol::{GroupId, UserName};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
-use zeroize::Zeroizing;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-/// The format written here; an older one would be brought up to it at open.
-const FORMAT: i64 = 1;
+pub use self::error::StoreError;
+use self::error::fault;
+use self::rows::Meta;
+pub use self::rows::row_sum;
+use crate::seal::StoreKey;
+
+/// The format written here. An older one is brought up to it at open.
+pub const FORMAT: i64 = 2;
 
 /// Marks the file as ours: "RFst".
 const APPLICATION_ID: i64 = 0x5246_7374;
 
 const SCHEMA: &str = "
-    CREATE TABLE meta (group_id BLOB NOT NULL) STRICT;
-    CREATE TABLE life (subject TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE registration (user TEXT PRIMARY KEY, secret BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE meta (group_id BLOB NOT NULL, catching_up INTEGER NOT NULL, sealed_with BLOB, sum BLOB NOT NULL) STRICT;
+    CREATE TABLE life (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE registration (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE attempts (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// The subject under which the refreshes of the group key are kept; no user has this name.
-const KEY_SUBJECT: &str = "";
+/// Another process gets this long to let go, such as one that is just making a backup.
+const BUSY_WAIT: Duration = Duration::from_secs(2);
 
-/// A subject and its encoded record.
-type Row = (String, Zeroizing<Vec<u8>>);
-
-/// Another process gets this long to let go, such as a leader that is just stopping.
-const BUSY_WAIT: Duration = Duration::from_millis(500);
-
-/// Why a store cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {}: {}", self.path().display(), self.what(), self.action())]
-#[expect(missing_docs, reason = "each variant says what its fields are")]
-pub enum StoreError {
-    /// Written by a later version of the software.
-    Newer { path: PathBuf, found: i64 },
-    /// Belongs to another group.
-    OtherGroup { path: PathBuf, found: GroupId, expected: GroupId },
-    /// Some other file.
-    NotAStore { path: PathBuf },
-    /// Holds what this software never wrote.
-    Corrupt { path: PathBuf, what: String },
-    /// Another process has it open.
-    Busy { path: PathBuf },
-    /// Others can read it.
-    Permissions { path: PathBuf, mode: u32 },
-    /// Cannot be opened or made.
-    Unusable { path: PathBuf, source: io::Error },
-    /// The database or the disk failed.
-    Sqlite { path: PathBuf, source: rusqlite::Error },
-}
-
-impl StoreError {
-    /// The database file.
-    pub fn path(&self) -> &Path {
-        match self {
-            StoreError::Newer { path, .. }
-            | StoreError::OtherGroup { path, .. }
-            | StoreError::NotAStore { path }
-            | StoreError::Corrupt { path, .. }
-            | StoreError::Busy { path }
-            | StoreError::Permissions { path, .. }
-            | StoreError::Unusable { path, .. }
-            | StoreError::Sqlite { path, .. } => path,
-        }
-    }
-
-    pub(crate) fn what(&self) -> String {
-        match self {
-            StoreError::Newer { found, .. } => {
-                format!("the leader's memory has format {found}, and this version knows formats up to {FORMAT}")
-            }
-            StoreError::OtherGroup { found, expected, .. } => {
-                format!("this is the memory of a leader of group {found}, not of {expected}")
-            }
-            StoreError::NotAStore { .. } => "this is not the memory of a leader".to_owned(),
-            StoreError::Corrupt { what, .. } => format!("the leader's memory is damaged ({what})"),
-            StoreError::Busy { .. } => "the leader's memory is in use by another process".to_owned(),
-            StoreError::Permissions { mode, .. } => {
-                format!("the leader's memory holds secrets, but others can get at it (mode {mode:04o})")
-            }
-            StoreError::Unusable { source, .. } => format!("the leader's memory cannot be opened ({source})"),
-            StoreError::Sqlite { source, .. } => format!("the leader's memory failed ({source})"),
-        }
-    }
-
-    pub(crate) fn action(&self) -> String {
-        match self {
-            StoreError::Newer { .. } => "run the newer version of ringfort".to_owned(),
-            StoreError::OtherGroup { .. } | StoreError::NotAStore { .. } => {
-                "put back the file that belongs to this folder".to_owned()
-            }
-            StoreError::Corrupt { .. } => {
-                "restore the folder from a backup; the leader then catches up from the others".to_owned()
-            }
-            StoreError::Busy { .. } => "stop the leader that runs on this folder first".to_owned(),
-            StoreError::Permissions { path, .. } => format!("run `chmod 600 {}`", path.display()),
-            StoreError::Unusable { .. } => "check the folder's owner and permissions".to_owned(),
-            StoreError::Sqlite { .. } => {
-                "check that the disk works and has room, then start the leader again".to_owned()
-            }
-        }
-    }
-}
-
-/// The durable memory of one leader of one group.
+/// The durable memory of one leader of one group. One process at a time may write: the folder's lock sees to that.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    meta: Meta,
+    key: Option<StoreKey>,
 }
 
 impl Store {
-    /// Opens the memory at `path`, or makes an empty one with mode 0600.
-    pub fn open(path: &Path, group: GroupId) -> Result<Self, StoreError> {
+    /// Makes an empty memory at `path`, with mode 0600, where nothing is yet.
+    pub fn create(path: &Path, group: GroupId, key: Option<StoreKey>) -> Result<Self, StoreError> {
         create_private(path)?;
-        let failed = |source| fault(path, source);
-        let connection = Connection::open(path).map_err(failed)?;
-        set_up(&connection).map_err(failed)?;
-        let mut store = Store { connection, path: path.to_owned() };
-        store.check_or_make(group)?;
-        store.use_log()?;
-        Ok(store)
+        let mut connection = connect(path)?;
+        let meta = Meta { group, catching_up: false, sealed_with: key.as_ref().map(StoreKey::id) };
+        let make = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+            make(&transaction, &meta)?;
+            transaction.commit()
+        };
+        make(&mut connection).map_err(|source| fault(path, source))?;
+        use_log(&connection, path)?;
+        Ok(Store { connection, path: path.to_owned(), meta, key })
+    }
+
+    /// Opens the memory at `path`, brings it up to [`FORMAT`] and checks it.
+    pub fn open(path: &Path, group: GroupId, key: Option<StoreKey>) -> Result<Self, StoreError> {
+        check_private(path)?;
+        log::check(path)?;
+        let mut connection = connect(path)?;
+        check_pages(&connection, path)?;
+        let format = check_format(&connection, path)?;
+        if format < FORMAT {
+            migrate::to_current(&mut connection, path)?;
+        }
+        use_log(&connection, path)?;
+        Self::finish(connection, path, group, key)
+    }
+
+    /// Opens the memory at `path` beside the process that uses it, for checks and backups: it is read, not changed.
+    pub fn read(path: &Path, group: GroupId, key: Option<StoreKey>) -> Result<Self, StoreError> {
+        check_private(path)?;
+        log::check_beside_writer(path)?;
+        let connection = connect(path)?;
+        check_pages(&connection, path)?;
+        let format = check_format(&connection, path)?;
+        if format < FORMAT {
+            let what = format!("it has the old format {format}; start the leader once, which brings it up to date");
+            return Err(StoreError::Corrupt { path: path.to_owned(), what });
+        }
+        Self::finish(connection, path, group, key)
+    }
+
+    fn finish(connection: Connection, path: &Path, group: GroupId, key: Option<StoreKey>) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        let meta = Meta::read(&connection, &path)?;
+        if meta.group != group {
+            return Err(StoreError::OtherGroup { path, found: meta.group, expected: group });
+        }
+        // A memory that is not sealed yet is read as it is, whatever key there is for later.
+        let key = key.filter(|_| meta.sealed_with.is_some());
+        if meta.sealed_with != key.as_ref().map(StoreKey::id) {
+            return Err(StoreError::Sealed { path });
+        }
+        Ok(Store { connection, path, meta, key })
     }
 
     /// Everything remembered, each subject's latest record, in a fixed order.
     pub fn load(&self) -> Result<Vec<Record>, StoreError> {
-        let mut records = Vec::new();
-        for (subject, bytes) in self.rows("SELECT subject, record FROM life ORDER BY subject")? {
-            let life: LifeRecord = decode(&bytes).map_err(|_| self.corrupt("state", &subject))?;
-            if subject_of(&life) != subject || !life.is_sound() {
-                return Err(self.corrupt("state", &subject));
-            }
-            records.push(Record::Life(life));
-        }
-        for (user, bytes) in self.rows("SELECT user, secret FROM registration ORDER BY user")? {
-            let registration = Registration::from_bytes(&bytes).ok_or_else(|| self.corrupt("registration", &user))?;
-            let user: UserName = user.parse().map_err(|_| self.corrupt("registration", &user))?;
-            records.push(Record::Registration(user, registration));
+        let mut records = rows::load(&self.connection, &self.path, self.key.as_ref())?;
+        if self.meta.catching_up {
+            records.push(Record::CatchingUp(true));
         }
         Ok(records)
     }
@@ -162,7 +130,65 @@ impl Store {
         if records.is_empty() {
             return Ok(());
         }
-        write(&mut self.connection, records).map_err(|source| fault(&self.path, source))
+        let mut meta = self.meta.clone();
+        let mut write = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for record in records {
+                if let Record::CatchingUp(is) = record {
+                    meta.catching_up = *is;
+                    meta.write(&transaction)?;
+                } else {
+                    rows::put(&transaction, record, self.key.as_ref())?;
+                }
+            }
+            transaction.commit()
+        };
+        write().map_err(|source| fault(&self.path, source))?;
+        self.meta = meta;
+        Ok(())
+    }
+
+    /// Whether registrations are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.meta.sealed_with.is_some()
+    }
+
+    /// Whether the leader has to come to its peers' state before it says anything.
+    pub fn is_catching_up(&self) -> bool {
+        self.meta.catching_up
+    }
+
+    /// Seals all registrations with a key, or opens them for good, and leaves nothing of their old form in the file.
+    pub fn seal(&mut self, key: Option<StoreKey>) -> Result<(), StoreError> {
+        let records = rows::load(&self.connection, &self.path, self.key.as_ref())?;
+        let meta = Meta { sealed_with: key.as_ref().map(StoreKey::id), ..self.meta.clone() };
+        let mut write = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for record in records.iter().filter(|record| matches!(record, Record::Registration(..))) {
+                rows::put(&transaction, record, key.as_ref())?;
+            }
+            meta.write(&transaction)?;
+            transaction.commit()?;
+            self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")
+        };
+        write().map_err(|source| fault(&self.path, source))?;
+        (self.meta, self.key) = (meta, key);
+        Ok(())
+    }
+
+    /// Copies the memory as it is at one moment to a new file, while a leader may go on writing it.
+    pub fn back_up(&self, to: &Path) -> Result<(), StoreError> {
+        create_private(to)?;
+        let copy = || {
+            let mut copy = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            rusqlite::backup::Backup::new(&self.connection, &mut copy)?.step(-1)?;
+            // One file, without a log beside it.
+            copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
+            copy.close().map_err(|(_, error)| error)
+        };
+        copy().map_err(|source| fault(to, source))?;
+        let unusable = |source| StoreError::Unusable { path: to.to_owned(), source };
+        File::open(to).and_then(|file| file.sync_all()).map_err(unusable)
     }
 
     /// What its files take, bytes.
@@ -180,130 +206,85 @@ impl Store {
         &self.path
     }
 
-    /// Makes a new store, or checks that an existing one is ours to read.
-    fn check_or_make(&mut self, group: GroupId) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        let failed = |source| fault(&path, source);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(failed)?;
-        let number = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let tables: i64 =
-            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(failed)?;
-        let (application, format) =
-            (number("application_id").map_err(failed)?, number("user_version").map_err(failed)?);
-        if tables == 0 && application == 0 && format == 0 {
-            transaction.execute_batch(SCHEMA).map_err(failed)?;
-            transaction.execute("INSERT INTO meta VALUES (?1)", params![group.0]).map_err(failed)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
-            transaction.pragma_update(None, "user_version", FORMAT).map_err(failed)?;
-            return transaction.commit().map_err(failed);
-        }
-        if application != APPLICATION_ID || format < 1 {
-            return Err(StoreError::NotAStore { path });
-        }
-        if format > FORMAT {
-            return Err(StoreError::Newer { path, found: format });
-        }
-        let found: Option<[u8; 32]> =
-            transaction.query_row("SELECT group_id FROM meta", [], |row| row.get(0)).optional().map_err(failed)?;
-        match found.map(GroupId) {
-            Some(found) if found == group => Ok(()),
-            Some(found) => Err(StoreError::OtherGroup { path, found, expected: group }),
-            None => Err(StoreError::Corrupt { path, what: "it does not say whose it is".to_owned() }),
-        }
-    }
-
-    fn use_log(&self) -> Result<(), StoreError> {
-        let mode: String = self
-            .connection
-            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
-            .map_err(|source| fault(&self.path, source))?;
-        if mode == "wal" {
-            return Ok(());
-        }
-        let source = io::Error::other("the file system does not allow a write-ahead log");
-        Err(StoreError::Unusable { path: self.path.clone(), source })
-    }
-
-    fn rows(&self, query: &str) -> Result<Vec<Row>, StoreError> {
-        let read = || {
-            let mut statement = self.connection.prepare(query)?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, Zeroizing::new(row.get(1)?))))?;
-            rows.collect::<rusqlite::Result<Vec<Row>>>()
-        };
-        let rows = read().map_err(|source| fault(&self.path, source))?;
-        // The database believes its file: where bytes have changed, a subject may be out of order, and there twice.
-        match rows.iter().zip(rows.iter().skip(1)).find(|(before, after)| before.0 >= after.0) {
-            Some((_, (subject, _))) => Err(self.corrupt("order", subject)),
-            None => Ok(rows),
-        }
-    }
-
-    fn corrupt(&self, table: &str, subject: &str) -> StoreError {
-        StoreError::Corrupt { path: self.path.clone(), what: format!("{table} of {subject:?}") }
+    /// The most bytes that the file may grow to, as a disk that is full would have it.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, pages: u32) {
+        self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).expect("a number");
     }
 }
 
-fn subject_of(life: &LifeRecord) -> &str {
-    life.user.as_ref().map_or(KEY_SUBJECT, UserName::as_str)
+fn make(transaction: &Transaction<'_>, meta: &Meta) -> rusqlite::Result<()> {
+    transaction.execute_batch(SCHEMA)?;
+    meta.write(transaction)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)
 }
 
-fn write(connection: &mut Connection, records: &[&Record]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut life_of = transaction.prepare_cached("INSERT OR REPLACE INTO life VALUES (?1, ?2)")?;
-        let mut registration_of = transaction.prepare_cached("INSERT OR REPLACE INTO registration VALUES (?1, ?2)")?;
-        for record in records {
-            match record {
-                Record::Life(life) => life_of.execute(params![subject_of(life), encode(life)])?,
-                Record::Registration(user, registration) => {
-                    registration_of.execute(params![user.as_str(), registration.to_bytes().as_slice()])?
-                }
-            };
-        }
+/// Opens the file; before anything is written: wiping of what is replaced, and no tricks from a foreign schema.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let set_up = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.pragma_update(None, "synchronous", "full")?;
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
+        connection.pragma_update(None, "cell_size_check", true)?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.pragma_update(None, "temp_store", "memory")?;
+        Ok(connection)
+    };
+    set_up().map_err(|source| fault(path, source))
+}
+
+fn check_format(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, format) = number("application_id")
+        .and_then(|application| Ok((application, number("user_version")?)))
+        .map_err(|source| fault(path, source))?;
+    let path = path.to_owned();
+    match format {
+        _ if application != APPLICATION_ID => Err(StoreError::NotAStore { path }),
+        1..=FORMAT => Ok(format),
+        ..1 => Err(StoreError::NotAStore { path }),
+        _ => Err(StoreError::Newer { path, found: format }),
     }
-    transaction.commit()
 }
 
-/// Before anything is written: an exclusive lock, wiping of what is replaced, and no tricks from a foreign schema.
-fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_WAIT)?;
-    connection.pragma_update(None, "locking_mode", "exclusive")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "fullfsync", true)?;
-    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "temp_store", "memory")
+/// The structure of the whole file: what one page says of another must fit.
+fn check_pages(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let told: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|source| fault(path, source))?;
+    if told == "ok" { Ok(()) } else { Err(StoreError::Corrupt { path: path.to_owned(), what: told }) }
+}
+
+fn use_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+        .map_err(|source| fault(path, source))?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    let source = io::Error::other("the file system does not allow a write-ahead log");
+    Err(StoreError::Unusable { path: path.to_owned(), source })
 }
 
 /// SQLite would create the file readable for all; its log and journal take over the mode of this file.
 fn create_private(path: &Path) -> Result<(), StoreError> {
     let unusable = |source| StoreError::Unusable { path: path.to_owned(), source };
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => {
-            file.sync_all().map_err(unusable)?;
-            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            File::open(parent).and_then(|folder| folder.sync_all()).map_err(unusable)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // Not opened here: closing a second handle would undo SQLite's lock on the file.
-            let mode = fs::metadata(path).map_err(unusable)?.mode() & 0o7777;
-            if mode & 0o077 == 0 { Ok(()) } else { Err(StoreError::Permissions { path: path.to_owned(), mode }) }
-        }
-        Err(error) => Err(unusable(error)),
-    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(unusable)?;
+    file.sync_all().map_err(unusable)?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(unusable)
 }
 
-fn fault(path: &Path, source: rusqlite::Error) -> StoreError {
-    let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path },
-        Some(ErrorCode::NotADatabase) => StoreError::NotAStore { path },
-        Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, what: source.to_string() },
-        Some(_) => StoreError::Sqlite { path, source },
-        // A value of an unexpected type or number: not a failure of the disk.
-        None => StoreError::Corrupt { path, what: source.to_string() },
-    }
+/// Not opened here: closing a second handle would undo SQLite's lock on the file.
+fn check_private(path: &Path) -> Result<(), StoreError> {
+    let metadata = fs::metadata(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::Missing { path: path.to_owned() },
+        _ => StoreError::Unusable { path: path.to_owned(), source },
+    })?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(StoreError::Permissions { path: path.to_owned(), mode }) }
 }
 
 #[cfg(test)]

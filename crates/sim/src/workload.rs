@@ -9,7 +9,7 @@ use ringfort_protocol::{LeaderId, UserName};
 
 use crate::dice::Dice;
 use crate::setup::Setup;
-use crate::world::{ClientId, Happening, World};
+use crate::world::{ClientId, CrashPoint, Happening, World};
 
 /// One thing that users or operators do.
 #[derive(Clone, Debug)]
@@ -155,7 +155,12 @@ fn trouble(world: &mut World, client: ClientId) {
     match world.workload.dice.below(4) {
         0 => {
             let effects = u32::try_from(world.workload.dice.below(12)).expect("below twelve");
-            world.leader_mut(leader).crash_after = Some(effects);
+            let node = world.leader_mut(leader);
+            // Anywhere, or just before or just after a record is made durable.
+            match effects % 3 {
+                0 => node.crash_after = Some(effects),
+                side => node.crash_at = Some(CrashPoint { after: effects / 4, kept: side == 1 }),
+            }
         }
         1 => {
             let port = world.port(client);

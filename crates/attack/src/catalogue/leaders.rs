@@ -39,7 +39,7 @@ pub const SCENARIOS: &[Scenario] = &[
         holds: &[HackedLeaders],
         attack: "A hacked leader votes for a join to one honest leader only.",
         expected: "No honest leader accepts what the others will never accept.",
-        simulated: &["equivocated-join"],
+        simulated: &["equivocated-join", "crash-after-vote"],
         real: &["hacked-equivocate"],
         twins: &[Twin {
             play: "equivocated-join",

@@ -138,6 +138,7 @@ fn describe(event: &Event) -> Value {
         Event::Published(view, members) => {
             json!({ "event": "published", "epoch": view.epoch.0, "view": view.to_string(), "members": members })
         }
+        Event::CaughtUp => json!({ "event": "caught_up" }),
         Event::Blamed(culprit, fault) => {
             let (whom, name) = match culprit {
                 Culprit::Leader(leader) => ("leader", leader.number().to_string()),

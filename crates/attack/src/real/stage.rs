@@ -10,8 +10,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rand_core::Rng;
-use ringfort::files::{GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group};
+use ringfort::files::{
+    GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, SECRETS_FILE, STORE_FILE, drop_request, init,
+    read_group,
+};
 use ringfort::link::LinkKey;
+use ringfort::store::Store;
 use ringfort::{Events, Group};
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
@@ -264,15 +268,17 @@ impl Stage {
         Ok(())
     }
 
-    /// A copy of another leader's secrets, which the spy's tools are tried on for comparison.
+    /// A copy of another leader's folder, whose secrets the spy's tools are tried on for comparison.
     fn steal_second(&mut self, leader: u8) -> anyhow::Result<PathBuf> {
         let other = leader % N + 1;
         let from = self.machine(other)?.folder().to_owned();
         let to = tempfile::Builder::new().prefix("stolen-").tempdir_in(self.dir.path())?.keep();
         std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        for file in [GROUP_FILE, ringfort::files::SECRETS_FILE] {
+        for file in [GROUP_FILE, SECRETS_FILE] {
             std::fs::copy(from.join(file), to.join(file))?;
         }
+        // The memory too, beside the leader that goes on writing it: a folder without one does not open.
+        Store::read(&from.join(STORE_FILE), self.info.id(), None)?.back_up(&to.join(STORE_FILE))?;
         Ok(to)
     }
 

@@ -196,6 +196,7 @@ impl Log {
             Event::Admitted(member) => info!(%member, "admitted"),
             Event::Ended(user, cause) => info!(%user, cause = cause_word(*cause), "stay ended"),
             Event::Published(view, members) => info!(epoch = view.epoch.0, members, "view published"),
+            Event::CaughtUp => info!("caught up with the other leaders: takes part from now on"),
             Event::Denied(..) | Event::Blamed(..) if !self.has_room() => {}
             Event::Denied(user, reason) => info!(%user, %reason, "login refused"),
             Event::Blamed(culprit, fault) => warn!(%culprit, fault = fault.word(), "caught or refused"),

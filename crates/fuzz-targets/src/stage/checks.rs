@@ -52,7 +52,7 @@ impl Facts {
                     assert!(before.is_none_or(|before| before <= view.epoch), "{id} went back to an older view");
                     self.published.insert(*view);
                 }
-                leader::Event::Denied(..) | leader::Event::Blamed(..) => {}
+                leader::Event::Denied(..) | leader::Event::CaughtUp | leader::Event::Blamed(..) => {}
             }
         }
     }

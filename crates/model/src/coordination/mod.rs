@@ -37,7 +37,7 @@ pub struct Whole {
     pub nodes: [u32; HONEST],
     /// Proposals between honest leaders that are under way, one bit each.
     flight: u128,
-    /// What users and operators have asked of each honest leader since it started, one bit each.
+    /// What users and operators have asked of each honest leader, one bit each.
     pub asked: [u16; HONEST],
     /// What they have ever asked of any.
     pub asked_ever: u16,
@@ -167,7 +167,8 @@ impl Coordinated {
         }
     }
 
-    /// A leader is killed: what is under way to and from it is lost, its links are new, and both ends of each say
+    /// A leader is killed between two steps; within one, nothing was said before what it says of is on disk, so that
+    /// what is left is what an earlier step had left. What is under way to and from it is lost, its links are new, and both ends of each say
     /// what is not settled.
     fn crash(&self, whole: &Whole, leader: u8) -> Option<Whole> {
         let mut next = whole.clone();
@@ -176,10 +177,6 @@ impl Coordinated {
             for op in 0..self.scene.wishes.len() as u8 {
                 next.flight &= !(self.bit(leader, other, op) | self.bit(other, leader, op));
             }
-        }
-        // Who logged in there does so again, which is another event.
-        if let Some(asked) = next.asked.get_mut(usize::from(leader)) {
-            *asked = 0;
         }
         let before = Self::node_of(whole, leader);
         let restarted = self.universe.step(leader, before, Input::Restart);

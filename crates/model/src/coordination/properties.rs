@@ -101,11 +101,8 @@ fn same_view(model: &Coordinated, whole: &Whole) -> bool {
     })
 }
 
-/// Checked where nothing is under way: there, and only there, no leader can come to accept more by itself.
-///
-/// A leader that crashes forgets votes that are not settled, so after a crash the promise is for what users have
-/// asked of f+1 leaders again. Members do, since their links broke; `docs/model.md` has the way to the state in
-/// which one does not.
+/// Checked where nothing is under way: there, and only there, no leader can come to accept more by itself. With crashes
+/// too, although they are one fault more than f: what a leader was asked for, it has voted for, and its vote is on disk.
 fn agreement(model: &Coordinated, whole: &Whole) -> bool {
     if !model.is_at_rest(whole) {
         return true;
@@ -113,9 +110,6 @@ fn agreement(model: &Coordinated, whole: &Whole) -> bool {
     let enough = usize::from(model.universe.rules().f()) + 1;
     let nodes: Vec<Arc<Node>> = nodes(model, whole).collect();
     let agreed = nodes.iter().all(|a| nodes.iter().all(|b| a.accepted == b.accepted && a.epoch == b.epoch));
-    let crashed = whole.crashes_left < model.scene.crashes_max;
-    let accepted = nodes.iter().flat_map(|node| node.accepted.iter().flatten());
-    let forgotten = crashed && accepted.copied().any(|op| asked_of(whole, model, op) < enough);
     let done = |op: Op| {
         let wish = model.universe.wish(op);
         let (user, stay) = wish.stay();
@@ -126,7 +120,7 @@ fn agreement(model: &Coordinated, whole: &Whole) -> bool {
         let reached = nodes.iter().all(|node| node.ranks.get(usize::from(user)).is_some_and(|r| *r >= rank));
         reached || asked_of(whole, model, op) < enough
     };
-    forgotten || agreed && (0..model.scene.wishes.len() as u8).all(done)
+    agreed && (0..model.scene.wishes.len() as u8).all(done)
 }
 
 fn expulsion(model: &Coordinated, whole: &Whole) -> bool {

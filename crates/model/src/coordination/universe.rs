@@ -269,12 +269,12 @@ impl Universe {
         for output in outputs {
             match output {
                 Output::Persist(record) => {
-                    let rank = record.rank;
+                    let rank = record.rank();
                     let before = disk.insert(record.user.clone(), record);
-                    fell |= before.is_some_and(|before| before.rank > rank);
+                    fell |= before.is_some_and(|before| before.rank() > rank);
                 }
                 Output::Broadcast(message) => said.extend(self.said(&message)),
-                Output::Tell(..) | Output::Changed(_) | Output::Blame(..) => {}
+                Output::Tell(..) | Output::Changed(_) | Output::CaughtUp | Output::Blame(..) => {}
             }
         }
         Outcome { node: self.keep(core, disk), said: said.into(), told: told.into(), fell }

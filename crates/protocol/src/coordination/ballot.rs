@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::message::{Operation, Rank, SignedProposal, Subject};
-use super::{BALLOTS_PER_SUBJECT_MAX, Life, LifeRecord};
+use super::message::{Operation, Rank, SignedProposal};
+use super::{BALLOTS_PER_SUBJECT_MAX, Life};
 use crate::ids::{Incarnation, LeaderId};
 use crate::rules::{Rule, Rules};
 use crate::view::Cause;
@@ -36,6 +36,11 @@ impl Ballot {
 
     pub fn accepted_by(&self) -> usize {
         self.votes.values().filter(|v| v.accepted).count()
+    }
+
+    /// The operation as a leader voted for it: with the cause that it gave.
+    pub fn as_voted(&self, vote: &Vote) -> Operation {
+        self.operation.with_cause(vote.cause)
     }
 
     fn expelled_by(&self) -> usize {
@@ -73,13 +78,20 @@ impl Life {
         self.accepted.as_ref().map_or((0, [0; 32]), |o| (o.rank(), o.content()))
     }
 
-    pub fn record(&self) -> Option<LifeRecord> {
-        let operation = self.accepted.clone()?;
-        let user = match operation.subject() {
-            Subject::Key => None,
-            Subject::User(user) => Some(user),
+    /// Whether there is anything to know of the subject.
+    pub fn is_worth_keeping(&self) -> bool {
+        self.accepted.is_some() || self.barred || self.unwanted || !self.ballots.is_empty()
+    }
+
+    /// What a leader has voted for and is not settled: above the state reached, or an order to expel that is
+    /// not in force.
+    pub fn unsettled(&self, leader: LeaderId) -> Vec<Operation> {
+        let reached = self.key();
+        let pending = |b: &Ballot, vote: &Vote| {
+            b.key() > reached || vote.cause == Some(Cause::Expelled) && !self.barred && !self.is_taken_back()
         };
-        Some(LifeRecord { user, rank: operation.rank(), operation, barred: self.barred, unwanted: self.unwanted })
+        let voted = self.ballots.iter().filter_map(|b| b.votes.get(&leader).map(|vote| (b, vote)));
+        voted.filter(|(b, vote)| pending(b, vote)).map(|(b, vote)| b.as_voted(vote)).collect()
     }
 
     pub fn ballot(&self, operation: &Operation) -> Option<&Ballot> {

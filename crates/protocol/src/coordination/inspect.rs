@@ -28,6 +28,14 @@ impl Coordination {
         self.me
     }
 
+    /// Whether this leader still says what it said once: it votes for the operation, or has come past it.
+    pub fn stands_by_for_testing_only(&self, operation: &Operation) -> bool {
+        let Some(life) = self.lives.get(&operation.subject()) else { return false };
+        let voted = life.ballot(operation).is_some_and(|b| b.votes.contains_key(&self.me));
+        let no_room = life.ballots_of(self.me) >= super::BALLOTS_PER_SUBJECT_MAX;
+        life.key() >= (operation.rank(), operation.content()) || voted || no_room
+    }
+
     /// All that decides what this leader does next, subject by subject.
     pub fn state_for_testing_only(&self) -> BTreeMap<Subject, LifeState> {
         let votes = |ballot: &super::Ballot| {

@@ -58,6 +58,14 @@ impl Operation {
         }
     }
 
+    /// A removal with another cause, if one is given; anything else as it is.
+    pub(super) fn with_cause(&self, cause: Option<Cause>) -> Operation {
+        match (self, cause) {
+            (Operation::Remove(member, _), Some(cause)) => Operation::Remove(member.clone(), cause),
+            _ => self.clone(),
+        }
+    }
+
     /// Tells operations of equal rank apart. All removals of a stay are one, whatever their cause.
     pub fn content(&self) -> [u8; 32] {
         match self {

@@ -16,17 +16,18 @@ mod ballot;
 #[cfg(feature = "mutants")]
 pub mod inspect;
 mod message;
+mod record;
 mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::sign::{SigningKey, VerifyingKey};
 
 use ballot::Ballot;
 pub use message::{Operation, Rank, SignedProposal, Subject};
+pub use record::LifeRecord;
 
 use crate::fault::{Fault, Rejected};
 use crate::group::{GroupInfo, LeaderSecrets};
@@ -56,32 +57,10 @@ pub enum Output {
     Tell(LeaderId, PeerMessage),
     /// The members or the epoch changed.
     Changed(Vec<Change>),
+    /// This leader, whose memory had been lost or was old, is in the state of f+1 others.
+    CaughtUp,
     /// A leader did wrong.
     Blame(LeaderId, Fault),
-}
-
-/// One subject's accepted state: what a leader must not forget (P10).
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct LifeRecord {
-    /// The user; `None` for the count of refreshes.
-    pub user: Option<UserName>,
-    /// How far its life has come.
-    pub rank: Rank,
-    /// The last accepted operation.
-    pub operation: Operation,
-    /// Whether operators expelled the user. An operation that is a removal of an expelled user, and not
-    /// barred: this leader's operator has taken the user back.
-    pub barred: bool,
-    /// Whether this leader's operator expelled the user and has not taken it back: the order outlives a crash.
-    pub unwanted: bool,
-}
-
-impl LifeRecord {
-    /// Whether its parts agree, as in every record that a leader writes: a disk may hold something else.
-    pub fn is_sound(&self) -> bool {
-        let subject = self.user.clone().map_or(Subject::Key, Subject::User);
-        self.operation.subject() == subject && self.operation.rank() == self.rank && self.rank > 0
-    }
 }
 
 /// One subject's state and what is being voted on.
@@ -109,6 +88,8 @@ pub struct Coordination {
     epoch: u64,
     pending: BTreeMap<LeaderId, usize>,
     buckets: sync::Buckets,
+    /// Until f+1 leaders are found in the same state, nothing is said: those found so far.
+    catching_up: Option<BTreeSet<LeaderId>>,
 }
 
 impl Coordination {
@@ -126,23 +107,12 @@ impl Coordination {
             epoch: 0,
             pending: BTreeMap::new(),
             buckets: sync::Buckets::default(),
+            catching_up: None,
         };
         for record in records {
             this.restore(record);
         }
         this
-    }
-
-    fn restore(&mut self, record: LifeRecord) {
-        let subject = record.operation.subject();
-        self.epoch = self.epoch.saturating_add(record.rank);
-        if let Operation::Join(entry) = &record.operation {
-            self.members.insert(entry.clone());
-        }
-        let (barred, unwanted) = (record.barred, record.unwanted);
-        let life = Life { accepted: Some(record.operation), barred, unwanted, ..Life::default() };
-        self.buckets.toggle(&subject, &life);
-        self.lives.insert(subject, life);
     }
 
     /// The members accepted here.
@@ -212,19 +182,19 @@ impl Coordination {
         if incarnation == Incarnation(0) {
             return Err(Rejected::NotAMember(user.clone()));
         }
-        let mut out = Vec::new();
-        if let Some(life) = self.lives.get_mut(&Subject::User(user.clone())) {
+        let subject = Subject::User(user.clone());
+        if let Some(life) = self.lives.get_mut(&subject) {
             life.unwanted = true;
             if life.is_taken_back() {
                 life.tell_cause(Cause::Left);
             }
-            out.extend(life.record().map(Output::Persist));
         }
+        let mut out = vec![Output::Persist(self.record(&subject))];
         out.extend(self.remove(&MemberId { user: user.clone(), incarnation }, Cause::Expelled));
         Ok(out)
     }
 
-    /// Proposes again what the operator ordered before a crash: votes are not kept on disk, orders are.
+    /// Proposes what the operator ordered, if a crash came between the order and the vote.
     pub fn insist(&mut self) -> Vec<Output> {
         let me = self.me;
         let forgotten = |life: &Life| match &life.accepted {
@@ -245,14 +215,14 @@ impl Coordination {
         let Some(life) = self.lives.get_mut(&subject) else { return Vec::new() };
         let was_unwanted = std::mem::take(&mut life.unwanted);
         if !life.barred {
-            return life.record().filter(|_| was_unwanted).map(Output::Persist).into_iter().collect();
+            return if was_unwanted { vec![Output::Persist(self.record(&subject))] } else { Vec::new() };
         }
         self.buckets.toggle(&subject, life);
         life.barred = false;
         life.tell_cause(Cause::Expelled);
         life.ballots.retain(|b| !matches!(b.operation, Operation::Remove(..)));
         self.buckets.toggle(&subject, life);
-        life.record().map(Output::Persist).into_iter().collect()
+        vec![Output::Persist(self.record(&subject))]
     }
 
     /// The rekey period has passed, or an operator asks for a new key.
@@ -266,15 +236,28 @@ impl Coordination {
             return Vec::new();
         }
         let mut out = Vec::new();
+        if self.is_catching_up() {
+            return out;
+        }
         self.vote_own(&operation, &mut out);
         self.tally(&subject, &mut out);
         out
     }
 
+    /// Votes: durable before it is told, since what others have counted cannot be taken back.
     fn vote_own(&mut self, operation: &Operation, out: &mut Vec<Output>) {
+        if self.is_catching_up() {
+            return;
+        }
+        let subject = operation.subject();
+        let before = self.record(&subject);
+        self.record_vote(self.me, operation.clone(), false);
+        let after = self.record(&subject);
+        if after != before {
+            out.push(Output::Persist(after));
+        }
         let proposal = self.sign(operation.clone(), false);
         out.push(Output::Broadcast(PeerMessage::Proposals(vec![proposal])));
-        self.record_vote(self.me, operation.clone(), false);
     }
 
     fn sign(&self, operation: Operation, accepted: bool) -> SignedProposal {
@@ -287,7 +270,7 @@ impl Coordination {
     /// other do not add up, and a flood does not silence the leader for ever.
     pub fn on_peer_up(&mut self, peer: LeaderId) {
         self.lives.values_mut().for_each(|life| life.withdraw(peer));
-        self.lives.retain(|_, life| life.accepted.is_some() || life.barred || !life.ballots.is_empty());
+        self.lives.retain(|_, life| life.is_worth_keeping());
         self.pending.remove(&peer);
     }
 
@@ -376,7 +359,7 @@ impl Coordination {
             }
             let own = ballot.votes.contains_key(&self.me);
             let room = life.has_room(self.me, ballot);
-            if !own && room && ballot.votes.len() >= self.rules.amplify() {
+            if !own && room && !self.is_catching_up() && ballot.votes.len() >= self.rules.amplify() {
                 return Some(Action::Amplify(ballot.amplified(&self.rules)));
             }
             let own = own || !self.rules.enforces(Rule::AcceptOwn);
@@ -393,11 +376,11 @@ impl Coordination {
         life.barred = true;
         life.tell_cause(Cause::Expelled);
         self.buckets.toggle(subject, life);
-        out.extend(life.record().map(Output::Persist));
         let own = life.ballots.iter().find_map(|b| match (&b.operation, b.votes.get(&self.me)) {
             (Operation::Remove(member, _), Some(vote)) if vote.cause != Some(Cause::Expelled) => Some(member.clone()),
             _ => None,
         });
+        out.push(Output::Persist(self.record(subject)));
         if let Some(member) = own {
             self.vote_own(&Operation::Remove(member, Cause::Expelled), out);
         }
@@ -407,13 +390,14 @@ impl Coordination {
         let Some(life) = self.lives.get_mut(subject) else { return };
         self.buckets.toggle(subject, life);
         self.epoch = self.epoch.saturating_sub(life.rank()).saturating_add(operation.rank());
+        self.catching_up.iter_mut().for_each(BTreeSet::clear);
         for leader in life.accept(operation.clone()) {
             let pending = self.pending.entry(leader).or_default();
             *pending = pending.saturating_sub(1);
         }
         self.buckets.toggle(subject, life);
-        out.extend(life.record().map(Output::Persist));
         let unwanted = life.unwanted;
+        out.push(Output::Persist(self.record(subject)));
         let changes = match operation {
             Operation::Join(entry) => {
                 if unwanted {

@@ -5,7 +5,7 @@
 
 use ringfort_crypto::hash::digest;
 
-use super::{Coordination, Life, Operation, Output, Subject};
+use super::{Coordination, Life, Output, Subject};
 use crate::codec::encode;
 use crate::fault::Fault;
 use crate::ids::LeaderId;
@@ -63,8 +63,8 @@ impl Coordination {
             .values()
             .flat_map(|life| life.ballots.iter().filter(|b| b.key() > life.key()))
             .filter_map(|b| b.votes.get(&self.me).map(|vote| (b, vote)))
-            .take(PROPOSALS_MAX)
-            .map(|(b, vote)| self.sign(with_cause(&b.operation, vote.cause), false))
+            .take(if self.is_catching_up() { 0 } else { PROPOSALS_MAX })
+            .map(|(b, vote)| self.sign(b.as_voted(vote), false))
             .collect();
         let mut messages = vec![PeerMessage::Status(self.buckets.root())];
         if !unsettled.is_empty() {
@@ -74,8 +74,20 @@ impl Coordination {
     }
 
     /// A peer's status: if it differs, ours by class.
-    pub fn on_status(&self, from: LeaderId, root: [u8; 32]) -> Vec<Output> {
-        if root == self.buckets.root() {
+    pub fn on_status(&mut self, from: LeaderId, root: [u8; 32]) -> Vec<Output> {
+        let same = root == self.buckets.root();
+        if let Some(found) = &mut self.catching_up {
+            if same {
+                found.insert(from)
+            } else {
+                found.remove(&from)
+            };
+            if found.len() >= self.rules.catch_up() {
+                self.catching_up = None;
+                return vec![Output::CaughtUp];
+            }
+        }
+        if same {
             return Vec::new();
         }
         vec![Output::Tell(from, PeerMessage::Buckets(self.buckets.0.clone()))]
@@ -100,18 +112,11 @@ impl Coordination {
             .filter_map(|(_, life)| {
                 // Who was taken back here is not to be barred elsewhere by this leader's word.
                 let cause = life.is_taken_back().then_some(Cause::Left);
-                life.accepted.as_ref().map(|operation| with_cause(operation, cause))
+                life.accepted.as_ref().map(|operation| operation.with_cause(cause))
             })
             .take(ANSWER_MESSAGES_MAX * PROPOSALS_MAX)
             .map(|operation| self.sign(operation, true))
             .collect();
         ours.chunks(PROPOSALS_MAX).map(|part| Output::Tell(from, PeerMessage::Proposals(part.to_vec()))).collect()
-    }
-}
-
-fn with_cause(operation: &Operation, cause: Option<Cause>) -> Operation {
-    match (operation, cause) {
-        (Operation::Remove(member, _), Some(cause)) => Operation::Remove(member.clone(), cause),
-        _ => operation.clone(),
     }
 }

@@ -14,6 +14,8 @@ pub struct Figures {
     pub view: ViewId,
     /// Whether the published view holds all that is accepted here.
     pub published: bool,
+    /// Whether this leader says nothing yet, since its memory is older than its words.
+    pub catching_up: bool,
     /// Members accepted here.
     pub members: usize,
     /// Users registered here.
@@ -43,6 +45,7 @@ impl Leader {
         Figures {
             view: self.view(),
             published: self.is_published(),
+            catching_up: self.is_catching_up(),
             members: self.state.members().len(),
             registered: self.login.registered(),
             links_member,

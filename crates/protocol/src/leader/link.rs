@@ -63,6 +63,12 @@ impl Leader {
         self.speaks_openly = true;
     }
 
+    /// Whether this leader still says what it said once.
+    #[cfg(feature = "mutants")]
+    pub fn stands_by_for_testing_only(&self, operation: &crate::coordination::Operation) -> bool {
+        self.state.stands_by_for_testing_only(operation)
+    }
+
     /// Seals a notice for the member on an authenticated link.
     #[cfg(feature = "mutants")]
     pub fn seal_for_testing_only(&mut self, link: LinkId, notice: &LeaderNotice) -> Option<Bytes> {

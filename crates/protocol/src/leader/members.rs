@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::link::{Attached, Link, Stage, attached_mut};
-use super::{Class, Effect, Event, Leader, Step};
+use super::{Class, Effect, Event, Leader, Record, Step};
 use crate::codec::decode;
 use crate::data::DataFrame;
 use crate::delivery::{Audience, RelayAction};
@@ -61,10 +61,17 @@ impl Leader {
     fn on_login(&mut self, cx: &mut Cx<'_>, link: LinkId, request: LoginRequest, step: &mut Step) {
         let Some(Link { exporter, stage: Stage::Login(login) }) = self.links.get_mut(&link) else { return };
         let exporter = *exporter;
+        if self.state.is_catching_up() {
+            // What this leader would say of stays may be wrong: the others let the user in.
+            step.effects.push(Effect::Close(link));
+            self.on_link_down(link);
+            return;
+        }
         match request {
             LoginRequest::Blind { user, blinded } => {
                 match self.login.on_blind(cx, &self.group, &self.secrets, login, &exporter, &user, blinded) {
-                    Ok(answer) => {
+                    Ok((answer, attempts)) => {
+                        step.effects.extend(attempts.map(|attempts| Effect::Persist(Record::Attempts(attempts))));
                         if let LoginAnswer::Denied { reason, .. } = &answer {
                             step.events.push(Event::Denied(user, *reason));
                         }

@@ -86,14 +86,19 @@ impl Leader {
         records: impl IntoIterator<Item = Record>,
     ) -> Self {
         let mut login = LoginServer::new(&group, &secrets);
-        let mut lives = Vec::new();
+        let (mut lives, mut catching_up) = (Vec::new(), false);
         for record in records {
             match record {
                 Record::Life(life) => lives.push(life),
                 Record::Registration(user, registration) => login.register(user, registration),
+                Record::Attempts(attempts) => login.restore(cx.now, attempts),
+                Record::CatchingUp(is) => catching_up = is,
             }
         }
-        let state = Coordination::new(&group, &secrets, lives);
+        let mut state = Coordination::new(&group, &secrets, lives);
+        if catching_up {
+            state.catch_up_first();
+        }
         let publisher = Publisher::new(cx, &group, &secrets, &state);
         let presence = |id: &MemberId| (id.clone(), Presence { heard: cx.now, since: state.epoch() });
         let presence = state.members().iter().map(|entry| presence(&entry.id)).collect();
@@ -139,6 +144,11 @@ impl Leader {
     /// Whether the user is registered here.
     pub fn is_registered(&self, user: &UserName) -> bool {
         self.login.is_registered(user)
+    }
+
+    /// Whether this leader does not take part yet, since it may have said what it does not remember.
+    pub fn is_catching_up(&self) -> bool {
+        self.state.is_catching_up()
     }
 
     /// Leaders with a live link.
@@ -190,6 +200,7 @@ impl Leader {
             }
             Command::Register(user, registration) => self.register(user, registration, &mut step)?,
             Command::Expel(user) => self.state.expel(&user)?,
+            Command::Refresh if self.is_catching_up() => return Err(Rejected::CatchingUp),
             Command::Refresh => self.state.refresh(),
         };
         self.absorb(cx, outputs, &mut step);
@@ -230,6 +241,8 @@ impl Leader {
             self.absorb(cx, outputs, &mut step);
             self.remove_silent(cx, &mut step);
             self.relay.expire(cx.now);
+            let forgotten = self.login.forget_attempts(cx.now).into_iter();
+            step.effects.extend(forgotten.map(|attempts| Effect::Persist(Record::Attempts(attempts))));
             let due = self.group.policy.rekey_period().is_some_and(|period| cx.now >= self.published_at + period);
             if due && !self.state.members().is_empty() {
                 let outputs = self.state.refresh();
@@ -264,6 +277,10 @@ impl Leader {
                 Output::Changed(changes) => {
                     self.on_changes(cx.now, &changes, step);
                     self.unpublished.get_or_insert_default().extend(changes);
+                }
+                Output::CaughtUp => {
+                    step.effects.push(Effect::Persist(Record::CatchingUp(false)));
+                    step.events.push(Event::CaughtUp);
                 }
                 Output::Blame(leader, fault) => step.events.push(Event::Blamed(Culprit::Leader(leader), fault)),
             }

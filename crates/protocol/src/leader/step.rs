@@ -7,17 +7,22 @@ use bytes::Bytes;
 use crate::coordination::LifeRecord;
 use crate::fault::{Culprit, Fault};
 use crate::ids::{LeaderId, LinkId, MemberId, UserName, ViewId};
-use crate::login::{Denial, Registration};
+use crate::login::{Attempts, Denial, Registration};
 use crate::view::Cause;
 use crate::wire::{self, PeerMessage};
 
 /// What a leader must not forget (P10).
 #[derive(Clone, Debug)]
 pub enum Record {
-    /// A user's (or the key's) accepted state; replaces the one before.
+    /// What is accepted of a user (or of the key) and what this leader has said; replaces the one before.
     Life(LifeRecord),
     /// A user's registration; replaces the one before. Secret.
     Registration(UserName, Registration),
+    /// What is left of somebody's password attempts; replaces the one before.
+    Attempts(Attempts),
+    /// Whether this leader must come to its peers' state before it says anything: its memory is lost, or was restored
+    /// from a backup, so that it may have said what it does not remember.
+    CatchingUp(bool),
 }
 
 /// How a driver queues a frame.
@@ -61,6 +66,8 @@ pub enum Event {
     Ended(UserName, Cause),
     /// A view is out, with its number of members.
     Published(ViewId, usize),
+    /// This leader is in the state of f+1 others again and takes part from now on.
+    CaughtUp,
     /// A peer did wrong.
     Blamed(Culprit, Fault),
 }

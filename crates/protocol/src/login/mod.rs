@@ -28,7 +28,7 @@ pub use client::{Hardening, LoginClient, LoginFailure};
 pub use message::{Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 pub use registration::{EnrolmentRecord, Registration, enrol, enrol_as_dealer};
 pub use server::{Authenticated, LoginServer, LoginServerLink};
-pub use throttle::Throttle;
+pub use throttle::{Attempts, Throttle, ThrottleKey};
 
 use crate::group::GroupInfo;
 use crate::ids::{LeaderId, UserName};

@@ -9,13 +9,13 @@ use ringfort_crypto::sign::VerifyingKey;
 
 use super::client::check_ack_tag;
 use super::message::{Denial, LoginAnswer, LoginRequest, Method, WireSignature};
-use super::{Registration, Throttle, Transcript, bound, fresh};
+use super::{Attempts, Registration, Throttle, Transcript, bound, fresh};
 use crate::fault::Fault;
 use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Incarnation, MemberId, UserName};
 use crate::rules::Rule;
 use crate::sealed::{End, SealedChannel};
-use crate::time::Cx;
+use crate::time::{Cx, Time};
 use crate::view::{MemberEntry, MemberSet};
 
 /// Evaluations that one link may ask for: a person's few typing errors.
@@ -87,7 +87,18 @@ impl LoginServer {
         self.users.len()
     }
 
-    /// Handles `Blind`: one evaluation of the login key, within the user's limit.
+    /// Takes up what is left of somebody's attempts, as it was on disk.
+    pub fn restore(&mut self, now: Time, attempts: Attempts) {
+        self.throttle.restore(now, attempts);
+    }
+
+    /// Whose attempts need no record any more.
+    pub fn forget_attempts(&mut self, now: Time) -> Vec<Attempts> {
+        self.throttle.forget_full(now)
+    }
+
+    /// Handles `Blind`: one evaluation of the login key, within the user's limit. What comes with the answer must be
+    /// durable before it is sent.
     #[allow(clippy::too_many_arguments)]
     pub fn on_blind(
         &mut self,
@@ -98,20 +109,21 @@ impl LoginServer {
         exporter: &[u8; 32],
         user: &UserName,
         blinded: [u8; 32],
-    ) -> Result<LoginAnswer, Fault> {
+    ) -> Result<(LoginAnswer, Option<Attempts>), Fault> {
         link.evaluations = link.evaluations.saturating_add(1);
         if link.evaluations > EVALUATIONS_PER_LINK_MAX {
             return Err(Fault::Flooding);
         }
-        let allowed = self.throttle.take(cx.now, user, self.users.contains_key(user));
-        if !allowed && group.rules.enforces(Rule::LoginThrottle) {
+        let registered = self.users.contains_key(user);
+        if !self.throttle.allows(cx.now, user, registered) && group.rules.enforces(Rule::LoginThrottle) {
             let parts: [&[u8]; 3] = [&group.id().0, exporter, &blinded];
             let signature = WireSignature(secrets.signing.sign("ringfort login throttled", &parts));
-            return Ok(LoginAnswer::Denied { reason: Denial::Throttled, signature });
+            return Ok((LoginAnswer::Denied { reason: Denial::Throttled, signature }, None));
         }
         let evaluation =
             secrets.login_share.evaluate_blinded(&BlindedElement(blinded), cx.rng).ok_or(Fault::Malformed)?;
-        Ok(LoginAnswer::Evaluated { evaluation: evaluation.to_bytes() })
+        let attempts = self.throttle.take(cx.now, user, registered);
+        Ok((LoginAnswer::Evaluated { evaluation: evaluation.to_bytes() }, attempts))
     }
 
     /// Handles message 1, AuthInitReq; `last` is the highest stay known here, accepted or pending.

@@ -226,9 +226,8 @@ impl Fixed {
 
     /// What is kept on disk or sent by other means.
     fn stored(&self) -> Vectors {
-        let operation = Operation::Join(self.ana.entry());
-        let life =
-            LifeRecord { user: Some(user("ana")), rank: operation.rank(), operation, barred: true, unwanted: false };
+        let votes = vec![Operation::Remove(self.ana.id.clone(), Cause::Left)];
+        let life = LifeRecord { barred: true, votes, ..LifeRecord::of(Operation::Join(self.ana.entry())) };
         let credential = Credential::Password(Secret32::new([5; 32]));
         let record = enrol(&self.group, &user("ana"), &credential, &mut rng(9)).swap_remove(0);
         let SessionVerifyingKey(key) = self.ana.entry().signing;

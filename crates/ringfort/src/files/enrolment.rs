@@ -54,11 +54,11 @@ pub fn accept(folder: &Path, record: &Path) -> Result<UserName, FileError> {
     for old in store.load()? {
         match old {
             Record::Life(mut life) if (life.barred || life.unwanted) && life.user.as_ref() == Some(&user) => {
-                (life.barred, life.unwanted) = (false, false);
+                life.take_back();
                 records.push(Record::Life(life));
             }
             Record::Registration(name, _) if name != user => registered += 1,
-            Record::Life(_) | Record::Registration(..) => {}
+            Record::Life(_) | Record::Registration(..) | Record::Attempts(_) | Record::CatchingUp(_) => {}
         }
     }
     if registered >= USERS_MAX {

@@ -25,6 +25,8 @@ pub enum FileErrorKind {
     Unwritable,
     /// In use by another process.
     Busy,
+    /// Sealed, and the key or passphrase for it was not given, or was wrong.
+    Sealed,
     /// Of a format this version does not know.
     Version,
     /// An enrolment record for another leader or group, or altered on the way.
@@ -120,6 +122,9 @@ impl From<StoreError> for FileError {
         let kind = match &error {
             StoreError::Newer { .. } => FileErrorKind::Version,
             StoreError::OtherGroup { .. } | StoreError::Corrupt { .. } => FileErrorKind::Altered,
+            StoreError::Missing { .. } => FileErrorKind::Unreadable,
+            StoreError::Sealed { .. } => FileErrorKind::Sealed,
+            StoreError::Full { .. } => FileErrorKind::Io,
             StoreError::NotAStore { .. } => FileErrorKind::Malformed,
             StoreError::Busy { .. } => FileErrorKind::Busy,
             StoreError::Permissions { .. } => FileErrorKind::Permissions,

@@ -131,7 +131,7 @@ impl LeaderFolder {
         write_new(&inside(SECRETS_FILE), secrets_text(group, secrets).as_bytes(), Access::Secret)?;
         write_group(&inside(GROUP_FILE), group)?;
         make_private_folder(&inside(INBOX))?;
-        let mut store = Store::open(&inside(STORE_FILE), group.id())?;
+        let mut store = Store::create(&inside(STORE_FILE), group.id(), None)?;
         let records: Vec<Record> =
             users.iter().map(|(user, registration)| Record::Registration(user.clone(), registration.clone())).collect();
         store.persist(&records.iter().collect::<Vec<_>>())?;
@@ -149,7 +149,7 @@ impl LeaderFolder {
         }
         let lock = take_lock(folder)?;
         let (group, secrets) = read_leader(folder)?;
-        let store = Store::open(&folder.join(STORE_FILE), group.id())?;
+        let store = Store::open(&folder.join(STORE_FILE), group.id(), None)?;
         Ok(OpenLeader { path: folder.to_owned(), group, secrets, store, lock })
     }
 }

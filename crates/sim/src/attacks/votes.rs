@@ -27,6 +27,12 @@ pub const ALL: &[Attack] = &[
         &[Rule::Amplify, Rule::CatchUp],
         forged_expulsion,
     ),
+    Attack::new(
+        "crash-after-vote",
+        "a hostile vote for one honest leader only, and a leader that voted too is killed",
+        &[Rule::VoteDurable],
+        crash_after_vote,
+    ),
     Attack::new("equivocated-join", "a hostile vote for one honest leader only", &[Rule::Accept], accept),
     Attack {
         implied: Some((Rule::AcceptOwn, "f+1 proposals make a leader propose before n-f can make it accept")),
@@ -240,6 +246,33 @@ fn concurrent_joins(stage: &mut Stage) -> Result<String, Ended> {
     kept(views[0] == views[1] && views[1] == views[2], format!("the group did not settle: {views:?}"))?;
     go_on(&mut bench, ana, ben)?;
     Ok("both joins came through, in one view for all".into())
+}
+
+fn crash_after_vote(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|policy| policy.remove_silent_after_ms = 60_000);
+    let (ben, cy, ana) = (bench.member("ben"), bench.member("cy"), bench.register("ana"));
+    bench.hold = Box::new(|route, _| matches!(route, Route::Peer(..)));
+    let ana = bench.sit("ana", &ana, &[2, 3]);
+    bench.pass(700);
+    // Her machine fails as soon as she has logged in, so she will not ask again.
+    bench.stopped.insert(Node::Seat(ana));
+    let entry = bench.entry(ana).ok_or_else(|| Ended::NotMade("ana was to log in".into()))?;
+    let votes: Vec<_> = bench.held.iter().filter(|(route, _)| *route == Route::Peer(l(2), l(3))).cloned().collect();
+    for (route, frame) in votes {
+        bench.inject_held(2, route, frame);
+    }
+    bench.inject_vote(4, l(4), &[3], &Operation::Join(entry), false);
+    stage.window(&mut bench, |route, _| matches!(route, Route::Peer(_, to) if *to == l(3)))?;
+    made(bench.admitted(&[3], "ana") && !bench.admitted(&[1, 2], "ana"), "leader 3 alone was to accept")?;
+    bench.restart(l(2));
+    bench.held.retain(|(route, _)| !matches!(route, Route::Peer(from, _) if *from == l(4)));
+    bench.release();
+    bench.hold = Box::new(|route, _| matches!(route, Route::Peer(from, _) if *from == l(4)));
+    bench.pass(2_000);
+    let apart = (1..=3).filter(|id| !bench.admitted(&[*id], "ana")).count();
+    kept(apart == 0, format!("{apart} honest leaders can never accept what leader 3 has accepted"))?;
+    go_on(&mut bench, ben, cy)?;
+    Ok("leader 2 stood by its vote: all honest leaders accepted the join".into())
 }
 
 fn stop(bench: &mut Bench, leaders: &[u8]) {

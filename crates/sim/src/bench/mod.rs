@@ -20,7 +20,7 @@ use crate::dice::Dice;
 use crate::network::Wire;
 use crate::setup::{Setup, copy_secrets};
 use crate::strategy::Vice;
-use crate::world::UNIX_START_S;
+use crate::world::{Store, UNIX_START_S};
 
 pub use hands::{Hands, answer, topic};
 pub use wires::{Lane, Node, Route, Wires};
@@ -46,6 +46,7 @@ pub struct Bench {
     /// All leaders' secrets: attacks say whose they use.
     pub secrets: Vec<LeaderSecrets>,
     leaders: Vec<(Leader, Dice)>,
+    disks: BTreeMap<LeaderId, Store>,
     /// Members.
     pub seats: Vec<Seat>,
     /// The time.
@@ -107,6 +108,7 @@ impl Bench {
             now: Time::from_start(Duration::from_secs(1)),
             dice: Dice::new(seed, "bench"),
             leaders: Vec::new(),
+            disks: BTreeMap::new(),
             seats: Vec::new(),
             events: Vec::new(),
             wires: Wires::default(),
@@ -175,8 +177,37 @@ impl Bench {
                         self.broken.insert((seat, id));
                     }
                 }
-                leader::Effect::Persist(_) | leader::Effect::Authenticated(_) => {}
+                leader::Effect::Persist(record) => self.disks.entry(id).or_default().put(record),
+                leader::Effect::Authenticated(_) => {}
             }
+        }
+    }
+
+    /// A leader is killed and starts again from its disk: what is under way to and from it is lost, its links are new.
+    pub fn restart(&mut self, id: LeaderId) {
+        let concerns = |route: &Route| match route {
+            Route::Peer(from, to) => *from == id || *to == id,
+            Route::Up(_, leader) | Route::Down(leader, _) => *leader == id,
+        };
+        self.wires.lose(concerns);
+        self.held.retain(|(route, _)| !concerns(route));
+        let (secrets, group) = (copy_secrets(self.secrets_of(id)), self.group.clone());
+        let records = self.disks.get(&id).map(Store::records).unwrap_or_default();
+        let now = self.now;
+        let (leader, dice) = self.leaders.get_mut(usize::from(id.number()) - 1).expect("the group's leaders");
+        *leader = Leader::new(&mut cx(now, dice), group, secrets, records);
+        for seat in 0..self.seats.len() {
+            if self.seats.get_mut(seat).and_then(|s| s.links.remove(&id)).is_some() {
+                self.on_seat(seat, |member, _| member.on_link_down(now, id));
+                self.broken.insert((seat, id));
+            }
+        }
+        for other in self.leader_ids().filter(|other| *other != id) {
+            self.on_leader(other, |leader, _| {
+                leader.on_peer_down(id);
+                leader.on_peer_up(id)
+            });
+            self.on_leader(id, |leader, _| leader.on_peer_up(other));
         }
     }
 
@@ -336,7 +367,7 @@ impl Bench {
         }
         if self.now.since_start().as_millis().is_multiple_of(100) {
             for (seat, leader) in std::mem::take(&mut self.broken) {
-                if !self.seat(seat).member.has_ended() {
+                if !self.seat(seat).member.has_ended() && !self.stopped.contains(&Node::Seat(seat)) {
                     self.link(seat, leader);
                 }
             }

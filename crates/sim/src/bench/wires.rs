@@ -70,6 +70,10 @@ impl Wires {
         self.queue.push_back((lane, Parcel::Frame(route, frame)));
     }
 
+    pub(super) fn lose(&mut self, lost: impl Fn(&Route) -> bool) {
+        self.queue.retain(|(_, parcel)| !matches!(parcel, Parcel::Frame(route, _) if lost(route)));
+    }
+
     pub(super) fn touch(&mut self, node: Node) {
         self.touched.insert(node);
     }

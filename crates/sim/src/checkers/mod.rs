@@ -16,6 +16,7 @@ mod readability;
 mod removals;
 mod secrecy;
 mod views;
+mod word;
 
 use std::time::Duration;
 
@@ -115,6 +116,7 @@ impl Checkers {
             Box::new(removals::Removals),
             Box::new(agreement::Agreement::default()),
             Box::new(views::TrueViews),
+            Box::new(word::Word),
             Box::new(forward::Forward::default()),
             Box::new(integrity::Integrity::default()),
             Box::new(readability::Readability::new(overlap)),

@@ -65,6 +65,8 @@ pub struct Facts {
     pub refused: BTreeSet<u64>,
     /// Messages delivered, copies at each member counted.
     pub delivered: u64,
+    /// What honest leaders had told others and did not stand by after a crash.
+    pub broken_words: Vec<String>,
     /// Whether the network is kind now.
     pub stable: bool,
 }

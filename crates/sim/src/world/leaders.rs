@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort_protocol::coordination::{LifeRecord, SignedProposal};
+use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal};
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::group::LeaderSecrets;
 use ringfort_protocol::leader::{Class, Command, Effect, Event, Leader, Record, Step};
-use ringfort_protocol::login::Registration;
+use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
 use ringfort_protocol::wire::{self, LeaderNotice, LoginAnswer, PeerMessage, Sorted};
 use ringfort_protocol::{Cx, Fault, LeaderId, LinkId, Time, UserName, codec};
 
@@ -28,21 +28,38 @@ const HEARD_MAX: usize = 64;
 pub struct Store {
     lives: BTreeMap<Option<UserName>, LifeRecord>,
     registrations: BTreeMap<UserName, Registration>,
+    attempts: BTreeMap<ThrottleKey, Attempts>,
+    catching_up: bool,
 }
 
 impl Store {
-    fn put(&mut self, record: Record) {
+    /// Makes a record durable.
+    pub fn put(&mut self, record: Record) {
         match record {
             Record::Life(life) => drop(self.lives.insert(life.user.clone(), life)),
             Record::Registration(user, registration) => drop(self.registrations.insert(user, registration)),
+            Record::Attempts(Attempts { key, left: None }) => drop(self.attempts.remove(&key)),
+            Record::Attempts(attempts) => drop(self.attempts.insert(attempts.key.clone(), attempts)),
+            Record::CatchingUp(is) => self.catching_up = is,
         }
     }
 
-    fn records(&self) -> Vec<Record> {
+    /// What a leader starts from.
+    pub fn records(&self) -> Vec<Record> {
         let lives = self.lives.values().cloned().map(Record::Life);
         let registrations = self.registrations.iter().map(|(u, r)| Record::Registration(u.clone(), r.clone()));
-        lives.chain(registrations).collect()
+        let attempts = self.attempts.values().cloned().map(Record::Attempts);
+        lives.chain(registrations).chain(attempts).chain([Record::CatchingUp(self.catching_up)]).collect()
     }
+}
+
+/// A crash where a record is made durable.
+#[derive(Clone, Copy, Debug)]
+pub struct CrashPoint {
+    /// Records before it.
+    pub after: u32,
+    /// Whether the record itself is on disk already.
+    pub kept: bool,
 }
 
 /// One leader.
@@ -62,6 +79,10 @@ pub struct LeaderNode {
     heard: VecDeque<SignedProposal>,
     /// Crashes after this many more effects.
     pub(crate) crash_after: Option<u32>,
+    /// Crashes there.
+    pub(crate) crash_at: Option<CrashPoint>,
+    /// What it has told other leaders, the last of each content: a crash must not make it forget.
+    said: BTreeMap<Vec<u8>, Operation>,
     /// Orders to expel over which it crashed: they stay in its inbox.
     orders: Vec<UserName>,
 }
@@ -80,6 +101,8 @@ impl World {
             deadline: None,
             heard: VecDeque::new(),
             crash_after: None,
+            crash_at: None,
+            said: BTreeMap::new(),
             orders: Vec::new(),
             secrets,
         });
@@ -162,9 +185,38 @@ impl World {
                 }
                 *left -= 1;
             }
+            let Some(effect) = self.crash_at_record(id, effect) else { return };
             for effect in self.twist(id, effect) {
                 self.carry_out_one(id, effect);
             }
+        }
+    }
+
+    /// Where a record is made durable, a leader may crash before or after it; what is left to do of the effect, if it does not.
+    fn crash_at_record(&mut self, id: LeaderId, effect: Effect) -> Option<Effect> {
+        let node = self.leader_mut(id);
+        let (Effect::Persist(record), Some(point)) = (&effect, node.crash_at.as_mut()) else { return Some(effect) };
+        if point.after > 0 {
+            point.after -= 1;
+            return Some(effect);
+        }
+        if point.kept {
+            node.store.put(record.clone());
+        }
+        self.crash(id, false);
+        None
+    }
+
+    /// Keeps what an honest leader tells another.
+    fn note_said(&mut self, id: LeaderId, frame: &Bytes) {
+        let node = self.leader_mut(id);
+        if !node.hostile
+            && let Ok(Sorted::Plain(body)) = wire::sort(frame)
+            && let Ok(PeerMessage::Proposals(list)) = wire::decode_plain(body)
+        {
+            let key =
+                |operation: &Operation| codec::encode(&(operation.rank(), operation.content(), name_of(operation)));
+            node.said.extend(list.into_iter().map(|said| (key(&said.operation), said.operation)));
         }
     }
 
@@ -175,7 +227,10 @@ impl World {
             Effect::Relay(links, class, frame) => {
                 links.into_iter().for_each(|link| self.send_down(link, class, frame.clone()));
             }
-            Effect::SendPeer(peer, frame) => self.send_peer(id, peer, frame),
+            Effect::SendPeer(peer, frame) => {
+                self.note_said(id, &frame);
+                self.send_peer(id, peer, frame);
+            }
             Effect::Authenticated(_) => {}
             Effect::Close(link) => self.close_from_leader(link),
         }
@@ -210,6 +265,7 @@ impl World {
             return;
         }
         node.crash_after = None;
+        node.crash_at = None;
         node.deadline = None;
         self.trace.line(self.now, &format_args!("{id} crashes"));
         self.break_links(|state| state.leader == id);
@@ -226,6 +282,12 @@ impl World {
             self.leader_mut(id).store.lives.clear();
         }
         self.start_leader(id);
+        let node = self.leader(id);
+        let forgotten =
+            |said: &&Operation| node.core.as_ref().is_some_and(|core| !core.stands_by_for_testing_only(said));
+        let forgotten: Vec<String> =
+            node.said.values().filter(forgotten).map(|said| format!("{id}: {said:?}")).collect();
+        self.facts.broken_words.extend(forgotten);
         for user in std::mem::take(&mut self.leader_mut(id).orders) {
             self.command(id, Command::Expel(user));
         }
@@ -335,5 +397,13 @@ impl World {
                 Lie::PeerBytes(peer, frame) => self.send_peer(id, peer, frame),
             }
         }
+    }
+}
+
+fn name_of(operation: &Operation) -> Option<UserName> {
+    match operation {
+        Operation::Join(entry) => Some(entry.id.user.clone()),
+        Operation::Remove(member, _) => Some(member.user.clone()),
+        Operation::Refresh(_) => None,
     }
 }

@@ -16,7 +16,7 @@ use ringfort_protocol::{LeaderId, LinkId, Time, UserName};
 
 pub use clients::{Client, ClientId, Key, User};
 pub use facts::{Facts, Sent};
-pub use leaders::{LeaderNode, Store};
+pub use leaders::{CrashPoint, LeaderNode, Store};
 pub use links::LinkState;
 pub use queue::{Happening, Queue};
 

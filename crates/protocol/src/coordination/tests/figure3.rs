@@ -56,9 +56,11 @@ fn a_leader_proposes_itself_before_it_accepts() {
         let outputs: Vec<Output> = (2..=n).flat_map(|by| room.hears(by, &join("ana", 1))).collect();
         let place = |wanted: &dyn Fn(&Output) -> bool| outputs.iter().position(wanted).unwrap();
         let own = place(&|o| matches!(o, Output::Broadcast(_)));
-        let durable = place(&|o| matches!(o, Output::Persist(_)));
+        let voted = place(&|o| matches!(o, Output::Persist(life) if life.accepted.is_none() && life.votes.len() == 1));
+        let accepted = place(&|o| matches!(o, Output::Persist(life) if life.accepted.is_some()));
         let change = place(&|o| matches!(o, Output::Changed(_)));
-        assert!(own < durable && durable < change, "n={n}: proposed, then durable, then acted on");
+        assert!(voted < own, "n={n}: the vote is durable, then told");
+        assert!(own < accepted && accepted < change, "n={n}: proposed, then durable, then acted on");
     }
 }
 

@@ -126,7 +126,7 @@ fn leaders_in_one_state_say_no_more_than_that() {
 
 impl Coordination {
     /// What this leader sends to one whose status differs.
-    fn buckets_for_tests(&self) -> Vec<[u8; 16]> {
+    fn buckets_for_tests(&mut self) -> Vec<[u8; 16]> {
         match self.on_status(leader(9), [0; 32]).swap_remove(0) {
             Output::Tell(_, PeerMessage::Buckets(buckets)) => buckets,
             other => panic!("not buckets: {other:?}"),

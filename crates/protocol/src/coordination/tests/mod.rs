@@ -121,7 +121,7 @@ impl Cluster {
                     self.mail.extend(others.into_iter().map(|to| (by, to, message.clone())));
                 }
                 Output::Tell(to, message) => self.mail.push_back((by, to, message)),
-                Output::Changed(_) => {}
+                Output::Changed(_) | Output::CaughtUp => {}
                 Output::Blame(culprit, fault) => self.blames.push((culprit, fault)),
             }
         }

@@ -117,8 +117,7 @@ fn many_members_are_caught_up_with_in_a_few_comparisons() {
     let count = 4_500;
     let record = |i: usize| {
         let id = MemberId { user: user(&format!("x{i}")), ..one.id.clone() };
-        let operation = Operation::Join(MemberEntry { id: id.clone(), ..one.clone() });
-        LifeRecord { user: Some(id.user), rank: 1, operation, barred: false, unwanted: false }
+        LifeRecord::of(Operation::Join(MemberEntry { id, ..one.clone() }))
     };
     let records: Vec<_> = (0..count).map(record).collect();
     for (id, secrets) in cluster.ids().into_iter().zip(&cluster.secrets) {
@@ -129,4 +128,92 @@ fn many_members_are_caught_up_with_in_a_few_comparisons() {
     (0..3).for_each(|_| cluster.compare());
     assert_eq!(cluster.at(4).members().len(), count);
     cluster.assert_same();
+}
+
+/// A leader as it comes back from its disk.
+fn restart(cluster: &mut Cluster, number: u8) {
+    let id = leader(number);
+    let records: Vec<_> = cluster.records.get(&id).into_iter().flat_map(BTreeMap::values).cloned().collect();
+    for record in &records {
+        assert!(record.is_sound(), "{record:?}");
+    }
+    let secrets = &cluster.secrets[usize::from(number) - 1];
+    cluster.leaders.insert(id, Coordination::new(&cluster.group, secrets, records));
+    cluster.mail.retain(|(from, to, _)| *from != id && *to != id);
+    for other in cluster.ids().into_iter().filter(|other| *other != id) {
+        cluster.leaders.get_mut(&other).unwrap().on_peer_up(id);
+        cluster.leaders.get_mut(&id).unwrap().on_peer_up(other);
+    }
+}
+
+#[test]
+fn a_leader_stands_by_its_vote_after_a_crash() {
+    let mut cluster = Cluster::new(4, 1, 1);
+    let ana = entry("ana", 1);
+    // Leaders 2 and 3 vote; the hacked leader 4 votes at leader 3 alone, which accepts, and leader 2 is killed.
+    cluster.admit(&[2, 3], &ana);
+    cluster.mail.retain(|(from, to, _)| (from.number(), to.number()) != (2, 1));
+    let word = SignedProposal::sign(
+        &cluster.secrets[3].signing,
+        leader(4),
+        cluster.group.session(),
+        Operation::Join(ana.clone()),
+        false,
+    );
+    cluster.step(3, |state| state.on_proposals(leader(4), vec![word]));
+    let to_3 = cluster.mail.iter().position(|(from, to, _)| (from.number(), to.number()) == (2, 3)).unwrap();
+    cluster.deliver_at(to_3);
+    assert_eq!(cluster.at(3).members().len(), 1);
+    restart(&mut cluster, 2);
+    assert_eq!(cluster.at(2).last_incarnation(&user("ana")), Incarnation(1));
+    (0..3).for_each(|_| cluster.compare());
+    cluster.assert_same();
+    assert_eq!(cluster.at(1).members().len(), 1);
+    assert!(cluster.records[&leader(2)].values().all(|life| life.votes.is_empty()), "what is settled needs no vote");
+}
+
+#[test]
+fn an_order_to_expel_outlives_a_crash_before_anything_is_accepted() {
+    let mut cluster = Cluster::new(4, 1, 1);
+    cluster.admit(&[1, 2], &entry("ana", 1));
+    cluster.mail.clear();
+    cluster.expel(&[1, 2], "ana");
+    cluster.mail.clear();
+    restart(&mut cluster, 1);
+    restart(&mut cluster, 2);
+    (0..3).for_each(|_| cluster.compare());
+    cluster.assert_same();
+    for number in 1..=3 {
+        assert_eq!(cluster.at(number).admit(&entry("ana", 2)).unwrap_err(), Denial::Expelled, "at leader {number}");
+    }
+}
+
+#[test]
+fn a_leader_whose_memory_is_old_says_nothing_before_f_plus_1_others_are_in_its_state() {
+    let mut cluster = eventful(1);
+    let mut away = Coordination::new(&cluster.group, &cluster.secrets[3], []);
+    away.catch_up_first();
+    cluster.leaders.insert(leader(4), away);
+    cluster.admit(&[4], &entry("ed", 1));
+    cluster.remove(&[4], &entry("ana", 1).id, Cause::Lost);
+    cluster.step(4, Coordination::refresh);
+    assert!(cluster.mail.is_empty(), "{:?}", cluster.mail);
+    // One leader alone, hacked perhaps, is not enough.
+    let PeerMessage::Status(same) = cluster.at(4).status().swap_remove(0) else { unreachable!() };
+    assert_eq!(cluster.at(4).on_status(leader(1), same), vec![]);
+    assert_eq!(cluster.at(4).on_status(leader(1), same), vec![]);
+    assert!(cluster.at(4).is_catching_up());
+    // Leaders 1 to 3 want Fay in; leader 4 hears of it, and says nothing yet.
+    cluster.admit(&[1, 2], &entry("fay", 1));
+    let before = cluster.mail.len();
+    while let Some(place) = cluster.mail.iter().position(|(_, to, _)| *to == leader(4)) {
+        cluster.deliver_at(place);
+    }
+    assert_eq!(cluster.mail.len() + 2, before);
+    cluster.deliver_all();
+    (0..4).for_each(|_| cluster.compare());
+    cluster.assert_same();
+    assert!(!cluster.at(4).is_catching_up());
+    cluster.admit(&[4], &entry("gus", 1));
+    assert_eq!(cluster.mail.len(), 3, "it votes again");
 }

@@ -27,14 +27,7 @@ impl<'a> Side<'a> {
     }
 
     fn joined(entry: &MemberEntry) -> LifeRecord {
-        let operation = Operation::Join(entry.clone());
-        LifeRecord {
-            user: Some(entry.id.user.clone()),
-            rank: operation.rank(),
-            operation,
-            barred: false,
-            unwanted: false,
-        }
+        LifeRecord::of(Operation::Join(entry.clone()))
     }
 
     /// Accepts a change and publishes it.
@@ -43,14 +36,7 @@ impl<'a> Side<'a> {
             Change::Added(entry) => Self::joined(entry),
             Change::Removed(user, cause) => {
                 let stay = self.state.last_incarnation(user);
-                let operation = Operation::Remove(MemberId { user: user.clone(), incarnation: stay }, *cause);
-                LifeRecord {
-                    user: Some(user.clone()),
-                    rank: operation.rank(),
-                    operation,
-                    barred: false,
-                    unwanted: false,
-                }
+                LifeRecord::of(Operation::Remove(MemberId { user: user.clone(), incarnation: stay }, *cause))
             }
         };
         self.records.insert(change.user().clone(), record);

@@ -97,7 +97,9 @@ impl Room {
         let place = usize::from(number) - 1;
         let mut cx = Cx { now: self.now, unix_s: UNIX_S, rng: &mut self.rng };
         let (server, secrets) = (&mut self.servers[place], &self.secrets[place]);
-        server.on_blind(&mut cx, &self.group, secrets, link, &exporter(number), &user(name), blinded)
+        server
+            .on_blind(&mut cx, &self.group, secrets, link, &exporter(number), &user(name), blinded)
+            .map(|answer| answer.0)
     }
 
     /// Hardens a password with the leaders of these numbers.

@@ -104,13 +104,7 @@ fn accepting_takes_an_expelled_user_back_and_nobody_else() {
     let folder = &summary.folders[0];
     let expelled = |user: &str| {
         let operation = Operation::Remove(MemberId { user: name(user), incarnation: Incarnation(3) }, Cause::Expelled);
-        Record::Life(LifeRecord {
-            user: Some(name(user)),
-            rank: operation.rank(),
-            operation,
-            barred: true,
-            unwanted: false,
-        })
+        Record::Life(LifeRecord { barred: true, ..LifeRecord::of(operation) })
     };
     LeaderFolder::open(folder).unwrap().store.persist(&[&expelled("bo"), &expelled("ana")]).unwrap();
     let paths = write_records(home.path(), &records(&summary, "bo")).unwrap();

@@ -1,0 +1,93 @@
+//! What is kept on disk of a subject, so that a leader stands by what it has said (P10).
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::{BALLOTS_PER_SUBJECT_MAX, Coordination, Life, Operation, Rank, Subject};
+use crate::ids::UserName;
+use crate::rules::Rule;
+use crate::view::Cause;
+
+/// What a leader must not forget of one subject (P10): what it has accepted, and what it has said and is not settled.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LifeRecord {
+    /// The user; `None` for the count of refreshes.
+    pub user: Option<UserName>,
+    /// The last accepted operation.
+    pub accepted: Option<Operation>,
+    /// Whether operators expelled the user. An operation that is a removal of an expelled user, and not
+    /// barred: this leader's operator has taken the user back.
+    pub barred: bool,
+    /// Whether this leader's operator expelled the user and has not taken it back: the order outlives a crash.
+    pub unwanted: bool,
+    /// What this leader has voted for and is not settled: others may have counted it, so it must say it again.
+    pub votes: Vec<Operation>,
+}
+
+impl LifeRecord {
+    /// A life that has come to an operation, with nothing said beyond it.
+    pub fn of(operation: Operation) -> Self {
+        let user = if let Subject::User(user) = operation.subject() { Some(user) } else { None };
+        LifeRecord { user, accepted: Some(operation), barred: false, unwanted: false, votes: Vec::new() }
+    }
+
+    /// The leader's operator takes the user back while the leader is stopped: as [`Coordination::unbar`] does.
+    pub fn take_back(&mut self) {
+        self.unwanted = false;
+        if std::mem::take(&mut self.barred) {
+            if let Some(Operation::Remove(_, cause)) = &mut self.accepted {
+                *cause = Cause::Expelled;
+            }
+            self.votes.retain(|vote| !matches!(vote, Operation::Remove(..)));
+        }
+    }
+
+    /// How far the subject's life has come.
+    pub fn rank(&self) -> Rank {
+        self.accepted.as_ref().map_or(0, Operation::rank)
+    }
+
+    /// Whether its parts agree, as in every record that a leader writes: a disk may hold something else.
+    pub fn is_sound(&self) -> bool {
+        let subject = self.user.clone().map_or(Subject::Key, Subject::User);
+        let fits = |operation: &Operation| operation.subject() == subject && operation.rank() > 0;
+        self.accepted.iter().all(fits)
+            && self.votes.len() <= BALLOTS_PER_SUBJECT_MAX
+            && self.votes.iter().all(|vote| fits(vote) && vote.rank() >= self.rank())
+    }
+}
+
+impl Coordination {
+    pub(super) fn restore(&mut self, record: LifeRecord) {
+        self.epoch = self.epoch.saturating_add(record.rank());
+        if let Some(Operation::Join(entry)) = &record.accepted {
+            self.members.insert(entry.clone());
+        }
+        let LifeRecord { user, accepted, barred, unwanted, votes } = record;
+        let subject = user.map_or(Subject::Key, Subject::User);
+        let life = Life { accepted, barred, unwanted, ..Life::default() };
+        self.buckets.toggle(&subject, &life);
+        self.lives.insert(subject, life);
+        votes.into_iter().for_each(|vote| self.record_vote(self.me, vote, false));
+    }
+
+    /// What is to be kept of a subject.
+    pub(super) fn record(&self, subject: &Subject) -> LifeRecord {
+        let user = if let Subject::User(user) = subject { Some(user.clone()) } else { None };
+        let empty = LifeRecord { user, accepted: None, barred: false, unwanted: false, votes: Vec::new() };
+        let Some(life) = self.lives.get(subject) else { return empty };
+        let votes = if self.rules.enforces(Rule::VoteDurable) { life.unsettled(self.me) } else { Vec::new() };
+        LifeRecord { accepted: life.accepted.clone(), barred: life.barred, unwanted: life.unwanted, votes, ..empty }
+    }
+
+    /// This leader may have said what it does not remember. It says nothing more until f+1 others, one of them
+    /// honest, are in the same state, and accepts on f+1 leaders' word alone. A group of one leader has no others.
+    pub fn catch_up_first(&mut self) {
+        let others = usize::from(self.rules.n()).saturating_sub(1);
+        self.catching_up = (others >= self.rules.catch_up()).then(Default::default);
+    }
+
+    /// Whether this leader says nothing yet.
+    pub fn is_catching_up(&self) -> bool {
+        self.catching_up.is_some()
+    }
+}

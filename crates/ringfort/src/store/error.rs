@@ -1,0 +1,113 @@
+//! Why a leader's memory cannot be used.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ringfort_protocol::GroupId;
+use rusqlite::ErrorCode;
+
+use super::FORMAT;
+
+/// Why a store cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}: {}", self.path().display(), self.what(), self.action())]
+#[expect(missing_docs, reason = "each variant says what its fields are")]
+pub enum StoreError {
+    /// Written by a later version of the software.
+    Newer { path: PathBuf, found: i64 },
+    /// Belongs to another group.
+    OtherGroup { path: PathBuf, found: GroupId, expected: GroupId },
+    /// Some other file.
+    NotAStore { path: PathBuf },
+    /// Holds what this software never wrote.
+    Corrupt { path: PathBuf, what: String },
+    /// There is no such file.
+    Missing { path: PathBuf },
+    /// Its registrations are sealed, and no key or another one was given.
+    Sealed { path: PathBuf },
+    /// The disk is full.
+    Full { path: PathBuf },
+    /// Another process has it open.
+    Busy { path: PathBuf },
+    /// Others can read it.
+    Permissions { path: PathBuf, mode: u32 },
+    /// Cannot be opened or made.
+    Unusable { path: PathBuf, source: io::Error },
+    /// The database or the disk failed.
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+}
+
+impl StoreError {
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        match self {
+            StoreError::Newer { path, .. }
+            | StoreError::OtherGroup { path, .. }
+            | StoreError::NotAStore { path }
+            | StoreError::Corrupt { path, .. }
+            | StoreError::Missing { path }
+            | StoreError::Sealed { path }
+            | StoreError::Full { path }
+            | StoreError::Busy { path }
+            | StoreError::Permissions { path, .. }
+            | StoreError::Unusable { path, .. }
+            | StoreError::Sqlite { path, .. } => path,
+        }
+    }
+
+    pub(crate) fn what(&self) -> String {
+        match self {
+            StoreError::Newer { found, .. } => {
+                format!("the leader's memory has format {found}, and this version knows formats up to {FORMAT}")
+            }
+            StoreError::OtherGroup { found, expected, .. } => {
+                format!("this is the memory of a leader of group {found}, not of {expected}")
+            }
+            StoreError::NotAStore { .. } => "this is not the memory of a leader".to_owned(),
+            StoreError::Corrupt { what, .. } => format!("the leader's memory is damaged ({what})"),
+            StoreError::Missing { .. } => "the leader's memory is missing".to_owned(),
+            StoreError::Sealed { .. } => "the leader's memory is sealed with another key".to_owned(),
+            StoreError::Full { .. } => "the disk is full, and what cannot be kept must not be said".to_owned(),
+            StoreError::Busy { .. } => "the leader's memory is in use by another process".to_owned(),
+            StoreError::Permissions { mode, .. } => {
+                format!("the leader's memory holds secrets, but others can get at it (mode {mode:04o})")
+            }
+            StoreError::Unusable { source, .. } => format!("the leader's memory cannot be opened ({source})"),
+            StoreError::Sqlite { source, .. } => format!("the leader's memory failed ({source})"),
+        }
+    }
+
+    pub(crate) fn action(&self) -> String {
+        match self {
+            StoreError::Newer { .. } => "run the newer version of ringfort".to_owned(),
+            StoreError::OtherGroup { .. } | StoreError::NotAStore { .. } => {
+                "put back the file that belongs to this folder".to_owned()
+            }
+            StoreError::Corrupt { .. } | StoreError::Missing { .. } => {
+                "restore the folder with `ringfort leader restore`; the leader then catches up from the others"
+                    .to_owned()
+            }
+            StoreError::Sealed { .. } => "give the key or the passphrase that it was sealed with".to_owned(),
+            StoreError::Full { .. } => "make room on the disk, then start the leader again".to_owned(),
+            StoreError::Busy { .. } => "stop the leader that runs on this folder first".to_owned(),
+            StoreError::Permissions { path, .. } => format!("run `chmod 600 {}`", path.display()),
+            StoreError::Unusable { .. } => "check the folder's owner and permissions".to_owned(),
+            StoreError::Sqlite { .. } => {
+                "check that the disk works and has room, then start the leader again".to_owned()
+            }
+        }
+    }
+}
+
+pub(super) fn fault(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path },
+        Some(ErrorCode::DiskFull) => StoreError::Full { path },
+        Some(ErrorCode::NotADatabase) => StoreError::NotAStore { path },
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, what: source.to_string() },
+        Some(_) => StoreError::Sqlite { path, source },
+        // A value of an unexpected type or number: not a failure of the disk.
+        None => StoreError::Corrupt { path, what: source.to_string() },
+    }
+}

@@ -1,0 +1,69 @@
+//! From older formats to the current one, all of it or nothing.
+
+use std::path::Path;
+
+use borsh::BorshDeserialize;
+use ringfort_protocol::codec::decode;
+use ringfort_protocol::coordination::{LifeRecord, Operation, Rank};
+use ringfort_protocol::leader::Record;
+use ringfort_protocol::login::Registration;
+use ringfort_protocol::{GroupId, UserName};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::error::{StoreError, fault};
+use super::rows::{self, Meta, Row};
+use super::{FORMAT, SCHEMA};
+
+/// Accepted state in format 1, which kept no votes.
+#[derive(BorshDeserialize)]
+struct Life1 {
+    user: Option<UserName>,
+    rank: Rank,
+    operation: Operation,
+    barred: bool,
+    unwanted: bool,
+}
+
+/// Brings format 1 up to date. It had no digests of rows, so what it holds is checked by its sense alone.
+pub(super) fn to_current(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |source| fault(path, source);
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(failed)?;
+    let found: [u8; 32] = transaction.query_row("SELECT group_id FROM meta", [], |row| row.get(0)).map_err(failed)?;
+    let lives = read(&transaction, "SELECT subject, record FROM life ORDER BY subject").map_err(failed)?;
+    let registrations = read(&transaction, "SELECT user, secret FROM registration ORDER BY user").map_err(failed)?;
+    let corrupt = |table: &str, subject: &str| StoreError::Corrupt {
+        path: path.to_owned(),
+        what: format!("{table} of {subject:?}"),
+    };
+    let mut records = Vec::new();
+    for (subject, bytes) in lives {
+        let old: Life1 = decode(&bytes).map_err(|_| corrupt("state", &subject))?;
+        let Life1 { user, rank, operation, barred, unwanted } = old;
+        let life = LifeRecord { user, accepted: Some(operation), barred, unwanted, votes: Vec::new() };
+        if rows::subject_of(&life) != subject || !life.is_sound() || life.rank() != rank {
+            return Err(corrupt("state", &subject));
+        }
+        records.push(Record::Life(life));
+    }
+    for (user, bytes) in registrations {
+        let registration = Registration::from_bytes(&bytes).ok_or_else(|| corrupt("registration", &user))?;
+        records.push(Record::Registration(user.parse().map_err(|_| corrupt("registration", &user))?, registration));
+    }
+    let meta = Meta { group: GroupId(found), catching_up: false, sealed_with: None };
+    write(transaction, &meta, &records).map_err(failed)
+}
+
+fn read(transaction: &Transaction<'_>, query: &str) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = transaction.prepare(query)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, zeroize::Zeroizing::new(row.get(1)?))))?;
+    rows.collect()
+}
+
+fn write(transaction: Transaction<'_>, meta: &Meta, records: &[Record]) -> rusqlite::Result<()> {
+    transaction.execute_batch("DROP TABLE meta; DROP TABLE life; DROP TABLE registration;")?;
+    transaction.execute_batch(SCHEMA)?;
+    meta.write(&transaction)?;
+    records.iter().try_for_each(|record| rows::put(&transaction, record, None))?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}

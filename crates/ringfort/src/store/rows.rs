@@ -1,0 +1,137 @@
+//! Records as rows: each with a digest, so that a changed bit is noticed.
+
+use std::path::Path;
+
+use ringfort_crypto::hash::digest;
+use ringfort_protocol::codec::{decode, encode};
+use ringfort_protocol::coordination::LifeRecord;
+use ringfort_protocol::leader::Record;
+use ringfort_protocol::login::{Attempts, Registration};
+use ringfort_protocol::{GroupId, UserName};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use zeroize::Zeroizing;
+
+use super::error::{StoreError, fault};
+use crate::seal::StoreKey;
+
+/// The subject under which the refreshes of the group key are kept; no user has this name.
+const KEY_SUBJECT: &str = "";
+
+/// A subject and its encoded record.
+pub(super) type Row = (String, Zeroizing<Vec<u8>>);
+
+/// The digest that goes with a row.
+pub fn row_sum(table: &str, key: &str, value: &[u8]) -> Vec<u8> {
+    digest("ringfort store row", &[table.as_bytes(), key.as_bytes(), value]).get(..16).unwrap_or_default().to_vec()
+}
+
+/// What is kept of the memory itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub group: GroupId,
+    pub catching_up: bool,
+    /// The name of the key that registrations are sealed with.
+    pub sealed_with: Option<[u8; 32]>,
+}
+
+impl Meta {
+    fn sum(&self) -> Vec<u8> {
+        row_sum("meta", "", &encode(&(self.group.0, self.catching_up, self.sealed_with)))
+    }
+
+    pub fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        transaction.execute("DELETE FROM meta", [])?;
+        let values = params![self.group.0, self.catching_up, self.sealed_with, self.sum()];
+        transaction.execute("INSERT INTO meta VALUES (?1, ?2, ?3, ?4)", values).map(|_| ())
+    }
+
+    pub fn read(connection: &Connection, path: &Path) -> Result<Meta, StoreError> {
+        let read = |row: &rusqlite::Row<'_>| {
+            let meta = Meta { group: GroupId(row.get(0)?), catching_up: row.get(1)?, sealed_with: row.get(2)? };
+            Ok((meta, row.get::<_, Vec<u8>>(3)?))
+        };
+        let found =
+            connection.query_row("SELECT * FROM meta", [], read).optional().map_err(|source| fault(path, source))?;
+        match found {
+            Some((meta, sum)) if meta.sum() == sum => Ok(meta),
+            _ => Err(StoreError::Corrupt { path: path.to_owned(), what: "it does not say whose it is".to_owned() }),
+        }
+    }
+}
+
+pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>) -> Result<Vec<Record>, StoreError> {
+    let corrupt = |table: &str, subject: &str| StoreError::Corrupt {
+        path: path.to_owned(),
+        what: format!("{table} of {subject:?}"),
+    };
+    let read = |table: &str| -> Result<Vec<Row>, StoreError> {
+        let rows = rows(connection, table).map_err(|source| fault(path, source))?;
+        // The database believes its file: where bytes have changed, a subject may be out of order, and there twice.
+        let disorder = rows.iter().zip(rows.iter().skip(1)).find(|(before, after)| before.0 >= after.0);
+        let changed = rows.iter().find(|(subject, value, sum)| row_sum(table, subject, value) != *sum);
+        match disorder.map(|(_, row)| row).or(changed) {
+            Some((subject, ..)) => Err(corrupt(table, subject)),
+            None => Ok(rows.into_iter().map(|(subject, value, _)| (subject, value)).collect()),
+        }
+    };
+    let mut records = Vec::new();
+    for (subject, bytes) in read("life")? {
+        let life: LifeRecord = decode(&bytes).map_err(|_| corrupt("state", &subject))?;
+        if subject_of(&life) != subject || !life.is_sound() {
+            return Err(corrupt("state", &subject));
+        }
+        records.push(Record::Life(life));
+    }
+    for (user, bytes) in read("registration")? {
+        let damaged = || corrupt("registration", &user);
+        let bytes = match key {
+            Some(key) => key.open_registration(&user, &bytes).ok_or_else(damaged)?,
+            None => bytes,
+        };
+        let registration = Registration::from_bytes(&bytes).ok_or_else(damaged)?;
+        records.push(Record::Registration(user.parse().map_err(|_| damaged())?, registration));
+    }
+    for (key, bytes) in read("attempts")? {
+        let left: u32 = decode(&bytes).map_err(|_| corrupt("attempts", &key))?;
+        let key = key.parse().map_err(|_| corrupt("attempts", &key))?;
+        records.push(Record::Attempts(Attempts { key, left: Some(left) }));
+    }
+    Ok(records)
+}
+
+type SummedRow = (String, Zeroizing<Vec<u8>>, Vec<u8>);
+
+fn rows(connection: &Connection, table: &str) -> rusqlite::Result<Vec<SummedRow>> {
+    let mut statement = connection.prepare(&format!("SELECT key, value, sum FROM {table} ORDER BY key"))?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, Zeroizing::new(row.get(1)?), row.get(2)?)))?;
+    rows.collect()
+}
+
+/// Writes any record but the leader's own state.
+pub(super) fn put(transaction: &Transaction<'_>, record: &Record, key: Option<&StoreKey>) -> rusqlite::Result<()> {
+    match record {
+        Record::Life(life) => replace(transaction, "life", subject_of(life), &encode(life)),
+        Record::Registration(user, registration) => {
+            let plain = registration.to_bytes();
+            let sealed = key.map(|key| key.seal_registration(user.as_str(), &plain));
+            replace(transaction, "registration", user.as_str(), sealed.as_deref().unwrap_or(&plain))
+        }
+        Record::Attempts(Attempts { key, left: Some(left) }) => {
+            replace(transaction, "attempts", &key.to_string(), &encode(left))
+        }
+        Record::Attempts(Attempts { key, left: None }) => {
+            let mut statement = transaction.prepare_cached("DELETE FROM attempts WHERE key = ?1")?;
+            statement.execute([key.to_string()]).map(|_| ())
+        }
+        Record::CatchingUp(_) => Ok(()),
+    }
+}
+
+fn replace(transaction: &Transaction<'_>, table: &str, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(&format!("INSERT OR REPLACE INTO {table} VALUES (?1, ?2, ?3)"))?;
+    statement.execute(params![key, value, row_sum(table, key, value)]).map(|_| ())
+}
+
+pub(super) fn subject_of(life: &LifeRecord) -> &str {
+    life.user.as_ref().map_or(KEY_SUBJECT, UserName::as_str)
+}
