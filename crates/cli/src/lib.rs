@@ -214,7 +214,7 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Listen(args) => commands::listen::run(args).await,
         Command::Status(args) => commands::status::run(args).await,
         Command::Fingerprint(args) => commands::group_file::fingerprint(&args),
-        Command::Enrol(args) => commands::enrol::run(args).await,
+        Command::Enrol(args) => commands::enrol::run(args),
         Command::Accept(args) => commands::operator::accept(&args),
         Command::Expel(args) => commands::operator::expel(&args),
         Command::Refresh(args) => commands::operator::refresh(&args),

@@ -15,6 +15,7 @@ use rand_core::{Rng, SeedableRng};
 use ringfort_crypto::Secret32;
 use ringfort_crypto::aead::AeadKey;
 use ringfort_crypto::kem::{KemSecret, seal_to};
+use ringfort_crypto::login_key::{Decoys, UserKey};
 use ringfort_crypto::oprf::OprfClient;
 use ringfort_crypto::set_hash::SetHash;
 use ringfort_crypto::sign::SigningKey;
@@ -202,7 +203,30 @@ fn public_key(c: &mut Criterion) {
     let mut r = rng();
     group.bench_function("seal_to", |b| b.iter(|| seal_to(&kem.public(), b"", b"", black_box(&message), &mut r)));
     group.bench_function("agree", |b| b.iter(|| kem.agree(black_box(&kem.public()), "bench", &[])));
-    group.bench_function("oprf_blind", |b| b.iter(|| OprfClient::blind(black_box(b"password"), &mut r)));
+    group.finish();
+}
+
+/// A password login: what each side adds to it, for 4 leaders and for 13.
+fn login(c: &mut Criterion) {
+    let mut group = c.benchmark_group("login");
+    let mut r = rng();
+    group.bench_function("blind", |b| b.iter(|| OprfClient::blind(black_box(b"password"), &mut r)));
+    for (n, threshold) in [(4, 2), (13, 5)] {
+        let (keys, shares) = deal(KeyRole::Login, n, threshold, &mut rng()).unwrap();
+        let decoys = Decoys::new(&shares[0], &keys, Secret32::new([1; 32])).unwrap();
+        let (client, blinded) = OprfClient::blind(b"password", &mut r).unwrap();
+        let evaluations: Vec<_> =
+            shares.iter().map(|share| (share.index(), share.evaluate_blinded(&blinded, &mut r).unwrap())).collect();
+        let evaluations: Vec<_> = evaluations.iter().map(|(index, evaluation)| (*index, evaluation)).collect();
+        let id = |what: &str| BenchmarkId::new(what, format!("{threshold} of {n}"));
+        group.bench_function(id("evaluate"), |b| b.iter(|| shares[0].evaluate_blinded(black_box(&blinded), &mut r)));
+        group.bench_function(id("decoy"), |b| b.iter(|| decoys.of(black_box(b"nobody"))));
+        group.bench_function(id("announced key"), |b| {
+            b.iter(|| PublicKeySet::from_announced(KeyRole::Login, n, black_box(&keys.announced())));
+        });
+        group.bench_function(id("finalize"), |b| b.iter(|| client.finalize(&keys, black_box(&evaluations))));
+        group.bench_function(id("deal"), |b| b.iter(|| UserKey::deal(n, threshold, &mut r)));
+    }
     group.finish();
 }
 
@@ -212,6 +236,6 @@ criterion_group! {
         .sample_size(40)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(800));
-    targets = threshold, hashing, sealing, public_key
+    targets = threshold, hashing, sealing, public_key, login
 }
 criterion_main!(benches);

@@ -5,8 +5,9 @@
 //! * **Threshold keys** ([`threshold`]): `n` leaders hold shares of a key nobody knows. Any
 //!   `threshold` of them compute the key's value at a public point; fewer learn nothing of it. Each
 //!   share carries a proof, so a wrong one is noticed and its sender named.
-//! * **Login hardening** ([`oprf`], [`password`]): the same shares, applied to a blinded password.
-//!   Fewer than `threshold` stolen leader databases give nothing to guess passwords against.
+//! * **Login hardening** ([`oprf`], [`login_key`], [`password`]): shares of a key of the user's own, applied to a
+//!   blinded password. Fewer than `threshold` stolen leader databases give nothing to guess passwords
+//!   against, and what is evaluated under one name says nothing of another's password.
 //! * **Sealing** ([`aead`], [`kem`]), **signatures** ([`sign`]), **key derivation** ([`kdf`]),
 //!   **hashing** ([`hash`]) and an order-independent **set hash** ([`set_hash`]).
 //!
@@ -28,6 +29,7 @@ pub mod aead;
 pub mod hash;
 pub mod kdf;
 pub mod kem;
+pub mod login_key;
 pub mod oprf;
 pub mod password;
 pub mod secret;

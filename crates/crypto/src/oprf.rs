@@ -6,7 +6,8 @@
 //!
 //! Source: Jarecki, Kiayias, Krawczyk, Xu 2017 (TOPPSS) over RFC 9497. Deviation: each answer carries a proof, so that a lying
 //! leader is named instead of the login failing for an unknown reason. Assumes the threshold one-more Diffie-Hellman
-//! problem is hard. Anyone who can ask `threshold` leaders can guess online: they must limit the rate per user.
+//! problem is hard. Anyone who can ask `threshold` leaders can guess online: they must limit the rate per user, which
+//! limits something only if every user has a key of its own ([`crate::login_key`]).
 
 use core::fmt;
 
@@ -39,6 +40,7 @@ pub enum OprfError {
 pub struct BlindedElement(pub [u8; 32]);
 
 /// The client's state between asking and answering: password and blind, both wiped when dropped.
+#[derive(Clone)]
 pub struct OprfClient {
     password: Zeroizing<Vec<u8>>,
     blind: Scalar,

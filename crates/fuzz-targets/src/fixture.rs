@@ -7,7 +7,7 @@ use rand_core::SeedableRng;
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::group::{LeaderSecrets, deal_group};
-use ringfort_protocol::login::{Certificate, Credential, EnrolmentRecord, enrol};
+use ringfort_protocol::login::{Certificate, EnrolmentRecord, enrol_key, enrol_password};
 use ringfort_protocol::view::SessionVerifyingKey;
 use ringfort_protocol::{GroupInfo, LeaderId, Policy, Rules, UserName};
 
@@ -53,9 +53,9 @@ pub fn fixture() -> &'static Fixture {
         let (group, secrets) = deal_group("fuzz", rules, &addresses, policy, &mut rng);
         let key = SessionVerifyingKey(key_of("cat").verifying_key());
         let certificate = Certificate::issue(&group, 0, &authority, user("cat"), key, EXPIRES_UNIX_S);
-        let password = Credential::Password(Secret32::new([9; 32]));
-        let mut records = enrol(&group, &user("ana"), &Credential::Key(key_of("ana")), &mut rng);
-        records.extend(enrol(&group, &user("pia"), &password, &mut rng));
+        let mut records = enrol_key(&group, &user("ana"), &key_of("ana").verifying_key(), &mut rng);
+        let pia = enrol_password(&group, &user("pia"), b"correct horse", &mut rng);
+        records.extend(pia.expect("a password hashes to a point"));
         Fixture { group: Arc::new(group), secrets, certificate, records }
     })
 }

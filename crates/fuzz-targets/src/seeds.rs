@@ -168,8 +168,11 @@ fn enrolment_seeds() -> Vec<Vec<u8>> {
         let mail = format!("Dear operator,\n\n  {}\nAna\n", texts::record_text(record).replace('\n', "\n  "));
         seeds.push(tagged(2, mail.as_bytes()));
     }
-    let password = Registration::Password(ringfort_crypto::secret::Secret32::new([9; 32]));
-    seeds.push(tagged(1, &password.to_bytes()));
+    for record in &fixture().records {
+        let at_1 = record.open(&fixture().group, &fixture().secrets[0]);
+        seeds.extend(at_1.map(|registration| tagged(1, &registration.to_bytes())));
+    }
+    seeds.push(tagged(1, &[&[1][..], &[9; 32]].concat()));
     seeds.push(tagged(1, &Registration::Key(key_of("ana").verifying_key()).to_bytes()));
     seeds
 }

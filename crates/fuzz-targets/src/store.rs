@@ -7,18 +7,17 @@ use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
 use ringfort::store::{Store, row_sum};
-use ringfort_crypto::secret::Secret32;
 use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::coordination::{LifeRecord, Operation};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::leader::{Leader, Record};
-use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
+use ringfort_protocol::login::{Attempts, ThrottleKey};
 use ringfort_protocol::time::Cx;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupId, Incarnation, MemberId, Time};
 use rusqlite::{Connection, params};
 
-use crate::fixture::{UNIX_S, copy_secrets, fixture, key_of, rng, user};
+use crate::fixture::{UNIX_S, copy_secrets, fixture, rng, user};
 use crate::meter::bounded;
 use crate::wire::canonical;
 
@@ -157,8 +156,12 @@ pub fn records() -> Vec<Record> {
             Record::Life(LifeRecord { barred: expelled, unwanted: expelled, votes, ..LifeRecord::of(operation) })
         })
         .collect();
-    records.push(Record::Registration(user("ana"), Registration::Key(key_of("ana").verifying_key())));
-    records.push(Record::Registration(user("pia"), Registration::Password(Secret32::new([9; 32]))));
+    let (group, secrets) = (&fixture().group, &fixture().secrets[0]);
+    let enrolled = fixture().records.iter().filter_map(|record| {
+        let registration = record.open(group, secrets).ok()?;
+        Some(Record::Registration(record.user.clone(), registration))
+    });
+    records.extend(enrolled);
     records.push(Record::Attempts(Attempts { key: ThrottleKey::User(user("pia")), left: Some(3) }));
     records
 }

@@ -37,6 +37,9 @@ pub enum Rejected {
     /// A record that is not for this leader, or was altered.
     #[error("the enrolment record cannot be opened: it is for another leader or group, or was altered")]
     BadRecord,
+    /// A record whose share of the user's login key is not the one that its announced key asks for.
+    #[error("the login key in the enrolment record does not fit this leader: the user has to enrol again")]
+    BadLoginKey,
     /// A table is full.
     #[error("the limit of {0} registered users is reached")]
     Full(usize),

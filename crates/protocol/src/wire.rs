@@ -16,7 +16,7 @@ use crate::keys::ViewClaim;
 use crate::view::{Cause, MemberEntry};
 
 pub use crate::data::DATA_TAG;
-pub use crate::login::{LoginAnswer, LoginRequest};
+pub use crate::login::{DecoyShare, LoginAnswer, LoginRequest};
 
 /// A login message.
 pub const LOGIN_TAG: u8 = 1;
@@ -154,4 +154,6 @@ pub enum PeerMessage {
     Status([u8; 32]) = 2,
     /// The same by class of users, for whoever found a difference. Exactly [`BUCKETS`].
     Buckets(Vec<[u8; 16]>) = 3,
+    /// The sender's share of the secret that decoy login keys are derived with; told whenever two leaders meet.
+    Decoys(DecoyShare) = 4,
 }

@@ -10,7 +10,8 @@
 //! # Security
 //! Registrations are secret, so the file is created with mode 0600, and what is replaced is wiped from
 //! it (from its log once that is used again). They can be sealed ([`Store::seal`]); user names and accepted state stay
-//! readable. It holds no share: those are in the folder's `leader.toml`.
+//! readable. It holds shares of users' login keys, so f+1 of these permit offline guesses at passwords; the shares of the group's
+//! keys are in the folder's `leader.toml`.
 
 mod error;
 mod log;
@@ -34,7 +35,7 @@ pub use self::rows::row_sum;
 use crate::seal::StoreKey;
 
 /// The format written here. An older one is brought up to it at open.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 
 /// Marks the file as ours: "RFst".
 const APPLICATION_ID: i64 = 0x5246_7374;
@@ -82,7 +83,7 @@ impl Store {
         check_pages(&connection, path)?;
         let format = check_format(&connection, path)?;
         if format < FORMAT {
-            migrate::to_current(&mut connection, path)?;
+            migrate::to_current(&mut connection, path, format)?;
         }
         use_log(&connection, path)?;
         Self::finish(connection, path, group, key)

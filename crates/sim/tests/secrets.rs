@@ -1,14 +1,18 @@
 //! Canaries without TLS: known secrets are searched for in every frame between the cores, in what the cores report,
 //! and in `Debug`.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use bytes::Bytes;
+use ringfort_protocol::UserName;
+use ringfort_protocol::leader::Command;
+use ringfort_protocol::login::{Registration, enrol_password};
 use ringfort_protocol::member::Secret;
 use ringfort_protocol::policy::Service;
 use ringfort_sim::bench::Bench;
 
 const SAID: &[u8] = b"the canary sings at a quarter to eleven";
+const PASSWORD: &[u8] = b"the canary's own password";
 const WHISPERED: &[u8] = b"the canary whispers behind the mill";
 
 struct Canary {
@@ -38,6 +42,7 @@ fn lived() -> (Vec<Canary>, Bench) {
         canaries.push(Canary::new(format!("{name}'s key"), key.to_secret().expose()));
         bench.join(name, key);
     }
+    join_by_password(&mut bench, &mut canaries);
     let group_key = |bench: &Bench| Canary::new(format!("the key of {:?}", bench.view(0)), &bench.key(0).unwrap());
     canaries.push(group_key(&bench));
     assert!(bench.say(0, Service::Fifo, SAID) && bench.whisper(0, &["ben"], WHISPERED));
@@ -60,6 +65,24 @@ fn lived() -> (Vec<Canary>, Bench) {
         canaries.extend(all.map(|(what, secret)| Canary::new(format!("{what} of {}", secrets.id), secret.expose())));
     }
     (canaries, bench)
+}
+
+/// Pia is enrolled by password and joins: what her leaders store of her are secrets too.
+fn join_by_password(bench: &mut Bench, canaries: &mut Vec<Canary>) {
+    let pia: UserName = "pia".parse().unwrap();
+    let records = enrol_password(&bench.group, &pia, PASSWORD, &mut bench.dice.0).unwrap();
+    for record in records {
+        let registration = record.open(&bench.group, bench.secrets_of(record.leader)).unwrap();
+        let Registration::Password(stored) = registration else { panic!("a password") };
+        canaries.push(Canary::new(format!("pia's key at {}", record.leader), stored.key().expose()));
+        let share = stored.share().to_secret();
+        canaries.push(Canary::new(format!("pia's login share at {}", record.leader), share.expose()));
+        bench.command(record.leader, Command::Enrol(record));
+    }
+    canaries.push(Canary::new("pia's password", PASSWORD));
+    let seat = bench.sit_with("pia", Secret::Password(PASSWORD.to_vec().into()), &[1, 2, 3, 4]);
+    bench.pass(700);
+    assert!(bench.view(seat).is_some(), "pia is in");
 }
 
 #[test]

@@ -15,12 +15,12 @@ pub struct Deny;
 impl Vice for Deny {
     fn login(&mut self, den: &mut Den<'_>, to: LinkId, answer: LoginAnswer) -> Vec<LoginAnswer> {
         match answer {
-            LoginAnswer::Evaluated { evaluation } => {
+            LoginAnswer::Evaluated { evaluation, key } => {
                 // A good evaluation of another point: the password would harden to something else.
                 let wrong = OprfClient::blind(b"another password", den.rng)
                     .and_then(|(_, other)| den.secrets.login_share.evaluate_blinded(&other, den.rng));
                 den.tried("wrong evaluations", 1);
-                vec![LoginAnswer::Evaluated { evaluation: wrong.map_or(evaluation, |wrong| wrong.to_bytes()) }]
+                vec![LoginAnswer::Evaluated { evaluation: wrong.map_or(evaluation, |wrong| wrong.to_bytes()), key }]
             }
             LoginAnswer::KeyDist { .. } => {
                 den.tried("signed refusals", 1);

@@ -341,8 +341,8 @@ async fn harden(info: &GroupInfo, user: &UserName, password: &str) -> anyhow::Re
     for number in 1..=info.rules.n() {
         let mut door = Door::open_patiently(info, number).await?;
         door.send(wire::plain(&hardening.request()));
-        let LoginAnswer::Evaluated { evaluation } = door.answer().await? else { continue };
-        if let (Some(root), _) = hardening.on_evaluation(info, door.leader, &evaluation) {
+        let LoginAnswer::Evaluated { evaluation, key } = door.answer().await? else { continue };
+        if let Some((root, _)) = hardening.on_evaluation(info, door.leader, &evaluation, &key).root {
             return Ok(Credential::Password(root));
         }
     }

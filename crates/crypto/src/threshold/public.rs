@@ -53,6 +53,26 @@ impl PublicKeySet {
         Ok(Self { role, threshold, inner })
     }
 
+    /// The same from the first `threshold` keys alone, `g_1 .. g_t`: they determine the polynomial.
+    ///
+    /// # Errors
+    /// [`KeyError`] as [`PublicKeySet::from_bytes`], also where one of the keys that follow is the identity.
+    pub fn from_announced(role: KeyRole, n: u16, announced: &[[u8; 32]]) -> Result<Self, KeyError> {
+        let threshold = u16::try_from(announced.len()).map_err(|_| KeyError)?;
+        if threshold == 0 || threshold > n || n > SHARES_MAX {
+            return Err(KeyError);
+        }
+        let first: Vec<RistrettoPoint> = announced.iter().map(decompress).collect::<Option<_>>().ok_or(KeyError)?;
+        let mut keys = announced.to_vec();
+        keys.extend(continued(&first, usize::from(n - threshold)).iter().map(|key| key.compress().to_bytes()));
+        Self::from_bytes(role, threshold, &keys)
+    }
+
+    /// The first `threshold` keys, from which [`PublicKeySet::from_announced`] makes the set again.
+    pub fn announced(&self) -> Vec<[u8; 32]> {
+        self.inner.keys.iter().take(usize::from(self.threshold)).copied().collect()
+    }
+
     /// The encodings of `g_1 .. g_n`.
     pub fn to_bytes(&self) -> Vec<[u8; 32]> {
         self.inner.keys.clone()
@@ -85,6 +105,30 @@ impl PublicKeySet {
     pub(super) fn inverses(&self) -> &Inverses {
         &self.inner.inverses
     }
+}
+
+/// The next points on the polynomial of lowest degree through `first`, which are at `1, 2, ..`: by finite differences, in
+/// additions alone.
+fn continued(first: &[RistrettoPoint], count: usize) -> Vec<RistrettoPoint> {
+    // The last difference of each order, from the values themselves up to the constant one.
+    let mut edge: Vec<RistrettoPoint> = Vec::new();
+    for value in first {
+        let mut difference = *value;
+        for last in &mut edge {
+            let before = core::mem::replace(last, difference);
+            difference -= before;
+        }
+        edge.push(difference);
+    }
+    let mut next = || {
+        let mut above: Option<RistrettoPoint> = None;
+        for last in edge.iter_mut().rev() {
+            *last += above.unwrap_or_default();
+            above = Some(*last);
+        }
+        above.unwrap_or_default()
+    };
+    (0..count).map(|_| next()).collect()
 }
 
 /// Checks the degree in the exponent with one random word of the dual code; it errs once in 2^252.

@@ -85,7 +85,7 @@ impl Leader {
         secrets: LeaderSecrets,
         records: impl IntoIterator<Item = Record>,
     ) -> Self {
-        let mut login = LoginServer::new(&group, &secrets);
+        let mut login = LoginServer::new(&group, &secrets, cx.rng);
         let (mut lives, mut catching_up) = (Vec::new(), false);
         for record in records {
             match record {
@@ -161,6 +161,7 @@ impl Leader {
         self.peers.insert(peer);
         self.state.on_peer_up(peer);
         let mut step = Step::default();
+        step.tell_peer(peer, &PeerMessage::Decoys(self.login.decoy_share()));
         for message in self.state.status() {
             step.tell_peer(peer, &message);
         }
@@ -184,6 +185,10 @@ impl Leader {
             Ok(PeerMessage::Proposals(_)) => vec![Output::Blame(peer, Fault::Flooding)],
             Ok(PeerMessage::Status(root)) => self.state.on_status(peer, root),
             Ok(PeerMessage::Buckets(theirs)) => self.state.on_buckets(peer, &theirs),
+            Ok(PeerMessage::Decoys(share)) => {
+                let bad = self.login.on_decoy_share(&self.group, &self.secrets, peer, share);
+                bad.into_iter().map(|leader| Output::Blame(leader, Fault::BadShare)).collect()
+            }
             Err(fault) => vec![Output::Blame(peer, fault)],
         };
         self.absorb(cx, outputs, &mut step);

@@ -1,15 +1,11 @@
 //! The member's side of a login.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use ringfort_crypto::CryptoRng;
 use ringfort_crypto::kdf::{mac, mac_verify};
-use ringfort_crypto::oprf::{BlindedElement, OprfClient, OprfError};
 use ringfort_crypto::secret::Secret32;
-use ringfort_crypto::threshold::{CombineError, Evaluation};
 
 use super::message::{Denial, LoginAnswer, LoginRequest, WireSignature};
-use super::{Credential, Transcript, bound, fresh, harden_password, leader_key};
+use super::{Credential, Transcript, bound, fresh, leader_key};
 use crate::data::Identity;
 use crate::fault::Fault;
 use crate::group::GroupInfo;
@@ -17,66 +13,6 @@ use crate::ids::{Incarnation, LeaderId, UserName};
 use crate::rules::Rule;
 use crate::sealed::{End, SealedChannel};
 use crate::view::MemberEntry;
-
-/// Hardens one password through f+1 leaders (2HashTDH, P4).
-///
-/// One blinded element goes to every leader; f+1 evaluations with good proofs finish. A leader
-/// with a bad proof is named and left out.
-pub struct Hardening {
-    user: UserName,
-    client: OprfClient,
-    blinded: BlindedElement,
-    evaluations: BTreeMap<LeaderId, Evaluation>,
-    bad: BTreeSet<LeaderId>,
-}
-
-impl Hardening {
-    /// Blinds the password. `None` only for a password that hashes to the identity: never in practice.
-    pub fn start(user: UserName, password: &[u8], rng: &mut dyn CryptoRng) -> Option<Self> {
-        let (client, blinded) = OprfClient::blind(password, rng)?;
-        Some(Hardening { user, client, blinded, evaluations: BTreeMap::new(), bad: BTreeSet::new() })
-    }
-
-    /// What the leaders evaluate.
-    pub fn blinded(&self) -> BlindedElement {
-        self.blinded
-    }
-
-    /// The request to any leader.
-    pub fn request(&self) -> LoginRequest {
-        LoginRequest::Blind { user: self.user.clone(), blinded: self.blinded.0 }
-    }
-
-    /// Takes one leader's evaluation; the hardened password once f+1 good ones are there, and who was caught.
-    pub fn on_evaluation(
-        &mut self,
-        group: &GroupInfo,
-        leader: LeaderId,
-        evaluation: &[u8; 128],
-    ) -> (Option<Secret32>, Vec<LeaderId>) {
-        if self.bad.contains(&leader) {
-            return (None, Vec::new());
-        }
-        self.evaluations.insert(leader, Evaluation::from_bytes(*evaluation));
-        if self.evaluations.len() < group.rules.login_threshold() {
-            return (None, Vec::new());
-        }
-        let evaluations: Vec<_> = self.evaluations.iter().map(|(l, e)| (l.share_index(), e)).collect();
-        match self.client.finalize(&group.login_keys, &evaluations) {
-            Ok(output) => (Some(harden_password(group, &self.user, &output)), Vec::new()),
-            Err(error) => {
-                let OprfError::Shares(CombineError::BadShares(bad)) = error else { return (None, Vec::new()) };
-                let caught: Vec<LeaderId> =
-                    self.evaluations.keys().copied().filter(|l| bad.contains(&l.share_index())).collect();
-                for leader in &caught {
-                    self.evaluations.remove(leader);
-                    self.bad.insert(*leader);
-                }
-                (None, caught)
-            }
-        }
-    }
-}
 
 /// Why a login with one leader stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

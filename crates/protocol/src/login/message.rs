@@ -1,10 +1,12 @@
 //! The messages of a login, inside a link that is already bound to the leader's key.
 
+use std::io;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::sign::Signature;
 
 use crate::codec::bytes_codec;
-use crate::ids::{Incarnation, UserName};
+use crate::ids::{Incarnation, LEADERS_MAX, UserName, invalid};
 use crate::view::{SessionSealingKey, SessionVerifyingKey};
 
 /// A signature on the wire.
@@ -47,9 +49,9 @@ pub struct Certificate {
 #[borsh(use_discriminant = true)]
 #[repr(u8)]
 pub enum LoginRequest {
-    /// Asks for one evaluation of the login key on a blinded password (2HashTDH).
+    /// Asks for one evaluation of a blinded password (2HashTDH).
     Blind {
-        /// Whose password: the evaluation is counted against this user.
+        /// Whose password: evaluated with this user's key, and counted against this user.
         user: UserName,
         /// The blinded password.
         blinded: [u8; 32],
@@ -82,15 +84,34 @@ pub enum LoginRequest {
     } = 3,
 }
 
+/// A user's login key in public: its first f+1 verification keys, which determine those of all leaders.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]
+pub struct AnnouncedKey(pub Vec<[u8; 32]>);
+
+/// f+1 for the largest f that [`LEADERS_MAX`] leaders tolerate.
+const ANNOUNCED_MAX: u32 = (LEADERS_MAX as u32 - 1) / 3 + 1;
+
+impl BorshDeserialize for AnnouncedKey {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let count = u32::deserialize_reader(reader)?;
+        if count > ANNOUNCED_MAX {
+            return Err(invalid("a login key of too many parts"));
+        }
+        (0..count).map(|_| <[u8; 32]>::deserialize_reader(reader)).collect::<io::Result<_>>().map(AnnouncedKey)
+    }
+}
+
 /// Leader to member.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
 #[repr(u8)]
 pub enum LoginAnswer {
-    /// The evaluation, with its proof.
+    /// The evaluation, with its proof and the key it was made with. A name that is nobody's has a key too.
     Evaluated {
         /// Evaluation and proof.
         evaluation: [u8; 128],
+        /// The user's key. Believed from f+1 leaders.
+        key: AnnouncedKey,
     } = 1,
     /// AuthKeyDist (message 2). An unknown user gets one too, under a key nobody has.
     KeyDist {

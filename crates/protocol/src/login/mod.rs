@@ -7,9 +7,12 @@
 //!
 //! The password itself is hardened first by f+1 leaders through a threshold OPRF: a leader's own
 //! database gives no offline guess (K39), and each guess costs an evaluation that every leader
-//! limits per user.
+//! limits per user. Every user has an OPRF key of its own, which its machine deals at enrolment: an
+//! evaluation under another name is worth nothing.
 
 mod client;
+mod decoy;
+mod hardening;
 mod message;
 mod registration;
 mod server;
@@ -24,9 +27,13 @@ use ringfort_crypto::secret::{Secret, Secret32};
 use ringfort_crypto::sign::{BadSignature, SigningKey};
 
 pub(crate) use client::throttled_is_genuine;
-pub use client::{Hardening, LoginClient, LoginFailure};
-pub use message::{Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
-pub use registration::{EnrolmentRecord, Registration, enrol, enrol_as_dealer};
+pub use client::{LoginClient, LoginFailure};
+pub use decoy::DecoyShare;
+pub use hardening::{Hardened, Hardening};
+pub use message::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
+#[cfg(feature = "mutants")]
+pub use registration::enrol_dealt_for_testing_only;
+pub use registration::{EnrolmentRecord, PasswordRegistration, Registration, enrol_key, enrol_password};
 pub use server::{Authenticated, LoginServer, LoginServerLink};
 pub use throttle::{Attempts, Throttle, ThrottleKey};
 
@@ -123,6 +130,12 @@ fn argon2_cost(policy: &Policy) -> Argon2Cost {
 /// `P_a,i`: differs per leader, so that what one leader stores opens no other (A6).
 pub(crate) fn leader_key(root: &Secret32, user: &UserName, leader: LeaderId) -> Secret32 {
     derive(root.expose(), "ringfort login key", &[user.as_bytes(), &[leader.number()]])
+}
+
+/// `P_a,i`, for an attacker that compares it with what it stole.
+#[cfg(feature = "mutants")]
+pub fn leader_key_for_testing_only(root: &Secret32, user: &UserName, leader: LeaderId) -> Secret32 {
+    leader_key(root, user, leader)
 }
 
 /// The exporter value, for everything that binds a login to its link.

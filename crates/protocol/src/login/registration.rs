@@ -4,12 +4,13 @@ use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::CryptoRng;
+use ringfort_crypto::login_key::UserKey;
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::VerifyingKey;
-use ringfort_crypto::threshold::SecretShare;
+use ringfort_crypto::threshold::{KeyRole, PublicKeySet, SecretShare};
 use zeroize::Zeroizing;
 
-use super::{Credential, Hardening, leader_key};
+use super::{AnnouncedKey, harden_password, leader_key};
 use crate::codec::{decode, encode};
 use crate::fault::Rejected;
 use crate::group::{GroupInfo, LeaderSecrets};
@@ -19,10 +20,44 @@ use crate::view::SessionVerifyingKey;
 /// What one leader stores of one user.
 #[derive(Clone)]
 pub enum Registration {
-    /// `P_a,i`, which opens nothing at other leaders and gives no offline guess.
-    Password(Secret32),
+    /// What a password comes to at this leader.
+    Password(Box<PasswordRegistration>),
     /// The user's public key.
     Key(VerifyingKey),
+}
+
+/// One leader's part of a user's password login. It opens nothing at other leaders, and f of them give no offline guess.
+#[derive(Clone)]
+pub struct PasswordRegistration {
+    pub(super) key: Secret32,
+    pub(super) share: SecretShare,
+    pub(super) announced: AnnouncedKey,
+}
+
+impl PasswordRegistration {
+    /// `P_a,i`.
+    pub fn key(&self) -> &Secret32 {
+        &self.key
+    }
+
+    /// This leader's share of the user's login key.
+    pub fn share(&self) -> &SecretShare {
+        &self.share
+    }
+
+    /// The user's login key in public.
+    pub fn announced(&self) -> &AnnouncedKey {
+        &self.announced
+    }
+
+    /// Whether the share is this leader's, of the key that is announced, and that is a key of this group's sizes.
+    fn fits(&self, group: &GroupInfo, leader: LeaderId) -> bool {
+        let n = u16::from(group.rules.n());
+        self.share.index() == leader.share_index()
+            && self.announced.0.len() == group.rules.login_threshold()
+            && PublicKeySet::from_announced(KeyRole::Login, n, &self.announced.0)
+                .is_ok_and(|keys| self.share.belongs_to(&keys))
+    }
 }
 
 impl std::fmt::Debug for Registration {
@@ -34,29 +69,52 @@ impl std::fmt::Debug for Registration {
     }
 }
 
-#[derive(BorshSerialize, BorshDeserialize)]
-#[borsh(use_discriminant = true)]
-#[repr(u8)]
-enum Stored {
-    Password([u8; 32]) = 1,
-    Key(SessionVerifyingKey) = 2,
-}
+/// The first byte of what is stored: a password of before users had login keys of their own; a public key; a password.
+const STORED_OLD_PASSWORD: u8 = 1;
+const STORED_KEY: u8 = 2;
+const STORED_PASSWORD: u8 = 3;
 
 impl Registration {
     /// The bytes a leader stores. Secret.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(encode(&match self {
-            Registration::Password(key) => Stored::Password(*key.expose()),
-            Registration::Key(key) => Stored::Key(SessionVerifyingKey(*key)),
-        }))
+        Zeroizing::new(match self {
+            Registration::Password(stored) => {
+                let PasswordRegistration { key, share, announced } = &**stored;
+                let secret = share.to_secret();
+                // One allocation: a vector that grows would leave copies of secrets behind.
+                let mut bytes = Vec::with_capacity(128 + announced.0.len() * 32);
+                borsh::to_writer(
+                    &mut bytes,
+                    &(STORED_PASSWORD, key.expose(), share.index(), secret.expose(), announced),
+                )
+                .expect("writing to a vector fails only for lengths above 2^32");
+                bytes
+            }
+            Registration::Key(key) => encode(&(STORED_KEY, SessionVerifyingKey(*key))),
+        })
+    }
+
+    /// Whether these bytes are a password that was stored before users had login keys of their own: it has to be enrolled again.
+    pub fn is_outdated(bytes: &[u8]) -> bool {
+        matches!(bytes, [STORED_OLD_PASSWORD, rest @ ..] if rest.len() == 32)
     }
 
     /// Reads what [`Registration::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        Some(match decode(bytes).ok()? {
-            Stored::Password(key) => Registration::Password(Secret32::new(key)),
-            Stored::Key(key) => Registration::Key(key.0),
-        })
+        let (kind, body) = bytes.split_first()?;
+        match *kind {
+            STORED_KEY => decode::<SessionVerifyingKey>(body).ok().map(|key| Registration::Key(key.0)),
+            STORED_PASSWORD => {
+                let (key, body) = body.split_first_chunk::<32>()?;
+                let (index, body) = body.split_first_chunk::<2>()?;
+                let (share, body) = body.split_first_chunk::<32>()?;
+                let share = Secret32::new(*share);
+                let share = SecretShare::from_secret(KeyRole::Login, u16::from_le_bytes(*index), &share).ok()?;
+                let (key, announced) = (Secret32::new(*key), decode(body).ok()?);
+                Some(Registration::Password(Box::new(PasswordRegistration { key, share, announced })))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -88,7 +146,7 @@ impl BorshDeserialize for EnrolmentRecord {
 }
 
 impl EnrolmentRecord {
-    fn seal(
+    pub(super) fn seal(
         group: &GroupInfo,
         user: &UserName,
         leader: LeaderId,
@@ -102,14 +160,18 @@ impl EnrolmentRecord {
         Some(EnrolmentRecord { user: user.clone(), leader, sealed })
     }
 
-    /// Opens a record at the leader it was sealed to.
+    /// Opens a record at the leader it was sealed to, and checks the share of the login key in it.
     pub fn open(&self, group: &GroupInfo, secrets: &LeaderSecrets) -> Result<Registration, Rejected> {
         let aad = aad(group, &self.user, self.leader);
         if self.leader != secrets.id {
             return Err(Rejected::BadRecord);
         }
         let plain = secrets.sealing.open(b"ringfort enrolment", &aad, &self.sealed).map_err(|_| Rejected::BadRecord)?;
-        Registration::from_bytes(&Zeroizing::new(plain)).ok_or(Rejected::BadRecord)
+        let registration = Registration::from_bytes(&Zeroizing::new(plain)).ok_or(Rejected::BadRecord)?;
+        match &registration {
+            Registration::Password(stored) if !stored.fits(group, self.leader) => Err(Rejected::BadLoginKey),
+            Registration::Password(_) | Registration::Key(_) => Ok(registration),
+        }
     }
 }
 
@@ -117,43 +179,60 @@ fn aad(group: &GroupInfo, user: &UserName, leader: LeaderId) -> Vec<u8> {
     encode(&(group.id(), user, leader))
 }
 
-/// Prepares one record per leader. Each operator accepts theirs; f+1 acceptances let the user in.
-pub fn enrol(
+/// Prepares one record per leader for a user who logs in by key. Each operator accepts theirs; f+1 acceptances let the user in.
+pub fn enrol_key(
     group: &GroupInfo,
     user: &UserName,
-    credential: &Credential,
+    key: &VerifyingKey,
     rng: &mut dyn CryptoRng,
 ) -> Vec<EnrolmentRecord> {
-    let registration = |leader| match credential {
-        Credential::Password(root) => Registration::Password(leader_key(root, user, leader)),
-        Credential::Key(key) | Credential::Certificate(key, _) | Credential::Session(key) => {
-            Registration::Key(key.verifying_key())
-        }
-    };
-    group
-        .rules
-        .leaders()
-        .filter_map(|leader| EnrolmentRecord::seal(group, user, leader, &registration(leader), rng))
-        .collect()
+    let registration = Registration::Key(*key);
+    group.rules.leaders().filter_map(|leader| EnrolmentRecord::seal(group, user, leader, &registration, rng)).collect()
 }
 
-/// Hardens a password with the dealer's own login shares, for users registered at setup.
+/// The same for a user who logs in by password: deals a login key for this user alone, and forgets it. No leader is asked.
+///
+/// `None` for a password longer than 65,535 bytes.
 ///
 /// # Security
-/// Whoever runs the dealer sees these passwords once. Live enrolment has no such moment.
-pub fn enrol_as_dealer(
+/// f+1 of the records, opened, permit offline guesses; f do not.
+pub fn enrol_password(
     group: &GroupInfo,
-    login_shares: &[&SecretShare],
     user: &UserName,
     password: &[u8],
     rng: &mut dyn CryptoRng,
-) -> Option<Credential> {
-    let mut hardening = Hardening::start(user.clone(), password, rng)?;
-    for (leader, share) in group.rules.leaders().zip(login_shares) {
-        let evaluation = share.evaluate_blinded(&hardening.blinded(), rng)?;
-        if let Some(root) = hardening.on_evaluation(group, leader, &evaluation.to_bytes()).0 {
-            return Some(Credential::Password(root));
-        }
+) -> Option<Vec<EnrolmentRecord>> {
+    let threshold = u16::try_from(group.rules.login_threshold()).ok()?;
+    let dealt = UserKey::deal(u16::from(group.rules.n()), threshold, rng).ok()?;
+    enrol_dealt(group, user, password, &dealt, rng)
+}
+
+/// The same under a login key that is known, or shared.
+#[cfg(feature = "mutants")]
+pub fn enrol_dealt_for_testing_only(
+    group: &GroupInfo,
+    user: &UserName,
+    password: &[u8],
+    dealt: &UserKey,
+    rng: &mut dyn CryptoRng,
+) -> Option<Vec<EnrolmentRecord>> {
+    enrol_dealt(group, user, password, dealt, rng)
+}
+
+fn enrol_dealt(
+    group: &GroupInfo,
+    user: &UserName,
+    password: &[u8],
+    dealt: &UserKey,
+    rng: &mut dyn CryptoRng,
+) -> Option<Vec<EnrolmentRecord>> {
+    let root = harden_password(group, user, &dealt.evaluate(password, rng)?);
+    let announced = AnnouncedKey(dealt.announced());
+    let mut records = Vec::new();
+    for (leader, share) in group.rules.leaders().zip(dealt.shares()) {
+        let (key, share, announced) = (leader_key(&root, user, leader), share.clone(), announced.clone());
+        let registration = Registration::Password(Box::new(PasswordRegistration { key, share, announced }));
+        records.push(EnrolmentRecord::seal(group, user, leader, &registration, rng)?);
     }
-    None
+    Some(records)
 }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use super::access::Approach;
 use super::standing::{Link, Stage};
 use super::{Effect, Event, JoinFailure, Member, Phase, Step};
 use crate::data::Identity;
 use crate::fault::{Culprit, Fault};
 use crate::ids::{Incarnation, LeaderId};
 use crate::leader::Class;
-use crate::login::{Credential, Denial, LoginAnswer, LoginClient, LoginFailure, LoginRequest, throttled_is_genuine};
+use crate::login::{
+    AnnouncedKey, Credential, Denial, Hardened, LoginAnswer, LoginClient, LoginFailure, LoginRequest,
+    throttled_is_genuine,
+};
 use crate::time::{Cx, Time};
 use crate::view::Cause;
 use crate::wire;
@@ -59,18 +63,19 @@ impl Member {
     }
 
     fn start_login(&mut self, cx: &mut Cx<'_>, leader: LeaderId, step: &mut Step) {
-        let admission = self.admission(leader);
+        let Some(approach) = self.approach(leader) else { return };
         let Some(link) = self.links.get_mut(&leader) else { return };
-        let request = if let Some(credential) = admission {
-            let (client, request) =
-                LoginClient::start(&self.group, leader, link.exporter, &self.user, &credential, cx.rng);
-            link.stage = Stage::Proving(client, credential);
-            request
-        } else if let Some(hardening) = &self.hardening {
-            link.stage = Stage::Hardening;
-            hardening.request()
-        } else {
-            return;
+        let request = match approach {
+            Approach::LogIn(credential) => {
+                let (client, request) =
+                    LoginClient::start(&self.group, leader, link.exporter, &self.user, &credential, cx.rng);
+                link.stage = Stage::Proving(client, credential);
+                request
+            }
+            Approach::Harden(request) => {
+                link.stage = Stage::Hardening;
+                request
+            }
         };
         step.effects.push(Effect::Send(leader, Class::Control, wire::plain(&request)));
     }
@@ -78,28 +83,33 @@ impl Member {
     /// What to log in with at this leader: somebody who has been announced, and whom this leader does not
     /// know, shows the session key that the other leaders admit. Without that leader's share a joining
     /// member might never have enough of them.
-    fn admission(&self, leader: LeaderId) -> Option<Credential> {
+    fn approach(&self, leader: LeaderId) -> Option<Approach> {
         let unknown = self.failed.get(&leader) == Some(&Failed::NotAuthentic);
         match &self.me {
-            Some(me) if unknown => Some(Credential::Session(me.signing.clone())),
-            _ => self.credential.clone(),
+            Some(me) if unknown => Some(Approach::LogIn(Credential::Session(me.signing.clone()))),
+            _ => self.access.approach(leader),
         }
     }
 
     pub(super) fn on_login_answer(&mut self, cx: &mut Cx<'_>, from: LeaderId, answer: LoginAnswer, step: &mut Step) {
         let Some(link) = self.links.get_mut(&from) else { return };
         match (&mut link.stage, answer) {
-            (Stage::Hardening, LoginAnswer::Evaluated { evaluation }) => {
-                self.on_evaluation(cx, from, &evaluation, step);
+            (Stage::Hardening, LoginAnswer::Evaluated { evaluation, key }) => {
+                self.on_evaluation(cx, from, &evaluation, &key, step);
             }
             (Stage::Hardening, LoginAnswer::Denied { reason: Denial::Throttled, signature }) => {
-                let blinded = self.hardening.as_ref().map(|h| h.blinded().0).unwrap_or_default();
+                let blinded = self.access.blinded().unwrap_or_default();
                 if throttled_is_genuine(&self.group, from, &link.exporter, &blinded, &signature) {
                     link.stage = Stage::Refused;
-                    self.on_refused(from, Failed::Denied(Denial::Throttled), step);
+                    // Who evaluates no more for now may still know the password that others have hardened.
+                    if self.access.assume(from) {
+                        self.start_login(cx, from, step);
+                    } else {
+                        self.on_refused(from, Failed::Denied(Denial::Throttled), step);
+                    }
                 }
             }
-            // One more evaluation than was needed.
+            // The password was forgotten before the answer came.
             (Stage::Proving(..), LoginAnswer::Evaluated { .. }) => {}
             (Stage::Proving(client, _), answer) => match client.on_answer(&self.group, &answer) {
                 Ok(last) => {
@@ -126,18 +136,33 @@ impl Member {
         }
     }
 
-    fn on_evaluation(&mut self, cx: &mut Cx<'_>, from: LeaderId, evaluation: &[u8; 128], step: &mut Step) {
-        let Some(hardening) = &mut self.hardening else { return };
-        let (root, caught) = hardening.on_evaluation(&self.group, from, evaluation);
+    fn on_evaluation(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: LeaderId,
+        evaluation: &[u8; 128],
+        key: &AnnouncedKey,
+        step: &mut Step,
+    ) {
+        let Hardened { root, caught, alone } = self.access.on_evaluation(&self.group, from, evaluation, key);
         for leader in caught {
             self.blame_leader(leader, Fault::BadEvaluation, step);
         }
-        if let Some(root) = root {
-            self.credential = Some(Credential::Password(root));
-            self.hardening = None;
-            let leaders: Vec<LeaderId> = self.links.keys().copied().collect();
-            for leader in leaders {
-                self.start_login(cx, leader, step);
+        let mut ready = root.map(|(_, leaders)| leaders).unwrap_or_default();
+        if !ready.is_empty() {
+            let throttled = |(_, failed): &(&LeaderId, &Failed)| **failed == Failed::Denied(Denial::Throttled);
+            let throttled: Vec<LeaderId> = self.failed.iter().filter(throttled).map(|(leader, _)| *leader).collect();
+            ready.extend(throttled.into_iter().filter(|leader| self.access.assume(*leader)));
+        }
+        for leader in ready {
+            self.start_login(cx, leader, step);
+        }
+        for leader in alone {
+            if let Some(link) = self.links.get_mut(&leader)
+                && matches!(link.stage, Stage::Hardening)
+            {
+                link.stage = Stage::Refused;
+                self.on_refused(leader, Failed::NotAuthentic, step);
             }
         }
     }
@@ -215,6 +240,11 @@ impl Member {
             self.tracker = Some(crate::keys::ViewTracker::new(&self.group, me.id.clone()));
             self.me = Some(me);
             self.announced_at = Some(cx.now);
+            self.access.settle();
+            let waiting = self.links.iter().filter(|(_, link)| matches!(link.stage, Stage::Hardening));
+            for leader in waiting.map(|(leader, _)| *leader).collect::<Vec<_>>() {
+                self.start_login(cx, leader, step);
+            }
             self.retry_failed_links(step);
         }
         for leader in proved {

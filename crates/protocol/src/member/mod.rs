@@ -3,6 +3,7 @@
 //!
 //! Source: seed 002 §2.3 and §3. A member acts on f+1 consistent leaders and on nothing less.
 
+mod access;
 mod joining;
 mod standing;
 mod step;
@@ -25,10 +26,11 @@ use crate::fault::{Culprit, Fault};
 use crate::group::GroupInfo;
 use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
 use crate::keys::{Ask, TrackerOutput, ViewTracker};
-use crate::login::{Certificate, Credential, Hardening};
+use crate::login::Certificate;
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
 use crate::wire::{self, LeaderNotice, MemberRequest, Sorted};
+use access::Access;
 use joining::Failed;
 use ringfort_crypto::sign::SigningKey;
 use standing::Link;
@@ -60,8 +62,7 @@ impl std::fmt::Debug for Secret {
 pub struct Member {
     group: Arc<GroupInfo>,
     user: UserName,
-    credential: Option<Credential>,
-    hardening: Option<Hardening>,
+    access: Access,
     links: BTreeMap<LeaderId, Link>,
     phase: Phase,
 
@@ -102,14 +103,8 @@ enum Phase {
 impl Member {
     /// A member that will join as soon as its driver reports links.
     pub fn new(cx: &mut Cx<'_>, group: Arc<GroupInfo>, user: UserName, secret: Secret) -> Self {
-        let (credential, hardening) = match secret {
-            Secret::Password(password) => (None, Hardening::start(user.clone(), &password, cx.rng)),
-            Secret::Key(key) => (Some(Credential::Key(key)), None),
-            Secret::Certificate(key, certificate) => (Some(Credential::Certificate(key, certificate)), None),
-        };
         Member {
-            credential,
-            hardening,
+            access: Access::new(cx, &user, secret),
             links: BTreeMap::new(),
             phase: Phase::Joining,
             me: None,

@@ -12,7 +12,7 @@ use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::delivery::Delivery;
 use ringfort_protocol::group::{LeaderSecrets, deal_group};
 use ringfort_protocol::leader::{self, Command, Leader, Record};
-use ringfort_protocol::login::{Credential, enrol, enrol_as_dealer};
+use ringfort_protocol::login::{enrol_key, enrol_password};
 use ringfort_protocol::member::{self, Member, Secret};
 use ringfort_protocol::policy::{Policy, Service};
 use ringfort_protocol::time::{Cx, Time};
@@ -115,16 +115,14 @@ impl World {
             mail: VecDeque::new(),
             records: BTreeMap::new(),
         };
-        let shares: Vec<_> = secrets.iter().map(|s| s.login_share.clone()).collect();
-        let shares: Vec<_> = shares.iter().collect();
         let mut registered = BTreeMap::new();
         for name in names {
-            let credential = if name.starts_with('p') {
-                enrol_as_dealer(&group, &shares, &user(name), password(name).as_bytes(), &mut world.rng).unwrap()
+            let records = if name.starts_with('p') {
+                enrol_password(&group, &user(name), password(name).as_bytes(), &mut world.rng).unwrap()
             } else {
-                Credential::Key(key_of(name))
+                enrol_key(&group, &user(name), &key_of(name).verifying_key(), &mut world.rng)
             };
-            for (record, secrets) in enrol(&group, &user(name), &credential, &mut world.rng).iter().zip(&secrets) {
+            for (record, secrets) in records.iter().zip(&secrets) {
                 let registration = record.open(&group, secrets).unwrap();
                 registered.entry(secrets.id).or_insert_with(Vec::new).push((user(name), registration));
             }
@@ -143,8 +141,11 @@ impl World {
 
     fn link_peers(&mut self, id: LeaderId) {
         for peer in LeaderId::all(4).filter(|peer| *peer != id) {
-            let step = self.leaders.get_mut(&id).unwrap().on_peer_up(peer);
-            self.carry_out_leader(id, step);
+            for (one, other) in [(id, peer), (peer, id)] {
+                let Some(leader) = self.leaders.get_mut(&one) else { continue };
+                let step = leader.on_peer_up(other);
+                self.carry_out_leader(one, step);
+            }
         }
         self.deliver();
     }

@@ -4,6 +4,7 @@
 
 #[path = "../wire/any.rs"]
 mod any;
+mod enrolments;
 mod harness;
 mod hostile;
 mod scenarios;

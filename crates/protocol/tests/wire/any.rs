@@ -8,7 +8,7 @@ use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::keys::{Base, ViewClaim};
-use ringfort_protocol::login::{Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
+use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{LeaderNotice, MemberRequest, PeerMessage};
@@ -108,7 +108,8 @@ pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
         Just(Denial::Full),
     ];
     prop_oneof![
-        bytes::<128>().prop_map(|evaluation| LoginAnswer::Evaluated { evaluation }),
+        (bytes::<128>(), prop::collection::vec(bytes::<32>(), 0..=22))
+            .prop_map(|(evaluation, key)| LoginAnswer::Evaluated { evaluation, key: AnnouncedKey(key) }),
         (bytes::<32>(), any::<u64>(), bytes::<32>(), signature()).prop_map(|(n2, last, tag, signature)| {
             LoginAnswer::KeyDist { n2, last: Incarnation(last), tag, signature }
         }),
@@ -163,5 +164,6 @@ pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
         prop::collection::vec(proposal, 0..4).prop_map(PeerMessage::Proposals),
         bytes::<32>().prop_map(PeerMessage::Status),
         prop::collection::vec(bytes::<16>(), 0..300).prop_map(PeerMessage::Buckets),
+        bytes::<128>().prop_map(PeerMessage::Decoys),
     ]
 }

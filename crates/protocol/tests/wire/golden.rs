@@ -14,8 +14,8 @@ use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::group::{LeaderSecrets, deal_group};
 use ringfort_protocol::keys::{Base, TrackerOutput, ViewClaim, ViewTracker, view_point};
 use ringfort_protocol::login::{
-    Certificate, Credential, Denial, LoginAnswer, LoginClient, LoginRequest, LoginServer, LoginServerLink, Method,
-    Registration, WireSignature, enrol,
+    AnnouncedKey, Certificate, Credential, Denial, EnrolmentRecord, Hardening, LoginAnswer, LoginClient, LoginRequest,
+    LoginServer, LoginServerLink, Method, Registration, WireSignature, enrol_password,
 };
 use ringfort_protocol::policy::{Policy, Service};
 use ringfort_protocol::sealed::{End, SealedChannel};
@@ -110,6 +110,7 @@ impl Fixed {
         };
         let key_dist = LoginAnswer::KeyDist { n2: [0x12; 32], last: Incarnation(258), tag: [0x7a; 32], signature };
         let denied = |reason| encode(&LoginAnswer::Denied { reason, signature });
+        let key = AnnouncedKey(vec![[0xa1; 32], [0xa2; 32]]);
         vec![
             ("blind", encode(&LoginRequest::Blind { user: user("ana"), blinded: [0xb1; 32] })),
             ("init by password", init(Method::Password)),
@@ -118,7 +119,7 @@ impl Fixed {
             ("init by session key", init(Method::Session)),
             ("ack", ack(None)),
             ("ack with identity", ack(Some(signature))),
-            ("evaluated", encode(&LoginAnswer::Evaluated { evaluation: [0xe5; 128] })),
+            ("evaluated", encode(&LoginAnswer::Evaluated { evaluation: [0xe5; 128], key })),
             ("key-dist", encode(&key_dist)),
             ("denied, not authentic", denied(Denial::NotAuthentic)),
             ("denied, expelled", denied(Denial::Expelled)),
@@ -129,13 +130,31 @@ impl Fixed {
         ]
     }
 
+    fn records(&self) -> Vec<EnrolmentRecord> {
+        enrol_password(&self.group, &user("ana"), b"correct horse", &mut rng(9)).unwrap()
+    }
+
+    fn registration(&self, place: usize) -> Registration {
+        self.records()[place].open(&self.group, &self.secrets[place]).unwrap()
+    }
+
+    /// The password as leaders 1 and 2 harden it.
+    fn hardened(&self) -> Credential {
+        let mut hardening = Hardening::start(user("ana"), b"correct horse", &mut rng(12)).unwrap();
+        let roots = [0, 1].map(|place| {
+            let Registration::Password(stored) = self.registration(place) else { unreachable!() };
+            let evaluation = stored.share().evaluate_blinded(&hardening.blinded(), &mut rng(13)).unwrap().to_bytes();
+            hardening.on_evaluation(&self.group, self.secrets[place].id, &evaluation, stored.announced()).root
+        });
+        Credential::Password(roots.into_iter().flatten().next().unwrap().0)
+    }
+
     /// A real login at leader 1, and the first frame each way under its session key.
     fn login(&self) -> Vectors {
         let (group, secrets) = (&self.group, &self.secrets[0]);
-        let (credential, exporter) = (Credential::Password(Secret32::new([5; 32])), [6; 32]);
-        let registration = enrol(group, &user("ana"), &credential, &mut rng(9))[0].open(group, secrets).unwrap();
-        let mut server = LoginServer::new(group, secrets);
-        server.register(user("ana"), registration);
+        let (credential, exporter) = (self.hardened(), [6; 32]);
+        let mut server = LoginServer::new(group, secrets, &mut rng(11));
+        server.register(user("ana"), self.registration(0));
         let mut draws = rng(7);
         let mut cx = Cx { now: Time::ZERO, unix_s: 0, rng: &mut draws };
         let mut link = LoginServerLink::default();
@@ -221,6 +240,7 @@ impl Fixed {
             ("propose refresh", self.proposal(Operation::Refresh(258), false)),
             ("status", encode(&PeerMessage::Status([0x57; 32]))),
             ("no classes", encode(&PeerMessage::Buckets(vec![]))),
+            ("decoys", encode(&PeerMessage::Decoys([0xdc; 128]))),
         ]
     }
 
@@ -228,13 +248,11 @@ impl Fixed {
     fn stored(&self) -> Vectors {
         let votes = vec![Operation::Remove(self.ana.id.clone(), Cause::Left)];
         let life = LifeRecord { barred: true, votes, ..LifeRecord::of(Operation::Join(self.ana.entry())) };
-        let credential = Credential::Password(Secret32::new([5; 32]));
-        let record = enrol(&self.group, &user("ana"), &credential, &mut rng(9)).swap_remove(0);
         let SessionVerifyingKey(key) = self.ana.entry().signing;
         vec![
             ("life record", encode(&life)),
-            ("enrolment record", encode(&record)),
-            ("stored password", Registration::Password(Secret32::new([5; 32])).to_bytes().to_vec()),
+            ("enrolment record", encode(&self.records()[0])),
+            ("stored password", self.registration(0).to_bytes().to_vec()),
             ("stored key", Registration::Key(key).to_bytes().to_vec()),
             ("policy", encode(&self.group.policy)),
         ]

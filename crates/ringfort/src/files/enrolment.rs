@@ -6,12 +6,14 @@ use data_encoding::BASE64;
 use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::leader::Record;
 use ringfort_protocol::login::{EnrolmentRecord, Registration};
-use ringfort_protocol::{GroupInfo, UserName, group::LeaderSecrets};
+use ringfort_protocol::{GroupInfo, Rejected, UserName, group::LeaderSecrets};
 
 use super::disk::{Access, read_text, write_new};
 use super::error::{FileError, FileErrorKind};
 use super::leader_folder::{LeaderFolder, OpenLeader};
-use super::text::FORMAT;
+
+/// The format of records: 1 knew no login keys of users' own.
+const FORMAT: u32 = 2;
 
 /// The most users one leader registers, as in the protocol.
 const USERS_MAX: usize = 65_536;
@@ -76,7 +78,12 @@ pub(super) fn open_record(
     group: &GroupInfo,
     secrets: &LeaderSecrets,
 ) -> Result<Registration, FileError> {
-    record.open(group, secrets).map_err(|_| {
+    record.open(group, secrets).map_err(|rejected| {
+        if rejected == Rejected::BadLoginKey {
+            let what = format!("the login key in this record of user {} does not fit {}", record.user, secrets.id);
+            let action = "ask the user to enrol again, and accept none of the records made with this one";
+            return FileError::new(FileErrorKind::ForeignRecord, path, what, action);
+        }
         let what = if record.leader == secrets.id {
             format!("this record of user {} is for another group, or was altered", record.user)
         } else {
@@ -115,7 +122,8 @@ pub(super) fn unarmour(path: &Path, text: &str) -> Result<EnrolmentRecord, FileE
         Some(FORMAT) => {}
         Some(other) => {
             let what = format!("this enrolment record has format {other}, and this version knows format {FORMAT} only");
-            return Err(FileError::new(FileErrorKind::Version, path, what, "run the version that made it"));
+            let action = "ask the user to enrol again with this version, or use the one that made it";
+            return Err(FileError::new(FileErrorKind::Version, path, what, action));
         }
         None => return Err(malformed("this enrolment record has lost its first line")),
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringfort_protocol::group::{LeaderSecrets, deal_group};
-use ringfort_protocol::login::{Registration, enrol, enrol_as_dealer};
+use ringfort_protocol::login::{Registration, enrol_password};
 use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
 
 use super::disk::{Staging, parent, temporary_beside};
@@ -81,7 +81,6 @@ fn register(
     users: &[NewUser],
     rng: &mut OsRng,
 ) -> Result<Vec<Vec<(UserName, Registration)>>, FileError> {
-    let login_shares: Vec<_> = secrets.iter().map(|s| &s.login_share).collect();
     let mut registrations: Vec<Vec<(UserName, Registration)>> = secrets.iter().map(|_| Vec::new()).collect();
     for NewUser { name, secret } in users {
         let refused = || {
@@ -91,9 +90,7 @@ fn register(
         let records = match secret {
             NewSecret::Key(_) => Vec::new(),
             NewSecret::Password(password) => {
-                let credential =
-                    enrol_as_dealer(group, &login_shares, name, password.as_bytes(), rng).ok_or_else(refused)?;
-                enrol(group, name, &credential, rng)
+                enrol_password(group, name, password.as_bytes(), rng).ok_or_else(refused)?
             }
         };
         for (position, (leader, list)) in secrets.iter().zip(&mut registrations).enumerate() {

@@ -24,8 +24,17 @@ struct Life1 {
     unwanted: bool,
 }
 
-/// Brings format 1 up to date. It had no digests of rows, so what it holds is checked by its sense alone.
-pub(super) fn to_current(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+/// Brings an older format up to date.
+pub(super) fn to_current(connection: &mut Connection, path: &Path, format: i64) -> Result<(), StoreError> {
+    if format == 1 {
+        return from_1(connection, path);
+    }
+    // Format 2 differs in how passwords are registered: those it has are told apart as they are read.
+    connection.pragma_update(None, "user_version", FORMAT).map_err(|source| fault(path, source))
+}
+
+/// Format 1 had no digests of rows, so what it holds is checked by its sense alone.
+fn from_1(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |source| fault(path, source);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(failed)?;
     let found: [u8; 32] = transaction.query_row("SELECT group_id FROM meta", [], |row| row.get(0)).map_err(failed)?;
@@ -46,6 +55,9 @@ pub(super) fn to_current(connection: &mut Connection, path: &Path) -> Result<(),
         records.push(Record::Life(life));
     }
     for (user, bytes) in registrations {
+        if rows::is_outdated(&user, &bytes) {
+            continue;
+        }
         let registration = Registration::from_bytes(&bytes).ok_or_else(|| corrupt("registration", &user))?;
         records.push(Record::Registration(user.parse().map_err(|_| corrupt("registration", &user))?, registration));
     }

@@ -9,6 +9,7 @@ use ringfort_protocol::leader::Record;
 use ringfort_protocol::login::{Attempts, Registration};
 use ringfort_protocol::{GroupId, UserName};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use super::error::{StoreError, fault};
@@ -88,6 +89,9 @@ pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>)
             Some(key) => key.open_registration(&user, &bytes).ok_or_else(damaged)?,
             None => bytes,
         };
+        if is_outdated(&user, &bytes) {
+            continue;
+        }
         let registration = Registration::from_bytes(&bytes).ok_or_else(damaged)?;
         records.push(Record::Registration(user.parse().map_err(|_| damaged())?, registration));
     }
@@ -97,6 +101,15 @@ pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>)
         records.push(Record::Attempts(Attempts { key, left: Some(left) }));
     }
     Ok(records)
+}
+
+/// Whether a registration is of a password before users had login keys of their own. It is left out, and that is said.
+pub(super) fn is_outdated(user: &str, bytes: &[u8]) -> bool {
+    let outdated = Registration::is_outdated(bytes);
+    if outdated {
+        warn!(%user, "has to be enrolled again: this password was registered by an older version, without a login key of its own");
+    }
+    outdated
 }
 
 type SummedRow = (String, Zeroizing<Vec<u8>>, Vec<u8>);

@@ -1,15 +1,11 @@
 //! Attacks on logins. What TLS would protect, the attacker holds where a play says so.
 
 use bytes::Bytes;
-use ringfort_crypto::oprf::OprfClient;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::fault::Fault;
-use ringfort_protocol::leader::Command;
-use ringfort_protocol::login::{
-    Credential, Denial, EnrolmentRecord, Hardening, LoginClient, Registration, WireSignature, enrol, enrol_as_dealer,
-};
-use ringfort_protocol::member::{Event, Secret};
+use ringfort_protocol::login::{Credential, Denial, EnrolmentRecord, LoginClient, WireSignature, enrol_key};
+use ringfort_protocol::member::Event;
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::wire::{self, LoginAnswer, LoginRequest, MemberRequest, Sorted};
 use ringfort_protocol::{Incarnation, LeaderId, codec};
@@ -22,13 +18,6 @@ use crate::explore::{Ended, Stage, kept, made, need};
 pub const ALL: &[Attack] = &[
     Attack::new("login-carried-over", "a login carried over to another link", &[Rule::Exporter], exporter),
     Attack::new("login-replay", "a login replayed on a link with the same exporter", &[Rule::LoginNonce], nonce),
-    Attack::new("password-guessing", "a thousand guesses at a password", &[Rule::LoginThrottle], throttle),
-    Attack::new(
-        "offline-guessing",
-        "a leader's whole database and an eavesdropper's traffic against a dictionary that holds the password",
-        &[],
-        offline,
-    ),
     Attack::new("borrowed-keys", "a login with somebody else's session keys", &[Rule::Possession], possession),
     Attack::new(
         "name-substitution",
@@ -105,83 +94,6 @@ fn nonce(stage: &mut Stage) -> Result<String, Ended> {
     Ok("the replayed login was refused: it answers another nonce".into())
 }
 
-fn throttle(stage: &mut Stage) -> Result<String, Ended> {
-    let mut bench = stage.bench(|policy| policy.login_attempts_per_minute = 12);
-    let key = bench.register("ana");
-    let mut evaluated = 0;
-    for _ in 0..400 {
-        let exporter = bench.dice.bytes();
-        let link = bench.open(l(1), exporter);
-        for _ in 0..3 {
-            let (_, blinded) = need(OprfClient::blind(b"a guess", &mut bench.dice.0), "a guess hashes to a point")?;
-            let request = LoginRequest::Blind { user: user("ana"), blinded: blinded.0 };
-            let replies = bench.push_up(l(1), link, &wire::plain(&request));
-            evaluated += usize::from(matches!(answer(&replies), Some(LoginAnswer::Evaluated { .. })));
-        }
-    }
-    made(evaluated > 0, "the guesser was to get some evaluations")?;
-    kept(evaluated <= 12, format!("{evaluated} evaluations in an instant"))?;
-    let (ana, ben) = (bench.join("ana", &key), bench.member("ben"));
-    go_on(&mut bench, ana, ben)?;
-    Ok(format!("of 1200 guesses {evaluated} were evaluated; the user logged in by key meanwhile"))
-}
-
-const PASSWORD: &[u8] = b"correct horse";
-
-/// Registers a user by password, everywhere; what leader 4 stores of it.
-fn register_by_password(bench: &mut Bench, name: &str) -> Result<Registration, Ended> {
-    let shares: Vec<_> = bench.secrets.iter().map(|s| s.login_share.clone()).collect();
-    let shares: Vec<_> = shares.iter().collect();
-    let credential = enrol_as_dealer(&bench.group, &shares, &user(name), PASSWORD, &mut bench.dice.0);
-    let credential = need(credential, "the password hashes to a point")?;
-    let records = enrol(&bench.group, &user(name), &credential, &mut bench.dice.0);
-    let mut stored = None;
-    for record in records {
-        stored = record.open(&bench.group, bench.secrets_of(record.leader)).ok();
-        bench.command(record.leader, Command::Enrol(record));
-    }
-    need(stored, "leader 4 opens its record")
-}
-
-/// What leader 4 would store if `guess` were the password, computed with some login shares alone.
-fn stored_for_guess(bench: &mut Bench, name: &str, guess: &[u8], holders: &[u8]) -> Option<Registration> {
-    let mut hardening = Hardening::start(user(name), guess, &mut bench.dice.0)?;
-    let mut root = None;
-    for holder in holders {
-        let share = bench.secrets_of(l(*holder)).login_share.clone();
-        let evaluation = share.evaluate_blinded(&hardening.blinded(), &mut bench.dice.0)?.to_bytes();
-        // The attacker tries its own share also under the other leaders' names.
-        for leader in bench.leader_ids().filter(|leader| holders.len() == 1 || *leader == l(*holder)) {
-            root = root.or(hardening.on_evaluation(&bench.group, leader, &evaluation).0);
-        }
-    }
-    let records = enrol(&bench.group, &user(name), &Credential::Password(root?), &mut bench.dice.0);
-    let record: &EnrolmentRecord = records.iter().find(|record| record.leader == l(4))?;
-    record.open(&bench.group, bench.secrets_of(l(4))).ok()
-}
-
-fn offline(stage: &mut Stage) -> Result<String, Ended> {
-    let mut bench = stage.bench(|_| {});
-    let stored = register_by_password(&mut bench, "ana")?;
-    let ana = bench.sit_with("ana", Secret::Password(zeroize::Zeroizing::new(PASSWORD.to_vec())), &[1, 2, 3, 4]);
-    bench.pass(700);
-    made(bench.view(ana).is_some(), "ana was to log in by password")?;
-    let dictionary: [&[u8]; 5] = [b"123456", b"password", b"letmein", b"hunter2", PASSWORD];
-    let matches = |bench: &mut Bench, holders: &[u8]| {
-        let hits = dictionary.iter().filter(|guess| {
-            let made = stored_for_guess(bench, "ana", guess, holders);
-            made.is_some_and(|made| *made.to_bytes() == *stored.to_bytes())
-        });
-        hits.count()
-    };
-    kept(matches(&mut bench, &[4]) == 0, "one leader's database confirmed a guess")?;
-    // The same procedure finds the password with f+1 databases, so it is no straw man.
-    made(matches(&mut bench, &[3, 4]) == 1, "with two leaders' shares the guess was to be confirmed")?;
-    let ben = bench.member("ben");
-    go_on(&mut bench, ana, ben)?;
-    Ok("one database confirms no guess, not even the right one; two databases, f+1, would".into())
-}
-
 fn possession(stage: &mut Stage) -> Result<String, Ended> {
     let mut bench = stage.bench(|_| {});
     let (ana, ben) = (bench.member("ana"), bench.register("ben"));
@@ -225,7 +137,7 @@ fn names(stage: &mut Stage) -> Result<String, Ended> {
     kept(client.on_answer(&bench.group, &by_2).is_err(), "ana took leader 2's answer for leader 1's")?;
     kept(!bench.authenticated(since), "somebody was let in")?;
     // A user's enrolment record under another name.
-    let records = enrol(&bench.group, &user("eve"), &Credential::Key(eve.clone()), &mut bench.dice.0);
+    let records = enrol_key(&bench.group, &user("eve"), &eve.verifying_key(), &mut bench.dice.0);
     for record in records {
         let leader = record.leader;
         let renamed = EnrolmentRecord { user: user("ana"), ..record };

@@ -8,6 +8,7 @@ pub mod heartbeats;
 pub mod leaving;
 pub mod logins;
 pub mod messages;
+pub mod passwords;
 pub mod views;
 pub mod votes;
 pub mod worlds;
@@ -52,7 +53,7 @@ impl Attack {
 
 /// All attacks.
 pub const ALL: &[&[Attack]] =
-    &[messages::ALL, logins::ALL, views::ALL, heartbeats::ALL, votes::ALL, leaving::ALL, worlds::ALL];
+    &[messages::ALL, logins::ALL, passwords::ALL, views::ALL, heartbeats::ALL, votes::ALL, leaving::ALL, worlds::ALL];
 
 /// All attacks, one after the other.
 pub fn all() -> impl Iterator<Item = &'static Attack> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::fault::Rejected;
 use ringfort_protocol::leader::Command;
-use ringfort_protocol::login::{Credential, Registration, enrol, enrol_as_dealer};
+use ringfort_protocol::login::{Registration, enrol_key, enrol_password};
 use ringfort_protocol::member::{Effect, Event, Member, Secret, Step};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::{Cx, LeaderId, LinkId, Time, Topic, UserName};
@@ -117,15 +117,12 @@ impl World {
     fn register(&mut self, name: &UserName, key: &Key, everywhere: bool) {
         let group = self.group.clone();
         let (_, secrets) = self.setup.deal();
-        let credential = match key {
+        let records = match key {
             Key::Password(password) => {
-                let shares: Vec<_> = secrets.iter().map(|s| &s.login_share).collect();
-                enrol_as_dealer(&group, &shares, name, password, &mut self.dice.0)
-                    .expect("a password hashes to a point")
+                enrol_password(&group, name, password, &mut self.dice.0).expect("a password hashes to a point")
             }
-            Key::Key(key) => Credential::Key(key.clone()),
+            Key::Key(key) => enrol_key(&group, name, &key.verifying_key(), &mut self.dice.0),
         };
-        let records = enrol(&group, name, &credential, &mut self.dice.0);
         let mut honest_left = if everywhere { usize::MAX } else { usize::from(group.rules.f()) + 1 };
         for (record, secrets) in records.iter().zip(&secrets) {
             if !self.leader(secrets.id).hostile {

@@ -143,7 +143,8 @@ fn a_wrong_password_and_an_unknown_user_look_the_same() {
         let outcome = room.attempt(Attempt::of(name, &credential, &mut note));
         assert_eq!(outcome.err(), Some(Stopped::AtMember(LoginFailure::NoProof)), "{name}");
         let evaluation = room.blind(3, name, Hardening::start(user(name), b"x", &mut rng(5)).unwrap().blinded().0);
-        answers.push((encode(&evaluation.unwrap())[0], 129, vec![]));
+        let evaluation = encode(&evaluation.unwrap());
+        answers.push((evaluation[0], evaluation.len(), vec![]));
         let denial = answer_to_a_made_up_proof(&mut room, name);
         answers.push((denial[0], denial.len(), vec![denial[1]]));
         seen.push(answers);

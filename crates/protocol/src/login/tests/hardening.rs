@@ -2,59 +2,205 @@
 
 use std::time::Duration;
 
-use ringfort_crypto::threshold::{Evaluation, KeyRole, PublicKeySet};
+use ringfort_crypto::login_key::UserKey;
+use ringfort_crypto::threshold::{KeyRole, PublicKeySet};
 
 use super::*;
 
-fn evaluation(room: &mut Room, number: u8, name: &str, hardening: &Hardening) -> [u8; 128] {
+type Answer = ([u8; 128], AnnouncedKey);
+
+fn evaluation(room: &mut Room, number: u8, name: &str, hardening: &Hardening) -> Answer {
     match room.blind(number, name, hardening.blinded().0) {
-        Ok(LoginAnswer::Evaluated { evaluation }) => evaluation,
+        Ok(LoginAnswer::Evaluated { evaluation, key }) => (evaluation, key),
         other => panic!("leader {number} answers {other:?}"),
     }
+}
+
+fn hear(room: &Room, hardening: &mut Hardening, number: u8, (evaluation, key): &Answer) -> Hardened {
+    hardening.on_evaluation(&room.group, leader(number), evaluation, key)
+}
+
+fn hardening(seed: u64) -> Hardening {
+    Hardening::start(user("ana"), b"correct horse", &mut rng(seed)).unwrap()
 }
 
 #[test]
 fn a_lying_leader_is_named_and_the_others_suffice() {
     let mut room = Room::new();
-    let mut hardening = Hardening::start(user("ana"), b"correct horse", &mut rng(1)).unwrap();
+    let honest = room.with_password("ana", b"correct horse");
+    let mut hardening = hardening(1);
     let [good_1, good_2, good_3] = [1, 2, 3].map(|number| evaluation(&mut room, number, "ana", &hardening));
-    let mut lie = good_2;
-    lie[5] ^= 1;
-    assert!(matches!(hardening.on_evaluation(&room.group, leader(1), &good_1), (None, caught) if caught.is_empty()));
-    let (root, caught) = hardening.on_evaluation(&room.group, leader(2), &lie);
-    assert!(root.is_none());
-    assert_eq!(caught, vec![leader(2)]);
-    let (root, caught) = hardening.on_evaluation(&room.group, leader(2), &good_2);
-    assert!(root.is_none() && caught.is_empty(), "who was caught is not heard again");
-    let (root, caught) = hardening.on_evaluation(&room.group, leader(3), &good_3);
-    assert!(caught.is_empty());
-    let honest = room.harden("ana", b"correct horse", &[1, 4]).unwrap();
-    assert_eq!(root.as_ref(), password_root(&honest));
+    let mut lie = good_2.clone();
+    lie.0[5] ^= 1;
+    let first = hear(&room, &mut hardening, 1, &good_1);
+    assert!(first.root.is_none() && first.caught.is_empty() && first.alone.is_empty());
+    let second = hear(&room, &mut hardening, 2, &lie);
+    assert!(second.root.is_none());
+    assert_eq!(second.caught, vec![leader(2)]);
+    let again = hear(&room, &mut hardening, 2, &good_2);
+    assert!(again.root.is_none() && again.caught.is_empty(), "who was caught is not heard again");
+    let third = hear(&room, &mut hardening, 3, &good_3);
+    assert!(third.caught.is_empty());
+    let (root, leaders) = third.root.unwrap();
+    assert_eq!((Some(&root), leaders), (password_root(&honest), vec![leader(1), leader(3)]));
 }
 
 #[test]
 fn one_leader_speaks_once() {
     let mut room = Room::new();
-    let mut hardening = Hardening::start(user("ana"), b"correct horse", &mut rng(1)).unwrap();
+    room.with_password("ana", b"correct horse");
+    let mut hardening = hardening(1);
     for _ in 0..3 {
         let again = evaluation(&mut room, 1, "ana", &hardening);
-        assert!(hardening.on_evaluation(&room.group, leader(1), &again).0.is_none());
+        assert!(hear(&room, &mut hardening, 1, &again).root.is_none());
     }
 }
 
 #[test]
-fn every_altered_byte_of_an_evaluation_is_noticed() {
+fn every_altered_byte_of_an_answer_is_noticed() {
     let mut room = Room::new();
-    let blank = || Hardening::start(user("ana"), b"correct horse", &mut rng(1)).unwrap();
-    let [good_1, good_2] = [1, 2].map(|number| evaluation(&mut room, number, "ana", &blank()));
+    room.with_password("ana", b"correct horse");
+    let [good_1, good_2] = [1, 2].map(|number| evaluation(&mut room, number, "ana", &hardening(1)));
     for at in 0..128 {
-        let mut hardening = blank();
-        let mut lie = good_2;
-        lie[at] ^= 0x40;
-        let _ = hardening.on_evaluation(&room.group, leader(1), &good_1);
-        let (root, caught) = hardening.on_evaluation(&room.group, leader(2), &lie);
-        assert!(root.is_none(), "byte {at}");
-        assert_eq!(caught, vec![leader(2)], "byte {at}");
+        let mut hardening = hardening(1);
+        let mut lie = good_2.clone();
+        lie.0[at] ^= 0x40;
+        let _ = hear(&room, &mut hardening, 1, &good_1);
+        let heard = hear(&room, &mut hardening, 2, &lie);
+        assert!(heard.root.is_none(), "byte {at}");
+        assert_eq!(heard.caught, vec![leader(2)], "byte {at}");
+    }
+    for at in 0..64 {
+        let mut hardening = hardening(1);
+        let mut lie = good_2.clone();
+        lie.1.0[at / 32][at % 32] ^= 0x40;
+        let _ = hear(&room, &mut hardening, 1, &good_1);
+        assert!(hear(&room, &mut hardening, 2, &lie).root.is_none(), "byte {at} of the key");
+    }
+}
+
+#[test]
+fn a_key_of_the_wrong_size_is_caught_at_once() {
+    let mut room = Room::new();
+    room.with_password("ana", b"correct horse");
+    for size in [0, 1, 3] {
+        let mut hardening = hardening(1);
+        let mut lie = evaluation(&mut room, 2, "ana", &hardening);
+        lie.1.0.resize(size, [7; 32]);
+        assert_eq!(hear(&room, &mut hardening, 2, &lie).caught, vec![leader(2)], "{size} parts");
+    }
+}
+
+/// What f hacked leaders can do with a key of their own making: for each share that they hold, and for those of the honest too.
+#[test]
+fn f_leaders_that_agree_on_a_key_of_theirs_neither_fool_nor_stop_anybody() {
+    for (n, f) in [(4, 1), (7, 2)] {
+        let mut room = Room::of(group_of(n, f, f + 1, quick_policy()));
+        room.with_password("ana", b"correct horse");
+        let mut hardening = hardening(1);
+        let theirs = UserKey::deal(u16::from(n), u16::from(f) + 1, &mut rng(8)).unwrap();
+        for number in 1..=f {
+            let share = &theirs.shares()[usize::from(number) - 1];
+            let answer = share.evaluate_blinded(&hardening.blinded(), &mut rng(2)).unwrap();
+            let told = (answer.to_bytes(), AnnouncedKey(theirs.announced()));
+            let heard = hear(&room, &mut hardening, number, &told);
+            assert!(heard.root.is_none() && heard.alone.is_empty(), "f leaders agree with themselves");
+        }
+        let mut alone = Vec::new();
+        for number in f + 1..=n {
+            let answer = evaluation(&mut room, number, "ana", &hardening);
+            let heard = hear(&room, &mut hardening, number, &answer);
+            assert_eq!(heard.root.is_some(), number > 2 * f, "f+1 honest leaders are enough");
+            let right = room.harden("ana", b"correct horse", &(f + 1..=n).collect::<Vec<_>>()).unwrap();
+            assert!(heard.root.is_none_or(|(root, _)| Some(&root) == password_root(&right)));
+            alone = heard.alone;
+        }
+        assert_eq!(alone, (1..=f).map(leader).collect::<Vec<_>>(), "f of {n} are alone with their key in the end");
+    }
+}
+
+/// Half of the leaders have accepted a new record, half still have the old one: each knows one password for its own.
+#[test]
+fn two_registrations_give_a_password_each_for_the_leaders_that_know_it() {
+    let mut room = Room::new();
+    room.with_password("ana", b"correct horse");
+    let renewed = enrol_password(&room.group, &user("ana"), b"correct horse", &mut rng(12)).unwrap();
+    room.accept(renewed.into_iter().take(2));
+    let mut hardening = hardening(1);
+    let mut roots = Vec::new();
+    for number in [1, 3, 2, 4] {
+        let answer = evaluation(&mut room, number, "ana", &hardening);
+        let heard = hear(&room, &mut hardening, number, &answer);
+        assert!(heard.caught.is_empty() && heard.alone.is_empty(), "nobody lies, and nobody is alone");
+        roots.extend(heard.root);
+    }
+    let [(new, at_new), (old, at_old)] = &roots[..] else { panic!("two roots") };
+    assert_ne!(new, old);
+    assert_eq!((&at_new[..], &at_old[..]), (&[leader(1), leader(2)][..], &[leader(3), leader(4)][..]));
+    for (root, leaders) in &roots {
+        let credential = Credential::Password(root.clone());
+        for number in 1..=4 {
+            let outcome = room.login(number, "ana", &credential);
+            assert_eq!(outcome.is_ok(), leaders.contains(&leader(number)), "leader {number}");
+        }
+    }
+}
+
+#[test]
+fn decoys_need_f_others_and_wrong_shares_are_named() {
+    let mut room = Room::new();
+    let shares: Vec<_> = room.servers.iter().map(LoginServer::decoy_share).collect();
+    room.servers[0] = LoginServer::new(&room.group, &room.secrets[0], &mut rng(3));
+    let group = room.group.clone();
+    let blinded = hardening(1).blinded().0;
+    let answers = |room: &mut Room| {
+        let mut cx = Cx { now: Time::ZERO, unix_s: UNIX_S, rng: &mut rng(1) };
+        let (mut link, exporter) = (LoginServerLink::default(), exporter(1));
+        let answer =
+            room.servers[0].on_blind(&mut cx, &group, &room.secrets[0], &mut link, &exporter, &user("ana"), blinded);
+        answer.unwrap().is_some()
+    };
+    assert!(!answers(&mut room), "alone, it could not answer for names that nobody has");
+    let (server, secrets) = (&mut room.servers[0], &room.secrets[0]);
+    // One's own share again, and another leader's under the wrong number.
+    assert!(server.on_decoy_share(&group, secrets, leader(1), shares[0]).is_empty());
+    assert_eq!(server.on_decoy_share(&group, secrets, leader(2), shares[2]), vec![leader(2)]);
+    assert!(server.on_decoy_share(&group, secrets, leader(2), shares[1]).is_empty(), "who lied is not heard again");
+    assert!(!answers(&mut room));
+    let (server, secrets) = (&mut room.servers[0], &room.secrets[0]);
+    assert!(server.on_decoy_share(&group, secrets, leader(3), shares[2]).is_empty());
+    assert!(answers(&mut room));
+    let told = [1, 4].map(|number| evaluation(&mut room, number, "nobody", &hardening(1)).1);
+    assert_eq!(told[0], told[1], "the same decoy as at leaders that met before");
+}
+
+#[test]
+fn what_is_asked_under_other_names_is_nothing_for_anas_password() {
+    let mut room = Room::new();
+    let right = room.with_password("ana", b"correct horse");
+    room.with_password("bo", b"battery staple");
+    room.register("kim", &Credential::Key(SigningKey::generate(&mut rng(1))));
+    let guess = hardening(1);
+    let own = [3, 4].map(|number| evaluation(&mut room, number, "ana", &guess));
+    for name in ["bo", "kim", "nobody"] {
+        let borrowed = [1, 2].map(|number| evaluation(&mut room, number, name, &guess));
+        assert_ne!(borrowed[0].1, own[0].1, "{name} has another key");
+        // As they are, and with ana's key put in.
+        for key in [&borrowed[0].1, &own[0].1] {
+            let mut hardening = hardening(1);
+            let mut heard = Hardened::default();
+            for number in [1, 2] {
+                let answer = (borrowed[usize::from(number) - 1].0, key.clone());
+                heard = hear(&room, &mut hardening, number, &answer);
+            }
+            if let Some((root, _)) = heard.root {
+                assert_ne!(Some(&root), password_root(&right));
+                let outcome = room.login(1, "ana", &Credential::Password(root));
+                assert_eq!(outcome.err(), Some(Stopped::AtMember(LoginFailure::NoProof)), "{name}");
+            } else {
+                assert_eq!(heard.caught, vec![leader(1), leader(2)], "{name}");
+            }
+        }
     }
 }
 
@@ -71,33 +217,41 @@ fn the_root_depends_on_user_password_and_group_alone() {
     let root = |room: &mut Room, name: &str, password: &[u8], pair: &[u8]| {
         password_root(&room.harden(name, password, pair).unwrap()).unwrap().clone()
     };
+    for name in ["ana", "bo"] {
+        room.with_password(name, b"correct horse");
+    }
     let first = root(&mut room, "ana", b"correct horse", &[1, 2]);
     assert_eq!(first, root(&mut room, "ana", b"correct horse", &[3, 4]));
     assert_ne!(first, root(&mut room, "ana", b"correct horsf", &[1, 2]));
     assert_ne!(first, root(&mut room, "bo", b"correct horse", &[1, 2]));
+    room.with_password("ana", b"correct horse");
+    assert_ne!(first, root(&mut room, "ana", b"correct horse", &[1, 2]), "the same password enrolled again");
     let mut elsewhere = Room::of(group_of(7, 2, 3, quick_policy()));
+    elsewhere.with_password("ana", b"correct horse");
     assert_ne!(first, root(&mut elsewhere, "ana", b"correct horse", &[1, 2, 3]));
 }
 
 #[test]
-fn f_stolen_login_shares_do_not_evaluate_a_password() {
+fn f_stolen_databases_do_not_evaluate_a_password() {
     for (n, f) in [(4, 1), (7, 2)] {
-        let (group, secrets) = group_of(n, f, f + 1, quick_policy());
-        let mut hardening = Hardening::start(user("ana"), b"correct horse", &mut rng(1)).unwrap();
-        let stolen: Vec<(u16, Evaluation)> = secrets
-            .iter()
-            .take(usize::from(f))
-            .map(|s| {
-                let share = &s.login_share;
-                (share.index(), share.evaluate_blinded(&hardening.blinded(), &mut rng(2)).unwrap())
-            })
-            .collect();
-        for (index, evaluation) in &stolen {
-            let number = leader(u8::try_from(*index).unwrap());
-            assert!(hardening.on_evaluation(&group, number, &evaluation.to_bytes()).0.is_none());
+        let mut room = Room::of(group_of(n, f, f + 1, quick_policy()));
+        room.with_password("ana", b"correct horse");
+        let mut hardening = hardening(1);
+        let mut stolen = Vec::new();
+        for number in 0..usize::from(f) {
+            let Registration::Password(stored) =
+                room.records["ana"][number].open(&room.group, &room.secrets[number]).unwrap()
+            else {
+                panic!("a password");
+            };
+            let evaluation = stored.share().evaluate_blinded(&hardening.blinded(), &mut rng(2)).unwrap().to_bytes();
+            stolen.push((evaluation, stored.announced().clone()));
+        }
+        for (number, answer) in (1..).zip(&stolen) {
+            assert!(hear(&room, &mut hardening, number, answer).root.is_none());
         }
         // The shares lie on no polynomial of lower degree, so no smaller set determines the key.
-        let keys = group.login_keys.to_bytes();
+        let keys = PublicKeySet::from_announced(KeyRole::Login, u16::from(n), &stolen[0].1.0).unwrap().to_bytes();
         assert!(PublicKeySet::from_bytes(KeyRole::Login, u16::from(f), &keys).is_err());
         assert!(PublicKeySet::from_bytes(KeyRole::Login, u16::from(f) + 1, &keys).is_ok());
     }

@@ -5,6 +5,8 @@ mod enrolment;
 mod hardening;
 mod tampering;
 
+use std::collections::BTreeMap;
+
 use rand_chacha::ChaCha20Rng;
 
 use super::*;
@@ -25,6 +27,8 @@ struct Room {
     group: GroupInfo,
     secrets: Vec<LeaderSecrets>,
     servers: Vec<LoginServer>,
+    /// What users with passwords have prepared for their leaders.
+    records: BTreeMap<String, Vec<EnrolmentRecord>>,
     admitted: MemberSet,
     now: Time,
     rng: ChaCha20Rng,
@@ -65,17 +69,40 @@ impl Room {
     }
 
     fn of((group, secrets): (GroupInfo, Vec<LeaderSecrets>)) -> Self {
-        let servers = secrets.iter().map(|s| LoginServer::new(&group, s)).collect();
-        Room { group, secrets, servers, admitted: MemberSet::default(), now: Time::ZERO, rng: rng(1) }
+        let mut draws = rng(1);
+        let servers = secrets.iter().map(|s| LoginServer::new(&group, s, &mut draws)).collect();
+        let (records, admitted) = (BTreeMap::new(), MemberSet::default());
+        let mut room = Room { group, secrets, servers, records, admitted, now: Time::ZERO, rng: draws };
+        room.meet();
+        room
+    }
+
+    /// All leaders tell each other what decoys are made of.
+    fn meet(&mut self) {
+        let shares: Vec<_> = self.servers.iter().map(LoginServer::decoy_share).collect();
+        for (server, secrets) in self.servers.iter_mut().zip(&self.secrets) {
+            for (peer, share) in self.group.rules.leaders().zip(&shares) {
+                assert!(server.on_decoy_share(&self.group, secrets, peer, *share).is_empty());
+            }
+        }
     }
 
     fn server(&mut self, number: u8) -> &mut LoginServer {
         &mut self.servers[usize::from(number) - 1]
     }
 
-    /// Registers a user at all leaders.
+    /// Registers a user at all leaders: by password as it was prepared, or by key.
     fn register(&mut self, name: &str, credential: &Credential) {
-        for record in enrol(&self.group, &user(name), credential, &mut self.rng) {
+        let records = match credential.signing_key() {
+            Some(key) => enrol_key(&self.group, &user(name), &key.verifying_key(), &mut self.rng),
+            None => self.records[name].clone(),
+        };
+        self.accept(records);
+    }
+
+    /// The operators of these leaders accept their records.
+    fn accept(&mut self, records: impl IntoIterator<Item = EnrolmentRecord>) {
+        for record in records {
             let place = usize::from(record.leader.number()) - 1;
             let registration = record.open(&self.group, &self.secrets[place]).unwrap();
             self.servers[place].register(record.user, registration);
@@ -99,7 +126,7 @@ impl Room {
         let (server, secrets) = (&mut self.servers[place], &self.secrets[place]);
         server
             .on_blind(&mut cx, &self.group, secrets, link, &exporter(number), &user(name), blinded)
-            .map(|answer| answer.0)
+            .map(|answer| answer.expect("the leaders have met").0)
     }
 
     /// Hardens a password with the leaders of these numbers.
@@ -107,18 +134,22 @@ impl Room {
         let mut hardening = Hardening::start(user(name), password, &mut self.rng).unwrap();
         let blinded = hardening.blinded().0;
         numbers.iter().find_map(|number| {
-            let Ok(LoginAnswer::Evaluated { evaluation }) = self.blind(*number, name, blinded) else { return None };
-            let (root, caught) = hardening.on_evaluation(&self.group, leader(*number), &evaluation);
-            assert!(caught.is_empty(), "honest leaders are not caught");
-            root.map(Credential::Password)
+            let Ok(LoginAnswer::Evaluated { evaluation, key }) = self.blind(*number, name, blinded) else {
+                return None;
+            };
+            let hardened = hardening.on_evaluation(&self.group, leader(*number), &evaluation, &key);
+            assert!(hardened.caught.is_empty(), "honest leaders are not caught");
+            hardened.root.map(|(root, _)| Credential::Password(root))
         })
     }
 
     /// A registered user with a password.
     fn with_password(&mut self, name: &str, password: &[u8]) -> Credential {
-        let credential = self.harden(name, password, &[1, 2]).unwrap();
-        self.register(name, &credential);
-        credential
+        let enough: Vec<u8> = (1..=self.group.rules.f() + 1).collect();
+        let records = enrol_password(&self.group, &user(name), password, &mut self.rng).unwrap();
+        self.records.insert(name.to_owned(), records.clone());
+        self.accept(records);
+        self.harden(name, password, &enough).unwrap()
     }
 
     /// An honest login at one leader.

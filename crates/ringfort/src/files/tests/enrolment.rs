@@ -1,7 +1,7 @@
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::coordination::{LifeRecord, Operation};
 use ringfort_protocol::leader::Record;
-use ringfort_protocol::login::{Credential, EnrolmentRecord, Registration, enrol};
+use ringfort_protocol::login::{EnrolmentRecord, Registration, enrol_key, enrol_password};
 
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{Incarnation, MemberId};
@@ -9,8 +9,8 @@ use ringfort_protocol::{Incarnation, MemberId};
 use super::*;
 
 pub(super) fn records(summary: &InitSummary, user: &str) -> Vec<EnrolmentRecord> {
-    let credential = Credential::Key(SigningKey::generate(&mut os_rng()));
-    enrol(&summary.group, &name(user), &credential, &mut os_rng())
+    let key = SigningKey::generate(&mut os_rng()).verifying_key();
+    enrol_key(&summary.group, &name(user), &key, &mut os_rng())
 }
 
 #[test]
@@ -44,14 +44,16 @@ fn a_damaged_record_is_refused() {
         text.replace("-----END", "---END"),
         text.replace(&digits, ""),
         text.replace(&digits, &format!("{digits}AAAA")),
-        text.replace("Format 1", "For"),
+        text.replace("Format 2", "For"),
         text.repeat(1000),
     ] {
         replace(path, &damaged);
         assert_refused(read_record(path), FileErrorKind::Malformed, path);
     }
-    replace(path, &text.replace("Format 1", "Format 2"));
-    assert_refused(read_record(path), FileErrorKind::Version, path);
+    for other in ["Format 1", "Format 3"] {
+        replace(path, &text.replace("Format 2", other));
+        assert_refused(read_record(path), FileErrorKind::Version, path);
+    }
 }
 
 #[test]
@@ -81,6 +83,18 @@ fn an_altered_record_is_not_accepted() {
     *record.sealed.last_mut().unwrap() ^= 1;
     let paths = write_records(home.path(), &[record]).unwrap();
     assert_refused(accept(&summary.folders[0], &paths[0]), FileErrorKind::ForeignRecord, &paths[0]);
+}
+
+#[test]
+fn a_password_is_accepted_with_its_login_key() {
+    let (home, _, summary) = made();
+    let records = enrol_password(&summary.group, &name("bo"), b"correct horse", &mut os_rng()).unwrap();
+    let paths = write_records(home.path(), &records).unwrap();
+    for (folder, path) in summary.folders.iter().zip(&paths) {
+        accept(folder, path).unwrap();
+        let records = LeaderFolder::open(folder).unwrap().store.load().unwrap();
+        assert!(matches!(records.last(), Some(Record::Registration(_, Registration::Password(_)))), "{records:?}");
+    }
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn users_may_come_with_a_key_or_a_password() {
             panic!("{records:?}")
         };
         assert_eq!((ana.as_str(), bo.as_str(), *stored), ("ana", "bo", key));
-        passwords.insert(*password.expose());
+        passwords.insert(*password.key().expose());
     }
     assert_eq!(passwords.len(), 4, "what one leader stores opens no other");
 }

@@ -1,0 +1,79 @@
+//! Passwords that only some leaders know, or that they know differently.
+
+use std::time::Duration;
+
+use ringfort_protocol::leader::Command;
+use ringfort_protocol::login::enrol_password;
+use ringfort_protocol::member::{Event, JoinFailure, Secret};
+
+use crate::harness::{World, leader_id, rng, user};
+
+/// The operators of these leaders accept records for `pia`, made for this password.
+fn enrol(world: &mut World, leaders: &[u8], password: &[u8], seed: u64) {
+    let records = enrol_password(&world.group, &user("pia"), password, &mut rng(seed)).unwrap();
+    for record in records.into_iter().filter(|record| leaders.contains(&record.leader.number())) {
+        world.command(record.leader.number(), Command::Enrol(record)).unwrap();
+    }
+}
+
+/// Whether `pia` gets in with this password, or why not, or neither within ten seconds.
+fn joins(world: &mut World, password: &[u8]) -> Result<bool, JoinFailure> {
+    let pia = world.start_with("pia", Secret::Password(password.to_vec().into()));
+    world.pass(Duration::from_secs(10));
+    let failure = world.agents[pia].events.iter().find_map(|event| match event {
+        Event::JoinFailed(failure) => Some(*failure),
+        _ => None,
+    });
+    failure.map_or(Ok(world.agents[pia].member.view().is_some()), Err)
+}
+
+const PAIRS: [[u8; 2]; 3] = [[1, 2], [3, 4], [4, 1]];
+
+#[test]
+fn a_password_known_to_f_plus_1_leaders_lets_in_and_a_wrong_one_is_told() {
+    for pair in PAIRS {
+        let mut world = World::new(&[]);
+        enrol(&mut world, &pair, b"correct horse", 1);
+        assert_eq!(joins(&mut world, b"correct horsf"), Err(JoinFailure::NotAuthentic), "{pair:?}");
+        assert_eq!(joins(&mut world, b"correct horse"), Ok(true), "{pair:?}");
+    }
+}
+
+#[test]
+fn with_f_leaders_silent_f_plus_1_that_know_the_password_are_enough() {
+    for pair in PAIRS {
+        for silent in (1..=4).filter(|leader| !pair.contains(leader)) {
+            let mut world = World::new(&[]);
+            enrol(&mut world, &pair, b"correct horse", 1);
+            world.silent.insert(leader_id(silent));
+            assert_eq!(joins(&mut world, b"correct horse"), Ok(true), "{pair:?} without {silent}");
+        }
+    }
+}
+
+#[test]
+fn where_a_renewed_password_has_reached_half_of_the_leaders_either_lets_in() {
+    for (old, new) in [(&b"correct horse"[..], &b"battery staple"[..]), (b"correct horse", b"correct horse")] {
+        let mut world = World::new(&[]);
+        enrol(&mut world, &[1, 2, 3, 4], old, 1);
+        enrol(&mut world, &[2, 3], new, 2);
+        assert_eq!(joins(&mut world, b"letmein"), Err(JoinFailure::NotAuthentic));
+        assert_eq!(joins(&mut world, new), Ok(true));
+        assert_eq!(joins(&mut world, old), Ok(true));
+    }
+}
+
+#[test]
+fn fewer_than_f_plus_1_that_know_the_password_do_not_let_in() {
+    let mut world = World::new(&[]);
+    enrol(&mut world, &[3], b"correct horse", 1);
+    assert_eq!(joins(&mut world, b"correct horse"), Err(JoinFailure::NotAuthentic));
+}
+
+#[test]
+fn a_leader_that_starts_alone_evaluates_once_it_has_met_the_others() {
+    let mut world = World::new(&[]);
+    enrol(&mut world, &[1, 2, 3, 4], b"correct horse", 1);
+    (1..=4).for_each(|number| world.restart(number));
+    assert_eq!(joins(&mut world, b"correct horse"), Ok(true));
+}
