@@ -20,6 +20,7 @@ pub fn explain(fault: Fault) -> &'static str {
         Fault::Flooding => "sent more than the limits allow; the rest was not read",
         Fault::BadShare => "sent a share of the group key with a false proof; the key was made from honest shares",
         Fault::BadEvaluation => "answered the login with a false proof; the answer was not used",
+        Fault::BadStatement => "did not sign the view that it claimed; the claim was not counted",
         Fault::BadView => "claimed a member list that does not fit its own fingerprint; the list was refused",
         Fault::ClaimWentBack => "claimed an older view than it had claimed before; the claim was refused",
         Fault::Equivocated => "claimed two different views under one number; neither counts",

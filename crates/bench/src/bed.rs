@@ -78,7 +78,7 @@ impl Bed {
     }
 
     fn cx(&mut self) -> Cx<'_> {
-        Cx { now: self.now, unix_s: 0, rng: &mut self.rng }
+        Cx { now: self.now, unix_ms: 0, rng: &mut self.rng }
     }
 
     fn register(&mut self, name: &UserName) {

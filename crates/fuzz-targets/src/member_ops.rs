@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bytes::Bytes;
+use ringfort_crypto::sign::Signature;
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::ids::{Seq, ViewDigest, ViewId};
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::leader::Command;
+use ringfort_protocol::login::WireSignature;
 use ringfort_protocol::policy::Service;
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change};
 use ringfort_protocol::wire::LeaderNotice;
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId};
 
-use crate::fixture::{leader, rng, user};
+use crate::fixture::{fixture, leader, rng, user};
 use crate::leader_ops::pick;
 use crate::meter::in_use;
 use crate::mutate::Alteration;
@@ -111,13 +114,27 @@ impl Claim {
                 }
             }
         };
+        let view = self.view.made(truth);
         ViewClaim {
             number: if self.far { u64::MAX - u64::from(self.number) } else { self.number.into() },
-            view: self.view.made(truth),
+            view,
             refreshes: self.refreshes.into(),
             base,
             changes: self.changes.iter().take(8).map(change).collect(),
             share,
+            statement: self.statement(view),
+        }
+    }
+}
+
+impl Claim {
+    /// Leader 4's own signature, or none that holds.
+    fn statement(&self, view: ViewId) -> Statement {
+        let at_ms = u64::from(self.number);
+        let fixture = fixture();
+        match fixture.secrets.last().filter(|_| !self.far) {
+            Some(secrets) => Statement::sign(secrets, &fixture.group, view, self.refreshes.into(), at_ms),
+            None => Statement { at_ms, signature: WireSignature(Signature::from_bytes([self.base; 64])) },
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand_core::Rng;
+use ringfort_crypto::sign::Signature;
 use ringfort::files::{OperatorRequest, texts};
 use ringfort_protocol::codec::{encode, encode_frame};
 use ringfort_protocol::coordination::LifeRecord;
@@ -11,8 +12,9 @@ use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::ids::{Seq, ViewDigest, ViewId};
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::leader::Record;
-use ringfort_protocol::login::Registration;
+use ringfort_protocol::login::{Registration, WireSignature};
 use ringfort_protocol::policy::Service;
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy};
@@ -122,8 +124,11 @@ fn requests_of_members() -> Vec<MemberRequest> {
 }
 
 fn notices() -> Vec<LeaderNotice> {
-    let claim =
-        |base, changes| ViewClaim { number: 2, view: some_view(), refreshes: 1, base, changes, share: [4; 128] };
+    let statement = Statement { at_ms: 7, signature: WireSignature(Signature::from_bytes([6; 64])) };
+    let claim = |base, changes| {
+        let (view, share) = (some_view(), [4; 128]);
+        ViewClaim { number: 2, view, refreshes: 1, base, changes, share, statement }
+    };
     let changes = vec![Change::Added(some_entry("ana")), Change::Removed(user("bo"), Cause::Expelled)];
     let view = some_view();
     vec![

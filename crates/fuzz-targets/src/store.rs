@@ -83,7 +83,7 @@ fn starts(records: Vec<Record>) {
     let fixture = fixture();
     let lives: Vec<LifeRecord> = records.iter().filter_map(life).cloned().collect();
     let mut chance = rng(2);
-    let mut cx = Cx { now: Time::ZERO, unix_s: UNIX_S, rng: &mut chance };
+    let mut cx = Cx { now: Time::ZERO, unix_ms: UNIX_S * 1000, rng: &mut chance };
     let secrets = copy_secrets(&fixture.secrets[0]);
     let mut leader = Leader::new(&mut cx, fixture.group.clone(), secrets, records);
     for record in &lives {
@@ -93,7 +93,7 @@ fn starts(records: Vec<Record>) {
     }
     assert!(leader.members().len() <= lives.len());
     let at = leader.next_wakeup().expect("a leader always has something to do");
-    let step = leader.on_wakeup(&mut Cx { now: at, unix_s: UNIX_S, rng: &mut chance });
+    let step = leader.on_wakeup(&mut Cx { now: at, unix_ms: UNIX_S * 1000, rng: &mut chance });
     assert!(step.effects.len() < 10_000);
     assert!(leader.next_wakeup() > Some(at), "waking up is some use");
 }

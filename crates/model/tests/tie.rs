@@ -48,7 +48,7 @@ impl Room {
         init: &LoginRequest,
     ) -> LoginAnswer {
         let LoginRequest::Init { user, method, n1 } = init.clone() else { unreachable!() };
-        let mut cx = Cx { now: Time::ZERO, unix_s: 0, rng: &mut self.rng };
+        let mut cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut self.rng };
         let secrets = &self.secrets[leader];
         let message = (user, method, n1);
         self.servers[leader].on_init(&mut cx, &self.group, secrets, link, &exporter, Incarnation(0), message)
@@ -56,7 +56,7 @@ impl Room {
 
     /// Whether a leader takes message 3 on a link.
     fn ack(&mut self, leader: usize, link: &mut LoginServerLink, exporter: [u8; 32], ack: &LoginRequest) -> bool {
-        let cx = Cx { now: Time::ZERO, unix_s: 0, rng: &mut self.rng };
+        let cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut self.rng };
         let (secrets, nobody) = (&self.secrets[leader], MemberSet::default());
         self.servers[leader].on_ack(&cx, &self.group, secrets, link, &exporter, ack, &nobody).is_ok()
     }

@@ -69,6 +69,8 @@ pub enum Fault {
     BadEvaluation,
     /// A view claim whose content does not hash to its digest.
     BadView,
+    /// A view claim without its leader's signature.
+    BadStatement,
     /// A claim older than what the same leader claimed before.
     ClaimWentBack,
     /// Different claims under one claim number.
@@ -109,6 +111,7 @@ impl Fault {
             Fault::BadShare => "bad-share",
             Fault::BadEvaluation => "bad-evaluation",
             Fault::BadView => "bad-view",
+            Fault::BadStatement => "bad-statement",
             Fault::ClaimWentBack => "claim-went-back",
             Fault::Equivocated => "equivocated",
             Fault::StaleHeartbeat => "stale-heartbeat",

@@ -24,6 +24,7 @@ pub mod member;
 pub mod policy;
 pub mod rules;
 pub mod sealed;
+pub mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod time;

@@ -41,8 +41,9 @@ impl Add<Duration> for Time {
 pub struct Cx<'a> {
     /// The monotonic clock, for every timer.
     pub now: Time,
-    /// The wall clock, Unix seconds: only for the expiry of certificates.
-    pub unix_s: u64,
+    /// The wall clock, Unix time in milliseconds: for the expiry of certificates and for what is written down of
+    /// views. It may jump; nothing is decided by it but those.
+    pub unix_ms: u64,
     /// The only source of randomness.
     pub rng: &'a mut dyn CryptoRng,
 }

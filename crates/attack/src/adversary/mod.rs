@@ -30,6 +30,7 @@ use rand_core::CryptoRng;
 use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{MemberEntry, MemberSet};
 use ringfort_protocol::wire::{LeaderNotice, LoginAnswer, PeerMessage};
 use ringfort_protocol::{Incarnation, LeaderId, LinkId, Time, UserName, ViewId};
@@ -75,6 +76,11 @@ impl Den<'_> {
     pub fn proposal(&self, operation: Operation, accepted: bool) -> SignedProposal {
         let Den { group, secrets, .. } = self;
         SignedProposal::sign(&secrets.signing, secrets.id, group.session(), operation, accepted)
+    }
+
+    /// The leader's signed word for any view, from a clock that stands still.
+    pub fn statement(&self, view: ViewId, refreshes: u64) -> Statement {
+        Statement::sign(self.secrets, self.group, view, refreshes, 0)
     }
 
     /// The other leaders, as far as they can hear it: what nobody hears is no attempt.

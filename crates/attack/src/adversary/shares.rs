@@ -32,7 +32,9 @@ impl Foresight {
         let hasher = ViewHasher::new(den.group, den.group.session());
         let view = hasher.view_id(Epoch(last.view.epoch.0 + 1), refreshes, den.members.hash());
         let base = Base::View(last.view.digest);
-        Some(ViewClaim { number: last.number + 1, view, refreshes, base, changes: Vec::new(), share: last.share })
+        let statement = den.statement(view, refreshes);
+        let (number, share) = (last.number + 1, last.share);
+        Some(ViewClaim { number, view, refreshes, base, changes: Vec::new(), share, statement })
     }
 
     fn to_all(den: &Den<'_>, claim: &ViewClaim) -> Vec<Lie> {

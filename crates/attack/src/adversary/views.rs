@@ -24,7 +24,9 @@ fn haunted(den: &mut Den<'_>, honest: &ViewClaim, ghost: &MemberEntry) -> ViewCl
     let point = view_point(den.group, den.group.session(), view, honest.refreshes);
     let share = den.secrets.group_share.evaluate(&point, den.rng).to_bytes();
     let changes = members.iter().cloned().map(Change::Added).collect();
-    ViewClaim { number: honest.number, view, refreshes: honest.refreshes, base: Base::Empty, changes, share }
+    let (number, refreshes) = (honest.number, honest.refreshes);
+    let statement = den.statement(view, refreshes);
+    ViewClaim { number, view, refreshes, base: Base::Empty, changes, share, statement }
 }
 
 /// Claims views with an invented member, and wants the other leaders to accept it.
@@ -127,7 +129,8 @@ impl Vice for OldView {
                     den.tried("old views claimed", 1);
                     // And one that is older than what this very leader said before.
                     let view = ViewId { epoch: Epoch(old.view.epoch.0.saturating_sub(1)), ..old.view };
-                    claims.push(LeaderNotice::Claim(ViewClaim { number: honest.number, view, ..old.clone() }));
+                    let statement = den.statement(view, old.refreshes);
+                    claims.push(LeaderNotice::Claim(ViewClaim { number: honest.number, view, statement, ..old.clone() }));
                 }
                 claims
             }

@@ -64,7 +64,7 @@ impl Outcast {
         let secret = Secret::Password(Zeroizing::new(password.as_bytes().to_vec()));
         let core = {
             let mut rng = os_rng();
-            let mut cx = Cx { now: Time::from_start(started.elapsed()), unix_s: 0, rng: &mut rng };
+            let mut cx = Cx { now: Time::from_start(started.elapsed()), unix_ms: 0, rng: &mut rng };
             Member::new(&mut cx, info.clone(), stay.0.parse()?, secret)
         };
         let (inputs_from, inputs) = mpsc::channel(1024);
@@ -99,7 +99,7 @@ impl Outcast {
 
     fn step<T>(&mut self, input: impl FnOnce(&mut Member, &mut Cx<'_>) -> T) -> T {
         let mut rng = os_rng();
-        let mut cx = Cx { now: Time::from_start(self.started.elapsed()), unix_s: 0, rng: &mut rng };
+        let mut cx = Cx { now: Time::from_start(self.started.elapsed()), unix_ms: 0, rng: &mut rng };
         input(&mut self.core, &mut cx)
     }
 

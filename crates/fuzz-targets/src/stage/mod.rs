@@ -69,7 +69,7 @@ pub struct Stage {
 
 macro_rules! cx {
     ($stage:expr) => {
-        &mut Cx { now: $stage.now, unix_s: UNIX_S, rng: &mut $stage.chance }
+        &mut Cx { now: $stage.now, unix_ms: UNIX_S * 1000, rng: &mut $stage.chance }
     };
 }
 
@@ -138,7 +138,7 @@ impl Stage {
     pub fn on_leader(&mut self, id: LeaderId, input: impl FnOnce(&mut Leader, &mut Cx<'_>) -> leader::Step) {
         let now = self.now;
         let core = &mut self.leaders[usize::from(id.number()) - 1];
-        let step = input(core, &mut Cx { now, unix_s: UNIX_S, rng: &mut self.chance });
+        let step = input(core, &mut Cx { now, unix_ms: UNIX_S * 1000, rng: &mut self.chance });
         let honest = id != Self::hostile();
         if honest {
             self.facts.on_leader_step(id, &step);
@@ -162,7 +162,7 @@ impl Stage {
     pub fn on_seat(&mut self, seat: usize, input: impl FnOnce(&mut Member, &mut Cx<'_>) -> member::Step) {
         let now = self.now;
         let Some(node) = self.seats.get_mut(seat) else { return };
-        let step = input(&mut node.member, &mut Cx { now, unix_s: UNIX_S, rng: &mut self.chance });
+        let step = input(&mut node.member, &mut Cx { now, unix_ms: UNIX_S * 1000, rng: &mut self.chance });
         self.facts.on_member_step(seat, node, &step);
         for effect in step.effects {
             match effect {

@@ -3,6 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::ids::{ViewDigest, ViewId};
+use crate::statement::Statement;
 use crate::view::Change;
 
 /// What the changes of a claim start from.
@@ -34,4 +35,6 @@ pub struct ViewClaim {
     pub changes: Vec<Change>,
     /// The share `s_i` with its proof.
     pub share: [u8; 128],
+    /// The leader's signed word for the view.
+    pub statement: Statement,
 }

@@ -1,4 +1,4 @@
-//! The leader's side: one share, one proof and one claim per view, whatever the number of members.
+//! The leader's side: one share, one proof, one signature and one claim per view, whatever the number of members.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,6 +6,7 @@ use super::{Base, ViewClaim, view_point};
 use crate::coordination::Coordination;
 use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Epoch, ViewDigest, ViewId};
+use crate::statement::Statement;
 use crate::time::Cx;
 use crate::view::{Change, ViewHasher};
 use crate::wire::INLINE_ENTRIES_MAX;
@@ -28,6 +29,7 @@ struct Published {
     /// From the view before.
     changes: Vec<Change>,
     share: [u8; 128],
+    statement: Statement,
 }
 
 impl Publisher {
@@ -52,8 +54,9 @@ impl Publisher {
         let view = self.hasher.view_id(state.epoch(), refreshes, state.members().hash());
         let point = view_point(group, group.session(), view, refreshes);
         let share = secrets.group_share.evaluate(&point, cx.rng).to_bytes();
+        let statement = Statement::sign(secrets, group, view, refreshes, cx.unix_ms);
         self.number += 1;
-        self.history.push_back(Published { view, refreshes, changes: net(changes), share });
+        self.history.push_back(Published { view, refreshes, changes: net(changes), share, statement });
         if self.history.len() > HISTORY_MAX {
             self.history.pop_front();
         }
@@ -108,6 +111,7 @@ impl Publisher {
             base,
             changes,
             share: published.share,
+            statement: published.statement,
         }
     }
 

@@ -242,7 +242,7 @@ impl LoginServer {
             (Method::Password, Some(Registration::Password(_))) => signature.is_none(),
             (Method::Key, Some(Registration::Key(key))) => by(key),
             (Method::Certificate(certificate), _) => {
-                certificate.check(group, &pending.user, cx.unix_s).is_ok() && by(&certificate.key.0)
+                certificate.check(group, &pending.user, cx.unix_ms / 1000).is_ok() && by(&certificate.key.0)
             }
             // The possession signature is by the session key that n-f leaders have accepted.
             (Method::Session, _) => is_admitted && signature.is_none(),

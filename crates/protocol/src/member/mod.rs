@@ -248,7 +248,7 @@ impl Member {
         let Some(tracker) = &mut self.tracker else { return };
         for output in input(tracker, &self.group) {
             match output {
-                TrackerOutput::Installed { view, key, changes, departed } => {
+                TrackerOutput::Installed { view, key, changes, departed, .. } => {
                     let until = cx.now + self.group.policy.overlap();
                     if let Some(old) = self.keyring.current().map(|v| v.id().digest) {
                         self.keyring.retire(&old, until);

@@ -93,7 +93,7 @@ pub struct World {
 
 macro_rules! cx {
     ($world:expr) => {
-        &mut Cx { now: $world.now, unix_s: 1_800_000_000, rng: &mut $world.rng }
+        &mut Cx { now: $world.now, unix_ms: 1_800_000_000_000, rng: &mut $world.rng }
     };
 }
 

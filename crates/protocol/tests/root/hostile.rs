@@ -26,7 +26,7 @@ const EXPORTER: [u8; 32] = [9; 32];
 
 macro_rules! cx {
     ($rng:expr) => {
-        &mut Cx { now: Time::ZERO, unix_s: 0, rng: $rng }
+        &mut Cx { now: Time::ZERO, unix_ms: 0, rng: $rng }
     };
 }
 
@@ -241,7 +241,7 @@ proptest! {
             let _ = played.ana.on_frame(cx!(draws), leader_id(1), &framed(*tag, body));
         }
         let _ = played.ana.on_wakeup(&mut Cx {
-            now: Time::from_start(std::time::Duration::from_secs(60)), unix_s: 0, rng: draws,
+            now: Time::from_start(std::time::Duration::from_secs(60)), unix_ms: 0, rng: draws,
         });
         prop_assert_eq!(played.ana.view(), None, "f leaders install nothing");
         prop_assert!(!played.ana.has_ended(), "and end nothing (K36)");

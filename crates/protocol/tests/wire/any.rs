@@ -10,6 +10,7 @@ use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 use ringfort_protocol::policy::Service;
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{LeaderNotice, MemberRequest, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Seq, SessionId, UserName, ViewDigest, ViewId};
@@ -68,8 +69,17 @@ fn repair() -> impl Strategy<Value = RepairRequest> {
 fn claim() -> impl Strategy<Value = ViewClaim> {
     let base = prop_oneof![Just(Base::Empty), digest().prop_map(Base::View), Just(Base::Omitted)];
     let changes = prop::collection::vec(change(), 0..4);
-    (any::<u64>(), view(), any::<u64>(), base, changes, bytes::<128>()).prop_map(
-        |(number, view, refreshes, base, changes, share)| ViewClaim { number, view, refreshes, base, changes, share },
+    let statement = (any::<u64>(), signature()).prop_map(|(at_ms, signature)| Statement { at_ms, signature });
+    (any::<u64>(), view(), any::<u64>(), base, changes, bytes::<128>(), statement).prop_map(
+        |(number, view, refreshes, base, changes, share, statement)| ViewClaim {
+            number,
+            view,
+            refreshes,
+            base,
+            changes,
+            share,
+            statement,
+        },
     )
 }
 

@@ -20,6 +20,7 @@ use ringfort_protocol::login::{
 use ringfort_protocol::policy::{Policy, Service};
 use ringfort_protocol::sealed::{End, SealedChannel};
 use ringfort_protocol::time::{Cx, Time};
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberSet, SessionVerifyingKey, ViewHasher};
 use ringfort_protocol::wire::{BUCKETS, LeaderNotice, MemberRequest, PeerMessage, plain};
 use ringfort_protocol::{Epoch, GroupInfo, Incarnation, LeaderId, MemberId, Rules, Seq, UserName, ViewDigest, ViewId};
@@ -156,7 +157,7 @@ impl Fixed {
         let mut server = LoginServer::new(group, secrets, &mut rng(11));
         server.register(user("ana"), self.registration(0));
         let mut draws = rng(7);
-        let mut cx = Cx { now: Time::ZERO, unix_s: 0, rng: &mut draws };
+        let mut cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut draws };
         let mut link = LoginServerLink::default();
 
         let ana = user("ana");
@@ -209,8 +210,9 @@ impl Fixed {
         let entry = self.ana.entry();
         let changes = vec![Change::Added(entry.clone()), Change::Removed(user("bo"), Cause::Expelled)];
         let (view, digest) = (self.view, self.view.digest);
-        let claim =
-            |base| ViewClaim { number: 258, view, refreshes: 3, base, changes: changes.clone(), share: [0x5e; 128] };
+        let statement = Statement::sign(&self.secrets[0], &self.group, view, 3, 1_800_000_000_000);
+        let (refreshes, share) = (3, [0x5e; 128]);
+        let claim = |base| ViewClaim { number: 258, view, refreshes, base, changes: changes.clone(), share, statement };
         let snapshot =
             LeaderNotice::Snapshot { view: digest, after: Some(user("al")), entries: vec![entry], last: true };
         let answer = LeaderNotice::HeartbeatAnswer { answer: [0xa1; 16], challenge: [0xc1; 16], view };
@@ -271,7 +273,9 @@ impl Fixed {
         let mut outputs = Vec::new();
         for secrets in &self.secrets[..2] {
             let share = secrets.group_share.evaluate(&point, &mut rng(12)).to_bytes();
-            let claim = ViewClaim { number: 1, view, refreshes: 3, base: Base::Empty, changes: changes.clone(), share };
+            let statement = Statement::sign(secrets, &self.group, view, 3, 0);
+            let (base, changes) = (Base::Empty, changes.clone());
+            let claim = ViewClaim { number: 1, view, refreshes: 3, base, changes, share, statement };
             outputs = tracker.on_claim(&self.group, secrets.id, claim);
         }
         let Some(TrackerOutput::Installed { key, .. }) = outputs.pop() else { panic!("not installed") };

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::event::{Event, Events, LeaderState, Message, Snapshot};
 use super::links::{self, Input};
 use super::{JoinError, SendError};
-use crate::clock::{Clock, unix_s};
+use crate::clock::{Clock, unix_ms};
 use crate::link::{self, ConnectOptions, LinkError, LinkLimits, LinkSender};
 use crate::os_rng;
 
@@ -62,7 +62,7 @@ pub(super) fn start(
     let (state, on_state) = watch::channel(snapshot);
     let clock = Clock::start();
     let mut rng = os_rng();
-    let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+    let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
     let member = Member::new(&mut cx, info.clone(), user, secret);
     let driver = Driver {
         clock,
@@ -110,7 +110,7 @@ impl Driver {
                 command = commands.recv() => Woken::Command(command),
             };
             let step = {
-                let mut cx = Cx { now: self.clock.now(), unix_s: unix_s(), rng: &mut rng };
+                let mut cx = Cx { now: self.clock.now(), unix_ms: unix_ms(), rng: &mut rng };
                 match woken {
                     Woken::Time => self.member.on_wakeup(&mut cx),
                     Woken::Input(input) => self.on_input(&mut cx, input),

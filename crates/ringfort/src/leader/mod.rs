@@ -27,7 +27,7 @@ pub use self::core::LeaderCore;
 use self::links::{Input, Links};
 use self::meter::Meter;
 pub use self::told::{PeerReport, Report, Told, Traffic};
-use crate::clock::{Clock, unix_s};
+use crate::clock::{Clock, unix_ms};
 use crate::files::{OpenLeader, OperatorRequest, OsRng, read_requests};
 use crate::link::{self, AcceptLimits, LinkError, LinkLimits, LinkSender, SendError};
 use crate::os_rng;
@@ -136,7 +136,7 @@ pub async fn run_core(
 
     let mut rng = os_rng();
     let records = folder.store.load()?;
-    let core = build(&mut Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng }, group, folder.secrets, records);
+    let core = build(&mut Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng }, group, folder.secrets, records);
     let mut driver = Driver {
         core,
         clock,
@@ -162,14 +162,14 @@ pub async fn run_core(
             () = &mut shutdown => break,
             // Before the network's inputs: no flood of those keeps the operator waiting.
             _ = inbox.tick() => {
-                let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+                let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
                 driver.on_inbox(&mut cx, &mut observe)?;
             }
             _ = reports.tick() => observe(&Told::Report(&driver.report(received.len()))),
             input = received.recv() => {
                 let mut next = input;
                 while let Some(input) = next {
-                    let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+                    let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
                     steps.extend(driver.on_input(&mut cx, input, &mut observe));
                     next = (steps.len() < options.batch_max).then(|| received.try_recv().ok()).flatten();
                 }
@@ -177,7 +177,7 @@ pub async fn run_core(
             () = tokio::time::sleep_until(due) => {}
         }
         if driver.core.next_wakeup().is_some_and(|time| time <= clock.now()) {
-            let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+            let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
             steps.push(driver.core.on_wakeup(&mut cx));
         }
         driver.carry_out(steps, &mut observe)?;
@@ -368,7 +368,7 @@ impl Driver {
         self.links.stop_listening();
         for _ in 0..received.len() {
             let Ok(input) = received.try_recv() else { break };
-            let mut cx = Cx { now: self.clock.now(), unix_s: unix_s(), rng };
+            let mut cx = Cx { now: self.clock.now(), unix_ms: unix_ms(), rng };
             let step = self.on_input(&mut cx, input, observe);
             self.carry_out(step.into_iter().collect(), observe)?;
         }

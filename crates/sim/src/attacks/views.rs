@@ -10,6 +10,7 @@ use ringfort_protocol::member::Event;
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::sealed::{End, SealedChannel};
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberSet, ViewHasher};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, ViewId, codec};
@@ -198,7 +199,8 @@ fn claim_forward(stage: &mut Stage) -> Result<String, Ended> {
         let point = view_point(group, group.session(), view, number);
         let share = bench.secrets_of(l(1)).group_share.evaluate(&point, &mut dice.0).to_bytes();
         let changes = vec![Change::Added(me.entry())];
-        ViewClaim { number, view, refreshes: number, base: Base::Empty, changes, share }
+        let statement = Statement::sign(bench.secrets_of(l(1)), group, view, number, 0);
+        ViewClaim { number, view, refreshes: number, base: Base::Empty, changes, share, statement }
     };
     let (old, new) = (claim(1), claim(2));
     let latest = new.view;

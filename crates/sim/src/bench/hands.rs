@@ -10,11 +10,13 @@ use ringfort_protocol::login::{Credential, LoginClient};
 use ringfort_protocol::member::Event;
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::sealed::SealedChannel;
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Change, MemberEntry};
 use ringfort_protocol::wire::{self, LeaderNotice, LoginAnswer, MemberRequest, PeerMessage, Sorted};
 use ringfort_protocol::{Incarnation, LeaderId, LinkId, Topic, ViewId, codec, leader};
 
 use super::{Bench, Route, l, user};
+use crate::world::unix_ms;
 
 /// The first login answer among frames.
 pub fn answer(frames: &[Bytes]) -> Option<LoginAnswer> {
@@ -269,9 +271,10 @@ impl Bench {
     ) -> ViewClaim {
         let point = view_point(&self.group, self.group.session(), view, refreshes);
         let place = usize::from(by.number()) - 1;
-        let share =
-            self.secrets.get(place).expect("the group's leaders").group_share.evaluate(&point, &mut self.dice.0);
-        ViewClaim { number, view, refreshes, base: Base::Empty, changes: list, share: share.to_bytes() }
+        let secrets = self.secrets.get(place).expect("the group's leaders");
+        let share = secrets.group_share.evaluate(&point, &mut self.dice.0).to_bytes();
+        let statement = Statement::sign(secrets, &self.group, view, refreshes, unix_ms(self.now));
+        ViewClaim { number, view, refreshes, base: Base::Empty, changes: list, share, statement }
     }
 
     /// Somebody who is not there, with keys that the attacker holds.

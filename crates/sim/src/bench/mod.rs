@@ -20,7 +20,7 @@ use crate::dice::Dice;
 use crate::network::Wire;
 use crate::setup::{Setup, copy_secrets};
 use crate::strategy::Vice;
-use crate::world::{Store, UNIX_START_S};
+use crate::world::{Store, unix_ms};
 
 pub use hands::{Hands, answer, topic};
 pub use wires::{Lane, Node, Route, Wires};
@@ -87,7 +87,7 @@ pub fn user(name: &str) -> UserName {
 
 /// A context for one step.
 pub fn cx(now: Time, dice: &mut Dice) -> Cx<'_> {
-    Cx { now, unix_s: UNIX_START_S + now.since_start().as_secs(), rng: &mut dice.0 }
+    Cx { now, unix_ms: unix_ms(now), rng: &mut dice.0 }
 }
 
 impl Bench {

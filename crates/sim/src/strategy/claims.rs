@@ -15,7 +15,8 @@ pub fn claim(den: &mut Den<'_>, number: u64, view: ViewId, refreshes: u64, chang
     let me = den.me;
     let secrets = den.gang.iter().find(|s| s.id == me).expect("one of the gang");
     let share = secrets.group_share.evaluate(&point, &mut den.dice.0).to_bytes();
-    ViewClaim { number, view, refreshes, base: Base::Empty, changes, share }
+    let statement = den.statement(view, refreshes);
+    ViewClaim { number, view, refreshes, base: Base::Empty, changes, share, statement }
 }
 
 /// Views with members who are not there: all hostile leaders claim the same ones.
@@ -70,6 +71,7 @@ impl Strategy for FalseContent {
                 }
                 if den.dice.chance(200) {
                     honest.refreshes += 1;
+                    honest.statement = den.statement(honest.view, honest.refreshes);
                 }
                 LeaderNotice::Claim(honest)
             }

@@ -13,6 +13,7 @@ mod shares;
 use bytes::Bytes;
 use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
+use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{MemberEntry, MemberSet};
 use ringfort_protocol::wire::{LeaderNotice, LoginAnswer, PeerMessage};
 use ringfort_protocol::{LeaderId, LinkId, Time, UserName, ViewId};
@@ -186,6 +187,13 @@ impl Den<'_> {
         let proposal =
             SignedProposal::sign(&self.secrets().signing, self.me, self.group.session(), operation, accepted);
         PeerMessage::Proposals(vec![proposal])
+    }
+
+    /// Its signed word for any view, at a time that it makes up now and then.
+    pub fn statement(&mut self, view: ViewId, refreshes: u64) -> Statement {
+        let now = crate::world::unix_ms(self.now);
+        let at_ms = *self.dice.pick(&[now, 0, now - 5_000, now + 5_000, u64::MAX]).expect("a fixed list");
+        Statement::sign(self.secrets(), self.group, view, refreshes, at_ms)
     }
 
     /// The other leaders.

@@ -12,7 +12,7 @@ use ringfort_protocol::policy::Service;
 use ringfort_protocol::{Cx, LeaderId, LinkId, Time, Topic, UserName};
 use zeroize::Zeroizing;
 
-use super::{Happening, Sent, UNIX_START_S, World};
+use super::{Happening, Sent, World, unix_ms};
 use crate::checkers::What;
 use crate::dice::Dice;
 use crate::workload::Work;
@@ -318,5 +318,5 @@ impl World {
 }
 
 fn cx(now: Time, dice: &mut Dice) -> Cx<'_> {
-    Cx { now, unix_s: UNIX_START_S + now.since_start().as_secs(), rng: &mut dice.0 }
+    Cx { now, unix_ms: unix_ms(now), rng: &mut dice.0 }
 }

@@ -12,7 +12,7 @@ use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
 use ringfort_protocol::wire::{self, LeaderNotice, LoginAnswer, PeerMessage, Sorted};
 use ringfort_protocol::{Cx, Fault, LeaderId, LinkId, Time, UserName, codec};
 
-use super::{Happening, UNIX_START_S, World};
+use super::{Happening, World, unix_ms};
 use crate::checkers::What;
 use crate::dice::Dice;
 use crate::setup::copy_secrets;
@@ -115,7 +115,7 @@ impl World {
     fn start_leader(&mut self, id: LeaderId) {
         let (now, group) = (self.now, self.group.clone());
         let node = self.leader_mut(id);
-        let mut cx = Cx { now, unix_s: UNIX_START_S + now.since_start().as_secs(), rng: &mut node.dice.0 };
+        let mut cx = Cx { now, unix_ms: unix_ms(now), rng: &mut node.dice.0 };
         let mut core = Leader::new(&mut cx, group, copy_secrets(&node.secrets), node.store.records());
         if node.strategy.is_some() {
             core.speak_openly_for_testing_only();
@@ -134,7 +134,7 @@ impl World {
         let now = self.now;
         let node = self.leader_mut(id);
         let Some(core) = node.core.as_mut() else { return };
-        let mut cx = Cx { now, unix_s: UNIX_START_S + now.since_start().as_secs(), rng: &mut node.dice.0 };
+        let mut cx = Cx { now, unix_ms: unix_ms(now), rng: &mut node.dice.0 };
         let step = input(core, &mut cx);
         self.carry_out(id, step);
         self.set_leader_timer(id);

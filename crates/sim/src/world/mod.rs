@@ -30,6 +30,11 @@ use crate::workload::Workload;
 /// Unix time at the start of every run.
 pub const UNIX_START_S: u64 = 1_800_000_000;
 
+/// Unix time of a moment of the run, in milliseconds.
+pub fn unix_ms(now: Time) -> u64 {
+    UNIX_START_S * 1000 + u64::try_from(now.since_start().as_millis()).expect("runs are short")
+}
+
 /// Everything there is in one run.
 pub struct World {
     /// Its parameters.

@@ -57,7 +57,9 @@ fn a_flood_of_views_is_bounded_and_in_nobodys_way() {
     for number in 0..1000u64 {
         let digest = ViewDigest([u8::try_from(number % 251).unwrap(); 32]);
         let view = ViewId { epoch: Epoch(6 + number), digest };
-        let claim = ViewClaim { number, view, refreshes: number, base: Base::Omitted, changes: vec![], share };
+        let statement = world.statement(4, view, number);
+        let (base, changes) = (Base::Omitted, vec![]);
+        let claim = ViewClaim { number, view, refreshes: number, base, changes, share, statement };
         let past = ViewClaim { view: ViewId { epoch: Epoch(number % 6), digest }, ..claim.clone() };
         let _ = ana.hears(4, claim);
         let _ = ana.tracker.on_past_claim(&world.group, leader(4), &past);

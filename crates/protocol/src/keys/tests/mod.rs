@@ -1,5 +1,6 @@
 //! Tests of views and their keys: what leaders publish and what a member makes of it.
 
+mod certificate;
 mod claims;
 mod content;
 mod hostile;
@@ -15,6 +16,7 @@ use crate::group::LeaderSecrets;
 use crate::ids::{Epoch, MemberId, UserName, ViewDigest};
 use crate::testing::{entry, group_of, leader, quick_policy, rng, user};
 use crate::time::{Cx, Time};
+use crate::statement::Statement;
 use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
 use crate::wire::SNAPSHOT_ENTRIES_MAX;
 
@@ -64,11 +66,16 @@ impl World {
         self.secrets[usize::from(by) - 1].group_share.evaluate(&point, &mut rng(by.into())).to_bytes()
     }
 
+    fn statement(&self, by: u8, view: ViewId, refreshes: u64) -> Statement {
+        Statement::sign(&self.secrets[usize::from(by) - 1], &self.group, view, refreshes, 1_000 * u64::from(by))
+    }
+
     /// A leader's claim with the whole list; its number is the epoch.
     fn claim(&self, by: u8, epoch: u64, members: &MemberSet) -> ViewClaim {
         let view = self.view(epoch, members);
         let share = self.share(by, view, 0);
-        ViewClaim { number: epoch, view, refreshes: 0, base: Base::Empty, changes: added(members), share }
+        let statement = self.statement(by, view, 0);
+        ViewClaim { number: epoch, view, refreshes: 0, base: Base::Empty, changes: added(members), share, statement }
     }
 
     /// A leader's claim without the list.

@@ -21,7 +21,7 @@ impl<'a> Side<'a> {
         let secrets = &world.secrets[usize::from(number) - 1];
         let state = Coordination::new(&world.group, secrets, records.values().cloned());
         let mut rng = rng(number.into());
-        let mut cx = Cx { now: Time::ZERO, unix_s: 0, rng: &mut rng };
+        let mut cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut rng };
         let publisher = Publisher::new(&mut cx, &world.group, secrets, &state);
         Side { world, number, records, state, publisher }
     }
@@ -43,7 +43,7 @@ impl<'a> Side<'a> {
         let secrets = &self.world.secrets[usize::from(self.number) - 1];
         self.state = Coordination::new(&self.world.group, secrets, self.records.values().cloned());
         let mut rng = rng(self.number.into());
-        let mut cx = Cx { now: Time::ZERO, unix_s: 0, rng: &mut rng };
+        let mut cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut rng };
         self.publisher.publish(&mut cx, &self.world.group, secrets, &self.state, vec![change.clone()]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ask, Claimed, TrackerOutput, ViewTracker};
+use super::{Ask, Claimed, Current, TrackerOutput, ViewTracker};
 use crate::fault::Fault;
 use crate::group::GroupInfo;
 use crate::ids::{LeaderId, UserName, ViewDigest};
@@ -23,7 +23,7 @@ impl ViewTracker {
         last: bool,
     ) -> Vec<TrackerOutput> {
         let mut out = Vec::new();
-        let Some((_, claimed)) = self.current.get(&from).copied() else { return out };
+        let Some(Current { claimed, .. }) = self.current.get(&from).copied() else { return out };
         let wanted = self.candidates.get(&claimed).is_some_and(|c| c.changes.is_none());
         if claimed.view.digest != digest || !wanted {
             return out;

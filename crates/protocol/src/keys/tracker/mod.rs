@@ -1,5 +1,6 @@
 //! The member's side: acts on f+1 consistent leaders and nothing less (A10, P6).
 
+mod certificate;
 mod content;
 mod ended;
 
@@ -13,6 +14,7 @@ use crate::fault::Fault;
 use crate::group::GroupInfo;
 use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
 use crate::rules::Rule;
+use crate::statement::{Statement, Word};
 use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
 
 /// Views under consideration at once; each leader can keep at most a few alive.
@@ -25,8 +27,8 @@ pub struct ViewTracker {
     hasher: ViewHasher,
     me: MemberId,
     installed: Option<Installed>,
-    /// What each leader claims now, with the claim's number.
-    current: BTreeMap<LeaderId, (u64, Claimed)>,
+    /// What each leader claims now.
+    current: BTreeMap<LeaderId, Current>,
     candidates: BTreeMap<Claimed, Candidate>,
     /// Member lists being fetched, one per leader: nobody mixes anything into another's.
     lists: BTreeMap<LeaderId, (ViewDigest, Vec<MemberEntry>)>,
@@ -36,6 +38,25 @@ pub struct ViewTracker {
     obituaries: BTreeMap<MemberId, BTreeSet<LeaderId>>,
     /// The view before the installed one, and the stays that it had and the installed one has not.
     before: Option<(ViewDigest, Vec<MemberId>)>,
+    /// Statements for the installed view that were not needed to install it, unchecked; `None` once taken.
+    late: BTreeMap<LeaderId, Option<Statement>>,
+}
+
+/// A leader's claim, by its number, and its word for it.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    number: u64,
+    claimed: Claimed,
+    statement: Statement,
+    checked: Checked,
+}
+
+/// What is known of a statement's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checked {
+    NotYet,
+    Good,
+    Bad,
 }
 
 /// The view a member is in.
@@ -43,6 +64,8 @@ pub struct ViewTracker {
 pub struct Installed {
     /// Its name.
     pub id: ViewId,
+    /// Refreshes so far.
+    pub refreshes: u64,
     /// Who is in it.
     pub members: MemberSet,
 }
@@ -73,6 +96,8 @@ pub enum TrackerOutput {
         view: ViewId,
         /// Its key.
         key: Secret32,
+        /// The signed words of f+1 leaders for it.
+        words: Vec<Word>,
         /// From the view before.
         changes: Vec<Change>,
         /// Entries of members that this view ended.
@@ -111,6 +136,7 @@ impl ViewTracker {
             tombstones: BTreeMap::new(),
             obituaries: BTreeMap::new(),
             before: None,
+            late: BTreeMap::new(),
         }
     }
 
@@ -121,7 +147,7 @@ impl ViewTracker {
 
     /// What a leader claims now.
     pub fn claimed_by(&self, leader: LeaderId) -> Option<ViewId> {
-        self.current.get(&leader).map(|(_, claimed)| claimed.view)
+        self.current.get(&leader).map(|now| now.claimed.view)
     }
 
     /// A leader's link is new: its numbering starts again.
@@ -134,7 +160,7 @@ impl ViewTracker {
     #[must_use]
     pub fn on_claim(&mut self, group: &GroupInfo, from: LeaderId, claim: ViewClaim) -> Vec<TrackerOutput> {
         let claimed = Claimed { view: claim.view, refreshes: claim.refreshes };
-        if let Some((number, before)) = self.current.get(&from)
+        if let Some(Current { number, claimed: before, .. }) = self.current.get(&from)
             && group.rules.enforces(Rule::ClaimForward)
         {
             if claim.number == *number && claimed != *before {
@@ -144,7 +170,7 @@ impl ViewTracker {
                 return vec![TrackerOutput::Blame(from, Fault::ClaimWentBack)];
             }
         }
-        self.current.insert(from, (claim.number, claimed));
+        self.note_statement(from, claim.number, claimed, claim.statement);
         let mut out = Vec::new();
         if let Base::View(base) = claim.base {
             self.note_ends(from, base, &claim.changes);
@@ -178,12 +204,13 @@ impl ViewTracker {
     }
 
     fn claimants(&self, claimed: Claimed) -> impl Iterator<Item = LeaderId> {
-        self.current.iter().filter(move |(_, (_, now))| *now == claimed).map(|(leader, _)| *leader)
+        let claims = move |now: &Current| now.claimed == claimed && now.checked != Checked::Bad;
+        self.current.iter().filter(move |(_, now)| claims(now)).map(|(leader, _)| *leader)
     }
 
     /// Leaders that claim the installed view now.
     fn keepers(&self, installed: ViewId) -> usize {
-        self.current.values().filter(|(_, now)| now.view == installed).count()
+        self.current.values().filter(|now| now.claimed.view == installed && now.checked != Checked::Bad).count()
     }
 
     fn is_outdated(&self, group: &GroupInfo, view: ViewId) -> bool {
@@ -203,14 +230,14 @@ impl ViewTracker {
     }
 
     fn drop_least_claimed(&mut self) {
-        let claimed: BTreeSet<Claimed> = self.current.values().map(|(_, claimed)| *claimed).collect();
+        let claimed: BTreeSet<Claimed> = self.current.values().map(|now| now.claimed).collect();
         let victim = self.candidates.iter().min_by_key(|(c, state)| (claimed.contains(c), state.shares.len(), **c));
         if let Some(victim) = victim.map(|(c, _)| *c) {
             self.candidates.remove(&victim);
         }
     }
 
-    /// Installs the newest view that f+1 leaders claim, whose content and key are known.
+    /// Installs the newest view that f+1 leaders claim and sign, whose content and key are known.
     fn settle(&mut self, group: &GroupInfo, out: &mut Vec<TrackerOutput>) {
         let ready: Vec<Claimed> = self
             .candidates
@@ -220,8 +247,11 @@ impl ViewTracker {
             .map(|(c, _)| *c)
             .collect();
         for claimed in ready {
-            if self.may_install(group, claimed) && self.complete_key(group, claimed, out) {
-                self.install(claimed, out);
+            if !self.may_install(group, claimed) || !self.complete_key(group, claimed, out) {
+                continue;
+            }
+            if let Some(words) = self.certify(group, claimed, out) {
+                self.install(claimed, words, out);
                 return;
             }
         }
@@ -277,7 +307,7 @@ impl ViewTracker {
         true
     }
 
-    fn install(&mut self, claimed: Claimed, out: &mut Vec<TrackerOutput>) {
+    fn install(&mut self, claimed: Claimed, words: Vec<Word>, out: &mut Vec<TrackerOutput>) {
         let Some(candidate) = self.candidates.remove(&claimed) else { return };
         let (Some(changes), Some(key)) = (candidate.changes, candidate.key) else { return };
         let old = self.installed.take();
@@ -299,10 +329,11 @@ impl ViewTracker {
             members.apply(change);
         }
         self.before = before.map(|digest| (digest, departed.iter().map(|(entry, _)| entry.id.clone()).collect()));
-        self.installed = Some(Installed { id: claimed.view, members });
+        self.installed = Some(Installed { id: claimed.view, refreshes: claimed.refreshes, members });
+        self.keep_late(claimed, &words);
         self.candidates.retain(|c, _| c.view.epoch >= claimed.view.epoch);
         self.lists.retain(|_, (digest, _)| self.candidates.keys().any(|c| c.view.digest == *digest));
-        out.push(TrackerOutput::Installed { view: claimed.view, key, changes, departed });
+        out.push(TrackerOutput::Installed { view: claimed.view, key, words, changes, departed });
     }
 
     /// Messages came under a view that is not installed: they can be read if it is known well enough (P6).

@@ -157,7 +157,7 @@ fn a_wrong_password_and_an_unknown_user_look_the_same() {
 fn answer_to_a_made_up_proof(room: &mut Room, name: &str) -> Vec<u8> {
     let mut link = LoginServerLink::default();
     let (server, secrets) = (&mut room.servers[0], &room.secrets[0]);
-    let mut cx = Cx { now: room.now, unix_s: UNIX_S, rng: &mut room.rng };
+    let mut cx = Cx { now: room.now, unix_ms: UNIX_S * 1000, rng: &mut room.rng };
     let init = (user(name), Method::Password, [5; 32]);
     let exporter = exporter(1);
     let _ = server.on_init(&mut cx, &room.group, secrets, &mut link, &exporter, Incarnation(0), init);

@@ -122,7 +122,7 @@ impl Room {
         blinded: [u8; 32],
     ) -> Result<LoginAnswer, Fault> {
         let place = usize::from(number) - 1;
-        let mut cx = Cx { now: self.now, unix_s: UNIX_S, rng: &mut self.rng };
+        let mut cx = Cx { now: self.now, unix_ms: UNIX_S * 1000, rng: &mut self.rng };
         let (server, secrets) = (&mut self.servers[place], &self.secrets[place]);
         server
             .on_blind(&mut cx, &self.group, secrets, link, &exporter(number), &user(name), blinded)
@@ -177,7 +177,7 @@ impl Room {
         let LoginRequest::Init { user: claimed, method, n1 } = read(&alter(1, encode(&init)))? else {
             return Err(Stopped::Unread);
         };
-        let mut cx = Cx { now: self.now, unix_s: UNIX_S, rng: &mut self.rng };
+        let mut cx = Cx { now: self.now, unix_ms: UNIX_S * 1000, rng: &mut self.rng };
         let message = (claimed, method, n1);
         let answer = server.on_init(&mut cx, &self.group, secrets, &mut link, &at_exporter, Incarnation(0), message);
         let answer: LoginAnswer = read(&alter(2, encode(&answer)))?;

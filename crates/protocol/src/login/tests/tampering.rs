@@ -118,7 +118,7 @@ fn messages_1_and_3_replayed_do_not_log_in_again() {
         let LoginRequest::Init { user: name, method, n1 } = init else { unreachable!() };
 
         let secrets = &room.secrets[0];
-        let mut cx = Cx { now: room.now, unix_s: UNIX_S, rng: &mut room.rng };
+        let mut cx = Cx { now: room.now, unix_ms: UNIX_S * 1000, rng: &mut room.rng };
         for exporter in [exporter(1), [77; 32]] {
             let mut link = LoginServerLink::default();
             let message = (name.clone(), method.clone(), n1);
@@ -137,7 +137,7 @@ fn the_signatures_of_message_3_answer_one_n2() {
     let credential = Credential::Key(SigningKey::generate(&mut rng(1)));
     room.register("ana", &credential);
     let (group, secrets, server) = (&room.group, &room.secrets[0], &mut room.servers[0]);
-    let mut cx = Cx { now: room.now, unix_s: UNIX_S, rng: &mut room.rng };
+    let mut cx = Cx { now: room.now, unix_ms: UNIX_S * 1000, rng: &mut room.rng };
     let (ana, exporter) = (user("ana"), exporter(1));
     let (mut client, init) = LoginClient::start(group, leader(1), exporter, &ana, &credential, cx.rng);
     let LoginRequest::Init { method, n1, .. } = init else { unreachable!() };
@@ -171,7 +171,7 @@ fn message_3_counts_once_and_only_after_message_1() {
     };
     let _ = room.attempt(Attempt::of("ana", &credential, &mut record));
     let ack: LoginRequest = decode(&recorded[2]).unwrap();
-    let cx = Cx { now: room.now, unix_s: UNIX_S, rng: &mut room.rng };
+    let cx = Cx { now: room.now, unix_ms: UNIX_S * 1000, rng: &mut room.rng };
     let mut link = LoginServerLink::default();
     let (server, secrets) = (&mut room.servers[0], &room.secrets[0]);
     let refused = server.on_ack(&cx, &room.group, secrets, &mut link, &exporter(1), &ack, &room.admitted);
