@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use ringfort::files::LogOptions;
 use ringfort::protocol::{GroupInfo, UserName};
 use ringfort::{Credentials, Events, Group, JoinOptions, files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -122,6 +123,9 @@ pub struct SecretArgs {
     /// A password.
     #[command(flatten)]
     pub password: PasswordArgs,
+    /// Keep a membership log in this file, and go on with it if it exists: it proves who could read what you sent
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
     /// Give up joining after this long
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
@@ -164,7 +168,8 @@ impl SecretArgs {
     /// # Errors
     /// As [`MemberArgs::join`].
     pub async fn join(&self, group: Arc<GroupInfo>, credentials: Credentials) -> Outcome<(Group, Events)> {
-        let options = JoinOptions { timeout: Duration::from_secs(self.timeout), ..JoinOptions::default() };
+        let (timeout, log) = (Duration::from_secs(self.timeout), self.log.clone().map(LogOptions::at));
+        let options = JoinOptions { timeout, log, ..JoinOptions::default() };
         Ok(Group::join_with(group, credentials, options).await?)
     }
 }

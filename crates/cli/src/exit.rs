@@ -53,10 +53,16 @@ pub enum Status {
     NotAMember = 24,
     /// A setup without a dealer did not come to an end.
     Setup = 25,
+    /// A log or receipt does not tell of the moment.
+    NotCovered = 30,
+    /// Logs hold evidence against leaders.
+    Conflict = 31,
+    /// A piece of evidence convicts nobody.
+    NoEvidence = 32,
 }
 
 /// Every status with its meaning, in order.
-pub const TABLE: [(Status, &str); 16] = [
+pub const TABLE: [(Status, &str); 19] = [
     (Status::Ok, "everything was done"),
     (Status::Other, "something not listed here failed"),
     (Status::Usage, "the command line is wrong"),
@@ -73,6 +79,9 @@ pub const TABLE: [(Status, &str); 16] = [
     (Status::OtherKeys, "the servers at the leaders' addresses do not hold the group's keys"),
     (Status::NotAMember, "the user is not in the group, or the stay has ended"),
     (Status::Setup, "the setup of a group did not come to an end: it says at whom to look"),
+    (Status::NotCovered, "the log or receipt does not tell of that moment"),
+    (Status::Conflict, "the logs hold evidence against leaders"),
+    (Status::NoEvidence, "the evidence convicts nobody"),
 ];
 
 /// The table as text, for the long help.
@@ -269,7 +278,7 @@ mod tests {
     #[test]
     fn the_table_is_in_order_and_says_each_once() {
         assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert_eq!(TABLE.last().map(|row| row.0), Some(Status::Setup));
+        assert_eq!(TABLE.last().map(|row| row.0), Some(Status::NoEvidence));
         assert!(table().contains("\n   22  too few"));
     }
 

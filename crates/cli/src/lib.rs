@@ -153,6 +153,16 @@ pub enum Command {
     ///
     /// The authority's public key must be in the group's policy, under `authorities`.
     Certify(commands::key::CertifyArgs),
+    /// Read a membership log: who could read, and when, proved by the leaders' signatures
+    ///
+    /// A member keeps one with `--log FILE`. Everything here works from files, with no leader's help.
+    #[command(subcommand)]
+    Log(commands::log::LogCommand),
+    /// Check a piece of evidence against leaders
+    ///
+    /// Exit status 0: it convicts the leaders named. 11: it was altered, or is of another group. 32: an honest leader
+    /// may have signed all of it.
+    VerifyEvidence(commands::log::EvidenceArgs),
     /// Measure Ringfort on this machine, each figure beside its floor from the same run
     Bench(commands::bench::BenchArgs),
 }
@@ -220,6 +230,8 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Refresh(args) => commands::operator::refresh(&args),
         Command::Key(command) => commands::key::run(&command),
         Command::Certify(args) => commands::key::certify(&args),
+        Command::Log(command) => commands::log::run(&command),
+        Command::VerifyEvidence(args) => commands::log::evidence(&args),
         Command::Bench(args) => commands::bench::run(args).await,
     }
 }

@@ -68,6 +68,23 @@ pub fn date(unix_s: u64) -> String {
     }
 }
 
+/// A moment in full, as [`parse_moment`] reads it.
+pub fn moment(unix_ms: u64) -> String {
+    let told = i64::try_from(unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    told.map_or_else(|| "the end of time".to_owned(), |moment| moment.to_string())
+}
+
+/// Reads a moment: Unix time in milliseconds, or a date and time with its zone.
+pub fn parse_moment(text: &str) -> Result<u64, String> {
+    let parsed = text.parse().ok().or_else(|| {
+        let timestamp: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(timestamp.as_millisecond()).ok()
+    });
+    parsed.ok_or_else(|| {
+        "write a moment as 2026-11-21T14:05:00Z, with a zone, or as Unix time in milliseconds".to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +103,15 @@ mod tests {
         assert_eq!(age(Duration::from_secs(119)), "119 s");
         assert_eq!(age(Duration::from_secs(600)), "10 min");
         assert_eq!(count(1, "leader"), "1 leader");
+    }
+
+    #[test]
+    fn moments_are_read_as_they_are_told() {
+        let ms = 1_800_000_000_250;
+        assert_eq!(parse_moment(&moment(ms)), Ok(ms));
+        assert_eq!(parse_moment("1800000000250"), Ok(ms));
+        assert_eq!(parse_moment("2027-01-15T09:00:00.25+01:00"), Ok(ms));
+        assert!(parse_moment("yesterday").is_err() && parse_moment("1969-12-31T00:00:00Z").is_err());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rand_core::Rng;
-use ringfort_crypto::sign::Signature;
 use ringfort::files::{OperatorRequest, texts};
+use ringfort_crypto::sign::Signature;
 use ringfort_protocol::codec::{encode, encode_frame};
 use ringfort_protocol::coordination::LifeRecord;
 use ringfort_protocol::data::Identity;

@@ -96,6 +96,11 @@ impl Rules {
         self.weakened(Rule::Confirm, usize::from(self.f) + 1)
     }
 
+    /// `f+1` leaders' signatures certify a view: one of them is honest (P6).
+    pub fn certificate(&self) -> usize {
+        self.weakened(Rule::Certificate, usize::from(self.f) + 1)
+    }
+
     /// Shares that make the group key.
     pub fn key_threshold(&self) -> usize {
         usize::from(self.key_threshold)
@@ -203,11 +208,15 @@ pub enum Rule {
     DataTag,
     /// A leader's own vote is durable before it is sent (P10).
     VoteDurable,
+    /// A claim counts only with its leader's signature: what is installed is certified (P6).
+    Statement,
+    /// f+1 leaders' signatures before a view is taken as certified in a log or a receipt (P6).
+    Certificate,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 31] = [
+    pub const ALL: [Rule; 33] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -239,6 +248,8 @@ impl Rule {
         Rule::PendingLimit,
         Rule::DataTag,
         Rule::VoteDurable,
+        Rule::Statement,
+        Rule::Certificate,
     ];
 }
 

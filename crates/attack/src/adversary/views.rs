@@ -130,7 +130,12 @@ impl Vice for OldView {
                     // And one that is older than what this very leader said before.
                     let view = ViewId { epoch: Epoch(old.view.epoch.0.saturating_sub(1)), ..old.view };
                     let statement = den.statement(view, old.refreshes);
-                    claims.push(LeaderNotice::Claim(ViewClaim { number: honest.number, view, statement, ..old.clone() }));
+                    claims.push(LeaderNotice::Claim(ViewClaim {
+                        number: honest.number,
+                        view,
+                        statement,
+                        ..old.clone()
+                    }));
                 }
                 claims
             }

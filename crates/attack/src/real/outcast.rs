@@ -127,7 +127,7 @@ impl Outcast {
                         sender.authenticated();
                     }
                 }
-                Effect::Reconnect(_) | Effect::Close(_) => {}
+                Effect::Reconnect(_) | Effect::Close(_) | Effect::Log(_) => {}
             }
         }
         step.events

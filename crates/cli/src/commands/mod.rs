@@ -9,6 +9,7 @@ pub mod key;
 pub mod leader;
 pub mod leader_status;
 pub mod listen;
+pub mod log;
 pub mod operator;
 pub mod receive_files;
 pub mod review;

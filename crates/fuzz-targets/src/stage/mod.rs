@@ -168,6 +168,7 @@ impl Stage {
             match effect {
                 member::Effect::Send(to, _, frame) => self.queue.push_back((Route::Up(seat, to), frame)),
                 member::Effect::Authenticated(_) => {}
+                member::Effect::Log(_) => {}
                 member::Effect::Reconnect(id) | member::Effect::Close(id) => {
                     if let Some(link) = self.link_of(seat, id) {
                         self.cut(id, link);

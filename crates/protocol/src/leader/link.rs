@@ -69,6 +69,12 @@ impl Leader {
         self.state.stands_by_for_testing_only(operation)
     }
 
+    /// Refreshes accepted here.
+    #[cfg(feature = "mutants")]
+    pub fn refreshes_for_testing_only(&self) -> u64 {
+        self.state.refreshes()
+    }
+
     /// Seals a notice for the member on an authenticated link.
     #[cfg(feature = "mutants")]
     pub fn seal_for_testing_only(&mut self, link: LinkId, notice: &LeaderNotice) -> Option<Bytes> {

@@ -237,7 +237,11 @@ impl Member {
                 return;
             }
             let me = Identity::generate(self.user.clone(), self.next_incarnation(), cx.rng);
-            self.tracker = Some(crate::keys::ViewTracker::new(&self.group, me.id.clone()));
+            let mut tracker = crate::keys::ViewTracker::new(&self.group, me.id.clone());
+            if self.log.is_some() {
+                tracker.keep_late_words();
+            }
+            self.tracker = Some(tracker);
             self.me = Some(me);
             self.announced_at = Some(cx.now);
             self.access.settle();

@@ -5,6 +5,7 @@
 
 mod access;
 mod joining;
+mod logging;
 mod standing;
 mod step;
 mod talking;
@@ -25,7 +26,9 @@ use crate::delivery::{Inbox, Outbox};
 use crate::fault::{Culprit, Fault};
 use crate::group::GroupInfo;
 use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
+
 use crate::keys::{Ask, TrackerOutput, ViewTracker};
+use crate::log::Keeper;
 use crate::login::Certificate;
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
@@ -90,6 +93,9 @@ pub struct Member {
     confirmed: bool,
     caught: BTreeMap<LeaderId, Fault>,
     relaying: Vec<LeaderId>,
+    log: Option<Keeper>,
+    /// Why the stay ended, until it is in the log.
+    ended: Option<Cause>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +133,8 @@ impl Member {
             confirmed: false,
             caught: BTreeMap::new(),
             relaying: Vec::new(),
+            log: None,
+            ended: None,
             group,
             user,
         }
@@ -199,6 +207,7 @@ impl Member {
             Ok(Sorted::Data) => self.on_data(cx, from, frame, &mut step),
             Err(_) => self.blame_leader(from, Fault::Malformed, &mut step),
         }
+        self.log_end(cx, &mut step);
         step
     }
 
@@ -248,7 +257,7 @@ impl Member {
         let Some(tracker) = &mut self.tracker else { return };
         for output in input(tracker, &self.group) {
             match output {
-                TrackerOutput::Installed { view, key, changes, departed, .. } => {
+                TrackerOutput::Installed { view, key, words, late, changes, departed } => {
                     let until = cx.now + self.group.policy.overlap();
                     if let Some(old) = self.keyring.current().map(|v| v.id().digest) {
                         self.keyring.retire(&old, until);
@@ -261,6 +270,7 @@ impl Member {
                             self.departed.insert(entry, until);
                         }
                     }
+                    self.log_view(cx, (changes.clone(), words), late, step);
                     self.on_installed(cx, view, changes, step);
                 }
                 TrackerOutput::Readable { view, key } => {
@@ -331,6 +341,7 @@ impl Member {
 
     fn end(&mut self, cause: Cause, step: &mut Step) {
         self.phase = Phase::Ended;
+        self.ended = Some(cause);
         step.events.push(Event::Ended(cause));
         step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
     }
@@ -368,6 +379,7 @@ impl Member {
             self.keyring.next_wakeup(),
             self.departed.next_wakeup(),
             self.expelled.next_wakeup(),
+            self.log.as_ref().and_then(Keeper::next_wakeup),
         ]
         .into_iter()
         .fold(None, earliest)
@@ -398,6 +410,7 @@ impl Member {
             }
         }
         self.tend_streams(cx.now, &mut step);
+        self.tend_log(cx, &mut step);
         self.update_standing(cx.now, &mut step);
         step
     }

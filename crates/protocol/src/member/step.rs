@@ -6,6 +6,7 @@ use crate::delivery::Delivery;
 use crate::fault::{Culprit, Fault};
 use crate::ids::{LeaderId, MemberId, Seq, ViewId};
 pub use crate::leader::Class;
+use crate::log::Chunk;
 use crate::login::Denial;
 use crate::view::{Cause, Change};
 
@@ -20,6 +21,8 @@ pub enum Effect {
     Reconnect(LeaderId),
     /// Close the link for good: the stay has ended.
     Close(LeaderId),
+    /// Append to the membership log.
+    Log(Chunk),
 }
 
 /// Why a user cannot join.

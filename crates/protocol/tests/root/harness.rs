@@ -348,6 +348,7 @@ impl World {
                     self.mail.extend(link.map(|link| Packet::Up(link, frame)));
                 }
                 member::Effect::Authenticated(_) => {}
+                member::Effect::Log(_) => {}
                 member::Effect::Reconnect(id) | member::Effect::Close(id) => {
                     self.deliver();
                     let link = self.agents[who].links.get(&id).copied();

@@ -19,8 +19,8 @@ use ringfort_protocol::login::{
 };
 use ringfort_protocol::policy::{Policy, Service};
 use ringfort_protocol::sealed::{End, SealedChannel};
-use ringfort_protocol::time::{Cx, Time};
 use ringfort_protocol::statement::Statement;
+use ringfort_protocol::time::{Cx, Time};
 use ringfort_protocol::view::{Cause, Change, MemberSet, SessionVerifyingKey, ViewHasher};
 use ringfort_protocol::wire::{BUCKETS, LeaderNotice, MemberRequest, PeerMessage, plain};
 use ringfort_protocol::{Epoch, GroupInfo, Incarnation, LeaderId, MemberId, Rules, Seq, UserName, ViewDigest, ViewId};

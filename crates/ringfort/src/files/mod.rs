@@ -7,6 +7,7 @@
 //! | `making.toml` | one leader before there is a group, secret | [`Making`] |
 //! | `leader-N.introduction` | the other operators, public | [`Making`], [`write_introduction`] |
 //! | `USER.leader-N.record` | one leader's operator, sealed | [`write_records`] |
+//! | a membership log, a receipt | one user; whom it may concern | [`LogOptions`], [`write_proof`] |
 //! | a user's key, a certificate | one user | [`create_user_key`], [`write_certificate`] |
 //!
 //! What is secret has mode 0600, its folder 0700, from the moment it exists; a secret that others
@@ -22,6 +23,7 @@ mod inbox;
 mod introduction;
 mod leader_folder;
 mod making;
+mod membership_log;
 mod policy;
 mod setup;
 #[cfg(test)]
@@ -41,6 +43,8 @@ pub use inbox::{
 pub use introduction::{read_introduction, write_introduction};
 pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STORE_FILE};
 pub use making::{MAKING_FILE, Making, NewLeader, read_evidence};
+pub(crate) use membership_log::LogFile;
+pub use membership_log::{LOG_BYTES_MAX, LogOptions, read_proof, write_proof};
 pub use policy::read_policy;
 pub use setup::{InitOptions, InitSummary, init};
 pub use user_key::{

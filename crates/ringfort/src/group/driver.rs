@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfort_protocol::log::{Chunk, Head};
 use ringfort_protocol::member::{self, Class, Effect, JoinFailure, Member, Secret, Step};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::{Cause, Change};
@@ -15,6 +16,7 @@ use super::event::{Event, Events, LeaderState, Message, Snapshot};
 use super::links::{self, Input};
 use super::{JoinError, SendError};
 use crate::clock::{Clock, unix_ms};
+use crate::files::LogFile;
 use crate::link::{self, ConnectOptions, LinkError, LinkLimits, LinkSender};
 use crate::os_rng;
 
@@ -47,6 +49,7 @@ pub(super) fn start(
     user: UserName,
     secret: Secret,
     limits: LinkLimits,
+    log: Option<(LogFile, Head)>,
 ) -> (mpsc::Sender<Command>, Joined, watch::Receiver<Snapshot>, Events) {
     let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
     let (events, received) = mpsc::channel(EVENTS_MAX);
@@ -63,7 +66,11 @@ pub(super) fn start(
     let clock = Clock::start();
     let mut rng = os_rng();
     let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
-    let member = Member::new(&mut cx, info.clone(), user, secret);
+    let mut member = Member::new(&mut cx, info.clone(), user, secret);
+    let log = log.map(|(file, head)| {
+        member.keep_log(head);
+        file
+    });
     let driver = Driver {
         clock,
         member,
@@ -74,6 +81,7 @@ pub(super) fn start(
         joined: Some(joined),
         leaving: Vec::new(),
         tasks: JoinSet::new(),
+        log,
     };
     tokio::spawn(driver.run(info, limits, commanded));
     (commands, on_joined, on_state, Events { received })
@@ -89,6 +97,7 @@ struct Driver {
     joined: Option<oneshot::Sender<Result<(), JoinError>>>,
     leaving: Vec<oneshot::Sender<Cause>>,
     tasks: JoinSet<()>,
+    log: Option<LogFile>,
 }
 
 impl Driver {
@@ -126,6 +135,8 @@ impl Driver {
             let step = self.member.leave();
             self.carry_out(step).await;
         }
+        let step = self.member.close_log(&mut Cx { now: self.clock.now(), unix_ms: unix_ms(), rng: &mut rng });
+        self.carry_out(step).await;
         // Closing flushes what is queued; the links' tasks end with this one.
         let senders: Vec<LinkSender> = self.links.values().map(|(_, sender)| sender.clone()).collect();
         for sender in senders {
@@ -226,10 +237,25 @@ impl Driver {
                         sender.close();
                     }
                 }
+                Effect::Log(chunk) => self.keep(&chunk),
             }
         }
         for event in step.events {
             self.on_event(event).await;
+        }
+    }
+
+    /// Appends to the membership log. One that cannot be written is given up, and the member goes on without.
+    fn keep(&mut self, chunk: &Chunk) {
+        let Some(log) = &mut self.log else { return };
+        match log.append(chunk) {
+            Ok(()) if log.is_full() => self.member.start_log_segment(),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!("no membership log is kept any more: {error}");
+                self.log = None;
+                self.member.stop_log();
+            }
         }
     }
 

@@ -19,6 +19,7 @@ pub use credentials::Credentials;
 pub use error::{GroupEnded, JoinError, SendError};
 pub use event::{Event, Events, LeaderState, Message, Snapshot};
 
+use crate::files::{LogFile, LogOptions};
 use crate::link::{LinkLimits, LinkSender};
 use driver::{Command, Sent};
 
@@ -29,11 +30,13 @@ pub struct JoinOptions {
     pub timeout: Duration,
     /// Bounds of the links.
     pub link: LinkLimits,
+    /// Where to keep a membership log, if anywhere. Default: nowhere.
+    pub log: Option<LogOptions>,
 }
 
 impl Default for JoinOptions {
     fn default() -> Self {
-        JoinOptions { timeout: Duration::from_secs(20), link: LinkLimits::default() }
+        JoinOptions { timeout: Duration::from_secs(20), link: LinkLimits::default(), log: None }
     }
 }
 
@@ -67,7 +70,8 @@ impl Group {
     ) -> Result<(Group, Events), JoinError> {
         let (user, secret) = credentials.into_parts();
         let timeout = options.timeout;
-        let (commands, joined, state, events) = driver::start(info.clone(), user.clone(), secret, options.link);
+        let log = options.log.map(|log| LogFile::open(log, info.id(), &user)).transpose()?;
+        let (commands, joined, state, events) = driver::start(info.clone(), user.clone(), secret, options.link, log);
         let group = Group { user, info, commands, state };
         match tokio::time::timeout(timeout, joined).await {
             Ok(Ok(Ok(()))) => Ok((group, events)),

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
 use ringfort_protocol::leader::{self, Command, Leader};
+use ringfort_protocol::log::{Head, LOG_MAGIC};
 use ringfort_protocol::login::Registration;
 use ringfort_protocol::member::{self, Member, Secret};
 use ringfort_protocol::rules::Rule;
@@ -36,6 +37,8 @@ pub struct Seat {
     pub links: BTreeMap<LeaderId, LinkId>,
     /// What it reported.
     pub events: Vec<member::Event>,
+    /// The membership log that it keeps.
+    pub log: Vec<u8>,
     dice: Dice,
 }
 
@@ -222,6 +225,7 @@ impl Bench {
             match effect {
                 member::Effect::Send(leader, _, frame) => self.wires.send(Route::Up(seat, leader), frame),
                 member::Effect::Reconnect(leader) => drop(self.broken.insert((seat, leader))),
+                member::Effect::Log(chunk) => node.log.extend(chunk.bytes),
                 member::Effect::Authenticated(_) | member::Effect::Close(_) => {}
             }
         }
@@ -286,8 +290,10 @@ impl Bench {
     pub fn sit_with(&mut self, name: &str, secret: Secret, leaders: &[u8]) -> usize {
         let seat = self.seats.len();
         let mut dice = Dice::new(self.seed, &format!("bench seat {seat}"));
-        let member = Member::new(&mut cx(self.now, &mut dice), self.group.clone(), user(name), secret);
-        self.seats.push(Seat { member, links: BTreeMap::new(), events: Vec::new(), dice });
+        let mut member = Member::new(&mut cx(self.now, &mut dice), self.group.clone(), user(name), secret);
+        member.keep_log(Head::default());
+        let (links, events, log) = (BTreeMap::new(), Vec::new(), LOG_MAGIC.to_vec());
+        self.seats.push(Seat { member, links, events, log, dice });
         leaders.iter().for_each(|leader| self.link(seat, l(*leader)));
         seat
     }

@@ -12,6 +12,7 @@ mod endings;
 mod forward;
 mod integrity;
 mod liveness;
+mod logs;
 mod readability;
 mod removals;
 mod secrecy;
@@ -122,6 +123,7 @@ impl Checkers {
             Box::new(readability::Readability::new(overlap)),
             Box::new(delivery::Delivery),
             Box::new(secrecy::Secrecy),
+            Box::new(logs::Logs::default()),
             Box::new(endings::Endings { tls: setup.wire == crate::network::Wire::Tls }),
         ];
         if setup.wire == crate::network::Wire::Tls {

@@ -1,15 +1,17 @@
 //! Users and the runs of their members' programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::fault::Rejected;
 use ringfort_protocol::leader::Command;
+use ringfort_protocol::log::{LOG_MAGIC, resume};
 use ringfort_protocol::login::{Registration, enrol_key, enrol_password};
 use ringfort_protocol::member::{Effect, Event, Member, Secret, Step};
 use ringfort_protocol::policy::Service;
-use ringfort_protocol::{Cx, LeaderId, LinkId, Time, Topic, UserName};
+use ringfort_protocol::view::MemberSet;
+use ringfort_protocol::{Cx, LeaderId, LinkId, MemberId, Time, Topic, UserName, ViewId};
 use zeroize::Zeroizing;
 
 use super::{Happening, Sent, World, unix_ms};
@@ -44,6 +46,10 @@ pub struct User {
     pub wants_in: bool,
     /// The program running now.
     pub client: Option<ClientId>,
+    /// The membership log that the user's programs keep, one after the other.
+    pub log: Vec<u8>,
+    /// What the log must say: when the user came to be in a view, with whom, or in none any more.
+    pub truth: Vec<(u64, Option<(ViewId, BTreeSet<MemberId>)>)>,
 }
 
 impl User {
@@ -103,6 +109,8 @@ impl World {
                 expelled: false,
                 wants_in: false,
                 client: None,
+                log: LOG_MAGIC.to_vec(),
+                truth: Vec::new(),
             });
             self.names.push(name.clone());
             if registered {
@@ -150,7 +158,8 @@ impl World {
             Key::Key(key) => Secret::Key(key.clone()),
         };
         let mut cx = cx(self.now, &mut dice);
-        let member = Member::new(&mut cx, self.group.clone(), person.name.clone(), secret);
+        let mut member = Member::new(&mut cx, self.group.clone(), person.name.clone(), secret);
+        member.keep_log(resume(&person.log).ok().flatten().map(|tail| tail.head).unwrap_or_default());
         self.trace.line(self.now, &format_args!("{} starts client {}", person.name, id.0));
         let leaders: Vec<LeaderId> = self.group.rules.leaders().collect();
         let uplinks = leaders.iter().map(|l| (*l, Uplink::default())).collect();
@@ -188,6 +197,7 @@ impl World {
             match effect {
                 Effect::Send(leader, class, frame) => self.send_up(id, leader, class, frame),
                 Effect::Authenticated(_) => {}
+                Effect::Log(chunk) => self.keep_log(id, &chunk.bytes),
                 Effect::Reconnect(leader) => {
                     self.close_from_client(id, leader);
                     if let Some(step) = self.client_mut(id).member.as_mut().map(|m| m.on_link_down(now, leader)) {
@@ -203,10 +213,31 @@ impl World {
                 }
             }
         }
+        self.note_truth(id);
         if self.client(id).member.as_ref().is_some_and(Member::has_ended) {
             self.client_is_over(id);
         }
         self.set_client_timer(id);
+    }
+
+    fn keep_log(&mut self, id: ClientId, bytes: &[u8]) {
+        let user = self.client(id).user;
+        if let Some(person) = self.users.get_mut(user) {
+            person.log.extend(bytes);
+        }
+    }
+
+    /// Notes what a log must say of this moment.
+    fn note_truth(&mut self, id: ClientId) {
+        let (now, user) = (unix_ms(self.now), self.client(id).user);
+        let member = self.client(id).member.as_ref().filter(|member| !member.has_ended());
+        let ids = |members: &MemberSet| members.iter().map(|entry| entry.id.clone()).collect();
+        let view = member.and_then(|member| Some((member.view()?, ids(member.members()?))));
+        if let Some(person) = self.users.get_mut(user)
+            && person.truth.last().is_none_or(|(_, last)| *last != view)
+        {
+            person.truth.push((now, view));
+        }
     }
 
     fn on_member_event(&mut self, id: ClientId, event: &Event) {
@@ -247,6 +278,7 @@ impl World {
         self.break_links(|state| state.client == id);
         let user = self.client(id).user;
         self.client_mut(id).member = None;
+        self.note_truth(id);
         if let Some(person) = self.users.get_mut(user).filter(|p| p.client == Some(id)) {
             person.client = None;
         }

@@ -56,6 +56,7 @@ fn words_that_come_after_the_view_are_kept_once_and_checked() {
     let world = World::new(4, 1, 2);
     let all = members(&[("ana", 1)]);
     let mut ana = world.tracker();
+    ana.tracker.keep_late_words();
     for by in 1..=3 {
         let _ = ana.hears(by, world.claim(by, 5, &all));
     }

@@ -14,9 +14,9 @@ use crate::coordination::{Coordination, LifeRecord, Operation};
 use crate::fault::Fault;
 use crate::group::LeaderSecrets;
 use crate::ids::{Epoch, MemberId, UserName, ViewDigest};
+use crate::statement::Statement;
 use crate::testing::{entry, group_of, leader, quick_policy, rng, user};
 use crate::time::{Cx, Time};
-use crate::statement::Statement;
 use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
 use crate::wire::SNAPSHOT_ENTRIES_MAX;
 

@@ -6,15 +6,24 @@ use super::{Checked, Claimed, Current, TrackerOutput, ViewTracker};
 use crate::fault::Fault;
 use crate::group::GroupInfo;
 use crate::ids::LeaderId;
+use crate::rules::Rule;
 use crate::statement::{Statement, Word};
 
 impl ViewTracker {
+    /// From now on words that are not needed to install a view are kept, to be taken with
+    /// [`ViewTracker::take_late_words`].
+    pub fn keep_late_words(&mut self) {
+        self.keeps_late = true;
+    }
+
     /// Keeps what a leader claims now; nothing is checked before it counts.
     pub(super) fn note_statement(&mut self, from: LeaderId, number: u64, claimed: Claimed, statement: Statement) {
         let known = self.current.get(&from).filter(|now| now.claimed == claimed && now.statement == statement);
         let checked = known.map_or(Checked::NotYet, |now| now.checked);
         self.current.insert(from, Current { number, claimed, statement, checked });
-        if self.installed.as_ref().is_some_and(|v| v.id == claimed.view && v.refreshes == claimed.refreshes) {
+        let installed = self.installed.as_ref();
+        let is_installed = installed.is_some_and(|v| v.id == claimed.view && v.refreshes == claimed.refreshes);
+        if is_installed && self.keeps_late {
             self.late.entry(from).or_insert(Some(statement));
         }
     }
@@ -32,6 +41,7 @@ impl ViewTracker {
             let Some(now) = self.current.get_mut(&leader) else { continue };
             if now.checked == Checked::NotYet {
                 let good = now.statement.verify(group, leader, claimed.view, claimed.refreshes).is_ok();
+                let good = good || !group.rules.enforces(Rule::Statement);
                 now.checked = if good { Checked::Good } else { Checked::Bad };
             }
             if now.checked == Checked::Bad {
@@ -48,6 +58,9 @@ impl ViewTracker {
 
     /// Leaders that claim the view being installed and whose word was not needed.
     pub(super) fn keep_late(&mut self, claimed: Claimed, words: &[Word]) {
+        if !self.keeps_late {
+            return;
+        }
         let claimants = self.claimants(claimed).filter_map(|l| Some((l, Some(self.current.get(&l)?.statement))));
         let mut late: BTreeMap<_, _> = claimants.collect();
         late.extend(words.iter().map(|word| (word.leader, None)));

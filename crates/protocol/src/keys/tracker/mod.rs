@@ -40,6 +40,7 @@ pub struct ViewTracker {
     before: Option<(ViewDigest, Vec<MemberId>)>,
     /// Statements for the installed view that were not needed to install it, unchecked; `None` once taken.
     late: BTreeMap<LeaderId, Option<Statement>>,
+    keeps_late: bool,
 }
 
 /// A leader's claim, by its number, and its word for it.
@@ -98,6 +99,8 @@ pub enum TrackerOutput {
         key: Secret32,
         /// The signed words of f+1 leaders for it.
         words: Vec<Word>,
+        /// Words for the view before that had come late, if they are kept.
+        late: Vec<Word>,
         /// From the view before.
         changes: Vec<Change>,
         /// Entries of members that this view ended.
@@ -137,6 +140,7 @@ impl ViewTracker {
             obituaries: BTreeMap::new(),
             before: None,
             late: BTreeMap::new(),
+            keeps_late: false,
         }
     }
 
@@ -251,7 +255,7 @@ impl ViewTracker {
                 continue;
             }
             if let Some(words) = self.certify(group, claimed, out) {
-                self.install(claimed, words, out);
+                self.install(group, claimed, words, out);
                 return;
             }
         }
@@ -307,9 +311,11 @@ impl ViewTracker {
         true
     }
 
-    fn install(&mut self, claimed: Claimed, words: Vec<Word>, out: &mut Vec<TrackerOutput>) {
+    fn install(&mut self, group: &GroupInfo, claimed: Claimed, words: Vec<Word>, out: &mut Vec<TrackerOutput>) {
         let Some(candidate) = self.candidates.remove(&claimed) else { return };
         let (Some(changes), Some(key)) = (candidate.changes, candidate.key) else { return };
+        let (late, blamed) = self.take_late_words(group);
+        out.extend(blamed);
         let old = self.installed.take();
         let before = old.as_ref().map(|v| v.id.digest);
         let mut members = old.map(|v| v.members).unwrap_or_default();
@@ -333,7 +339,7 @@ impl ViewTracker {
         self.keep_late(claimed, &words);
         self.candidates.retain(|c, _| c.view.epoch >= claimed.view.epoch);
         self.lists.retain(|_, (digest, _)| self.candidates.keys().any(|c| c.view.digest == *digest));
-        out.push(TrackerOutput::Installed { view: claimed.view, key, words, changes, departed });
+        out.push(TrackerOutput::Installed { view: claimed.view, key, words, late, changes, departed });
     }
 
     /// Messages came under a view that is not installed: they can be read if it is known well enough (P6).

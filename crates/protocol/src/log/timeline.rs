@@ -1,0 +1,140 @@
+//! Who could read at a moment.
+
+use std::collections::BTreeSet;
+
+use super::audit::{Audited, SeenView};
+use super::record::{Log, What};
+use crate::group::GroupInfo;
+use crate::ids::{MemberId, UserName};
+use crate::statement::Word;
+
+/// Where one view, or none, gives way to another: somewhere from `from_ms` to `to_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Boundary {
+    from_ms: u64,
+    to_ms: u64,
+    /// The view that begins, as its place in the log; `None`: from here on the log knows nothing.
+    view: Option<usize>,
+}
+
+/// What a log says of a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The view the member was in. More than one: the moment is too near a change to tell them apart.
+    pub views: Vec<SeenView>,
+    /// Who could read what the member sent then, whichever of the views it was in.
+    pub readers: Vec<MemberId>,
+    /// Who was in some of the views only.
+    pub perhaps: Vec<MemberId>,
+}
+
+/// Whether a user could read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Was a member.
+    Could,
+    /// Was no member.
+    CouldNot,
+    /// Came or went just then.
+    Perhaps,
+}
+
+/// The moments at which views begin and end. The member's clock tells them; with 2f+1 leaders' words for a view,
+/// the honest ones' clocks are known well enough to hold it against them.
+pub(super) fn boundaries(log: &Log, views: &[SeenView], group: &GroupInfo) -> Vec<Boundary> {
+    let mut all = Vec::new();
+    let mut views = views.iter().enumerate().peekable();
+    for (place, segment) in log.segments.iter().enumerate() {
+        while let Some((number, seen)) = views.next_if(|(_, seen)| seen.segment == place) {
+            let (from_ms, to_ms) = window(seen.at_ms, &seen.words, usize::from(group.rules.f()));
+            all.push(Boundary { from_ms, to_ms, view: Some(number) });
+        }
+        // Without a word of the end, nothing is known after the last entry. Where the next segment goes on with the
+        // same stay, it begins at once.
+        let next = log.segments.get(place + 1);
+        let goes_on = next.is_some_and(|next| next.opening.member == segment.opening.member);
+        let over = segment.entries.last().filter(|last| !goes_on || matches!(last.what, What::Ended(_)));
+        all.extend(over.map(|last| Boundary { from_ms: last.at_ms, to_ms: last.at_ms, view: None }));
+    }
+    in_order(all)
+}
+
+/// When a view began: by the member's clock, widened to where the clocks of honest leaders say it was published.
+///
+/// With f liars among k words, the (f+1)-th smallest time is not below all honest ones and the (f+1)-th largest not
+/// above all of them; with 2f+1 words both lie within what honest clocks say.
+fn window(at_ms: u64, words: &[Word], f: usize) -> (u64, u64) {
+    let mut times: Vec<u64> = words.iter().map(|word| word.statement.at_ms).collect();
+    times.sort_unstable();
+    let low = times.get(f).filter(|_| times.len() > 2 * f);
+    let high = times.len().checked_sub(f + 1).and_then(|place| times.get(place)).filter(|_| times.len() > 2 * f);
+    let (low, high) = (low.copied().unwrap_or(at_ms), high.copied().unwrap_or(at_ms));
+    (at_ms.min(low), at_ms.max(high))
+}
+
+/// A view begins after the one before it began, whatever clocks say.
+fn in_order(mut all: Vec<Boundary>) -> Vec<Boundary> {
+    let mut latest = 0;
+    for boundary in &mut all {
+        latest = boundary.from_ms.max(latest);
+        boundary.from_ms = latest;
+    }
+    let mut earliest = u64::MAX;
+    for boundary in all.iter_mut().rev() {
+        earliest = boundary.to_ms.min(earliest);
+        boundary.to_ms = earliest;
+        if boundary.to_ms < boundary.from_ms {
+            std::mem::swap(&mut boundary.from_ms, &mut boundary.to_ms);
+        }
+    }
+    all
+}
+
+impl Audited<'_> {
+    /// The first and the last moment that the log covers: Unix time, milliseconds.
+    pub fn covers(&self) -> (u64, u64) {
+        let first = self.boundaries.first().map_or(0, |boundary| boundary.to_ms);
+        let last = self.boundaries.last().map_or(0, |boundary| boundary.from_ms);
+        (first, last)
+    }
+
+    /// Who could read what the member sent at a moment; `None` where the log does not say.
+    pub fn who(&self, at_ms: u64) -> Option<Answer> {
+        let mut views = Vec::new();
+        let before = Boundary { from_ms: 0, to_ms: 0, view: None };
+        let starts = std::iter::once(&before).chain(&self.boundaries);
+        let ends = self.boundaries.iter().map(|boundary| boundary.to_ms).chain([u64::MAX]);
+        for (start, end) in starts.zip(ends) {
+            // The bounds belong to both sides, except where the log would say nothing of a moment it knows.
+            let inside = if start.view.is_some() {
+                (start.from_ms..=end).contains(&at_ms)
+            } else {
+                (start.from_ms.saturating_add(u64::from(start.from_ms > 0))..end).contains(&at_ms)
+            };
+            match start.view.and_then(|place| self.views.get(place)) {
+                Some(seen) if inside => views.push(seen.clone()),
+                None if inside => return None,
+                _ => {}
+            }
+        }
+        let lists: Vec<BTreeSet<MemberId>> =
+            views.iter().map(|seen| self.members_of(seen).into_values().map(|entry| entry.id).collect()).collect();
+        let all: BTreeSet<MemberId> = lists.iter().flatten().cloned().collect();
+        let (readers, perhaps) = all.into_iter().partition(|id| lists.iter().all(|list| list.contains(id)));
+        (!views.is_empty()).then_some(Answer { views, readers, perhaps })
+    }
+}
+
+impl Answer {
+    /// Whether a user could read.
+    pub fn verdict(&self, user: &UserName) -> Verdict {
+        let among = |list: &[MemberId]| list.iter().any(|id| id.user == *user);
+        match (among(&self.readers), among(&self.perhaps)) {
+            (true, _) => Verdict::Could,
+            // In every view, if not always in the same stay.
+            (false, true) if self.perhaps.iter().filter(|id| id.user == *user).count() > 1 => Verdict::Could,
+            (false, true) => Verdict::Perhaps,
+            (false, false) => Verdict::CouldNot,
+        }
+    }
+}
