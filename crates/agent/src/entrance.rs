@@ -88,7 +88,7 @@ pub fn log_in(inner: &Arc<Inner>, attempt: Attempt) -> Result<(), String> {
 
 async fn join(inner: &Arc<Inner>, attempt: Attempt) -> Result<(), String> {
     let credentials = credentials(&inner.info, attempt)?;
-    let options = JoinOptions { timeout: inner.login_within, ..JoinOptions::default() };
+    let options = JoinOptions { timeout: inner.login_within, log: inner.log.clone(), ..JoinOptions::default() };
     let joined = Group::join_with(inner.info.clone(), credentials, options).await;
     let (group, events) = joined.map_err(|error| words::login(&error, &inner.info))?;
     enter(inner, group, events).map_err(|error| words::sentence(&error.to_string()))

@@ -42,6 +42,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfort::files::LogOptions;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{GroupInfo, UserName};
 use ringfort::{Events, Group, JoinOptions};
@@ -83,6 +84,8 @@ pub struct Options {
     pub parent: Option<String>,
     /// Who looks on at the stays.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Where to keep a membership log of stays that begin on the page, if anywhere.
+    pub log: Option<LogOptions>,
 }
 
 /// Why an agent does not start.
@@ -140,6 +143,7 @@ struct Inner {
     files: Option<FilesOptions>,
     entrance: Entrance,
     login_within: Duration,
+    log: Option<LogOptions>,
     sockets: Arc<Semaphore>,
     /// Becomes true when the agent ends: sockets close, and with the last of them the stay.
     closing: watch::Sender<bool>,
@@ -233,6 +237,7 @@ impl Agent {
             files: options.files.map(|files| FilesOptions { topics: with_files, ..files }),
             entrance: Entrance::new(options.user),
             login_within: options.login_within.unwrap_or(JoinOptions::default().timeout),
+            log: options.log,
             sockets: Arc::new(Semaphore::new(SOCKETS_MAX)),
             closing: watch::Sender::new(false),
         });

@@ -12,6 +12,7 @@ mod leader_ops;
 mod member_ops;
 mod meter;
 mod mutate;
+mod proofs;
 mod seeds;
 mod stage;
 mod store;
@@ -21,6 +22,7 @@ pub use files::{enrolment, group_file, leader_secrets, operator_request, policy_
 pub use leader_ops::leader_ops;
 pub use member_ops::member_ops;
 pub use mutate::mutations;
+pub use proofs::proofs;
 pub use seeds::seeds;
 pub use store::store;
 pub use wire::{data_frame, loose_for_testing_only, wire};
@@ -48,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "enrolment", run: enrolment, input_bytes_max: 4096, mutations: 20 },
     Target { name: "user_files", run: user_files, input_bytes_max: 4096, mutations: 40 },
     Target { name: "operator_request", run: operator_request, input_bytes_max: 4096, mutations: 40 },
+    Target { name: "proofs", run: proofs, input_bytes_max: 8192, mutations: 40 },
     Target { name: "store", run: store, input_bytes_max: 2048, mutations: 4 },
     Target { name: "leader_ops", run: leader_ops, input_bytes_max: 2048, mutations: 1 },
     Target { name: "member_ops", run: member_ops, input_bytes_max: 2048, mutations: 1 },

@@ -35,6 +35,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "enrolment" => enrolment_seeds(),
         "user_files" => user_seeds(),
         "operator_request" => requests(),
+        "proofs" => crate::proofs::proof_seeds(),
         "store" => store_seeds(),
         "leader_ops" => chance_seeds(21),
         "member_ops" => chance_seeds(22),

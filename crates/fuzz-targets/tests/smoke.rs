@@ -69,7 +69,7 @@ macro_rules! smoke {
 }
 
 smoke! {
-    wire, data_frame, group_file, policy_file, leader_secrets, enrolment, user_files, operator_request, store,
+    wire, data_frame, group_file, policy_file, leader_secrets, enrolment, user_files, operator_request, proofs, store,
     leader_ops, member_ops,
 }
 

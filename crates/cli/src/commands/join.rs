@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ringfort::Group;
+use ringfort::files::LogOptions;
 use ringfort::protocol::UserName;
 use ringfort::protocol::view::Cause;
 use ringfort_agent::{Agent, AgentError, FilesOptions, Options, Turn};
@@ -90,6 +91,7 @@ pub async fn run(args: JoinArgs) -> Outcome {
         files: Some(FilesOptions { folder: args.downloads.clone(), ..FilesOptions::default() }),
         user: args.user.as_ref().map(ToString::to_string),
         login_within: Some(Duration::from_secs(args.secret.timeout)),
+        log: args.secret.log.clone().map(LogOptions::at),
         ..Options::default()
     };
     let mut ending = Ending::listen()?;

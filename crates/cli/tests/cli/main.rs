@@ -8,6 +8,7 @@ mod files;
 mod group;
 mod join;
 mod operations;
+mod log;
 mod process;
 mod secrets;
 mod setup;
