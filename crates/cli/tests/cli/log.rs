@@ -21,9 +21,8 @@ fn an_auditor_tells_from_files_alone_who_could_read() {
     // From here on no leader is needed.
     (1..=4).for_each(|number| world.stop(number));
 
-    let read = |command: &str, more: &[&str]| -> Said {
-        run(&[&["log", command, text(&group), text(&log)], more].concat())
-    };
+    let read =
+        |command: &str, more: &[&str]| -> Said { run(&[&["log", command, text(&group), text(&log)], more].concat()) };
     let sound = read("verify", &["--json"]).json();
     assert_eq!((&sound["user"], &sound["whole"]), (&"ben".into(), &true.into()));
     let shown = read("show", &["--json"]).succeeded();

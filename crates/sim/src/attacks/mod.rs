@@ -7,6 +7,7 @@
 pub mod heartbeats;
 pub mod leaving;
 pub mod logins;
+pub mod logs;
 pub mod messages;
 pub mod passwords;
 pub mod views;
@@ -52,8 +53,17 @@ impl Attack {
 }
 
 /// All attacks.
-pub const ALL: &[&[Attack]] =
-    &[messages::ALL, logins::ALL, passwords::ALL, views::ALL, heartbeats::ALL, votes::ALL, leaving::ALL, worlds::ALL];
+pub const ALL: &[&[Attack]] = &[
+    messages::ALL,
+    logins::ALL,
+    passwords::ALL,
+    views::ALL,
+    logs::ALL,
+    heartbeats::ALL,
+    votes::ALL,
+    leaving::ALL,
+    worlds::ALL,
+];
 
 /// All attacks, one after the other.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
