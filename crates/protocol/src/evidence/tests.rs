@@ -4,7 +4,7 @@ use super::*;
 use crate::ids::Epoch;
 use crate::log::tests::{Scribe, came, went};
 use crate::log::{Log, verify};
-use crate::testing::{entry, leader, user};
+use crate::testing::{entry, leader};
 
 /// Two members' logs of views with these members, signed by these leaders, and what is found in them.
 fn found(one: (&[&str], &[u8]), other: (&[&str], &[u8])) -> Vec<(Vec<u8>, bool)> {
@@ -146,5 +146,4 @@ fn altered_evidence_convicts_nobody() {
     let mut framed = other.clone();
     framed.words[0].leader = leader(1);
     assert_eq!(evidence(&one, &framed).verify(group), Err(NoEvidence::Signature));
-    let _ = user("x");
 }

@@ -27,5 +27,5 @@ mod timeline;
 pub use audit::{Audited, SeenView, Why, verify};
 pub use keeper::{Chunk, Keeper};
 pub use receipt::Receipt;
-pub use record::{Entry, Head, LOG_MAGIC, Log, Opening, RECORD_BYTES_MAX, Refused, Segment, What, resume};
+pub use record::{Entry, Head, LOG_MAGIC, Log, Opening, RECORD_BYTES_MAX, Refused, Segment, Tail, What, resume};
 pub use timeline::{Answer, Verdict};

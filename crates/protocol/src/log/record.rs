@@ -1,7 +1,5 @@
 //! What a log is made of, and its bytes.
 
-use std::io;
-
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::hash::digest;
 use ringfort_crypto::sign::{BadSignature, SigningKey, VerifyingKey};
@@ -249,11 +247,5 @@ pub fn resume(bytes: &[u8]) -> Result<Option<Tail>, Refused> {
             Ok(None) | Err(Why::CutShort) => return Ok(tail),
             Err(why) => return Err(Refused { record, why }),
         }
-    }
-}
-
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> Self {
-        io::Error::new(io::ErrorKind::InvalidData, refused)
     }
 }

@@ -131,8 +131,6 @@ impl Answer {
         let among = |list: &[MemberId]| list.iter().any(|id| id.user == *user);
         match (among(&self.readers), among(&self.perhaps)) {
             (true, _) => Verdict::Could,
-            // In every view, if not always in the same stay.
-            (false, true) if self.perhaps.iter().filter(|id| id.user == *user).count() > 1 => Verdict::Could,
             (false, true) => Verdict::Perhaps,
             (false, false) => Verdict::CouldNot,
         }
