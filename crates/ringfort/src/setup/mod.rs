@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use self::links::{Input, Links};
-use crate::clock::{Clock, unix_s};
+use crate::clock::{Clock, unix_ms};
 use crate::files::{FileError, Making};
 use crate::link::{Class, LinkError, LinkSender};
 use crate::os_rng;
@@ -102,7 +102,7 @@ pub async fn run_setup(
         }
         None => {
             let (attempt, unconfirmed) = (making.next_attempt()?, making.unconfirmed(&terms)?);
-            let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+            let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
             let (ceremony, step) =
                 Ceremony::start(terms, me, making.keys(), attempt, unconfirmed, options.limits, &mut cx);
             driver.carry_out(step, &mut observe)?;
@@ -124,7 +124,7 @@ pub async fn run_setup(
             input = received.recv() => input,
             () = sleep => None,
         };
-        let mut cx = Cx { now: clock.now(), unix_s: unix_s(), rng: &mut rng };
+        let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
         let step = match input {
             Some(input) => driver.on_input(&mut ceremony, &mut cx, input),
             None => ceremony.on_wakeup(&mut cx),

@@ -150,7 +150,7 @@ impl World {
         *attempt += 1;
         let unconfirmed = self.persisted.get(&id).map(|u| (u.session, u.group.id().0));
         let keys = keys(self.seed, id.number());
-        let mut cx = Cx { now, unix_s: 0, rng: &mut self.rng };
+        let mut cx = Cx { now, unix_ms: 0, rng: &mut self.rng };
         let (core, step) = Ceremony::start(self.terms.clone(), id, keys, *attempt, unconfirmed, LIMITS, &mut cx);
         self.nodes.insert(id, core);
         self.carry_out(id, step);
@@ -175,7 +175,7 @@ impl World {
 
     fn wake(&mut self, id: LeaderId, at: Time) {
         self.now_ms = self.now_ms.max(u64::try_from(at.since_start().as_millis()).unwrap());
-        let mut cx = Cx { now: at, unix_s: 0, rng: &mut self.rng };
+        let mut cx = Cx { now: at, unix_ms: 0, rng: &mut self.rng };
         let step = self.nodes.get_mut(&id).unwrap().on_wakeup(&mut cx);
         self.carry_out(id, step);
     }
@@ -193,7 +193,7 @@ impl World {
             }
         }
         let now = Time::from_start(Duration::from_millis(self.now_ms));
-        let mut cx = Cx { now, unix_s: 0, rng: &mut self.rng };
+        let mut cx = Cx { now, unix_ms: 0, rng: &mut self.rng };
         let Some(core) = self.nodes.get_mut(&to) else { return };
         let step = core.on_message(&mut cx, from, &frame);
         self.carry_out(to, step);
