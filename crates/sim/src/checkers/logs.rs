@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringfort_protocol::evidence::{State, find};
 use ringfort_protocol::leader::Event;
 use ringfort_protocol::log::{Audited, Log, verify};
-use ringfort_protocol::{LeaderId, MemberId};
+use ringfort_protocol::{LeaderId, MemberId, Time, ViewId};
 
 use super::{Checker, End, Seen, What};
 use crate::world::{Facts, User};
@@ -14,7 +14,7 @@ use crate::world::{Facts, User};
 /// What honest leaders signed, judged at each view; logs, judged at the end.
 #[derive(Default)]
 pub struct Logs {
-    signed: BTreeMap<LeaderId, State>,
+    signed: BTreeMap<LeaderId, Vec<(Time, State)>>,
 }
 
 impl Checker for Logs {
@@ -22,7 +22,7 @@ impl Checker for Logs {
         "provable membership"
     }
 
-    fn see(&mut self, _facts: &Facts, seen: &Seen<'_>, wrong: &mut Vec<String>) {
+    fn see(&mut self, facts: &Facts, seen: &Seen<'_>, wrong: &mut Vec<String>) {
         let What::Leader { id, core: Some(core), event: Event::Published(view, _) } = &seen.what else { return };
         // Where more was accepted in the same step, the list is not that view's.
         if !core.is_published() || core.view() != *view {
@@ -32,10 +32,15 @@ impl Checker for Logs {
         if !state.is_possible() {
             wrong.push(format!("{id} signed {view}, which would convict it"));
         }
-        if self.signed.get(id).is_some_and(|before| *before != state && !before.can_lead_to(&state)) {
+        let signed = self.signed.entry(*id).or_default();
+        if signed.last().is_some_and(|(at, _)| facts.forgotten.get(id) == Some(at)) {
+            // It crashed in that very step, before the view was on disk or told to anybody.
+            signed.pop();
+        }
+        if signed.last().is_some_and(|(_, before)| *before != state && !before.can_lead_to(&state)) {
             wrong.push(format!("{id} signed {view} after a view that cannot have come before it"));
         }
-        self.signed.insert(*id, state);
+        signed.push((seen.at, state));
     }
 
     fn finish(&mut self, end: &End<'_>, wrong: &mut Vec<String>) {
@@ -52,7 +57,7 @@ impl Checker for Logs {
         for (user, log) in &logs {
             match verify(log, group) {
                 Ok(found) => {
-                    tells_the_truth(user, &found, wrong);
+                    tells_the_truth(user, &found, usize::from(group.rules.f()), wrong);
                     audited.push(found);
                 }
                 Err(refused) => wrong.push(format!("the log of {} is refused: {refused}", user.name)),
@@ -72,15 +77,17 @@ impl Checker for Logs {
 }
 
 /// Asks for the start, the middle and the end of each time that the user was in one view, and compares.
-fn tells_the_truth(user: &User, log: &Audited<'_>, wrong: &mut Vec<String>) {
+fn tells_the_truth(user: &User, log: &Audited<'_>, f: usize, wrong: &mut Vec<String>) {
     let (_, last) = log.covers();
     for pair in user.truth.windows(2) {
         let [(from, Some((view, members))), (to, _)] = pair else { continue };
         for at_ms in [*from, from.midpoint(*to), *to] {
             let name = &user.name;
             let Some(answer) = log.who(at_ms) else {
-                // The last moments of a program that crashed are in no log.
-                if !crashed(user, *to) && at_ms <= last {
+                // The last moments of a program that crashed are in no log, and the first of a stay begin where
+                // the leaders' clocks agree.
+                let is_early = came(user, *from) && published_after(log, *view, at_ms, f);
+                if !crashed(user, *to) && at_ms <= last && !is_early {
                     wrong.push(format!("the log of {name} does not cover {at_ms}, when it was in {view}"));
                 }
                 continue;
@@ -99,6 +106,17 @@ fn tells_the_truth(user: &User, log: &Audited<'_>, wrong: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Whether the user was in no view before a moment.
+fn came(user: &User, at: u64) -> bool {
+    user.truth.iter().take_while(|(from, _)| *from < at).last().is_none_or(|(_, view)| view.is_none())
+}
+
+/// Whether more leaders than can lie say that they published a view later than that.
+fn published_after(log: &Audited<'_>, view: ViewId, at_ms: u64, f: usize) -> bool {
+    let mut seen = log.views.iter().filter(|seen| seen.view == view);
+    seen.any(|seen| seen.words.iter().filter(|word| word.statement.at_ms > at_ms).count() > f)
 }
 
 /// Whether the user was in no view any more from a moment on.

@@ -67,6 +67,8 @@ pub struct Facts {
     pub delivered: u64,
     /// What honest leaders had told others and did not stand by after a crash.
     pub broken_words: Vec<String>,
+    /// When leaders crashed before all of a step was on disk: nobody has heard of it.
+    pub forgotten: BTreeMap<LeaderId, Time>,
     /// Whether the network is kind now.
     pub stable: bool,
 }
@@ -82,6 +84,11 @@ impl Facts {
         if let Some(member) = self.inside.remove(&(by, user.clone())) {
             self.ended.entry(member).or_default().insert(by);
         }
+    }
+
+    /// A leader crashes before all of a step is on disk.
+    pub fn note_forgotten(&mut self, by: LeaderId, now: Time) {
+        self.forgotten.insert(by, now);
     }
 
     /// A leader comes back from a crash, with less than it had perhaps.

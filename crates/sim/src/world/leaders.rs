@@ -177,9 +177,14 @@ impl World {
         for event in step.events {
             self.on_leader_event(id, &event);
         }
-        for effect in step.effects {
+        let mut effects = step.effects.into_iter();
+        while let Some(effect) = effects.next() {
             if let Some(left) = self.leader_mut(id).crash_after.as_mut() {
                 if *left == 0 {
+                    let is_record = |effect: &Effect| matches!(effect, Effect::Persist(_));
+                    if is_record(&effect) || effects.as_slice().iter().any(is_record) {
+                        self.facts.note_forgotten(id, self.now);
+                    }
                     self.crash(id, false);
                     return;
                 }
