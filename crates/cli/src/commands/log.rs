@@ -144,7 +144,7 @@ pub fn run(command: &LogCommand) -> Outcome {
             if log.json {
                 return output::json(&written);
             }
-            output::line(&format!(
+            output::line(format!(
                 "{}: {} bytes. Give it to whom it concerns, with the group file",
                 written.receipt, written.bytes
             ))
@@ -177,7 +177,7 @@ pub fn evidence(args: &EvidenceArgs) -> Outcome {
         return output::json(&Convicted { leaders, beyond_f: conviction.beyond_f });
     }
     let who: Vec<String> = conviction.guilty.iter().map(ToString::to_string).collect();
-    output::line(&format!("convicted: {}. No honest leader can have signed this", names(&who)))?;
+    output::line(format!("convicted: {}. No honest leader can have signed this", names(&who)))?;
     if conviction.beyond_f {
         output::line(
             "These are more leaders than the group tolerates: trust nothing that it decided, and set up a new one",
@@ -332,7 +332,7 @@ fn report(path: &Path, sound: &Audited<'_>, args: &VerifyArgs) -> Outcome {
         return output::json(&line);
     }
     let start = if line.whole { "" } else { " It goes on from an earlier part." };
-    output::line(&format!(
+    output::line(format!(
         "{}: right. Kept by {}, {}, {} to {}.{start} It ends with {}",
         line.log,
         line.user,
@@ -385,12 +385,10 @@ fn tell(answer: &Answer, at_ms: u64, user: Option<&UserName>, json: bool) -> Out
     }
     let at = moment(at_ms);
     match (user, verdict) {
-        (Some(user), Some(Verdict::Could)) => output::line(&format!("{at}: {user} could read")),
-        (Some(user), Some(Verdict::CouldNot)) => output::line(&format!("{at}: {user} could not read")),
-        (Some(user), _) => {
-            output::line(&format!("{at}: {user} came or went just then, and may have been able to read"))
-        }
-        (None, _) if perhaps.is_empty() => output::line(&format!("{at}: {} could read", names(&readers))),
-        (None, _) => output::line(&format!("{at}: {} could read, {} perhaps", names(&readers), names(&perhaps))),
+        (Some(user), Some(Verdict::Could)) => output::line(format!("{at}: {user} could read")),
+        (Some(user), Some(Verdict::CouldNot)) => output::line(format!("{at}: {user} could not read")),
+        (Some(user), _) => output::line(format!("{at}: {user} came or went just then, and may have been able to read")),
+        (None, _) if perhaps.is_empty() => output::line(format!("{at}: {} could read", names(&readers))),
+        (None, _) => output::line(format!("{at}: {} could read, {} perhaps", names(&readers), names(&perhaps))),
     }
 }

@@ -32,6 +32,9 @@ pub enum Key {
     Key(SigningKey),
 }
 
+/// A view that a user was in, and with whom.
+pub type Company = (ViewId, BTreeSet<MemberId>);
+
 /// A person.
 pub struct User {
     /// The name.
@@ -49,7 +52,7 @@ pub struct User {
     /// The membership log that the user's programs keep, one after the other.
     pub log: Vec<u8>,
     /// What the log must say: when the user came to be in a view, with whom, or in none any more.
-    pub truth: Vec<(u64, Option<(ViewId, BTreeSet<MemberId>)>)>,
+    pub truth: Vec<(u64, Option<Company>)>,
 }
 
 impl User {
