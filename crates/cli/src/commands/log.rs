@@ -284,7 +284,7 @@ fn show(audited: &Audited<'_>, json: bool) -> Outcome {
         if json {
             output::json(&line)?;
         } else {
-            output::line(&line.to_text(&members.into_keys().map(|user| user.to_string()).collect::<Vec<_>>()))?;
+            output::line(line.to_text(&members.into_keys().map(|user| user.to_string()).collect::<Vec<_>>()))?;
         }
     }
     Ok(())
