@@ -229,7 +229,8 @@ impl Leader {
 
     /// When [`Leader::on_wakeup`] is due.
     pub fn next_wakeup(&self) -> Option<Time> {
-        let publish = self.unpublished.as_ref().map(|_| self.published_at + PUBLISH_SPACING);
+        let publish = self.unpublished.as_ref().filter(|_| !self.is_catching_up());
+        let publish = publish.map(|_| self.published_at + PUBLISH_SPACING);
         earliest(publish, Some(self.status_at + STATUS_PERIOD))
     }
 
@@ -317,9 +318,12 @@ impl Leader {
     }
 
     /// Publishes what was accepted, unless the last view is only just out.
+    ///
+    /// Not while catching up: what this leader signed before may be ahead of what it remembers, and a view on
+    /// another way there would convict it.
     fn publish_if_due(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
         let spaced = cx.now >= self.published_at + PUBLISH_SPACING;
-        if !spaced && self.published_at != Time::ZERO {
+        if !spaced && self.published_at != Time::ZERO || self.is_catching_up() {
             return;
         }
         let Some(changes) = self.unpublished.take() else { return };

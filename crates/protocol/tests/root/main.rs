@@ -4,6 +4,7 @@
 
 #[path = "../wire/any.rs"]
 mod any;
+mod catching_up;
 mod enrolments;
 mod harness;
 mod hostile;

@@ -179,10 +179,11 @@ impl World {
         }
         let mut effects = step.effects.into_iter();
         while let Some(effect) = effects.next() {
+            let is_record = |effect: &Effect| matches!(effect, Effect::Persist(_));
+            let more = effects.as_slice().iter().any(is_record);
             if let Some(left) = self.leader_mut(id).crash_after.as_mut() {
                 if *left == 0 {
-                    let is_record = |effect: &Effect| matches!(effect, Effect::Persist(_));
-                    if is_record(&effect) || effects.as_slice().iter().any(is_record) {
+                    if more || is_record(&effect) {
                         self.facts.note_forgotten(id, self.now);
                     }
                     self.crash(id, false);
@@ -190,7 +191,7 @@ impl World {
                 }
                 *left -= 1;
             }
-            let Some(effect) = self.crash_at_record(id, effect) else { return };
+            let Some(effect) = self.crash_at_record(id, effect, more) else { return };
             for effect in self.twist(id, effect) {
                 self.carry_out_one(id, effect);
             }
@@ -198,15 +199,19 @@ impl World {
     }
 
     /// Where a record is made durable, a leader may crash before or after it; what is left to do of the effect, if it does not.
-    fn crash_at_record(&mut self, id: LeaderId, effect: Effect) -> Option<Effect> {
+    fn crash_at_record(&mut self, id: LeaderId, effect: Effect, more: bool) -> Option<Effect> {
         let node = self.leader_mut(id);
         let (Effect::Persist(record), Some(point)) = (&effect, node.crash_at.as_mut()) else { return Some(effect) };
         if point.after > 0 {
             point.after -= 1;
             return Some(effect);
         }
-        if point.kept {
+        let kept = point.kept;
+        if kept {
             node.store.put(record.clone());
+        }
+        if more || !kept {
+            self.facts.note_forgotten(id, self.now);
         }
         self.crash(id, false);
         None
