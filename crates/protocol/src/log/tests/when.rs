@@ -111,7 +111,7 @@ fn a_receipt_says_what_the_log_says_and_no_more() {
         altered[place] ^= 1;
         let told = Receipt::from_bytes(&altered).ok().and_then(|r| r.verify(&ana.group).ok());
         // The question is the reader's own; the rest is the proof.
-        let question = place >= 19 && place < 28;
+        let question = (19..28).contains(&place);
         assert!(told.is_none() || question, "byte {place}");
     }
 }
