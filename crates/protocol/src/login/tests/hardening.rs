@@ -154,7 +154,7 @@ fn decoys_need_f_others_and_wrong_shares_are_named() {
     let group = room.group.clone();
     let blinded = hardening(1).blinded().0;
     let answers = |room: &mut Room| {
-        let mut cx = Cx { now: Time::ZERO, unix_s: UNIX_S, rng: &mut rng(1) };
+        let mut cx = Cx { now: Time::ZERO, unix_ms: UNIX_S * 1000, rng: &mut rng(1) };
         let (mut link, exporter) = (LoginServerLink::default(), exporter(1));
         let answer =
             room.servers[0].on_blind(&mut cx, &group, &room.secrets[0], &mut link, &exporter, &user("ana"), blinded);
