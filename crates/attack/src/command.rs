@@ -55,6 +55,8 @@ enum Command {
     },
     /// Hostile load on real leaders: their memory, and how long the honest wait; exits 0 only if every bound held
     Load(crate::load::LoadArgs),
+    /// A group under load for an hour, while one thing after the other goes wrong; exits 0 only if every promise was kept
+    Soak(crate::soak::SoakArgs),
     /// Removes every defence in turn; exits 0 only if a scenario notices each time
     Defences {
         /// For machines.
@@ -102,6 +104,7 @@ pub async fn execute(args: &AttackArgs) -> anyhow::Result<bool> {
             Ok(report.good)
         }
         Command::Load(args) => crate::load::run(args).await,
+        Command::Soak(args) => crate::soak::run(args).await,
         Command::Defences { json } => remove_defences(*json).await,
     }
 }

@@ -17,3 +17,4 @@ pub mod real;
 pub mod report;
 pub mod rows;
 pub mod scenario;
+pub mod soak;

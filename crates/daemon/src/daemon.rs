@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ringfort::files::OpenLeader;
 use ringfort::leader::{LeaderError, LeaderOptions, Told, run_leader};
 use ringfort::protocol::leader::Event;
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -136,6 +137,8 @@ impl Daemon {
         let serving = doors.serve(&config.status, &state)?;
         let audit = Arc::new(Mutex::new(audit));
         lock(&audit).write(&Decision::Started { version: env!("CARGO_PKG_VERSION"), sandbox });
+        // A file that may not grow is an error to be told, and not the end without a word.
+        let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
         let reopening = reopen_on_hangup(audit.clone())?;
         let mut watcher = Watcher { state, audit, hooks, notifier };
         let observe = |told: &Told<'_>| {

@@ -15,6 +15,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub use flood::Flood;
+pub use measure::{Times, resident_kib};
 pub use report::{Bound, CaseReport, Report};
 pub use room::Room;
 

@@ -4,15 +4,21 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use ringfort::files::{LeaderFolder, OpenLeader};
-use ringfort::leader::{LeaderOptions, Told, run_leader};
+use ringfort::leader::{LeaderCore, LeaderOptions, Told, run_core};
+use ringfort_protocol::Cx;
 use ringfort_protocol::fault::Culprit;
-use ringfort_protocol::leader::Event;
+use ringfort_protocol::leader::{Event, Leader};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::clocks::OffClock;
 
 /// Offences told in a second.
 const OFFENCES_PER_S_MAX: u32 = 500;
@@ -70,8 +76,26 @@ pub async fn lead(folder: &Path, dials: &[Dial]) -> anyhow::Result<()> {
             teller.tell(event);
         }
     };
-    run_leader(open, LeaderOptions::default(), observe, input_ended()).await?;
+    // A file that may not grow is an error to be told, and not the end without a word.
+    let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
+    let ahead_s = Arc::new(AtomicI64::new(0));
+    let shared = ahead_s.clone();
+    let build = move |cx: &mut Cx<'_>, group, secrets, records| -> Box<dyn LeaderCore> {
+        Box::new(OffClock { leader: Leader::new(cx, group, secrets, records), ahead_s: shared })
+    };
+    run_core(open, LeaderOptions::default(), build, observe, orders(&ahead_s)).await?;
     Ok(())
+}
+
+/// Takes orders from whoever started this process, until it is gone or wants it to end: `clock N` sets the wall clock
+/// N seconds ahead.
+async fn orders(ahead_s: &AtomicI64) {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(ahead) = line.strip_prefix("clock ").and_then(|ahead| ahead.parse().ok()) {
+            ahead_s.store(ahead, Ordering::Release);
+        }
+    }
 }
 
 /// Completes when whoever started this process is gone or wants it to end.
@@ -83,7 +107,6 @@ pub async fn input_ended() {
 
 /// Completes when somebody wants the demo to end: Ctrl-C, or a kind kill.
 pub async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
     let wait = |kind| async move {
         match signal(kind) {
             Ok(mut signals) => drop(signals.recv().await),

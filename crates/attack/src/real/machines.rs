@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -39,6 +39,25 @@ impl Machine {
     /// The process that runs, if one does.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().and_then(|running| running.child.id())
+    }
+
+    /// Writes to the process's standard input.
+    ///
+    /// # Errors
+    /// No process runs here, or it does not read.
+    pub async fn tell(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.running.as_mut().and_then(|running| running.child.stdin.as_mut());
+        let input = input.with_context(|| format!("nothing runs on the machine of leader {}", self.number))?;
+        Ok(input.write_all(line.as_bytes()).await?)
+    }
+
+    /// Whether what was started here has ended by itself.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        let Some(running) = &mut self.running else { return Ok(true) };
+        Ok(running.child.try_wait()?.is_some())
     }
 
     /// The leader's folder.

@@ -1,6 +1,7 @@
 //! The real stage: leader processes, real sockets, a hostile proxy, a hostile client and a hostile leader.
 
 pub mod client;
+mod clocks;
 pub mod desk;
 pub mod hosting;
 pub mod insider;

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Bytes kept of one direction of one connection.
 const RECORDED_BYTES_MAX: usize = 64 * 1024;
 /// Connections kept.
-const RECORDINGS_MAX: usize = 64;
+const RECORDINGS_MAX: usize = 8;
 /// Header of a TLS record: type, version, length.
 const RECORD_HEADER_BYTES: usize = 5;
 /// The longest TLS record (RFC 8446 §5.2).

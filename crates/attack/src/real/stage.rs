@@ -2,6 +2,8 @@
 //!
 //! The demonstration plays on it, and so do the scenarios, which want a hostile wire between any two parties.
 
+mod harm;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -168,10 +170,17 @@ impl Stage {
     pub async fn open(program: PathBuf) -> anyhow::Result<Stage> {
         let pace =
             Pace { talk: Duration::from_millis(120), rekey: Duration::from_secs(1), show_talk: false, topic: CHAT };
-        let names = Stage::all_users();
         // Long enough that a busy machine takes nobody for lost.
         let policy = Policy { remove_silent_after_ms: 60_000, ..fast_policy(pace) };
-        let mut stage = Stage::deal(Story::silent(), pace, program, &names, policy)?;
+        Stage::wired(Story::silent(), pace, program, policy).await
+    }
+
+    /// As [`Stage::open`], at this pace and under this policy.
+    ///
+    /// # Errors
+    /// As [`Stage::open`].
+    pub async fn wired(story: Story, pace: Pace, program: PathBuf, policy: Policy) -> anyhow::Result<Stage> {
+        let mut stage = Stage::deal(story, pace, program, &Stage::all_users(), policy)?;
         let wires = Wires::lay(&stage.info).await?;
         for (number, machine) in (1..).zip(&mut stage.machines) {
             machine.dials = wires.dials(number);
