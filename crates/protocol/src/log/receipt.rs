@@ -1,18 +1,18 @@
 //! A receipt: the part of a log that answers for one moment, to be checked with the group file alone.
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::BorshDeserialize;
 
 use super::audit::{Audited, Why, verify};
 use super::record::{Head, Log, Opening, Refused, Segment, What};
 use super::timeline::Answer;
-use crate::codec::{decode, encode};
+use crate::codec::encode;
 use crate::group::GroupInfo;
 use crate::ids::UserName;
 
 const MAGIC: &[u8; 19] = b"ringfort receipt 1\n";
 
 /// Who could read at one moment, with the proof.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The moment: Unix time, milliseconds.
     pub at_ms: u64,
@@ -43,11 +43,9 @@ impl Receipt {
         }
     }
 
-    /// As in a file.
+    /// As in a file: what is asked, and then the log up to the end.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(encode(self));
-        bytes
+        [&MAGIC[..], &encode(&(self.at_ms, &self.user)), &self.log].concat()
     }
 
     /// Reads a receipt; nothing is checked but its shape.
@@ -55,8 +53,10 @@ impl Receipt {
     /// # Errors
     /// [`Refused`]: not a receipt, or malformed.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Refused> {
-        let body = bytes.strip_prefix(MAGIC).ok_or(Refused { record: 0, why: Why::NotALog })?;
-        decode(body).map_err(|_| Refused { record: 0, why: Why::Malformed })
+        let mut rest = bytes.strip_prefix(MAGIC).ok_or(Refused { record: 0, why: Why::NotALog })?;
+        let asked = BorshDeserialize::deserialize(&mut rest);
+        let (at_ms, user) = asked.map_err(|_| Refused { record: 0, why: Why::Malformed })?;
+        Ok(Receipt { at_ms, user, log: rest.to_vec() })
     }
 
     /// Whether a file says that it is a receipt.
