@@ -20,6 +20,18 @@ pub const SCENARIOS: &[Scenario] = &[
         twins: &[Twin { play: "forged-notices", without: Rule::Seal, like: "Antigone" }],
     },
     Scenario {
+        name: "membership-rumour",
+        rows: &["gap-membership"],
+        source: "seed 004 §5.4",
+        flaw: "Membership events are not authenticated: who was in, and when, is somebody's word.",
+        holds: &[HackedLeaders, Insider],
+        attack: "A hacked leader claims the true view without signing it; a member forges a log with one hacked leader's signature.",
+        expected: "The claim does not count and is noticed; the log is refused, since f+1 leaders must have signed each view.",
+        simulated: &["unsigned-claim", "thin-certificate"],
+        real: &[],
+        twins: &[],
+    },
+    Scenario {
         name: "stale-first-key",
         rows: &["K9"],
         source: "seed 003 §2.2.3",

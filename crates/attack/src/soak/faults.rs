@@ -9,7 +9,7 @@ use super::plan::{Fault, Plan, Turn};
 use super::report::{Report, Use};
 use crate::load::resident_kib;
 use crate::real::PATIENCE;
-use crate::real::desk::Mode;
+use crate::real::desk::{MemberState, Mode};
 use crate::real::members::CHAT;
 use crate::real::stage::{N, Pace, Stage, fast_policy};
 use crate::real::story::Story;
@@ -121,8 +121,20 @@ impl Running {
     async fn all_is_well(&mut self) -> anyhow::Result<()> {
         let names = self.stage.present();
         let well = self.stage.desk.until(RECOVERY, |state| state.agree(&names) && (1..=N).all(|l| state.all_hear(l)));
-        anyhow::ensure!(well.await, "members are not in one view, hearing all leaders, within {RECOVERY:?}");
-        Ok(())
+        if well.await {
+            return Ok(());
+        }
+        let seen = self.stage.desk.look(|state| {
+            let one = |(name, member): (&String, &MemberState)| {
+                let deaf: Vec<u8> = (1..=N).filter(|leader| member.answers.get(leader) != Some(&true)).collect();
+                format!(
+                    "{name} in {:?} of {:?}, confirmed {}, without {deaf:?}",
+                    member.view, member.members, member.confirmed
+                )
+            };
+            state.present().map(one).collect::<Vec<_>>().join("; ")
+        });
+        anyhow::bail!("{names:?} are not in one view, hearing all leaders, within {RECOVERY:?}: {seen}");
     }
 
     /// Guests join and leave for a while, at least one of them.
