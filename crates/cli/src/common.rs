@@ -58,7 +58,7 @@ impl PasswordArgs {
     /// When there is none.
     pub fn read(&self, user: &UserName, new: bool) -> Outcome<Zeroizing<String>> {
         if let Some(path) = &self.password_file {
-            return read_password_file(path);
+            return read_secret_line(path);
         }
         if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
             return not_empty(Zeroizing::new(password), PASSWORD_VARIABLE);
@@ -77,13 +77,27 @@ impl PasswordArgs {
     }
 }
 
-fn read_password_file(path: &Path) -> Outcome<Zeroizing<String>> {
-    let shown = path.display().to_string();
+/// Refuses a file of a secret that others can read.
+///
+/// # Errors
+/// When they can.
+pub fn check_private(path: &Path) -> Outcome {
+    let shown = path.display();
     let others = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o077 != 0);
-    if others {
-        let told = format!("{shown}: others can read this password: run `chmod 600 {shown}`, and change the password");
-        return Err(Failure::new(Status::Permissions, told));
+    if !others {
+        return Ok(());
     }
+    let told = format!("{shown}: others can read this secret: run `chmod 600 {shown}`, and change the secret");
+    Err(Failure::new(Status::Permissions, told))
+}
+
+/// The first line of a private file: a password or a passphrase.
+///
+/// # Errors
+/// A file that is missing, empty, or open to others.
+pub fn read_secret_line(path: &Path) -> Outcome<Zeroizing<String>> {
+    check_private(path)?;
+    let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
         Failure::new(Status::Unreadable, format!("{shown}: the password file cannot be read ({error}): check the path"))
     })?;

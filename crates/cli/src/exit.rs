@@ -41,6 +41,8 @@ pub enum Status {
     Busy = 15,
     /// Leaders or files are of another version.
     Version = 16,
+    /// The disk is full.
+    Full = 17,
     /// The name, password, key or certificate is wrong.
     Credentials = 20,
     /// The leaders refuse: expelled, too many attempts, full.
@@ -62,7 +64,7 @@ pub enum Status {
 }
 
 /// Every status with its meaning, in order.
-pub const TABLE: [(Status, &str); 19] = [
+pub const TABLE: [(Status, &str); 20] = [
     (Status::Ok, "everything was done"),
     (Status::Other, "something not listed here failed"),
     (Status::Usage, "the command line is wrong"),
@@ -73,6 +75,7 @@ pub const TABLE: [(Status, &str); 19] = [
     (Status::Exists, "a file or folder exists already and is not overwritten"),
     (Status::Busy, "the leader's folder or its port is in use"),
     (Status::Version, "the leaders, or a file, are of another version of Ringfort"),
+    (Status::Full, "the disk is full"),
     (Status::Credentials, "wrong name, password, key or certificate"),
     (Status::Refused, "the leaders refuse: expelled, too many attempts, or the group is full"),
     (Status::TooFewLeaders, "too few leaders are in reach"),
@@ -157,20 +160,26 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        let status = match error.kind() {
+impl From<FileErrorKind> for Status {
+    fn from(kind: FileErrorKind) -> Self {
+        match kind {
             FileErrorKind::Unreadable | FileErrorKind::Malformed => Status::Unreadable,
             FileErrorKind::Altered | FileErrorKind::ForeignRecord => Status::Altered,
             FileErrorKind::WrongFingerprint => Status::Fingerprint,
             FileErrorKind::Permissions | FileErrorKind::Unwritable => Status::Permissions,
             FileErrorKind::Sealed => Status::Credentials,
             FileErrorKind::Exists => Status::Exists,
+            FileErrorKind::Full => Status::Full,
             FileErrorKind::Busy => Status::Busy,
             FileErrorKind::Version => Status::Version,
             FileErrorKind::Io => Status::Other,
-        };
-        Failure::new(status, error)
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Failure::new(error.kind().into(), error)
     }
 }
 
@@ -220,7 +229,8 @@ impl From<LeaderError> for Failure {
                 _ => Status::Other,
             },
             LeaderError::Address(_) => Status::Usage,
-            LeaderError::Listen { .. } | LeaderError::Store(_) => Status::Other,
+            LeaderError::Store(error) => FileErrorKind::from(error).into(),
+            LeaderError::Listen { .. } => Status::Other,
         };
         Failure::new(status, error)
     }

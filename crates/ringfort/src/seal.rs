@@ -27,6 +27,15 @@ impl StoreKey {
         StoreKey(secret)
     }
 
+    pub(crate) fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
+    /// What seals the folder's other secrets.
+    pub(crate) fn for_secrets(&self) -> Secret32 {
+        derive(self.0.expose(), "ringfort leader secrets", &[])
+    }
+
     /// A name for the key that tells nothing about it.
     pub(crate) fn id(&self) -> [u8; 32] {
         *derive(self.0.expose(), "ringfort store key name", &[]).expose()

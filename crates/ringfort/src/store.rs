@@ -31,7 +31,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub use self::error::StoreError;
 use self::error::fault;
 use self::rows::Meta;
-pub use self::rows::row_sum;
+pub use self::rows::{Look, row_sum};
 use crate::seal::StoreKey;
 
 /// The format written here. An older one is brought up to it at open.
@@ -89,32 +89,50 @@ impl Store {
         Self::finish(connection, path, group, key)
     }
 
-    /// Opens the memory at `path` beside the process that uses it, for checks and backups: it is read, not changed.
-    pub fn read(path: &Path, group: GroupId, key: Option<StoreKey>) -> Result<Self, StoreError> {
+    /// Opens the memory at `path` beside the process that uses it, for checks and backups: it is read, not changed, and
+    /// what is sealed stays so.
+    pub fn read(path: &Path, group: GroupId) -> Result<Self, StoreError> {
         check_private(path)?;
         log::check_beside_writer(path)?;
         let connection = connect(path)?;
         check_pages(&connection, path)?;
         let format = check_format(&connection, path)?;
         if format < FORMAT {
-            let what = format!("it has the old format {format}; start the leader once, which brings it up to date");
-            return Err(StoreError::Corrupt { path: path.to_owned(), what });
+            return Err(StoreError::Older { path: path.to_owned(), found: format });
         }
-        Self::finish(connection, path, group, key)
+        let meta = Self::read_meta(&connection, path, group)?;
+        Ok(Store { connection, path: path.to_owned(), meta, key: None })
+    }
+
+    /// Notes in a memory that nobody uses that the leader may have said what is not in it.
+    pub fn mark_as_old(path: &Path, group: GroupId) -> Result<(), StoreError> {
+        let mut store = Self::read(path, group)?;
+        use_log(&store.connection, path)?;
+        store.persist(&[&Record::CatchingUp(true)])
     }
 
     fn finish(connection: Connection, path: &Path, group: GroupId, key: Option<StoreKey>) -> Result<Self, StoreError> {
         let path = path.to_owned();
-        let meta = Meta::read(&connection, &path)?;
-        if meta.group != group {
-            return Err(StoreError::OtherGroup { path, found: meta.group, expected: group });
-        }
+        let meta = Self::read_meta(&connection, &path, group)?;
         // A memory that is not sealed yet is read as it is, whatever key there is for later.
         let key = key.filter(|_| meta.sealed_with.is_some());
         if meta.sealed_with != key.as_ref().map(StoreKey::id) {
             return Err(StoreError::Sealed { path });
         }
         Ok(Store { connection, path, meta, key })
+    }
+
+    fn read_meta(connection: &Connection, path: &Path, group: GroupId) -> Result<Meta, StoreError> {
+        let meta = Meta::read(connection, path)?;
+        if meta.group == group {
+            return Ok(meta);
+        }
+        Err(StoreError::OtherGroup { path: path.to_owned(), found: meta.group, expected: group })
+    }
+
+    /// What the memory holds, every row of it checked; registrations that are sealed are not opened.
+    pub fn look(&self) -> Result<Look, StoreError> {
+        rows::look(&self.connection, &self.path, &self.meta)
     }
 
     /// Everything remembered, each subject's latest record, in a fixed order.

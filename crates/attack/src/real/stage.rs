@@ -12,12 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rand_core::Rng;
-use ringfort::files::{
-    GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, SECRETS_FILE, STORE_FILE, drop_request, init,
-    read_group,
-};
+use ringfort::files::{GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group};
 use ringfort::link::LinkKey;
-use ringfort::store::Store;
 use ringfort::{Events, Group};
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
@@ -115,6 +111,7 @@ pub struct Stage {
     pace: Pace,
     wires: Option<Wires>,
     spent: usize,
+    stolen: usize,
 }
 
 impl Stage {
@@ -160,6 +157,7 @@ impl Stage {
             pace,
             wires: None,
             spent: 0,
+            stolen: 0,
         })
     }
 
@@ -281,13 +279,9 @@ impl Stage {
     fn steal_second(&mut self, leader: u8) -> anyhow::Result<PathBuf> {
         let other = leader % N + 1;
         let from = self.machine(other)?.folder().to_owned();
-        let to = tempfile::Builder::new().prefix("stolen-").tempdir_in(self.dir.path())?.keep();
-        std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        for file in [GROUP_FILE, SECRETS_FILE] {
-            std::fs::copy(from.join(file), to.join(file))?;
-        }
-        // The memory too, beside the leader that goes on writing it: a folder without one does not open.
-        Store::read(&from.join(STORE_FILE), self.info.id(), None)?.back_up(&to.join(STORE_FILE))?;
+        self.stolen += 1;
+        let to = self.dir.path().join(format!("stolen-{}", self.stolen));
+        ringfort::files::back_up(&from, &to)?;
         Ok(to)
     }
 

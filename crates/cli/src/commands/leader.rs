@@ -15,6 +15,7 @@ use ringfort_daemon::{Daemon, hooks};
 use tracing::{debug, info, warn};
 
 use crate::commands::leader_status;
+use crate::commands::leader_store::{self, UnlockArgs};
 use crate::common::Ending;
 use crate::exit::{Failure, Outcome, Status};
 use crate::json::{LeaderLine, cause_word};
@@ -36,6 +37,9 @@ pub struct LeaderArgs {
     /// The configuration, if it is not config.toml in the folder
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// What opens a sealed folder.
+    #[command(flatten)]
+    pub unlock: UnlockArgs,
     /// Listen here instead of at the address in the group file (behind a forwarder, say)
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<String>,
@@ -58,6 +62,27 @@ pub enum LeaderAction {
     Config,
     /// Check the configuration of a leader without starting it
     CheckConfig(CheckConfigArgs),
+    /// Copy a leader's folder as it is at one moment, also while the leader runs
+    Backup(leader_store::BackupArgs),
+    /// Make a leader's folder of a backup
+    ///
+    /// The leader has gone back in time by that: at its start it catches up with f+1 others before it says anything.
+    Restore(leader_store::RestoreArgs),
+    /// Give a leader an empty memory in the place of a lost or damaged one
+    ///
+    /// At its start the leader catches up with f+1 others. Who is registered is known from a backup or from new records
+    /// only: prefer `restore`.
+    Rebuild(leader_store::FolderArgs),
+    /// Check that a leader's folder or a backup is whole, also while the leader runs
+    Check(leader_store::FolderArgs),
+    /// Seal the secrets of a stopped leader's folder under a passphrase or a key file
+    ///
+    /// From then on the leader needs it at every start. If it is lost, so is the leader.
+    Seal(leader_store::SealArgs),
+    /// Open the secrets of a sealed folder for good
+    ///
+    /// From then on whoever reads the folder's files can act as this leader.
+    Unseal(leader_store::SealArgs),
     /// Runs an operator's program for a leader in its sandbox. Leaders start this; people do not.
     #[command(hide = true)]
     RunHooks,
@@ -112,6 +137,12 @@ pub async fn run(args: &LeaderArgs) -> Outcome {
         Some(LeaderAction::Status(args)) => leader_status::run(args),
         Some(LeaderAction::Config) => output::line(Config::documented().trim_end()),
         Some(LeaderAction::CheckConfig(args)) => check_config(args),
+        Some(LeaderAction::Backup(args)) => leader_store::back_up(args),
+        Some(LeaderAction::Restore(args)) => leader_store::restore(args),
+        Some(LeaderAction::Rebuild(args)) => leader_store::rebuild(args),
+        Some(LeaderAction::Check(args)) => leader_store::check(args),
+        Some(LeaderAction::Seal(args)) => leader_store::seal(args),
+        Some(LeaderAction::Unseal(args)) => leader_store::unseal(args),
         Some(LeaderAction::RunHooks) => {
             hooks::run(io::stdin()).map_err(|error| Failure::io("no leader gives orders on the standard input", &error))
         }
@@ -141,7 +172,12 @@ fn told(path: &Path, what: &str) -> Failure {
 /// Opens all that the leader will need.
 fn prepare(args: &LeaderArgs, config: Config, path: &Path) -> Outcome<Daemon> {
     let listen = args.listen.as_deref().map(resolve).transpose()?;
-    let open = LeaderFolder::open(folder(args)?)?;
+    let folder = folder(args)?;
+    let unlock = args.unlock.find(folder)?;
+    let open = LeaderFolder::open_with(folder, unlock.as_ref())?;
+    if open.store.is_catching_up() {
+        warn!("the memory is old or empty: the leader says nothing before it is in the state of f+1 others");
+    }
     config.check_for(&open.group).map_err(|what| told(path, &what))?;
     let program = std::env::current_exe().map_err(|error| Failure::io("this program cannot be found", &error))?;
     let mut runner = Command::new(program);

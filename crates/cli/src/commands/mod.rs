@@ -8,6 +8,7 @@ pub mod join;
 pub mod key;
 pub mod leader;
 pub mod leader_status;
+pub mod leader_store;
 pub mod listen;
 pub mod log;
 pub mod operator;

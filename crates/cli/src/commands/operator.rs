@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfort::files::{self, FileErrorKind, OperatorRequest};
+use ringfort::files::{self, FileError, FileErrorKind, OperatorRequest};
 use ringfort::protocol::UserName;
 use serde::Serialize;
 
+use crate::commands::leader_store::UnlockArgs;
 use crate::exit::Outcome;
 use crate::output;
 use crate::text::count;
@@ -22,6 +23,9 @@ pub struct AcceptArgs {
     /// The record made for this leader
     #[arg(value_name = "RECORD")]
     pub record: PathBuf,
+    /// What opens a sealed folder.
+    #[command(flatten)]
+    pub unlock: UnlockArgs,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -62,13 +66,24 @@ struct Asked<'a> {
     operators_needed: usize,
 }
 
+/// A leader that runs needs no key from us: its folder is locked.
+fn accept_record(args: &AcceptArgs) -> Result<UserName, FileError> {
+    match files::accept(&args.folder, &args.record) {
+        Err(error) if error.kind() == FileErrorKind::Sealed => {
+            let unlock = args.unlock.find(&args.folder).ok().flatten();
+            files::accept_with(&args.folder, &args.record, unlock.as_ref())
+        }
+        outcome => outcome,
+    }
+}
+
 /// Runs `ringfort accept`: at once if the leader is stopped, through its inbox if it runs.
 ///
 /// # Errors
 /// A record for another leader or group, an unusable folder.
 pub fn accept(args: &AcceptArgs) -> Outcome {
     let needed = operators_needed(&args.folder)?;
-    let (user, state) = match files::accept(&args.folder, &args.record) {
+    let (user, state) = match accept_record(args) {
         Ok(user) => (user, "done"),
         Err(error) if error.kind() == FileErrorKind::Busy => {
             let record = files::read_record(&args.record)?;

@@ -111,7 +111,7 @@ fn passwords_come_from_where_they_should() {
     write_private(&file, "\n");
     run(&send).failed(2, &["is empty"]);
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-    run(&send).failed(13, &["others can read this password", "chmod 600"]);
+    run(&send).failed(13, &["others can read this secret", "chmod 600"]);
     run(&["send", text(&group), "--user", "Ana", "hi"]).failed_usage();
 }
 

@@ -161,6 +161,17 @@ impl Running {
         self.next(name, |value| value["event"] == name)
     }
 
+    /// The first line of this name from here on, if it has been told by now.
+    pub fn poll(&mut self, name: &str) -> Option<Value> {
+        while let Some(value) = self.lines.try_recv().ok().and_then(|line| serde_json::from_str::<Value>(&line).ok()) {
+            self.seen.push(value.clone());
+            if value["event"] == name {
+                return Some(value);
+            }
+        }
+        None
+    }
+
     /// Waits until each of the leaders has confirmed this member's view.
     #[track_caller]
     pub fn confirmed_by(&mut self, leaders: u64) {
@@ -195,6 +206,26 @@ impl Running {
     pub fn terminate(mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);
         wait(&mut self.child)
+    }
+
+    /// The same; what it told that was not looked at yet comes with the status.
+    pub fn terminated(mut self) -> (i32, Vec<Value>) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = wait(&mut self.child);
+        (status, self.rest())
+    }
+
+    /// Kills the program at once; all that it told. A last line that was cut is left out.
+    pub fn killed(mut self) -> Vec<Value> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.rest()
+    }
+
+    fn rest(&mut self) -> Vec<Value> {
+        let rest = self.lines.iter().filter_map(|line| serde_json::from_str(&line).ok());
+        std::mem::take(&mut self.seen).into_iter().chain(rest).collect()
     }
 
     /// Waits for the end that the program comes to by itself.

@@ -242,6 +242,14 @@ impl Keyring {
     }
 }
 
+impl KeyedView {
+    /// A name of the key that tells nothing about it.
+    pub fn fingerprint(&self) -> [u8; 8] {
+        let name = derive(self.key.expose(), "ringfort key fingerprint", &[]);
+        name.expose().first_chunk().copied().unwrap_or_default()
+    }
+}
+
 #[cfg(feature = "mutants")]
 impl KeyedView {
     /// The group key: for simulations that compare members, and nothing else.

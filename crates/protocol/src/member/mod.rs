@@ -180,6 +180,11 @@ impl Member {
         self.phase == Phase::Ended
     }
 
+    /// A name of the current key that tells nothing about it: the same at all members of a view, never the same in two.
+    pub fn key_fingerprint(&self) -> Option<[u8; 8]> {
+        self.keyring.current().map(KeyedView::fingerprint)
+    }
+
     /// The current key: for simulations that compare members, and nothing else.
     #[cfg(feature = "mutants")]
     pub fn key_for_testing_only(&self) -> Option<[u8; 32]> {

@@ -104,6 +104,16 @@ pub(super) fn write_over(path: &Path, bytes: &[u8], access: Access) -> Result<()
     fs::rename(&fresh, path).and_then(|()| sync_folder(parent(path))).map_err(writing)
 }
 
+/// Puts new bytes in the place of a secret file, and wipes the old ones, as far as the disk lets them be wiped.
+pub(super) fn replace_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let writing = |error| FileError::writing(path, error);
+    // Held open, so that it can be wiped once it is in nobody's way.
+    let mut old = OpenOptions::new().write(true).open(path).map_err(writing)?;
+    let length = old.metadata().map_err(writing)?.len();
+    write_over(path, bytes, Access::Secret)?;
+    io::copy(&mut io::repeat(0).take(length), &mut old).and_then(|_| old.sync_all()).map_err(writing)
+}
+
 /// Renames unless there is such a file: by a link where the file system has them, which cannot race.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {

@@ -11,6 +11,7 @@ use ringfort_protocol::{GroupInfo, Rejected, UserName, group::LeaderSecrets};
 use super::disk::{Access, read_text, write_new};
 use super::error::{FileError, FileErrorKind};
 use super::leader_folder::{LeaderFolder, OpenLeader};
+use super::sealing::Unlock;
 
 /// The format of records: 1 knew no login keys of users' own.
 const FORMAT: u32 = 2;
@@ -46,9 +47,14 @@ pub fn read_record(path: &Path) -> Result<EnrolmentRecord, FileError> {
 ///
 /// Also takes back a user whom operators expelled, as the running leader does.
 pub fn accept(folder: &Path, record: &Path) -> Result<UserName, FileError> {
+    accept_with(folder, record, None)
+}
+
+/// The same; `unlock` opens a sealed folder.
+pub fn accept_with(folder: &Path, record: &Path, unlock: Option<&Unlock>) -> Result<UserName, FileError> {
     let path = record;
     let record = read_record(path)?;
-    let OpenLeader { group, secrets, mut store, lock: _lock, .. } = LeaderFolder::open(folder)?;
+    let OpenLeader { group, secrets, mut store, lock: _lock, .. } = LeaderFolder::open_with(folder, unlock)?;
     let registration = open_record(path, &record, &group, &secrets)?;
     let user = record.user;
     let mut records = Vec::new();

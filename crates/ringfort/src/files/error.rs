@@ -23,6 +23,8 @@ pub enum FileErrorKind {
     Exists,
     /// May not be written.
     Unwritable,
+    /// There is no room for it on the disk.
+    Full,
     /// In use by another process.
     Busy,
     /// Sealed, and the key or passphrase for it was not given, or was wrong.
@@ -107,6 +109,11 @@ impl FileError {
                 "may not be written".to_owned(),
                 "choose a place of your own, or run as its owner",
             ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (
+                FileErrorKind::Full,
+                "cannot be written, since the disk is full".to_owned(),
+                "make room on the disk, then try again",
+            ),
             _ => (
                 FileErrorKind::Io,
                 format!("cannot be written ({error})"),
@@ -117,21 +124,25 @@ impl FileError {
     }
 }
 
-impl From<StoreError> for FileError {
-    fn from(error: StoreError) -> Self {
-        let kind = match &error {
-            StoreError::Newer { .. } => FileErrorKind::Version,
+impl From<&StoreError> for FileErrorKind {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::Newer { .. } | StoreError::Older { .. } => FileErrorKind::Version,
             StoreError::OtherGroup { .. } | StoreError::Corrupt { .. } => FileErrorKind::Altered,
             StoreError::Missing { .. } => FileErrorKind::Unreadable,
             StoreError::Sealed { .. } => FileErrorKind::Sealed,
-            StoreError::Full { .. } => FileErrorKind::Io,
+            StoreError::Full { .. } => FileErrorKind::Full,
             StoreError::NotAStore { .. } => FileErrorKind::Malformed,
             StoreError::Busy { .. } => FileErrorKind::Busy,
             StoreError::Permissions { .. } => FileErrorKind::Permissions,
             StoreError::Unusable { .. } => FileErrorKind::Unwritable,
             StoreError::Sqlite { .. } => FileErrorKind::Io,
-        };
-        let what = error.what();
-        Self::new(kind, error.path(), what, error.action())
+        }
+    }
+}
+
+impl From<StoreError> for FileError {
+    fn from(error: StoreError) -> Self {
+        Self::new(FileErrorKind::from(&error), error.path(), error.what(), error.action())
     }
 }

@@ -98,8 +98,9 @@ impl Waiting {
 pub fn drop_request(folder: &Path, request: &OperatorRequest) -> Result<(), FileError> {
     let inbox = folder.join(INBOX);
     let (group, secrets) = read_leader(folder)?;
-    if let OperatorRequest::Accept(record) = request {
-        open_record(folder, record, &group, &secrets)?;
+    // Where the secrets are sealed, the running leader finds out.
+    if let (OperatorRequest::Accept(record), Some(secrets)) = (request, &secrets) {
+        open_record(folder, record, &group, secrets)?;
     }
     if !inbox.is_dir() {
         make_private_folder(&inbox)?;

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `leader.toml` | the keys and shares of this leader |
+//! | `leader.toml` | the keys and shares of this leader, plain or sealed |
 //! | `group.toml` | a copy of the group file |
 //! | `state.db` | what the leader must not forget ([`crate::store`]) |
 //! | `inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
@@ -24,10 +24,13 @@ use ringfort_protocol::{GroupInfo, LeaderId, Rejected, UserName};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::disk::{Access, Staging, check_private_folder, make_private_folder, read_text, temporary_beside, write_new};
+use super::disk::{
+    Access, Staging, check_private_folder, make_private_folder, read_text, replace_secret, temporary_beside, write_new,
+};
 use super::error::{FileError, FileErrorKind};
 use super::group::{GROUP_FILE, read_group, write_group};
 use super::inbox::INBOX;
+use super::sealing::{self, Unlock};
 use super::text::{FORMAT, Hex, SecretHex, parse, secret_digits};
 use crate::store::Store;
 
@@ -38,7 +41,7 @@ pub const SECRETS_FILE: &str = "leader.toml";
 pub const STORE_FILE: &str = "state.db";
 
 const LOCK_FILE: &str = "lock";
-const SECRETS_BYTES_MAX: usize = 16 * 1024;
+pub(super) const SECRETS_BYTES_MAX: usize = 16 * 1024;
 
 const HEADER: &str = "\
 # The secrets of one leader of a Ringfort group. Whoever reads this file can act as this leader.
@@ -140,28 +143,91 @@ impl LeaderFolder {
         Ok(folder)
     }
 
-    /// Opens a folder for one process: takes its lock, checks that all in it belongs together.
+    /// Opens a folder that is not sealed.
     pub fn open(folder: &Path) -> Result<OpenLeader, FileError> {
+        Self::open_with(folder, None)
+    }
+
+    /// Opens a folder for one process: takes its lock, checks that all in it belongs together. `unlock` opens a sealed one.
+    pub fn open_with(folder: &Path, unlock: Option<&Unlock>) -> Result<OpenLeader, FileError> {
         check_private_folder(folder)?;
         let inbox = folder.join(INBOX);
         if inbox.symlink_metadata().is_ok() {
             check_private_folder(&inbox)?;
         }
         let lock = take_lock(folder)?;
-        let (group, secrets) = read_leader(folder)?;
-        let store = Store::open(&folder.join(STORE_FILE), group.id(), None)?;
+        let group = read_group(&folder.join(GROUP_FILE))?;
+        let path = folder.join(SECRETS_FILE);
+        let text = read_secrets_text(&path)?;
+        let (key, secrets) = if sealing::is_sealed(&text) {
+            let (key, plain) = sealing::open_text(&path, &text, unlock)?;
+            (Some(key), parse_secrets(&path, &plain, &group)?)
+        } else {
+            (None, parse_secrets(&path, &text, &group)?)
+        };
+        let mut store = Store::open(&folder.join(STORE_FILE), group.id(), key.clone())?;
+        if key.is_some() && !store.is_sealed() {
+            // A crash, or a lost memory, came between sealing the secrets and sealing this.
+            store.seal(key)?;
+        }
         Ok(OpenLeader { path: folder.to_owned(), group, secrets, store, lock })
+    }
+
+    /// Whether a folder needs an [`Unlock`].
+    pub fn is_sealed(folder: &Path) -> Result<bool, FileError> {
+        check_private_folder(folder)?;
+        Ok(sealing::is_sealed(&read_secrets_text(&folder.join(SECRETS_FILE))?))
+    }
+
+    /// Seals the secrets of a folder whose leader is stopped. First the key is kept, then the memory sealed with it.
+    pub fn seal(folder: &Path, unlock: &Unlock) -> Result<(), FileError> {
+        if Self::is_sealed(folder)? {
+            let action = "unseal it first, then seal it anew";
+            return Err(FileError::new(FileErrorKind::Exists, folder, "is sealed already", action));
+        }
+        let OpenLeader { group, secrets, mut store, lock: _lock, .. } = Self::open(folder)?;
+        let path = folder.join(SECRETS_FILE);
+        let (key, text) = sealing::seal_text(&path, &group, secrets.id, &secrets_text(&group, &secrets), unlock)?;
+        replace_secret(&path, text.as_bytes())?;
+        Ok(store.seal(Some(key))?)
+    }
+
+    /// Opens the secrets of a folder for good: the memory first, as long as the key to it is kept.
+    pub fn unseal(folder: &Path, unlock: &Unlock) -> Result<(), FileError> {
+        if !Self::is_sealed(folder)? {
+            return Err(FileError::new(FileErrorKind::Exists, folder, "is not sealed", "there is nothing to do"));
+        }
+        let OpenLeader { group, secrets, mut store, lock: _lock, .. } = Self::open_with(folder, Some(unlock))?;
+        store.seal(None)?;
+        replace_secret(&folder.join(SECRETS_FILE), secrets_text(&group, &secrets).as_bytes())
     }
 }
 
-/// Reads group and secrets without the lock.
-pub(super) fn read_leader(folder: &Path) -> Result<(Arc<GroupInfo>, LeaderSecrets), FileError> {
+/// Reads group and secrets without the lock; no secrets if they are sealed.
+pub(super) fn read_leader(folder: &Path) -> Result<(Arc<GroupInfo>, Option<LeaderSecrets>), FileError> {
     check_private_folder(folder)?;
     let group = read_group(&folder.join(GROUP_FILE))?;
     let path = folder.join(SECRETS_FILE);
-    let text = read_text(&path, SECRETS_BYTES_MAX, Access::Secret)?;
-    let secrets = parse_secrets(&path, &text, &group)?;
+    let text = read_secrets_text(&path)?;
+    let secrets = if sealing::is_sealed(&text) { None } else { Some(parse_secrets(&path, &text, &group)?) };
     Ok((group, secrets))
+}
+
+pub(super) fn read_secrets_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    read_text(path, SECRETS_BYTES_MAX, Access::Secret)
+}
+
+/// Whose secrets these are, checked as far as it goes without opening what is sealed.
+pub(super) fn who(path: &Path, text: &str, group: &GroupInfo) -> Result<LeaderId, FileError> {
+    if !sealing::is_sealed(text) {
+        return Ok(parse_secrets(path, text, group)?.id);
+    }
+    match sealing::sealed_for(path, text)? {
+        (leader, of) if of == group.id() => {
+            group.leader(leader).map(|_| leader).ok_or_else(|| stranger(path, "leader"))
+        }
+        _ => Err(stranger(path, "group")),
+    }
 }
 
 pub(super) fn parse_secrets(path: &Path, text: &str, group: &GroupInfo) -> Result<LeaderSecrets, FileError> {

@@ -12,9 +12,10 @@
 //!
 //! What is secret has mode 0600, its folder 0700, from the moment it exists; a secret that others
 //! can get at is not used. Each file appears complete and durable or not at all, and nothing is
-//! ever replaced. Whatever is read is bounded before it is parsed, and unknown fields are refused.
-//! Errors name the file, say what is wrong with it and what to do.
+//! ever replaced but a secret by its sealed form and back. Whatever is read is bounded before it is
+//! parsed, and unknown fields are refused. Errors name the file, say what is wrong with it and what to do.
 
+mod backup;
 mod disk;
 mod enrolment;
 mod error;
@@ -25,6 +26,7 @@ mod leader_folder;
 mod making;
 mod membership_log;
 mod policy;
+mod sealing;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,8 @@ pub mod texts;
 mod user_key;
 mod users;
 
-pub use enrolment::{accept, read_record, write_records};
+pub use backup::{FolderState, back_up, check, check_backup, rebuild, restore};
+pub use enrolment::{accept, accept_with, read_record, write_records};
 pub use error::{FileError, FileErrorKind};
 pub use group::{ADDRESS_BYTES_MAX, GROUP_FILE, GROUP_NAME_BYTES_MAX, check_fingerprint, read_group, write_group};
 pub use inbox::{
@@ -46,6 +49,7 @@ pub use making::{MAKING_FILE, Making, NewLeader, read_evidence};
 pub(crate) use membership_log::LogFile;
 pub use membership_log::{LOG_BYTES_MAX, LogOptions, read_proof, write_proof};
 pub use policy::read_policy;
+pub use sealing::{KEY_FILE_BYTES_MAX, KEY_FILE_BYTES_MIN, PASSPHRASE_CHARS_MIN, Unlock};
 pub use setup::{InitOptions, InitSummary, init};
 pub use user_key::{
     create_user_key, parse_public_key, public_key_text, read_certificate, read_user_key, write_certificate,

@@ -58,6 +58,7 @@ pub(super) fn start(
         view: None,
         members: Arc::default(),
         confirmed: false,
+        key_fingerprint: None,
         installed: None,
         leaders: info.rules.leaders().map(LeaderState::new).collect(),
         ended: None,
@@ -304,10 +305,11 @@ impl Driver {
     /// A new view: the list of members is made anew once, here, for everybody who asks.
     fn on_view(&mut self) {
         let members = Arc::new(self.member.member_names());
-        let view = self.member.view();
+        let (view, key) = (self.member.view(), self.member.key_fingerprint());
         self.state.send_modify(|snapshot| {
             snapshot.view = view;
             snapshot.members = members;
+            snapshot.key_fingerprint = key;
             snapshot.installed = Some(Instant::now());
         });
         if let Some(joined) = self.joined.take() {

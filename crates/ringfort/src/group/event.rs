@@ -136,6 +136,8 @@ pub struct Snapshot {
     pub members: Arc<Vec<UserName>>,
     /// Whether f+1 leaders confirm it.
     pub confirmed: bool,
+    /// A name of its key, for comparing: the same at all members of the view.
+    pub key_fingerprint: Option<[u8; 8]>,
     /// When its key was installed.
     pub installed: Option<Instant>,
     /// What is known of each leader.

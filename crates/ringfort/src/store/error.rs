@@ -15,6 +15,8 @@ use super::FORMAT;
 pub enum StoreError {
     /// Written by a later version of the software.
     Newer { path: PathBuf, found: i64 },
+    /// Written by an earlier version, where it is only to be read.
+    Older { path: PathBuf, found: i64 },
     /// Belongs to another group.
     OtherGroup { path: PathBuf, found: GroupId, expected: GroupId },
     /// Some other file.
@@ -42,6 +44,7 @@ impl StoreError {
     pub fn path(&self) -> &Path {
         match self {
             StoreError::Newer { path, .. }
+            | StoreError::Older { path, .. }
             | StoreError::OtherGroup { path, .. }
             | StoreError::NotAStore { path }
             | StoreError::Corrupt { path, .. }
@@ -60,6 +63,7 @@ impl StoreError {
             StoreError::Newer { found, .. } => {
                 format!("the leader's memory has format {found}, and this version knows formats up to {FORMAT}")
             }
+            StoreError::Older { found, .. } => format!("the leader's memory has the old format {found}"),
             StoreError::OtherGroup { found, expected, .. } => {
                 format!("this is the memory of a leader of group {found}, not of {expected}")
             }
@@ -80,6 +84,7 @@ impl StoreError {
     pub(crate) fn action(&self) -> String {
         match self {
             StoreError::Newer { .. } => "run the newer version of ringfort".to_owned(),
+            StoreError::Older { .. } => "start the leader once, which brings it up to date".to_owned(),
             StoreError::OtherGroup { .. } | StoreError::NotAStore { .. } => {
                 "put back the file that belongs to this folder".to_owned()
             }

@@ -11,7 +11,7 @@ use ringfort_protocol::{GroupId, UserName};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::error::{StoreError, fault};
-use super::rows::{self, Meta, Row};
+use super::rows::{self, Meta, Row, corrupt};
 use super::{FORMAT, SCHEMA};
 
 /// Accepted state in format 1, which kept no votes.
@@ -40,17 +40,13 @@ fn from_1(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let found: [u8; 32] = transaction.query_row("SELECT group_id FROM meta", [], |row| row.get(0)).map_err(failed)?;
     let lives = read(&transaction, "SELECT subject, record FROM life ORDER BY subject").map_err(failed)?;
     let registrations = read(&transaction, "SELECT user, secret FROM registration ORDER BY user").map_err(failed)?;
-    let corrupt = |table: &str, subject: &str| StoreError::Corrupt {
-        path: path.to_owned(),
-        what: format!("{table} of {subject:?}"),
-    };
     let mut records = Vec::new();
     for (subject, bytes) in lives {
-        let old: Life1 = decode(&bytes).map_err(|_| corrupt("state", &subject))?;
+        let old: Life1 = decode(&bytes).map_err(|_| corrupt(path, "state", &subject))?;
         let Life1 { user, rank, operation, barred, unwanted } = old;
         let life = LifeRecord { user, accepted: Some(operation), barred, unwanted, votes: Vec::new() };
         if rows::subject_of(&life) != subject || !life.is_sound() || life.rank() != rank {
-            return Err(corrupt("state", &subject));
+            return Err(corrupt(path, "state", &subject));
         }
         records.push(Record::Life(life));
     }
@@ -58,8 +54,9 @@ fn from_1(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         if rows::is_outdated(&user, &bytes) {
             continue;
         }
-        let registration = Registration::from_bytes(&bytes).ok_or_else(|| corrupt("registration", &user))?;
-        records.push(Record::Registration(user.parse().map_err(|_| corrupt("registration", &user))?, registration));
+        let registration = Registration::from_bytes(&bytes).ok_or_else(|| corrupt(path, "registration", &user))?;
+        records
+            .push(Record::Registration(user.parse().map_err(|_| corrupt(path, "registration", &user))?, registration));
     }
     let meta = Meta { group: GroupId(found), catching_up: false, sealed_with: None };
     write(transaction, &meta, &records).map_err(failed)

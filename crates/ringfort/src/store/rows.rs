@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ringfort_crypto::hash::digest;
 use ringfort_protocol::codec::{decode, encode};
-use ringfort_protocol::coordination::LifeRecord;
+use ringfort_protocol::coordination::{LifeRecord, Operation};
 use ringfort_protocol::leader::Record;
 use ringfort_protocol::login::{Attempts, Registration};
 use ringfort_protocol::{GroupId, UserName};
@@ -60,31 +60,46 @@ impl Meta {
     }
 }
 
-pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>) -> Result<Vec<Record>, StoreError> {
-    let corrupt = |table: &str, subject: &str| StoreError::Corrupt {
-        path: path.to_owned(),
-        what: format!("{table} of {subject:?}"),
-    };
-    let read = |table: &str| -> Result<Vec<Row>, StoreError> {
-        let rows = rows(connection, table).map_err(|source| fault(path, source))?;
-        // The database believes its file: where bytes have changed, a subject may be out of order, and there twice.
-        let disorder = rows.iter().zip(rows.iter().skip(1)).find(|(before, after)| before.0 >= after.0);
-        let changed = rows.iter().find(|(subject, value, sum)| row_sum(table, subject, value) != *sum);
-        match disorder.map(|(_, row)| row).or(changed) {
-            Some((subject, ..)) => Err(corrupt(table, subject)),
-            None => Ok(rows.into_iter().map(|(subject, value, _)| (subject, value)).collect()),
-        }
-    };
-    let mut records = Vec::new();
-    for (subject, bytes) in read("life")? {
-        let life: LifeRecord = decode(&bytes).map_err(|_| corrupt("state", &subject))?;
-        if subject_of(&life) != subject || !life.is_sound() {
-            return Err(corrupt("state", &subject));
-        }
-        records.push(Record::Life(life));
+/// What a memory holds, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// The sum of all ranks.
+    pub epoch: u64,
+    /// Members accepted.
+    pub members: usize,
+    /// Users registered.
+    pub users: usize,
+    /// Votes that are not settled.
+    pub votes: usize,
+    /// Users whose password attempts are being counted.
+    pub throttled: usize,
+    /// Whether registrations are sealed.
+    pub is_sealed: bool,
+    /// Whether the leader must come to its peers' state before it says anything.
+    pub is_catching_up: bool,
+}
+
+pub(super) fn look(connection: &Connection, path: &Path, meta: &Meta) -> Result<Look, StoreError> {
+    let (is_sealed, is_catching_up) = (meta.sealed_with.is_some(), meta.catching_up);
+    let mut look = Look { is_sealed, is_catching_up, ..Look::default() };
+    for (subject, bytes) in checked(connection, path, "life")? {
+        let life = life(path, &subject, &bytes)?;
+        look.epoch = look.epoch.saturating_add(life.rank());
+        look.members += usize::from(matches!(life.accepted, Some(Operation::Join(_))));
+        look.votes += life.votes.len();
     }
-    for (user, bytes) in read("registration")? {
-        let damaged = || corrupt("registration", &user);
+    look.users = checked(connection, path, "registration")?.len();
+    look.throttled = checked(connection, path, "attempts")?.len();
+    Ok(look)
+}
+
+pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>) -> Result<Vec<Record>, StoreError> {
+    let mut records = Vec::new();
+    for (subject, bytes) in checked(connection, path, "life")? {
+        records.push(Record::Life(life(path, &subject, &bytes)?));
+    }
+    for (user, bytes) in checked(connection, path, "registration")? {
+        let damaged = || corrupt(path, "registration", &user);
         let bytes = match key {
             Some(key) => key.open_registration(&user, &bytes).ok_or_else(damaged)?,
             None => bytes,
@@ -95,9 +110,9 @@ pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>)
         let registration = Registration::from_bytes(&bytes).ok_or_else(damaged)?;
         records.push(Record::Registration(user.parse().map_err(|_| damaged())?, registration));
     }
-    for (key, bytes) in read("attempts")? {
-        let left: u32 = decode(&bytes).map_err(|_| corrupt("attempts", &key))?;
-        let key = key.parse().map_err(|_| corrupt("attempts", &key))?;
+    for (key, bytes) in checked(connection, path, "attempts")? {
+        let left: u32 = decode(&bytes).map_err(|_| corrupt(path, "attempts", &key))?;
+        let key = key.parse().map_err(|_| corrupt(path, "attempts", &key))?;
         records.push(Record::Attempts(Attempts { key, left: Some(left) }));
     }
     Ok(records)
@@ -110,6 +125,27 @@ pub(super) fn is_outdated(user: &str, bytes: &[u8]) -> bool {
         warn!(%user, "has to be enrolled again: this password was registered by an older version, without a login key of its own");
     }
     outdated
+}
+
+pub(super) fn corrupt(path: &Path, table: &str, subject: &str) -> StoreError {
+    StoreError::Corrupt { path: path.to_owned(), what: format!("{table} of {subject:?}") }
+}
+
+fn life(path: &Path, subject: &str, bytes: &[u8]) -> Result<LifeRecord, StoreError> {
+    let life: LifeRecord = decode(bytes).map_err(|_| corrupt(path, "state", subject))?;
+    if subject_of(&life) == subject && life.is_sound() { Ok(life) } else { Err(corrupt(path, "state", subject)) }
+}
+
+/// The rows of a table, each with its true digest.
+fn checked(connection: &Connection, path: &Path, table: &str) -> Result<Vec<Row>, StoreError> {
+    let rows = rows(connection, table).map_err(|source| fault(path, source))?;
+    // The database believes its file: where bytes have changed, a subject may be out of order, and there twice.
+    let disorder = rows.iter().zip(rows.iter().skip(1)).find(|(before, after)| before.0 >= after.0);
+    let changed = rows.iter().find(|(subject, value, sum)| row_sum(table, subject, value) != *sum);
+    match disorder.map(|(_, row)| row).or(changed) {
+        Some((subject, ..)) => Err(corrupt(path, table, subject)),
+        None => Ok(rows.into_iter().map(|(subject, value, _)| (subject, value)).collect()),
+    }
 }
 
 type SummedRow = (String, Zeroizing<Vec<u8>>, Vec<u8>);

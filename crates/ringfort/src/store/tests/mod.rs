@@ -17,6 +17,7 @@ use rusqlite::params;
 use super::rows::subject_of;
 use super::*;
 
+mod damage;
 mod formats;
 
 const GROUP: GroupId = GroupId([1; 32]);
@@ -152,30 +153,6 @@ fn another_group_a_newer_format_and_other_files_are_refused() {
 }
 
 #[test]
-fn what_this_software_never_wrote_is_told_as_damage() {
-    for damage in [
-        "UPDATE life SET value = x'00'",
-        "UPDATE life SET key = 'eve'",
-        "UPDATE registration SET value = x'0102'",
-        "UPDATE registration SET key = 'No Name'",
-        "UPDATE attempts SET value = x'ffffffff'",
-        "UPDATE meta SET catching_up = 1",
-        "DELETE FROM meta",
-        "DROP TABLE life",
-    ] {
-        let (_home, path) = home();
-        create(&path).persist(&[&removed("ana", 1), &registration("bo", 1), &attempts("bo", Some(3))]).unwrap();
-        Connection::open(&path).unwrap().execute_batch(damage).unwrap();
-        match open(&path).and_then(|store| store.load()) {
-            Err(error @ (StoreError::Corrupt { .. } | StoreError::Sqlite { .. })) => {
-                assert_tells_what_to_do(&error, &path);
-            }
-            other => panic!("{damage}: {other:?}"),
-        }
-    }
-}
-
-#[test]
 fn a_log_cut_anywhere_gives_whole_transactions() {
     let (home, path) = home();
     let mut store = create(&path);
@@ -232,38 +209,6 @@ fn a_killed_process_forgets_nothing_it_had_persisted() {
 }
 
 #[test]
-fn a_row_whose_parts_do_not_agree_is_damage() {
-    let Record::Life(true_life) = removed("ana", 2) else { unreachable!() };
-    let Record::Life(other) = removed("bo", 3) else { unreachable!() };
-    let Record::Life(earlier) = removed("ana", 1) else { unreachable!() };
-    let other_user = LifeRecord { user: Some(name("bo")), ..true_life.clone() };
-    let no_user = LifeRecord { user: None, ..true_life.clone() };
-    let others_vote = LifeRecord { votes: other.accepted.into_iter().collect(), ..true_life.clone() };
-    let old_vote = LifeRecord { votes: earlier.accepted.into_iter().collect(), ..true_life };
-    for life in [other_user, no_user, others_vote, old_vote] {
-        let (_home, path) = home();
-        let mut store = create(&path);
-        store.persist(&[&Record::Life(life)]).unwrap();
-        assert!(matches!(store.load(), Err(StoreError::Corrupt { .. })));
-    }
-}
-
-#[test]
-fn a_subject_out_of_order_is_damage() {
-    let (_home, path) = home();
-    let mut store = create(&path);
-    store.persist(&[&registration("ana", 1), &registration("pia", 2)]).unwrap();
-    drop(store);
-    let mut bytes = fs::read(&path).unwrap();
-    let places: Vec<usize> = (0..bytes.len() - 4).filter(|at| &bytes[*at..at + 4] == b"ana\x03").collect();
-    assert!(!places.is_empty(), "the row is in the file");
-    places.into_iter().for_each(|at| bytes[at] = b'z');
-    fs::write(&path, &bytes).unwrap();
-    let refused = open(&path).and_then(|store| store.load());
-    assert!(matches!(refused, Err(StoreError::Corrupt { .. })));
-}
-
-#[test]
 fn attempts_and_catching_up_are_kept_until_they_are_over() {
     let (_home, path) = home();
     let mut store = create(&path);
@@ -279,99 +224,54 @@ fn attempts_and_catching_up_are_kept_until_they_are_over() {
     assert!(open(&path).unwrap().load().unwrap().is_empty());
 }
 
+/// What format 1 held, as it was written.
+fn format_1(path: &Path) {
+    const LIFE: &str = "0103616e6103020000000000000103616e6102010000000000005925ba86e2189444a6c3b437b25d2ef35daecd1abf82c5\
+                        fb36060f9fc0af428cca8b1b4de47ee98f116acfa4791afc0baa7a12702411456b2208a828adb68c710100";
+    create_private(path).unwrap();
+    let connection = Connection::open(path).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE meta (group_id BLOB NOT NULL) STRICT;
+             CREATE TABLE life (subject TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
+             CREATE TABLE registration (user TEXT PRIMARY KEY, secret BLOB NOT NULL) STRICT, WITHOUT ROWID;
+             PRAGMA journal_mode = wal; PRAGMA application_id = 0x52467374; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    let life = data_encoding::HEXLOWER.decode(LIFE.as_bytes()).unwrap();
+    connection.execute("INSERT INTO meta VALUES (?1)", params![GROUP.0]).unwrap();
+    connection.execute("INSERT INTO life VALUES ('ana', ?1)", params![life]).unwrap();
+    let Record::Registration(_, password) = registration("bo", 7) else { unreachable!() };
+    connection.execute("INSERT INTO registration VALUES ('bo', ?1)", params![password.to_bytes().as_slice()]).unwrap();
+}
+
 #[test]
-fn a_full_disk_is_told_and_nothing_of_the_call_is_kept() {
+fn format_1_is_brought_up_to_date() {
     let (_home, path) = home();
-    let mut store = create(&path);
-    store.limit_pages(24);
-    let mut kept = 0;
-    let error = loop {
-        let stays: Vec<Record> = (0..20).map(|i| removed(&format!("u{kept}-{i}"), 1)).collect();
-        match store.persist(&stays.iter().collect::<Vec<_>>()) {
-            Ok(()) => kept += 20,
-            Err(error) => break error,
-        }
-    };
-    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
-    assert_tells_what_to_do(&error, &path);
-    assert!(error.to_string().contains("make room on the disk"), "{error}");
-    drop(store);
-    assert_eq!(open(&path).unwrap().load().unwrap().len(), kept);
-}
-
-/// A memory in one file, with something of everything.
-fn filled(path: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut store = create(path);
-    let mut records: Vec<Record> = (0..30).map(|i| removed(&format!("user{i}"), 1)).collect();
-    records.extend((0..30).map(|i| registration(&format!("user{i}"), i)));
-    records.extend([attempts("ana", Some(3)), refresh(4), Record::CatchingUp(true)]);
-    store.persist(&records.iter().collect::<Vec<_>>()).unwrap();
-    told(&store.load().unwrap())
+    format_1(&path);
+    assert!(matches!(Store::read(&path, GROUP), Err(StoreError::Older { found: 1, .. })), "reading changes nothing");
+    for _ in 0..2 {
+        let records = open(&path).unwrap().load().unwrap();
+        let [Record::Life(life), bo] = &records[..] else { panic!("{records:?}") };
+        let Some(Operation::Join(entry)) = &life.accepted else { panic!("{life:?}") };
+        assert_eq!((entry.id.user.as_str(), entry.id.incarnation, life.rank()), ("ana", Incarnation(258), 515));
+        assert!(life.barred && !life.unwanted && life.votes.is_empty());
+        assert_eq!(told(std::slice::from_ref(bo)), told(&[registration("bo", 7)]));
+    }
+    let format: i64 =
+        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(format, FORMAT);
 }
 
 #[test]
-fn a_changed_bit_is_noticed_or_changes_nothing() {
+fn a_damaged_format_1_stays_as_it_is() {
     let (_home, path) = home();
-    let all = filled(&path);
-    let bytes = fs::read(&path).unwrap();
-    let (mut noticed, mut harmless) = (0, 0);
-    for place in (0..bytes.len()).step_by(29) {
-        let mut changed = bytes.clone();
-        changed[place] ^= 1 << (place % 8);
-        let (_other, path) = home();
-        create_private(&path).unwrap();
-        fs::write(&path, &changed).unwrap();
-        match open(&path).and_then(|store| store.load()) {
-            Ok(records) => {
-                assert_eq!(told(&records), all, "byte {place}");
-                harmless += 1;
-            }
-            Err(_) => noticed += 1,
-        }
-    }
-    assert!(noticed > 100 && harmless > 0, "{noticed} noticed, {harmless} in unused places");
-}
-
-#[test]
-fn a_file_cut_short_is_noticed() {
-    let (_home, path) = home();
-    filled(&path);
-    let bytes = fs::read(&path).unwrap();
-    for length in [0, 1, 100, 4095, 4096, bytes.len() / 2, bytes.len() - 4096, bytes.len() - 1] {
-        let (_other, path) = home();
-        create_private(&path).unwrap();
-        fs::write(&path, &bytes[..length]).unwrap();
-        let error = open(&path).and_then(|store| store.load()).expect_err("a part of a memory");
-        assert_tells_what_to_do(&error, &path);
-    }
-}
-
-#[test]
-fn a_log_that_is_broken_before_its_end_is_not_taken_for_one_that_a_crash_cut() {
-    let (home, path) = home();
-    let mut store = create(&path);
-    for count in 1..=20 {
-        store.persist(&[&refresh(count), &removed("ana", count)]).unwrap();
-    }
-    let log = fs::read(home.path().join("state.db-wal")).unwrap();
-    let database = fs::read(&path).unwrap();
-    // A frame that denies its own log may be an old one, so its damage shows a transaction later.
-    let last = log.len() * 18 / 20;
-    let (mut noticed, mut silent) = (0, 0);
-    for place in (0..log.len()).step_by(131) {
-        let mut changed = log.clone();
-        changed[place] ^= 4;
-        let (_other, path) = self::home();
-        create_private(&path).unwrap();
-        fs::write(&path, &database).unwrap();
-        fs::write(path.with_file_name("state.db-wal"), &changed).unwrap();
-        match open(&path).and_then(|store| store.load()) {
-            Err(StoreError::Corrupt { .. }) => noticed += 1,
-            Ok(records) if told(&records) == told(&store.load().unwrap()) => silent += 1,
-            other => assert!(place >= last, "byte {place} of {}: {other:?}", log.len()),
-        }
-    }
-    assert!(noticed > 100, "{noticed} noticed, {silent} changed nothing");
+    format_1(&path);
+    Connection::open(&path).unwrap().execute_batch("UPDATE life SET subject = 'eve'").unwrap();
+    assert!(matches!(open(&path), Err(StoreError::Corrupt { .. })));
+    let format: i64 =
+        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(format, 1, "all of it or nothing");
 }
 
 #[test]
@@ -425,7 +325,7 @@ fn a_backup_is_one_moment_of_a_memory_in_use() {
     let (home, path) = home();
     let mut store = create(&path);
     store.persist(&[&refresh(1), &removed("ana", 1)]).unwrap();
-    let reading = Store::read(&path, GROUP, None).unwrap();
+    let reading = Store::read(&path, GROUP).unwrap();
     let copy = home.path().join("copy.db");
     std::thread::scope(|scope| {
         let writing = scope.spawn(move || {
@@ -443,4 +343,15 @@ fn a_backup_is_one_moment_of_a_memory_in_use() {
         writing.join().unwrap();
     });
     assert!(matches!(reading.back_up(&path), Err(StoreError::Unusable { .. })), "nothing is replaced");
+}
+
+#[test]
+fn a_look_counts_and_opens_nothing() {
+    let (_home, path) = home();
+    let mut store = Store::create(&path, GROUP, Some(StoreKey::draw())).unwrap();
+    store.persist(&[&registration("ana", 1), &removed("ana", 2), &refresh(3), &attempts("bo", Some(1))]).unwrap();
+    Store::mark_as_old(&path, GROUP).unwrap();
+    let look = Store::read(&path, GROUP).unwrap().look().unwrap();
+    let expected = Look { epoch: 7, users: 1, throttled: 1, is_sealed: true, is_catching_up: true, ..Look::default() };
+    assert_eq!(look, expected);
 }
