@@ -224,56 +224,6 @@ fn attempts_and_catching_up_are_kept_until_they_are_over() {
     assert!(open(&path).unwrap().load().unwrap().is_empty());
 }
 
-/// What format 1 held, as it was written.
-fn format_1(path: &Path) {
-    const LIFE: &str = "0103616e6103020000000000000103616e6102010000000000005925ba86e2189444a6c3b437b25d2ef35daecd1abf82c5\
-                        fb36060f9fc0af428cca8b1b4de47ee98f116acfa4791afc0baa7a12702411456b2208a828adb68c710100";
-    create_private(path).unwrap();
-    let connection = Connection::open(path).unwrap();
-    connection
-        .execute_batch(
-            "CREATE TABLE meta (group_id BLOB NOT NULL) STRICT;
-             CREATE TABLE life (subject TEXT PRIMARY KEY, record BLOB NOT NULL) STRICT, WITHOUT ROWID;
-             CREATE TABLE registration (user TEXT PRIMARY KEY, secret BLOB NOT NULL) STRICT, WITHOUT ROWID;
-             PRAGMA journal_mode = wal; PRAGMA application_id = 0x52467374; PRAGMA user_version = 1;",
-        )
-        .unwrap();
-    let life = data_encoding::HEXLOWER.decode(LIFE.as_bytes()).unwrap();
-    connection.execute("INSERT INTO meta VALUES (?1)", params![GROUP.0]).unwrap();
-    connection.execute("INSERT INTO life VALUES ('ana', ?1)", params![life]).unwrap();
-    let Record::Registration(_, password) = registration("bo", 7) else { unreachable!() };
-    connection.execute("INSERT INTO registration VALUES ('bo', ?1)", params![password.to_bytes().as_slice()]).unwrap();
-}
-
-#[test]
-fn format_1_is_brought_up_to_date() {
-    let (_home, path) = home();
-    format_1(&path);
-    assert!(matches!(Store::read(&path, GROUP), Err(StoreError::Older { found: 1, .. })), "reading changes nothing");
-    for _ in 0..2 {
-        let records = open(&path).unwrap().load().unwrap();
-        let [Record::Life(life), bo] = &records[..] else { panic!("{records:?}") };
-        let Some(Operation::Join(entry)) = &life.accepted else { panic!("{life:?}") };
-        assert_eq!((entry.id.user.as_str(), entry.id.incarnation, life.rank()), ("ana", Incarnation(258), 515));
-        assert!(life.barred && !life.unwanted && life.votes.is_empty());
-        assert_eq!(told(std::slice::from_ref(bo)), told(&[registration("bo", 7)]));
-    }
-    let format: i64 =
-        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, FORMAT);
-}
-
-#[test]
-fn a_damaged_format_1_stays_as_it_is() {
-    let (_home, path) = home();
-    format_1(&path);
-    Connection::open(&path).unwrap().execute_batch("UPDATE life SET subject = 'eve'").unwrap();
-    assert!(matches!(open(&path), Err(StoreError::Corrupt { .. })));
-    let format: i64 =
-        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(format, 1, "all of it or nothing");
-}
-
 #[test]
 fn sealing_leaves_no_registration_in_plain_and_unsealing_gives_it_back() {
     let (home, path) = home();
