@@ -82,9 +82,8 @@ impl Actor {
         stay: StayId,
         password: &str,
         pace: Pace,
-        limit: Duration,
+        options: JoinOptions,
     ) -> anyhow::Result<(Self, Events)> {
-        let options = JoinOptions { timeout: limit, ..JoinOptions::default() };
         let credentials = Credentials::password(&stay.0, password)?;
         let (group, events) = Group::join_with(info.clone(), credentials, options).await?;
         desk.with(|state| {

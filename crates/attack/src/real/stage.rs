@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rand_core::Rng;
-use ringfort::files::{GROUP_FILE, InitOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group};
+use ringfort::files::{
+    GROUP_FILE, InitOptions, LogOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group,
+};
 use ringfort::link::LinkKey;
-use ringfort::{Events, Group};
+use ringfort::{Events, Group, JoinOptions};
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
 use tempfile::TempDir;
@@ -112,6 +114,8 @@ pub struct Stage {
     wires: Option<Wires>,
     spent: usize,
     stolen: usize,
+    /// Members that keep a log.
+    logged: BTreeSet<String>,
 }
 
 impl Stage {
@@ -158,6 +162,7 @@ impl Stage {
             wires: None,
             spent: 0,
             stolen: 0,
+            logged: BTreeSet::new(),
         })
     }
 
@@ -170,13 +175,15 @@ impl Stage {
             Pace { talk: Duration::from_millis(120), rekey: Duration::from_secs(1), show_talk: false, topic: CHAT };
         // Long enough that a busy machine takes nobody for lost.
         let policy = Policy { remove_silent_after_ms: 60_000, ..fast_policy(pace) };
-        Stage::wired(Story::silent(), pace, program, policy).await
+        let mut stage = Stage::wired(Story::silent(), pace, program, policy).await?;
+        stage.begin().await?;
+        Ok(stage)
     }
 
-    /// As [`Stage::open`], at this pace and under this policy.
+    /// A group with a hostile wire between any two parties, in which nothing runs yet.
     ///
     /// # Errors
-    /// As [`Stage::open`].
+    /// There is no room for it.
     pub async fn wired(story: Story, pace: Pace, program: PathBuf, policy: Policy) -> anyhow::Result<Stage> {
         let mut stage = Stage::deal(story, pace, program, &Stage::all_users(), policy)?;
         let wires = Wires::lay(&stage.info).await?;
@@ -184,7 +191,6 @@ impl Stage {
             machine.dials = wires.dials(number);
         }
         stage.wires = Some(wires);
-        stage.begin().await?;
         Ok(stage)
     }
 
@@ -237,6 +243,16 @@ impl Stage {
     /// Where all files are.
     pub fn folder(&self) -> PathBuf {
         self.dir.path().to_owned()
+    }
+
+    /// These members keep a log of their stays from now on.
+    pub fn keep_logs(&mut self, names: &[&str]) {
+        self.logged.extend(names.iter().map(|name| (*name).to_owned()));
+    }
+
+    /// Where a member keeps its log.
+    pub fn log_of(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}.log"))
     }
 
     /// Leaves the folder behind for inspection.
@@ -329,7 +345,9 @@ impl Stage {
         self.stays += 1;
         let stay = (name.to_owned(), self.stays);
         let info = self.group_for(name).await?;
-        let (mut actor, events) = Actor::join(&self.desk, &info, stay, &password, self.pace, limit).await?;
+        let log = self.logged.contains(name).then(|| LogOptions::at(self.log_of(name)));
+        let options = JoinOptions { timeout: limit, log, ..JoinOptions::default() };
+        let (mut actor, events) = Actor::join(&self.desk, &info, stay, &password, self.pace, options).await?;
         actor.listen(&self.desk, events, self.pace.show_talk);
         self.actors.insert(name.to_owned(), actor);
         Ok(())
@@ -341,7 +359,8 @@ impl Stage {
         self.stays += 1;
         let stay = (name.to_owned(), self.stays);
         let (desk, info, pace) = (self.desk.clone(), self.info.clone(), self.pace);
-        let task = tokio::spawn(async move { Actor::join(&desk, &info, stay, &password, pace, limit).await });
+        let options = JoinOptions { timeout: limit, ..JoinOptions::default() };
+        let task = tokio::spawn(async move { Actor::join(&desk, &info, stay, &password, pace, options).await });
         Ok(Joining { name: name.to_owned(), task })
     }
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use ringfort_protocol::view::Cause;
 
+use super::audit::{Visits, audit};
 use super::plan::{Fault, Plan, Turn};
 use super::report::{Report, Use};
 use crate::load::resident_kib;
 use crate::real::PATIENCE;
-use crate::real::desk::{MemberState, Mode};
+use crate::real::desk::{MemberState, Mode, State};
 use crate::real::members::CHAT;
 use crate::real::stage::{N, Pace, Stage, fast_policy};
 use crate::real::story::Story;
@@ -29,6 +30,7 @@ pub(super) struct Running {
     pub plan: Plan,
     stage: Stage,
     report: Report,
+    visits: Visits,
     /// Faults that could not be mended: nothing that follows would say anything.
     lost: bool,
 }
@@ -43,8 +45,10 @@ impl Running {
             history_bytes_max: 4 << 20,
             ..fast_policy(pace)
         };
-        let stage = Stage::wired(Story::silent(), pace, program, policy).await?;
-        Ok(Running { plan: Plan::new(seed), stage, report: Report::new(seed), lost: false })
+        let mut stage = Stage::wired(Story::silent(), pace, program, policy).await?;
+        stage.keep_logs(&HONEST);
+        stage.begin().await?;
+        Ok(Running { plan: Plan::new(seed), stage, report: Report::new(seed), lost: false, visits: Visits::default() })
     }
 
     /// Keeps the leaders' folders; where they are.
@@ -160,16 +164,28 @@ impl Running {
         let place = usize::try_from(self.plan.below(from.len() as u64)).unwrap_or(0);
         let Some(name) = from.get(place).copied() else { return };
         let began = Instant::now();
-        let outcome = if inside.contains(&name) {
+        self.visits.changes(name);
+        let comes = !inside.contains(&name);
+        let outcome = if comes {
+            self.stage.join(name, PATIENCE).await.inspect(|()| self.report.joined(began.elapsed()))
+        } else {
             self.report.leaves += 1;
             self.stage.leave(name).await
-        } else {
-            self.stage.join(name, PATIENCE).await.inspect(|()| self.report.joined(began.elapsed()))
         };
         if let Err(error) = outcome {
             self.report.broke(format!("{name}, after {:?}: {error:#}", began.elapsed()));
             self.stage.forget(name);
+        } else if self.everybody_sees(name, comes).await {
+            self.visits.changed(name, comes);
         }
+    }
+
+    /// Waits until those who keep logs have a guest in their view, or not any more.
+    async fn everybody_sees(&self, name: &str, inside: bool) -> bool {
+        let seen = |state: &mut State| {
+            HONEST.iter().all(|who| state.members.get(*who).is_some_and(|who| who.members.contains(name) == inside))
+        };
+        self.stage.desk.until(PATIENCE, seen).await
     }
 
     /// Looks at what leaders use.
@@ -188,6 +204,16 @@ impl Running {
         self.report.seconds = length.as_secs();
         self.stage.desk.with(|state| state.talking = false);
         self.stage.settled().await;
+        self.visits.close();
+        for name in HONEST {
+            if let Err(error) = self.stage.leave(name).await {
+                self.report.broke(format!("{name} at the end: {error:#}"));
+            }
+            match audit(&self.stage.log_of(name), &self.stage.info, &self.visits, &mut self.plan) {
+                Ok(audit) => self.report.audited(audit),
+                Err(error) => self.report.broke(format!("the log of {name}: {error:#}")),
+            }
+        }
         let (totals, owed, gaps, keys, wronged, departed, times) = self.stage.desk.with(|state| {
             let departed: Vec<String> = (state.departed.iter())
                 .filter(|(_, cause)| *cause != Cause::Left)

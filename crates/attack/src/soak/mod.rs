@@ -4,6 +4,7 @@
 //! is over when everybody is in one view and hears all leaders; only then comes the next. Meanwhile every message is
 //! in the books: what is lost, doubled, out of order, forged or leaked is told, and so is who is wronged.
 
+mod audit;
 mod faults;
 mod plan;
 mod report;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+pub use self::audit::Audit;
 use self::faults::Running;
 pub use self::plan::{Fault, Plan, Turn};
 pub use self::report::{Report, Use};

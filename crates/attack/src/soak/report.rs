@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::audit::Audit;
 use super::plan::Fault;
 use crate::load::Times;
 use crate::real::ledger::Totals;
@@ -66,6 +67,8 @@ pub struct Report {
     pub first_half: Use,
     /// In the second.
     pub second_half: Use,
+    /// What an auditor found in the members' logs, with the group file alone.
+    pub audit: Audit,
     /// Promises that were broken, in words; none in a good run.
     pub broken: Vec<String>,
     #[serde(skip)]
@@ -88,6 +91,13 @@ impl Report {
     /// Somebody joined.
     pub fn joined(&mut self, took: Duration) {
         self.joins_taken.push(took);
+    }
+
+    /// A log was audited.
+    pub fn audited(&mut self, audit: Audit) {
+        self.audit.moments += audit.moments;
+        self.audit.open += audit.open;
+        self.audit.tampered += audit.tampered;
     }
 
     /// A promise was broken.
@@ -152,6 +162,11 @@ impl fmt::Display for Report {
             f,
             "{} messages sent, {} deliveries (p50 {:.1} ms, p99 {:.0} ms)",
             self.sent, self.delivered, self.delivery.p50_ms, self.delivery.p99_ms
+        )?;
+        writeln!(
+            f,
+            "members' logs: right about {} moments, {} of them left open, close to a change; {} tampered logs refused",
+            self.audit.moments, self.audit.open, self.audit.tampered
         )?;
         let mib = |kib: u64| kib as f64 / 1024.0;
         writeln!(
