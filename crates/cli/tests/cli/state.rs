@@ -199,7 +199,7 @@ const ON_A_SMALL_DISK: &str = r#"
     until [ -e "$4" ]; do sleep 0.05; done
     dd if=/dev/zero of="$1/ballast" bs=4k 2> /dev/null
     wait $leader
-    echo "{\"event\": \"ended\", \"status\": $?}"
+    echo "{\"event\": \"exited\", \"status\": $?}"
     rm "$1/ballast"
     "$3" leader check "$1/leader" --json
     exec "$3" leader "$1/leader" --json
@@ -235,7 +235,7 @@ fn a_full_disk_stops_a_leader_with_a_clear_word_and_room_brings_it_back() {
     // Whatever it has to remember next is too much.
     let ended = eventually("the leader's end", || {
         assert_eq!(world.send(BEN, &["the group goes on"]).status, 0);
-        leader.poll("ended")
+        leader.poll("exited")
     });
     assert_eq!(ended["status"], 17);
     let told = fs::read_to_string(&log).unwrap();
