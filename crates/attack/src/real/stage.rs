@@ -3,6 +3,7 @@
 //! The demonstration plays on it, and so do the scenarios, which want a hostile wire between any two parties.
 
 mod harm;
+mod logs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
@@ -243,16 +244,6 @@ impl Stage {
     /// Where all files are.
     pub fn folder(&self) -> PathBuf {
         self.dir.path().to_owned()
-    }
-
-    /// These members keep a log of their stays from now on.
-    pub fn keep_logs(&mut self, names: &[&str]) {
-        self.logged.extend(names.iter().map(|name| (*name).to_owned()));
-    }
-
-    /// Where a member keeps its log.
-    pub fn log_of(&self, name: &str) -> PathBuf {
-        self.dir.path().join(format!("{name}.log"))
     }
 
     /// Leaves the folder behind for inspection.
