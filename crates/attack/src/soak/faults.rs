@@ -1,5 +1,6 @@
 //! How faults are made and mended on the real stage, and what is looked at all the while.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -214,7 +215,10 @@ impl Running {
                 Err(error) => self.report.broke(format!("the log of {name}: {error:#}")),
             }
         }
-        let (totals, owed, gaps, keys, wronged, departed, times) = self.stage.desk.with(|state| {
+        let known = Stage::all_users();
+        let (totals, owed, gaps, keys, strangers, wronged, departed, times) = self.stage.desk.with(|state| {
+            let seen = state.ledger.views().flatten();
+            let strangers: BTreeSet<String> = seen.filter(|name| !known.contains(&name.as_str())).cloned().collect();
             let departed: Vec<String> = (state.departed.iter())
                 .filter(|(_, cause)| *cause != Cause::Left)
                 .map(|(name, cause)| format!("{name} was put out ({cause:?})"))
@@ -224,6 +228,7 @@ impl Running {
                 state.ledger.owed().len() as u64,
                 state.members.values().map(|member| member.gaps).sum(),
                 state.keys(),
+                strangers,
                 state.wronged.clone(),
                 departed,
                 state.ledger.take_latencies(),
@@ -231,6 +236,7 @@ impl Running {
         });
         self.report.views = keys;
         self.report.judge(totals, owed, gaps);
+        strangers.into_iter().for_each(|name| self.report.broke(format!("{name}, whom nobody knows, was in a view")));
         wronged.into_iter().for_each(|text| self.report.broke(format!("honest and accused: {text}")));
         departed.into_iter().for_each(|text| self.report.broke(text));
         let hacked = self.stage.desk.look(|state| state.leaders.iter().any(|leader| leader.mode != Mode::Honest));

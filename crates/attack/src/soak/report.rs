@@ -120,8 +120,11 @@ impl Report {
             .extend(counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")));
     }
 
-    /// Closes the books: ranks times, and says whether memory and disk stayed flat.
+    /// Closes the books: ranks times, and says whether anything was tried, and whether memory and disk stayed flat.
     pub fn close(&mut self, delivery: Vec<Duration>) {
+        if self.faults.is_empty() {
+            self.broke("no fault came about: that proves nothing");
+        }
         self.delivery = Times::of(delivery);
         self.joins = Times::of(std::mem::take(&mut self.joins_taken));
         for kind in self.faults.values_mut() {
@@ -189,6 +192,11 @@ mod tests {
     #[test]
     fn every_loss_and_every_growth_is_told() {
         let mut report = Report::default();
+        report.close(Vec::new());
+        assert!(!report.is_good(), "nothing was tried");
+
+        let mut report = Report::default();
+        report.recovered(Fault::Kill, Duration::ZERO);
         report.judge(Totals::default(), 0, 0);
         report.close(Vec::new());
         assert!(report.is_good());
@@ -199,6 +207,7 @@ mod tests {
         let first_half = Use { memory_kib: 10_000, disk_kib: 10_000 };
         let second_half = Use { memory_kib: 12_000 + SLACK_KIB, disk_kib: 12_001 + SLACK_KIB };
         let mut report = Report { first_half, second_half, ..Report::default() };
+        report.recovered(Fault::Kill, Duration::ZERO);
         report.close(Vec::new());
         assert_eq!(report.broken.len(), 1, "{:?}", report.broken);
     }
