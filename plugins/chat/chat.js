@@ -57,7 +57,7 @@ rf.on("gap", (gap) => add({ n: gap.n, at: gap.at, note: `${gap.count} messages o
 rf.on("message", (message) => {
   if (message.part === "got") return onGot(message);
   if (message.part !== "" || message.text === null) return;
-  const expected = new Set(message.own ? [...(message.to.length ? message.to : present)].filter((name) => name !== rf.you) : []);
+  const expected = new Set(message.own ? [...(message.to.length ? message.to : present)].filter((name) => name !== rf.you && answers(name)) : []);
   const shown = message.text.length > TEXT_CHARS_MAX ? `${message.text.slice(0, TEXT_CHARS_MAX)} …` : message.text;
   add({ n: message.n, at: message.at, from: message.from, to: message.to, text: shown, own: message.own, expected, got: new Set() });
   if (!message.own && message.n > told) owe(message.from, fingerprint(shown), message.n);
@@ -79,9 +79,15 @@ rf.on("shown", (shown) => {
 document.addEventListener("visibilitychange", () => seen());
 window.addEventListener("focus", () => seen());
 
+/** Whether somebody can say to this member that a message has come. @param {string} name */
+function answers(name) {
+  return rf.role === "member" && rf.roles[name] === undefined;
+}
+
 /** @param {string} sender @param {string} what @param {number} n */
 function owe(sender, what, n) {
   told = n;
+  if (rf.role !== "member" || rf.roles[sender] === "sender") return;
   if (rf.members.length > SAY_GOT_MEMBERS_MAX) return;
   owed.set(sender, [...(owed.get(sender) ?? []), what]);
   paying ??= setTimeout(pay, GOT_EVERY_MS);
@@ -205,14 +211,14 @@ function show(entry, before, wanted = "") {
   }
   body.append(said);
   if (entry.own) body.append(delivery(entry));
-  else {
+  else if (answers(entry.from)) {
     const reply = element("button", "reply", "Reply privately");
     reply.setAttribute("type", "button");
     reply.setAttribute("aria-label", `Reply privately to ${entry.from}`);
     reply.addEventListener("click", () => {
       to.clear();
       // To everybody who could read it, if it was private to several.
-      for (const name of [entry.from, ...entry.to]) if (name !== rf.you && rf.members.includes(name)) to.add(name);
+      for (const name of [entry.from, ...entry.to]) if (rf.readers.includes(name)) to.add(name);
       showPeople();
       text.focus();
     });
@@ -227,7 +233,7 @@ function show(entry, before, wanted = "") {
 function delivery(entry) {
   const { expected, got } = entry;
   const all = got.size > 0 && got.size === expected.size;
-  const words = expected.size === 0 ? "Sent; nobody else was here"
+  const words = expected.size === 0 ? (rf.readers.length ? "Sent" : "Sent; nobody else was here")
     : got.size === 0 ? "Sent" : all ? `Received by ${expected.size === 1 ? list([...got]) : `all ${expected.size}`}` : `Received by ${list([...got])}`;
   const node = element("div", all ? "state all" : "state", words);
   const silent = [...expected].filter((name) => !got.has(name));
@@ -236,8 +242,8 @@ function delivery(entry) {
 }
 
 function showPeople() {
-  for (const name of to) if (!rf.members.includes(name)) to.delete(name);
-  const others = rf.members.filter((name) => name !== rf.you);
+  const others = rf.role === "member" ? rf.readers : [];
+  for (const name of to) if (!others.includes(name)) to.delete(name);
   const chip = (/** @type {string} */ label, /** @type {boolean} */ pressed, /** @type {() => void} */ act) => {
     const made = element("button", "chip", label);
     made.setAttribute("type", "button");
@@ -253,9 +259,11 @@ function showPeople() {
     chip("Everybody", to.size === 0, () => to.clear()),
     ...others.map((name) => chip(name, to.has(name), () => void (to.has(name) ? to.delete(name) : to.add(name)))));
   byId("composer").classList.toggle("secret", to.size > 0);
-  text.placeholder = to.size > 0 ? `Only ${list([...to])} can read this` : "Message to everybody";
-  text.disabled = rf.ended;
-  /** @type {HTMLButtonElement} */ (byId("send")).disabled = rf.ended;
+  text.placeholder = !rf.sends ? "Your role in this group is to receive, not to send"
+    : to.size > 0 ? `Only ${list([...to])} can read this` : "Message to everybody";
+  byId("to").hidden = !rf.sends;
+  text.disabled = rf.ended || !rf.sends;
+  /** @type {HTMLButtonElement} */ (byId("send")).disabled = rf.ended || !rf.sends;
 }
 
 async function say() {

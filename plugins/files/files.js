@@ -39,7 +39,8 @@ function say(where, text) {
 // ---- to whom
 
 function showPeople() {
-  const others = rf.members.filter((name) => name !== rf.you);
+  // Who receives a file says how far it has come, so only members who send and receive exchange files.
+  const others = rf.role === "member" ? rf.members.filter((name) => name !== rf.you && rf.roles[name] === undefined) : [];
   for (const name of to) if (!others.includes(name)) to.delete(name);
   const chip = (/** @type {string} */ label, /** @type {boolean} */ on, /** @type {() => void} */ toggle) => {
     const made = element("button", { type: "button", class: "chip", "aria-pressed": String(on) }, label);
@@ -57,7 +58,8 @@ function showPeople() {
   byId("give").classList.toggle("secret", to.size > 0);
   const can = others.length > 0 && !rf.ended;
   /** @type {HTMLButtonElement} */ (byId("choose")).disabled = !can;
-  say(byId("drop-words"), rf.ended ? "Your stay has ended." : can ? "Drop files here, or" : "Nobody else is here yet.");
+  say(byId("drop-words"), rf.ended ? "Your stay has ended." : can ? "Drop files here, or"
+    : rf.role === "member" ? "Nobody else is here yet." : `Your role in this group (${rf.role}) exchanges no files.`);
 }
 
 // ---- handing over
@@ -105,7 +107,7 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   byId("main").classList.remove("over");
-  if (event.dataTransfer && !rf.ended) give([...event.dataTransfer.files]);
+  if (event.dataTransfer && !rf.ended && rf.role === "member") give([...event.dataTransfer.files]);
 });
 
 // ---- the list

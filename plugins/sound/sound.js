@@ -72,7 +72,7 @@ async function exit() {
 
 /** Opens the microphone, if it is not open. */
 async function listenToMe() {
-  if (speaking || opening || !hearing) return;
+  if (speaking || opening || !hearing || !rf.sends) return;
   opening = true;
   show();
   try {
@@ -118,7 +118,7 @@ function apply() {
 
 /** @param {boolean} now whether the button or the key is down */
 function hold(now) {
-  if (now === held || !hearing) return;
+  if (now === held || !hearing || (now && !rf.sends)) return;
   held = now;
   apply();
   if (held) listenToMe();
@@ -167,7 +167,8 @@ function show() {
   const heard = speaking !== null && speaking.on;
   byId("talk").setAttribute("aria-pressed", String(heard));
   write(byId("talk-words"), push ? (held ? "Talking" : "Hold to talk") : muted ? "Muted" : heard ? "Mute me" : "Talk");
-  write(byId("hint"), told ? told : opening ? "Waiting for your microphone…"
+  /** @type {HTMLButtonElement} */ (byId("talk")).disabled = !rf.sends;
+  write(byId("hint"), !rf.sends ? "Your role in this group is to listen, not to speak." : told ? told : opening ? "Waiting for your microphone…"
     : push ? "Hold the button or the space bar while you talk."
     : heard ? "You are heard whenever you speak." : "You are not heard.");
 }
@@ -194,7 +195,7 @@ function noteEvery() {
 
 /** Tells the others that one listens, and what the clock says. */
 function note() {
-  if (rf.ended || rf.members.length < 2) return;
+  if (rf.ended || rf.members.length < 2 || rf.role !== "member") return;
   const microphone = speaking?.on && mode() === "open" ? "open" : "";
   const content = { listens: hearing !== null, microphone, ...clocks.note(here()) };
   rf.send(JSON.stringify(content), { part: "note", volatile: true, service: "best_effort" }).catch(() => {});

@@ -81,12 +81,12 @@ rf.on("view", (view) => {
     cursors.delete(user);
     newcomers = newcomers.filter((name) => name !== user);
   }
-  if (view.past || view.joined.includes(rf.you) || scene.strokes.length === 0) return;
+  if (view.past || view.joined.includes(rf.you) || scene.strokes.length === 0 || rf.role !== "member") return;
   newcomers.push(...view.joined);
   offer();
 });
 rf.on("state", () => {
-  text.disabled = rf.ended;
+  text.disabled = rf.ended || !rf.sends;
 });
 rf.on("shown", paint);
 
@@ -96,7 +96,7 @@ function offer() {
 }
 
 async function handOver() {
-  const to = newcomers.filter((name) => rf.members.includes(name));
+  const to = newcomers.filter((name) => rf.readers.includes(name));
   newcomers = [];
   offer();
   if (!to.length) return;
@@ -148,7 +148,7 @@ function finish(stroke) {
 }
 
 canvas.addEventListener("pointerdown", (event) => {
-  if (rf.ended) return;
+  if (rf.ended || !rf.sends) return;
   canvas.setPointerCapture(event.pointerId);
   fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
   moving = event.shiftKey || event.button === 1 || fingers.size > 1;
@@ -187,7 +187,7 @@ canvas.addEventListener("pointermove", (event) => {
 /** Others see the cursor and the stroke that grows. @param {number} x @param {number} y */
 function tell(x, y) {
   const now = performance.now();
-  if (now - told < LIVE_EVERY_MS || rf.members.length < 2 || rf.ended) return;
+  if (now - told < LIVE_EVERY_MS || rf.members.length < 2 || rf.ended || !rf.sends) return;
   told = now;
   if (mine) rf.doing("drawing");
   const stroke = mine && { ...mine, points: mine.points.slice(-2 * LIVE_POINTS_MAX) };
@@ -233,7 +233,7 @@ function openText(event, x, y) {
 
 function undo() {
   const last = scene.lastOf(rf.you);
-  if (!last || rf.ended) return;
+  if (!last || rf.ended || !rf.sends) return;
   scene.undo(last.id);
   send(JSON.stringify({ undo: last.id }));
   paint();

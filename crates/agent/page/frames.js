@@ -47,7 +47,7 @@ export class Frame {
    * @param {Facts} facts
    * @param {Connection} connection
    * @param {{unread: (frame: Frame) => void, open: (frame: Frame, url: string) => void, microphone: Microphone}} host
-   * @param {() => object} state what the plugin is told of the stay
+   * @param {() => {role: string}} state what the plugin is told of the stay
    */
   constructor(facts, connection, host, state) {
     this.facts = facts;
@@ -181,6 +181,8 @@ export class Frame {
 
   /** @param {string} word */
   #does(word) {
+    // It would be told to those who may not know of it, or by somebody who does not send.
+    if (this.state().role !== "member") return;
     const now = performance.now();
     const wait = word === this.#doing.word ? DOING_EVERY_MS : word === "" ? 0 : 250;
     if (now - this.#doing.at < wait || (word === "" && this.#doing.word === "")) return;

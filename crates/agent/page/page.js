@@ -7,7 +7,7 @@ import { Requests } from "./requests.js";
 import { LoginView } from "./login.js";
 import { Microphone } from "./microphone.js";
 import { byId, element } from "./dom.js";
-import { Journal, showKey, showLeaders, showMembers, showTrust, viewWords } from "./shell.js";
+import { Journal, showKey, showLeaders, showMembers, showRole, showTrust, viewWords } from "./shell.js";
 
 /** How long "writing" or "drawing" stands beside a name. */
 const DOING_MS = 3500;
@@ -30,10 +30,15 @@ const microphone = new Microphone(() => shown);
 const doing = new Map();
 let lost = false;
 
+/** What this member may do: `member`, `receiver`, `sender` or `archive`. */
+function role() {
+  return state.roles?.[welcome.user] ?? "member";
+}
+
 function facts() {
   return {
     you: welcome.user, group: welcome.group.name, bytesMax: welcome.message_bytes_max,
-    members: state.members, epoch: state.epoch ?? 0, confirmed: state.confirmed, ended: state.ended !== null,
+    members: state.members, roles: state.roles ?? {}, role: role(), epoch: state.epoch ?? 0, confirmed: state.confirmed, ended: state.ended !== null,
   };
 }
 
@@ -104,13 +109,14 @@ function does(name, word) {
 function showPeople() {
   const now = Date.now();
   for (const [name, what] of doing) if (what.until <= now) doing.delete(name);
-  if (state) showMembers(state.members, welcome.user, new Map([...doing].map(([name, what]) => [name, what.word])), requests);
+  if (state) showMembers(state.members, state.roles ?? {}, welcome.user, new Map([...doing].map(([name, what]) => [name, what.word])), requests);
 }
 
 function showState() {
   showTrust(state, welcome.group.rekey_period_s ?? 0);
   showPeople();
   showLeaders(state.leaders);
+  showRole(role());
   showBanner();
   for (const frame of frames) frame.tellState();
   /** @type {HTMLButtonElement} */ (byId("leave")).disabled = state.ended !== null;

@@ -70,6 +70,10 @@ export class Ringfort {
   bytesMax = 0;
   /** @type {string[]} Who is in the current view. */
   members = [];
+  /** @type {Record<string, string>} Who is no ordinary member by the group's policy, and what then: `receiver`, `sender` or `archive`. */
+  roles = {};
+  /** This member's own role: `member` or one of those. */
+  role = "member";
   /** The current view's number. */
   epoch = 0;
   /** Whether enough leaders confirm the view. */
@@ -81,6 +85,16 @@ export class Ringfort {
   constructor(port) {
     this.#port = port;
     port.onmessage = (event) => this.#told(event.data);
+  }
+
+  /** Whether this member's role lets it send. */
+  get sends() {
+    return this.role === "member" || this.role === "sender";
+  }
+
+  /** The other members that something can be sent to. */
+  get readers() {
+    return this.members.filter((name) => name !== this.you && this.roles[name] !== "sender");
   }
 
   /** @param {any} data */

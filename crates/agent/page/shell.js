@@ -39,14 +39,30 @@ export function ring(leaders, confirming) {
   return drawn;
 }
 
+/** @type {Record<string, string>} What a role means. */
+const ROLES = {
+  receiver: "receives and does not send",
+  sender: "sends to all who receive, and can read nothing",
+  archive: "keeps what is said: receives and does not send",
+};
+
+/** What you may not do, if anything. @param {string} role */
+export function showRole(role) {
+  const shown = byId("role");
+  shown.hidden = !(role in ROLES);
+  const words = role in ROLES ? `Your role: ${role}, which ${ROLES[role]}` : "";
+  if (shown.textContent !== words) shown.textContent = words;
+}
+
 /**
- * @param {string[]} members @param {string} you @param {Map<string, string>} doing what each does right now
+ * @param {string[]} members @param {Record<string, string>} roles of those who are no ordinary members @param {string} you @param {Map<string, string>} doing what each does right now
  * @param {{has: (member: string) => boolean, open: (member: string) => void}} requests to expel somebody
  */
-export function showMembers(members, you, doing, requests) {
+export function showMembers(members, roles, you, doing, requests) {
   byId("member-count").textContent = String(members.length);
   const item = (/** @type {string} */ name) => {
-    const label = element("span", {}, name, ...(name === you ? [element("span", { class: "muted" }, " (you)")] : []));
+    const role = roles[name] ? [" ", element("span", { class: "role", title: ROLES[roles[name]] ?? "" }, roles[name])] : [];
+    const label = element("span", {}, name, ...(name === you ? [element("span", { class: "muted" }, " (you)")] : []), ...role);
     const does = doing.get(name);
     const more = element("button", { type: "button", class: "more", "aria-label": `About ${name}`, "aria-haspopup": "dialog" }, "\u22ef");
     more.addEventListener("click", () => requests.open(name));

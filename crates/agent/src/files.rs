@@ -124,6 +124,7 @@ fn failed(error: &FilesError) -> Response {
     let status = match error {
         FilesError::Refused(Refused::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
         FilesError::Refused(_) => StatusCode::CONFLICT,
+        FilesError::Role(..) => StatusCode::FORBIDDEN,
         FilesError::Upload(_) => StatusCode::BAD_REQUEST,
         FilesError::Folder(..) | FilesError::File(..) | FilesError::NoFolder => StatusCode::INSUFFICIENT_STORAGE,
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use data_encoding::BASE64;
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::view::Cause;
-use ringfort::protocol::{Fault, UserName, ViewId};
+use ringfort::protocol::{Fault, Role, UserName, ViewId};
 use ringfort::{Event, Events, Group, Message};
 use ringfort_files::Files;
 use tokio::sync::watch;
@@ -246,10 +246,14 @@ fn state_of(group: &Group, key_since_ms: Option<u64>) -> State {
         let (mood, word, detail) = words::leader(leader);
         Leader { number, address: address.unwrap_or_default(), mood, word, detail }
     });
+    let named = |user: &UserName| (user.to_string(), info.policy.role(user));
+    let roles = snapshot.members.iter().chain([group.user()]).map(named);
+    let roles = roles.filter(|(_, role)| *role != Role::Member).map(|(user, role)| (user, role.word()));
     State {
         epoch: snapshot.view.map(|view| view.epoch.0),
         view: snapshot.view.map(|view| view.digest.to_string()),
         members: strings(&snapshot.members),
+        roles: roles.collect(),
         confirmed: snapshot.confirmed,
         warning: (!snapshot.confirmed && snapshot.ended.is_none()).then(|| words::stale(info)),
         confirming: snapshot.leaders.iter().filter(|leader| leader.confirms).count(),

@@ -1,5 +1,6 @@
 //! The JSON protocol of the sockets, version 1. `docs/agent.md` tells it for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -226,6 +227,9 @@ pub struct State {
     pub epoch: Option<u64>,
     pub view: Option<String>,
     pub members: Vec<String>,
+    /// Who of them, or of oneself, is no ordinary member, and what then: `receiver`, `sender` or `archive`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, &'static str>,
     /// Whether f+1 leaders confirm the view.
     pub confirmed: bool,
     /// Why it matters, if they do not.

@@ -34,6 +34,7 @@ pub fn explain(fault: Fault) -> &'static str {
         Fault::Silent => "did not answer in time",
         Fault::LoginFailed => "did not accept the login",
         Fault::Throttled => "asks to wait: too many attempts",
+        Fault::AgainstRole => "sent what its role in the group forbids; it was not passed on",
     }
 }
 

@@ -1,10 +1,10 @@
 //! What happens in a group, in words for people.
 
 use ringfort::protocol::view::Cause;
-use ringfort::protocol::{GroupInfo, UserName};
+use ringfort::protocol::{GroupInfo, Role, UserName};
 use ringfort::{Event, Message};
 
-use crate::text::{age, clean, clean_lines, count, names, now};
+use crate::text::{age, clean, clean_lines, count, names, now, people};
 
 /// The topic on which members ask the operators to expel somebody.
 const REQUESTS: &str = "ringfort/expel";
@@ -25,7 +25,7 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
     let (text, warning) = match event {
         Event::Message(_) => return None,
         Event::View { view, joined, left } => {
-            let mut told: Vec<String> = joined.iter().map(|user| format!("{user} joined")).collect();
+            let mut told: Vec<String> = joined.iter().map(|user| format!("{} joined", people(group, [user]))).collect();
             told.extend(left.iter().map(|(user, cause)| format!("{user} {}", departure(*cause))));
             if told.is_empty() {
                 told.push("the group has a new key".to_owned());
@@ -87,6 +87,17 @@ pub fn line(group: &GroupInfo, event: &Event) -> String {
         (_, Some(notice)) => format!("-- {}", notice.text),
         (_, None) => String::new(),
     }
+}
+
+/// What this user may not do in the group, if anything.
+pub fn own_role(group: &GroupInfo, me: &UserName) -> Option<String> {
+    let role = group.policy.role(me);
+    let may_not = match role {
+        Role::Member => return None,
+        Role::Receiver | Role::Archive => "you receive and do not send",
+        Role::Sender => "you send to all who receive, and read nothing",
+    };
+    Some(format!("your role is {role}: {may_not}"))
 }
 
 /// That f+1 leaders do not confirm the view, and what follows.

@@ -45,7 +45,7 @@ pub enum Status {
     Full = 17,
     /// The name, password, key or certificate is wrong.
     Credentials = 20,
-    /// The leaders refuse: expelled, too many attempts, full.
+    /// The leaders refuse: expelled, too many attempts, full; or the user's role forbids it.
     Refused = 21,
     /// Too few leaders are in reach.
     TooFewLeaders = 22,
@@ -77,7 +77,10 @@ pub const TABLE: [(Status, &str); 20] = [
     (Status::Version, "the leaders, or a file, are of another version of Ringfort"),
     (Status::Full, "the disk is full"),
     (Status::Credentials, "wrong name, password, key or certificate"),
-    (Status::Refused, "the leaders refuse: expelled, too many attempts, or the group is full"),
+    (
+        Status::Refused,
+        "the leaders refuse: expelled, too many attempts, or the group is full; or the user's role forbids it",
+    ),
     (Status::TooFewLeaders, "too few leaders are in reach"),
     (Status::OtherKeys, "the servers at the leaders' addresses do not hold the group's keys"),
     (Status::NotAMember, "the user is not in the group, or the stay has ended"),
@@ -213,6 +216,7 @@ impl From<SendError> for Failure {
             SendError::Rejected(Rejected::TooLarge { .. } | Rejected::Recipients { .. }) | SendError::Topic(_) => {
                 Status::Usage
             }
+            SendError::Rejected(Rejected::Role { .. }) => Status::Refused,
             SendError::Rejected(Rejected::Stale) => Status::TooFewLeaders,
             SendError::Rejected(_) => Status::Other,
         };

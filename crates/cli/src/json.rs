@@ -1,9 +1,11 @@
 //! What programs read: one JSON object per line, with stable names.
 
+use std::collections::BTreeMap;
+
 use data_encoding::BASE64;
 use ringfort::protocol::leader;
 use ringfort::protocol::view::Cause;
-use ringfort::protocol::{MemberId, UserName, ViewId};
+use ringfort::protocol::{GroupInfo, MemberId, Role, UserName, ViewId};
 use ringfort::{Event, Message};
 pub use ringfort_daemon::words::cause_word;
 use ringfort_daemon::words::{culprit_kind, denial_word};
@@ -93,6 +95,9 @@ pub enum MemberLine {
         epoch: u64,
         view: String,
         members: Vec<String>,
+        /// Who of them is no ordinary member, and what then.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        roles: BTreeMap<String, &'static str>,
     },
     Message {
         from: String,
@@ -192,6 +197,15 @@ impl From<&Message> for MemberLine {
             seq: message.seq,
         }
     }
+}
+
+/// Who of these users is no ordinary member, and what then.
+pub fn roles(group: &GroupInfo, users: &[UserName]) -> BTreeMap<String, &'static str> {
+    let role = |user: &UserName| match group.policy.role(user) {
+        Role::Member => None,
+        role => Some((user.to_string(), role.word())),
+    };
+    users.iter().filter_map(role).collect()
 }
 
 /// Names as text.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use ringfort::protocol::UserName;
+use ringfort::protocol::{GroupInfo, Role, UserName};
 
 /// Replaces what could steer a terminal or turn the direction of the text. Line ends and tabs become spaces.
 ///
@@ -33,6 +33,15 @@ pub fn names<T: Display>(names: &[T]) -> String {
             format!("{} and {last}", first.join(", "))
         }
     }
+}
+
+/// A list of users with the roles of those who are not ordinary members, as in "ana, ben and vault (archive)".
+pub fn people<'a>(group: &GroupInfo, users: impl IntoIterator<Item = &'a UserName>) -> String {
+    let person = |user: &UserName| match group.policy.role(user) {
+        Role::Member => user.to_string(),
+        role => format!("{user} ({role})"),
+    };
+    names(&users.into_iter().map(person).collect::<Vec<_>>())
 }
 
 /// Several names behind one option, separated by commas.

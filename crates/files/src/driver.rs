@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringfort::protocol::policy::Service;
-use ringfort::protocol::{Rejected, Time, UserName};
+use ringfort::protocol::{Rejected, Role, Time, UserName};
 use ringfort::{Event, Group, SendError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
@@ -21,6 +21,7 @@ use crate::core::limits::Limits;
 use crate::core::{Action, Effect, Exchange, Job, Number, Outbound, Refused, To, Transfer, What};
 use crate::disk::{self, Ask};
 use crate::folder::Folder;
+use crate::partners::{partners, takes_part};
 
 /// Behind a topic: what this service says on its behalf. No page and no program can send there.
 const MARK: &str = "=file";
@@ -63,6 +64,9 @@ pub enum FilesError {
     /// What was to be sent did not come as it was announced.
     #[error("the file did not come whole: {0}")]
     Upload(String),
+    /// A file goes between members that send and receive.
+    #[error("{0} has the role {1} in this group, and only members that send and receive exchange files")]
+    Role(UserName, Role),
     /// The core.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -78,7 +82,7 @@ pub struct Files {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    group: Group,
+    pub group: Group,
     pub folder: Arc<Folder>,
     start: Instant,
     exchange: Mutex<Exchange>,
@@ -102,7 +106,7 @@ impl Files {
         let bytes_max = group.info().policy.message_bytes_max;
         let mut exchange = Exchange::new(group.user().clone(), bytes_max, options.limits);
         // There are no transfers yet, so nothing follows from it.
-        drop(exchange.on_members(Time::ZERO, group.members()));
+        drop(exchange.on_members(Time::ZERO, partners(&group)));
         let shared = Arc::new(Shared {
             group,
             folder: Arc::new(folder),
@@ -122,13 +126,15 @@ impl Files {
         match event {
             Event::Message(message) => {
                 let Some(topic) = message.topic.strip_suffix(MARK) else { return false };
-                if self.topics.iter().any(|known| known == topic) {
+                if takes_part(&self.shared.group, self.shared.group.user())
+                    && self.topics.iter().any(|known| known == topic)
+                {
                     self.shared.step(|x, now| x.on_message(now, &message.sender, topic, &message.payload));
                 }
                 true
             }
             Event::View { .. } | Event::Lagged(_) => {
-                let members = self.shared.group.members();
+                let members = partners(&self.shared.group);
                 self.shared.step(|exchange, now| exchange.on_members(now, members));
                 false
             }
@@ -145,6 +151,7 @@ impl Files {
     /// # Errors
     /// [`FilesError`].
     pub fn send_path(&self, topic: &str, to: &[UserName], path: &Path) -> Result<Number, FilesError> {
+        self.check_roles(to)?;
         let failed = |error| FilesError::File(path.to_owned(), error);
         // Looked at before it is opened: opening a pipe would wait for its writer.
         if !std::fs::metadata(path).map_err(failed)?.is_file() {

@@ -22,6 +22,7 @@ mod core;
 mod disk;
 mod driver;
 mod folder;
+mod partners;
 mod upload;
 
 pub use crate::core::limits::Limits;

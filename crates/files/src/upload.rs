@@ -41,6 +41,7 @@ impl Files {
     /// [`FilesError`].
     pub fn upload(&self, topic: &str, to: &[UserName], name: &str, bytes: u64) -> Result<Upload, FilesError> {
         let shared = self.shared.clone();
+        self.check_roles(to)?;
         let failed = |error| FilesError::Folder(shared.folder.complete().to_owned(), error);
         shared.folder.check_room(bytes).map_err(failed)?;
         let file = shared.folder.spool().map_err(failed)?;

@@ -1,6 +1,7 @@
 //! Who did wrong: the caller ([`Rejected`]) or a peer ([`Fault`]).
 
 use crate::ids::{LeaderId, MemberId, UserName};
+use crate::roles::Role;
 
 /// A command that the local caller should not have given, or not now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +32,16 @@ pub enum Rejected {
     /// Policy forbids sending under a view that no f+1 leaders confirm any more.
     #[error("fewer than f+1 leaders confirm the view, and the policy says to stop sending then")]
     Stale,
+    /// The user's role in the group forbids it.
+    #[error("{user} has the role {role} in this group: {forbids}")]
+    Role {
+        /// Whose role.
+        user: UserName,
+        /// Which.
+        role: Role,
+        /// What it forbids.
+        forbids: &'static str,
+    },
     /// The leader does not know the user.
     #[error("{0} is not registered here")]
     UnknownUser(UserName),
@@ -91,6 +102,8 @@ pub enum Fault {
     LoginFailed,
     /// Too many attempts.
     Throttled,
+    /// A message or a request that the member's role forbids.
+    AgainstRole,
 }
 
 impl Fault {
@@ -122,6 +135,7 @@ impl Fault {
             Fault::Silent => "silent",
             Fault::LoginFailed => "login-failed",
             Fault::Throttled => "throttled",
+            Fault::AgainstRole => "against-role",
         }
     }
 }

@@ -157,7 +157,7 @@ impl GroupInfo {
         let sizes = [self.rules.n(), self.rules.f()];
         let introductions: Vec<_> =
             self.introductions.iter().map(|i| (i.facts.clone(), i.signature.to_bytes())).collect();
-        let (leaders, keys, policy) = (encode(&leaders), encode(&keys), encode(&self.policy));
+        let (leaders, keys, policy) = (encode(&leaders), encode(&keys), self.policy.to_bytes());
         let introductions = encode(&introductions);
         let mut parts: Vec<&[u8]> = vec![self.name.as_bytes(), &self.nonce, &sizes, &leaders, &keys, &policy];
         // Groups from before introductions keep their id.

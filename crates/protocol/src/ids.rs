@@ -260,13 +260,13 @@ pub(crate) fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn serialize_short<W: io::Write>(bytes: &[u8], writer: &mut W) -> io::Result<()> {
+pub(crate) fn serialize_short<W: io::Write>(bytes: &[u8], writer: &mut W) -> io::Result<()> {
     let length = u8::try_from(bytes.len()).map_err(|_| invalid("too long"))?;
     length.serialize(writer)?;
     writer.write_all(bytes)
 }
 
-fn read_short<R: io::Read>(reader: &mut R, bytes_max: usize) -> io::Result<String> {
+pub(crate) fn read_short<R: io::Read>(reader: &mut R, bytes_max: usize) -> io::Result<String> {
     let length = usize::from(u8::deserialize_reader(reader)?);
     if length > bytes_max {
         return Err(invalid("name too long"));

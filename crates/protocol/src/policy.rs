@@ -7,6 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::hash::digest;
 
 use crate::codec::encode;
+use crate::roles::{ROLES_MAX, Role, RoleRule};
 
 /// How application messages are protected (C3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -97,6 +98,8 @@ pub struct Policy {
     pub argon2_passes: u32,
     /// Public keys that may certify users who are not registered (A20, A25).
     pub authorities: Vec<[u8; 32]>,
+    /// Which members may not send or not read; the first rule about a user counts (C8).
+    pub roles: Vec<RoleRule>,
 }
 
 impl Default for Policy {
@@ -120,6 +123,7 @@ impl Default for Policy {
             argon2_memory_kib: 19 * 1024,
             argon2_passes: 2,
             authorities: Vec::new(),
+            roles: Vec::new(),
         }
     }
 }
@@ -175,12 +179,37 @@ impl Policy {
         within("argon2_memory_kib", self.argon2_memory_kib, 8, 1024 * 1024, "8 KiB to 1 GiB")?;
         within("argon2_passes", self.argon2_passes, 1, 64, "1 to 64")?;
         within("relays", self.relays.into(), 0, 64, "0 for f+1, or up to the number of leaders")?;
-        within("authorities", u32::try_from(self.authorities.len()).unwrap_or(u32::MAX), 0, 16, "at most 16 keys")
+        self.check_roles()?;
+        within("authorities", count(self.authorities.len()), 0, 16, "at most 16 keys")
+    }
+
+    /// A role holds against hacked leaders only where messages are signed, or sealed.
+    fn check_roles(&self) -> Result<(), BadPolicy> {
+        let bad = |name, value, allowed| Err(BadPolicy { name, value, allowed });
+        if self.roles.len() > ROLES_MAX {
+            return bad("roles", count(self.roles.len()).into(), "at most 64 rules");
+        }
+        if self.roles.iter().any(|rule| rule.role != Role::Member) && self.origin != Origin::Signature {
+            return bad("roles: origin", self.origin as u64, "signature (1) where members may not send or not read");
+        }
+        if self.roles.iter().any(|rule| !rule.role.receives()) && self.protection != Protection::Confidential {
+            return bad("roles: protection", self.protection as u64, "confidential (2) where members may not read");
+        }
+        Ok(())
     }
 
     /// What every view commits to.
     pub fn digest(&self) -> [u8; 32] {
-        digest("ringfort policy", &[&encode(self)])
+        digest("ringfort policy", &[&self.to_bytes()])
+    }
+
+    /// What digests commit to. Policies without the rules that came later keep the digest that they had.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = encode(self);
+        if self.roles.is_empty() {
+            bytes.truncate(bytes.len() - encode(&self.roles).len());
+        }
+        bytes
     }
 
     /// How long an old view stays readable.
@@ -207,6 +236,10 @@ impl Policy {
     pub fn rekey_period(&self) -> Option<Duration> {
         (self.rekey_period_ms != 0).then(|| ms(self.rekey_period_ms))
     }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn ms(count: u32) -> Duration {

@@ -212,11 +212,17 @@ pub enum Rule {
     Statement,
     /// f+1 leaders' signatures before a view is taken as certified in a log or a receipt (P6).
     Certificate,
+    /// A leader relays no frame that its sender's role forbids, and none to who may not read.
+    RelayRole,
+    /// A receiver takes no frame that its sender's role forbids.
+    SenderRole,
+    /// A leader gives no share of the group key to who may not read.
+    ShareToReadersOnly,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 33] = [
+    pub const ALL: [Rule; 36] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -250,6 +256,9 @@ impl Rule {
         Rule::VoteDurable,
         Rule::Statement,
         Rule::Certificate,
+        Rule::RelayRole,
+        Rule::SenderRole,
+        Rule::ShareToReadersOnly,
     ];
 }
 

@@ -73,7 +73,7 @@ impl Terms {
         check_together(&introductions)?;
         let digests: Vec<[u8; 32]> = introductions.iter().map(Introduction::digest).collect();
         let sizes = (rules.n(), rules.f(), u8::try_from(rules.key_threshold()).unwrap_or(u8::MAX));
-        let digest = digest("ringfort setup terms", &[&encode(&sizes), &encode(&policy), &encode(&digests)]);
+        let digest = digest("ringfort setup terms", &[&encode(&sizes), &policy.to_bytes(), &encode(&digests)]);
         Ok(Terms { rules, policy, introductions, digest })
     }
 

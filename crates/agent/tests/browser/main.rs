@@ -11,5 +11,6 @@ mod figures;
 mod files;
 mod hostile;
 mod login;
+mod roles;
 mod sound;
 mod whiteboard;

@@ -5,12 +5,13 @@ mod leaders;
 mod leaving;
 mod logins;
 mod messages;
+mod roles;
 
 use crate::scenario::Scenario;
 
 /// All scenarios.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [messages::SCENARIOS, logins::SCENARIOS, keys::SCENARIOS, leaving::SCENARIOS, leaders::SCENARIOS]
+    [messages::SCENARIOS, logins::SCENARIOS, keys::SCENARIOS, leaving::SCENARIOS, roles::SCENARIOS, leaders::SCENARIOS]
         .into_iter()
         .flatten()
 }

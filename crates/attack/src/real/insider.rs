@@ -182,7 +182,7 @@ impl Insider {
         };
         for output in outputs {
             if let TrackerOutput::Installed { view, key, .. } = output {
-                self.view = Some(KeyedView::new(view, key));
+                self.view = key.map(|key| KeyedView::new(view, key));
             }
         }
         let missing = self.tracker.missing(&self.info, 0).filter(|_| self.asked_at.elapsed() >= ASK_SPACING);

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use ringfort::protocol::UserName;
 use ringfort::{LeaderState, Snapshot};
 
 /// What header, member list and leaders' line show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Board {
     pub epoch: Option<u64>,
-    pub members: Vec<String>,
+    pub members: Vec<UserName>,
     pub confirmed: bool,
     pub key_age: Option<Duration>,
     pub leaders: Vec<LeaderLight>,
@@ -34,7 +35,7 @@ impl Board {
     pub fn of(snapshot: &Snapshot) -> Self {
         Board {
             epoch: snapshot.view.map(|view| view.epoch.0),
-            members: snapshot.members.iter().map(ToString::to_string).collect(),
+            members: snapshot.members.to_vec(),
             confirmed: snapshot.confirmed,
             key_age: snapshot.key_age(),
             leaders: snapshot.leaders.iter().map(LeaderLight::of).collect(),

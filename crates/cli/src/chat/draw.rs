@@ -5,6 +5,7 @@ use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
+use ringfort::protocol::Role;
 use unicode_width::UnicodeWidthStr;
 
 use super::board::{Board, Mood};
@@ -138,8 +139,13 @@ fn draw_members(frame: &mut Frame<'_>, area: Rect, room: &Room, board: &Board) {
         .iter()
         .take(fit)
         .map(|name| {
-            let you = if *name == room.me.as_str() { " (you)" } else { "" };
-            Line::from(vec![Span::from(" "), Span::styled(name.as_str(), colour(name)), Span::from(you).dim()])
+            let you = if *name == room.me { " (you)" } else { "" };
+            let role = match room.info.policy.role(name) {
+                Role::Member => String::new(),
+                role => format!(" {role}"),
+            };
+            let colour = colour(name.as_str());
+            Line::from(vec![Span::from(" "), Span::styled(name.as_str(), colour), Span::from(role + you).dim()])
         })
         .collect();
     if fit < all {

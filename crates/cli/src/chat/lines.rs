@@ -11,7 +11,7 @@ use crate::common::Ending;
 use crate::describe;
 use crate::exit::{Failure, Outcome, Status};
 use crate::output;
-use crate::text::names;
+use crate::text::people;
 
 /// Chats until the input ends, the user says so, or a signal does.
 pub(super) async fn run(group: Group, mut events: Events, mut ending: Ending) -> Outcome {
@@ -45,7 +45,8 @@ fn told(group: &Group, event: Option<Event>, joined: &mut bool) -> Outcome {
         Some(Event::Message(message)) if message.topic != TOPIC => Ok(()),
         Some(Event::LeaderAnswers(..)) => Ok(()),
         Some(Event::View { joined: members, .. }) if !std::mem::replace(joined, true) => {
-            output::line(format!("-- joined; in the group: {}", names(&members)))
+            output::line(format!("-- joined; in the group: {}", people(group.info(), &members)))?;
+            describe::own_role(group.info(), group.user()).map_or(Ok(()), |role| output::line(format!("-- {role}")))
         }
         Some(event) => {
             output::line(describe::line(group.info(), &event))?;
@@ -62,7 +63,7 @@ async fn on_line(group: &Group, line: &str) -> Outcome<Option<End>> {
         Ok(Line::Nothing) => {}
         Ok(Line::Say(text)) => say(group, Own { to: Vec::new(), text }).await,
         Ok(Line::To(to, text)) => say(group, Own { to, text }).await,
-        Ok(Line::Members) => output::line(format!("-- here: {}", names(&group.members())))?,
+        Ok(Line::Members) => output::line(format!("-- here: {}", people(group.info(), &group.members())))?,
         Ok(Line::Leaders) => {
             for light in Board::of(&group.snapshot()).leaders {
                 output::line(format!("-- leader {}: {}", light.number, light.word))?;

@@ -12,7 +12,7 @@ use super::board::Board;
 use super::command::HELP;
 use super::sender::Sent;
 use crate::describe;
-use crate::text::{clean, names, now};
+use crate::text::{clean, names, now, people};
 
 /// Entries kept for scrolling back.
 const ENTRIES_MAX: usize = 2000;
@@ -78,9 +78,10 @@ impl Room {
                 let told = if others.is_empty() {
                     "nobody else is here yet".to_owned()
                 } else {
-                    format!("here: {}", names(&others))
+                    format!("here: {}", people(&self.info, others))
                 };
-                self.notice(format!("you joined; {told}; /help tells the commands"));
+                let role = describe::own_role(&self.info, &self.me).map(|role| format!("; {role}")).unwrap_or_default();
+                self.notice(format!("you joined; {told}{role}; /help tells the commands"));
             }
             Event::Blamed(culprit, fault) if !self.is_news(culprit, *fault) => {}
             Event::LeaderAnswers(..) => {} // The leaders' line shows it.
@@ -104,7 +105,7 @@ impl Room {
     }
 
     pub fn show_members(&mut self, board: &Board) {
-        let text = format!("{} here: {}", board.members.len(), names(&board.members));
+        let text = format!("{} here: {}", board.members.len(), people(&self.info, &board.members));
         self.notice(text);
     }
 

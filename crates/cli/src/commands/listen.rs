@@ -9,9 +9,9 @@ use ringfort::{Event, Events, Group};
 use crate::common::{Ending, MemberArgs};
 use crate::describe;
 use crate::exit::{Failure, Outcome, Status};
-use crate::json::{MemberLine, strings};
+use crate::json::{MemberLine, roles, strings};
 use crate::output;
-use crate::text::names;
+use crate::text::people;
 
 /// Joins a group and prints its messages and events, until Ctrl-C.
 #[derive(Debug, Args)]
@@ -92,8 +92,11 @@ impl Printer<'_> {
                 epoch: view.epoch.0,
                 view: view.digest.to_string(),
                 members: strings(joined),
+                roles: roles(group.info(), joined),
             }),
-            (Event::View { joined, .. }, true) => output::line(format!("-- joined; in the group: {}", names(joined))),
+            (Event::View { joined, .. }, true) => {
+                output::line(format!("-- joined; in the group: {}", people(group.info(), joined)))
+            }
             _ if self.args.json => output::json(&MemberLine::from(event)),
             _ => output::line(describe::line(group.info(), event)),
         }

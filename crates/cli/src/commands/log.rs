@@ -1,5 +1,6 @@
 //! `ringfort log` and `ringfort verify-evidence`: who could read, with no leader's help.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -12,9 +13,9 @@ use serde::Serialize;
 
 use crate::common::GroupArgs;
 use crate::exit::{Failure, Outcome, Status};
-use crate::json::cause_word;
+use crate::json::{cause_word, roles};
 use crate::output;
-use crate::text::{count, moment, names, parse_moment};
+use crate::text::{count, moment, names, parse_moment, people};
 
 /// What to do with a membership log.
 #[derive(Debug, Subcommand)]
@@ -133,7 +134,7 @@ pub fn run(command: &LogCommand) -> Outcome {
         LogCommand::Verify(args) => check(args),
         LogCommand::Who(args) => args.log.audit(|audited| {
             let answer = audited.who(args.at).ok_or_else(|| not_covered(args.at, Some(audited)))?;
-            tell(&answer, args.at, args.user.as_ref(), args.log.json)
+            tell((audited.group(), &answer), args.at, args.user.as_ref(), args.log.json)
         }),
         LogCommand::Receipt(args) => args.who.log.audit(|audited| {
             let WhoArgs { at, user, log } = &args.who;
@@ -155,7 +156,7 @@ pub fn run(command: &LogCommand) -> Outcome {
             let receipt = Receipt::from_bytes(&read_proof(&args.receipt)?).map_err(refused)?;
             let answer = receipt.verify(&group).map_err(refused)?;
             let answer = answer.ok_or_else(|| not_covered(receipt.at_ms, None))?;
-            tell(&answer, receipt.at_ms, receipt.user.as_ref(), args.json)
+            tell((&group, &answer), receipt.at_ms, receipt.user.as_ref(), args.json)
         }
     }
 }
@@ -230,6 +231,8 @@ struct AnswerLine<'a> {
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     could_read: Option<&'static str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    roles: BTreeMap<String, &'static str>,
 }
 
 impl LogArgs {
@@ -363,9 +366,10 @@ fn conflicts(audited: &[Audited<'_>], group: &GroupInfo, args: &VerifyArgs) -> O
     Err(Failure::new(Status::Conflict, format!("the logs convict {who}: {advice}")))
 }
 
-fn tell(answer: &Answer, at_ms: u64, user: Option<&UserName>, json: bool) -> Outcome {
+fn tell((group, answer): (&GroupInfo, &Answer), at_ms: u64, user: Option<&UserName>, json: bool) -> Outcome {
     let list = |ids: &[MemberId]| ids.iter().map(|id| id.user.to_string()).collect::<Vec<_>>();
     let (readers, perhaps) = (list(&answer.readers), list(&answer.perhaps));
+    let all: Vec<UserName> = answer.readers.iter().chain(&answer.perhaps).map(|id| id.user.clone()).collect();
     let verdict = user.map(|user| answer.verdict(user));
     if json {
         let could_read = verdict.map(|verdict| match verdict {
@@ -381,6 +385,7 @@ fn tell(answer: &Answer, at_ms: u64, user: Option<&UserName>, json: bool) -> Out
             perhaps,
             user: user.map(UserName::as_str),
             could_read,
+            roles: roles(group, &all),
         });
     }
     let at = moment(at_ms);
@@ -388,7 +393,11 @@ fn tell(answer: &Answer, at_ms: u64, user: Option<&UserName>, json: bool) -> Out
         (Some(user), Some(Verdict::Could)) => output::line(format!("{at}: {user} could read")),
         (Some(user), Some(Verdict::CouldNot)) => output::line(format!("{at}: {user} could not read")),
         (Some(user), _) => output::line(format!("{at}: {user} came or went just then, and may have been able to read")),
-        (None, _) if perhaps.is_empty() => output::line(format!("{at}: {} could read", names(&readers))),
-        (None, _) => output::line(format!("{at}: {} could read, {} perhaps", names(&readers), names(&perhaps))),
+        (None, _) => {
+            let told = |ids: &[MemberId]| people(group, ids.iter().map(|id| &id.user));
+            let (readers, perhaps) = (told(&answer.readers), told(&answer.perhaps));
+            let perhaps = if answer.perhaps.is_empty() { String::new() } else { format!(", {perhaps} perhaps") };
+            output::line(format!("{at}: {readers} could read{perhaps}"))
+        }
     }
 }

@@ -52,6 +52,10 @@ pub async fn run(args: ReceiveFilesArgs) -> Outcome {
     let limits = Limits { file_bytes_max: args.bytes_max, auto_bytes_max: 0, ..Limits::default() };
     let options = FilesOptions { folder: args.folder.clone(), limits, ..FilesOptions::default() };
     let files = Files::start(group.clone(), options).map_err(|error| failure(&error))?;
+    if let Err(forbidden) = files.check_roles(&args.from) {
+        leave(group).await;
+        return Err(failure(&forbidden));
+    }
     let time = Duration::from_secs(args.seconds.unwrap_or(u64::MAX / 4));
     let outcome = tokio::select! {
         outcome = receive(&args, &files, &mut events) => outcome,

@@ -55,7 +55,8 @@ pub async fn run(args: SendArgs) -> Outcome {
 }
 
 async fn send_all(args: &SendArgs, group: &Group) -> Outcome<usize> {
-    if group.members().len() < 2 && args.to.is_empty() {
+    let sends = group.info().policy.role(group.user()).sends();
+    if group.members().len() < 2 && args.to.is_empty() && sends {
         output::note("ringfort: nobody else is in the group now");
     }
     let from_input = args.message.is_empty() || args.message.iter().eq(["-"]);

@@ -139,6 +139,7 @@ fn sent(args: &SendFileArgs, transfer: &Transfer) -> Outcome {
 pub fn failure(error: &FilesError) -> Failure {
     let status = match error {
         FilesError::NoFolder => Status::Usage,
+        FilesError::Role(..) => Status::Refused,
         FilesError::Folder(..) => Status::Permissions,
         FilesError::File(..) | FilesError::Upload(_) => Status::Unreadable,
         FilesError::Refused(_) => Status::Other,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ringfort::link::{ConnectOptions, LinkError, LinkPublicKey, connect};
 use ringfort::protocol::group::LeaderInfo;
+use ringfort::protocol::roles::RoleRule;
 use ringfort::protocol::{GroupInfo, LeaderId, Rules};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -39,6 +40,16 @@ struct Report {
     /// "all", "talking" (no joins, leaves or new keys) or "nothing".
     works: &'static str,
     leaders: Vec<Seen>,
+    /// Who is no ordinary member, by the group's policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<RoleLine>,
+}
+
+/// A rule of the policy.
+#[derive(Debug, Serialize)]
+struct RoleLine {
+    users: String,
+    role: &'static str,
 }
 
 /// What was seen of one leader.
@@ -71,6 +82,7 @@ pub async fn run(args: StatusArgs) -> Outcome {
         faults: group.rules.f(),
         works: works(&group.rules, answer),
         leaders,
+        roles: group.policy.roles.iter().map(RoleLine::of).collect(),
     };
     if args.json {
         output::json(&report)?
@@ -78,6 +90,12 @@ pub async fn run(args: StatusArgs) -> Outcome {
         print(&group, &report)?
     }
     verdict(&group.rules, &report)
+}
+
+impl RoleLine {
+    fn of(rule: &RoleRule) -> Self {
+        RoleLine { users: rule.users.as_str().to_owned(), role: rule.role.word() }
+    }
 }
 
 async fn look_at_all(group: &GroupInfo, timeout: Duration) -> Vec<Seen> {
@@ -162,7 +180,9 @@ fn print(group: &GroupInfo, report: &Report) -> Outcome {
         "talking" => format!("members who are in go on talking, but joining, leaving and new keys need {}", n - f),
         _ => format!("nobody can join, and members go on under their last key at most; {} are needed", n - f),
     };
-    output::line(format!("\n{} of {n} leaders answer: {meaning}.", report.answer))
+    output::line(format!("\n{} of {n} leaders answer: {meaning}.", report.answer))?;
+    let told: Vec<String> = report.roles.iter().map(|rule| format!("{} {}", rule.users, rule.role)).collect();
+    if told.is_empty() { Ok(()) } else { output::line(format!("Roles, the first that fits: {}.", told.join(", "))) }
 }
 
 fn verdict(rules: &Rules, report: &Report) -> Outcome {
@@ -198,7 +218,16 @@ mod tests {
         let leaders: Vec<Seen> = (1..).zip(states).map(seen).collect();
         let answer = in_state(&leaders, "fine");
         let works = works(rules, answer);
-        Report { name: "g".into(), fingerprint: "f".into(), answer, leaders_total: 4, faults: 1, works, leaders }
+        Report {
+            name: "g".into(),
+            fingerprint: "f".into(),
+            answer,
+            leaders_total: 4,
+            faults: 1,
+            works,
+            leaders,
+            roles: vec![],
+        }
     }
 
     #[test]

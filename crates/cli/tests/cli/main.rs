@@ -11,6 +11,7 @@ mod kills;
 mod log;
 mod operations;
 mod process;
+mod roles;
 mod secrets;
 mod setup;
 mod state;

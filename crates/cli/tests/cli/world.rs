@@ -27,12 +27,16 @@ pub struct World {
 impl World {
     /// A group of four leaders that are not running yet.
     pub fn new(extra_policy: &str) -> Self {
+        World::with_users(extra_policy, &[ANA, BEN])
+    }
+
+    /// The same with other users.
+    pub fn with_users(extra_policy: &str, users: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_ports(4);
-        let users = format!(
-            "[[user]]\nname = \"{}\"\npassword = \"{}\"\n[[user]]\nname = \"{}\"\npassword = \"{}\"\n",
-            ANA.0, ANA.1, BEN.0, BEN.1
-        );
+        let user =
+            |(name, password): &(&str, &str)| format!("[[user]]\nname = \"{name}\"\npassword = \"{password}\"\n");
+        let users: String = users.iter().map(user).collect();
         write_private(&folder.path().join("users.toml"), &users);
         std::fs::write(folder.path().join("policy.toml"), format!("{POLICY}{extra_policy}")).unwrap();
         let world = World { folder, port, leaders: vec![None, None, None, None] };

@@ -61,7 +61,7 @@ pub fn does(kind: Kind) -> &'static str {
     }
 }
 
-const FAULTS: [Fault; 19] = [
+const FAULTS: [Fault; 20] = [
     Fault::Malformed,
     Fault::BadSeal,
     Fault::Replayed,
@@ -81,6 +81,7 @@ const FAULTS: [Fault; 19] = [
     Fault::Silent,
     Fault::LoginFailed,
     Fault::Throttled,
+    Fault::AgainstRole,
 ];
 
 /// What a leader did and what came of it, by the offence's word.

@@ -26,7 +26,8 @@ const CACHED_MAX: usize = 1024;
 /// A view with its group key and what one member derived from it (P7).
 pub struct KeyedView {
     id: ViewId,
-    key: Secret32,
+    /// None for a member that may not read: private messages need none.
+    key: Option<Secret32>,
     senders: BTreeMap<MemberId, SenderKeys>,
     pairs: BTreeMap<(MemberId, Direction), PairKeys>,
 }
@@ -53,7 +54,17 @@ pub(super) enum Direction {
 impl KeyedView {
     /// A view and its group key.
     pub fn new(id: ViewId, key: Secret32) -> Self {
-        KeyedView { id, key, senders: BTreeMap::new(), pairs: BTreeMap::new() }
+        KeyedView { id, key: Some(key), senders: BTreeMap::new(), pairs: BTreeMap::new() }
+    }
+
+    /// A view as a member has it that may not read: only private messages can be sealed in it.
+    pub fn without_key(id: ViewId) -> Self {
+        KeyedView { id, key: None, senders: BTreeMap::new(), pairs: BTreeMap::new() }
+    }
+
+    /// Whether messages to the whole view can be read and sealed.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
     }
 
     /// The view's name.
@@ -61,8 +72,8 @@ impl KeyedView {
         self.id
     }
 
-    /// The keys of one sender's multicasts. A key serves one mode of protection alone.
-    pub(super) fn sender_keys(&mut self, protection: Protection, sender: &MemberId) -> &SenderKeys {
+    /// The keys of one sender's multicasts, for who may read. A key serves one mode of protection alone.
+    pub(super) fn sender_keys(&mut self, protection: Protection, sender: &MemberId) -> Option<&SenderKeys> {
         if self.senders.get(sender).is_none_or(|keys| keys.protection != protection) {
             let context = encode(sender);
             let context: [&[u8]; 2] = [&self.id.digest.0, &context];
@@ -70,12 +81,13 @@ impl KeyedView {
                 Protection::None | Protection::Integrity => "data integrity",
                 Protection::Confidential => "data confidential",
             };
-            let body = AeadKey::new(&derive(self.key.expose(), label, &context));
-            let mark = derive(self.key.expose(), "data mark", &context);
+            let key = self.key.as_ref()?.expose();
+            let body = AeadKey::new(&derive(key, label, &context));
+            let mark = derive(key, "data mark", &context);
             make_room(&mut self.senders);
             self.senders.insert(sender.clone(), SenderKeys { protection, body, mark });
         }
-        self.senders.get(sender).expect("just put in")
+        self.senders.get(sender)
     }
 
     /// The keys of private messages one way between two members, from their session keys (K29).
@@ -244,16 +256,16 @@ impl Keyring {
 
 impl KeyedView {
     /// A name of the key that tells nothing about it.
-    pub fn fingerprint(&self) -> [u8; 8] {
-        let name = derive(self.key.expose(), "ringfort key fingerprint", &[]);
-        name.expose().first_chunk().copied().unwrap_or_default()
+    pub fn fingerprint(&self) -> Option<[u8; 8]> {
+        let name = derive(self.key.as_ref()?.expose(), "ringfort key fingerprint", &[]);
+        Some(name.expose().first_chunk().copied().unwrap_or_default())
     }
 }
 
 #[cfg(feature = "mutants")]
 impl KeyedView {
     /// The group key: for simulations that compare members, and nothing else.
-    pub fn key_for_testing_only(&self) -> [u8; 32] {
-        *self.key.expose()
+    pub fn key_for_testing_only(&self) -> Option<[u8; 32]> {
+        self.key.as_ref().map(|key| *key.expose())
     }
 }

@@ -43,7 +43,12 @@ pub enum Opened {
     Unreadable,
 }
 
+const NO_KEY: &str = "the outbox multicasts nothing in a view without its key";
+
 /// Seals a multicast. `seq` must be new in the sender's stream: it makes the nonce.
+///
+/// # Panics
+/// If the view is one [without its key](KeyedView::without_key).
 pub fn seal_multicast(
     shape: &Shape,
     me: &Identity,
@@ -59,13 +64,13 @@ pub fn seal_multicast(
         Protection::None => frame.extend_from_slice(&content),
         Protection::Integrity => {
             frame.extend_from_slice(&content);
-            let key = &view.sender_keys(shape.protection, &me.id).body;
+            let key = &view.sender_keys(shape.protection, &me.id).expect(NO_KEY).body;
             let tag = key.tag_only(&nonce(service as u8, seq), &frame);
             frame.extend_from_slice(&tag);
         }
         Protection::Confidential => {
             let aad = frame.clone();
-            let key = &view.sender_keys(shape.protection, &me.id).body;
+            let key = &view.sender_keys(shape.protection, &me.id).expect(NO_KEY).body;
             key.seal_append(&nonce(service as u8, seq), &aad, &content, &mut frame);
         }
     }
@@ -73,6 +78,9 @@ pub fn seal_multicast(
 }
 
 /// Makes a mark. It is authenticated without a nonce, so the same mark may be made again.
+///
+/// # Panics
+/// As [`seal_multicast`].
 pub fn seal_mark(
     shape: &Shape,
     me: &Identity,
@@ -82,7 +90,7 @@ pub fn seal_mark(
     let mut frame = prefix(me, view, FrameKind::Mark { service, view_start, next });
     let body_at = frame.len();
     if shape.protection != Protection::None {
-        let tag = mac(&view.sender_keys(shape.protection, &me.id).mark, MARK_LABEL, &[&frame]);
+        let tag = mac(&view.sender_keys(shape.protection, &me.id).expect(NO_KEY).mark, MARK_LABEL, &[&frame]);
         frame.extend_from_slice(&tag);
     }
     finish(shape, me, frame, body_at)
@@ -163,7 +171,8 @@ pub fn open(
         FrameKind::Private { to } => Some(open_private(me, view, sender, frame.prefix(), to, sealed)?),
         FrameKind::Mark { .. } if shape.protection == Protection::None => None,
         FrameKind::Mark { .. } => {
-            check_mark(&view.sender_keys(shape.protection, &sender.id).mark, frame.prefix(), sealed)?;
+            let keys = view.sender_keys(shape.protection, &sender.id).ok_or(BadFrame)?;
+            check_mark(&keys.mark, frame.prefix(), sealed)?;
             None
         }
         FrameKind::PrivateMark { to, .. } => {
@@ -195,14 +204,14 @@ fn open_multicast(
             let (content, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(BadFrame)?;
             let covered = frame.prefix().len() + content.len();
             let covered = frame.bytes().split_at_checked(covered).ok_or(BadFrame)?.0;
-            let key = &view.sender_keys(shape.protection, &sender.id).body;
+            let key = &view.sender_keys(shape.protection, &sender.id).ok_or(BadFrame)?.body;
             if key.verify_tag(nonce, covered, tag).is_err() && rules.enforces(Rule::DataTag) {
                 return Err(BadFrame);
             }
             Ok(frame.body_start(content.len()))
         }
         Protection::Confidential => {
-            let key = &view.sender_keys(shape.protection, &sender.id).body;
+            let key = &view.sender_keys(shape.protection, &sender.id).ok_or(BadFrame)?.body;
             key.open(nonce, frame.prefix(), sealed).map(Bytes::from).map_err(|_| BadFrame)
         }
     }

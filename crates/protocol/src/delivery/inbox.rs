@@ -26,7 +26,7 @@ const STREAMS_PER_SENDER: usize = 4;
 ///
 /// Whom it blames, so that the honest never blame the honest:
 /// * a relay, at once, for what an honest leader checks before it relays: a frame that is none, lengths
-///   that the policy rules out, a private message that is not to this member;
+///   that the policy rules out, a private message that is not to this member, what a role forbids;
 /// * a relay, for a frame that does not open, only when an authentic one comes with the very same header and
 ///   another body. A leader cannot check a seal, so before that the sender may be the one; and a member,
 ///   trusted with messages, does not seal two under one number;
@@ -35,6 +35,7 @@ const STREAMS_PER_SENDER: usize = 4;
 #[derive(Debug)]
 pub struct Inbox {
     shape: Shape,
+    policy: Policy,
     streams_max: usize,
     streams: BTreeMap<StreamKey, Stream>,
     /// Streams with holes, so that a wakeup looks at no others.
@@ -75,6 +76,7 @@ impl Inbox {
         let members = usize::try_from(policy.members_max).unwrap_or(usize::MAX);
         Inbox {
             shape: Shape::of(policy),
+            policy: policy.clone(),
             streams_max: STREAMS_PER_SENDER.saturating_mul(members.saturating_add(DEPARTED_MAX)),
             streams: BTreeMap::new(),
             troubled: BTreeSet::new(),
@@ -168,7 +170,9 @@ impl Inbox {
         if header.sender == reading.me.id {
             return;
         }
-        let Some(place) = self.place(header, reading.me) else {
+        let allowed = self.policy.may_send(header) && self.policy.role(&reading.me.id.user).receives();
+        let place = self.place(header, reading.me);
+        let Some(place) = place.filter(|_| allowed || !reading.rules.enforces(Rule::SenderRole)) else {
             return events.push(blame(from, Fault::BadRelay));
         };
         if !self.is_new(&place) && (place.is_mark || reading.rules.enforces(Rule::DataReplay)) {
@@ -226,8 +230,10 @@ impl Inbox {
                 _ => Some(None),
             },
             Opened::Message { topic, payload } => {
+                // Who cannot read speaks to all receivers, to each under the key of the pair.
+                let to_all = !self.policy.role(&sender.id.user).receives();
                 let recipients = match &frame.header().kind {
-                    FrameKind::Private { to } => to.names(),
+                    FrameKind::Private { to } if !to_all => to.names(),
                     _ => Vec::new(),
                 };
                 Some(Some(Delivery {

@@ -102,7 +102,7 @@ impl Outbox {
     /// Makes the frame of a message to the whole current view. The caller gives it to the leaders.
     ///
     /// # Errors
-    /// [`Rejected::NotJoined`] without a current view, [`Rejected::TooLarge`] above the policy's bound.
+    /// [`Rejected::NotJoined`] without a current view and its key, [`Rejected::TooLarge`] above the policy's bound.
     pub fn multicast(
         &mut self,
         now: Time,
@@ -111,7 +111,7 @@ impl Outbox {
         message: Message<'_>,
     ) -> Result<Bytes, Rejected> {
         self.check_size(message)?;
-        let view = writing.keyring.current_mut().ok_or(Rejected::NotJoined)?;
+        let view = writing.keyring.current_mut().filter(|view| view.has_key()).ok_or(Rejected::NotJoined)?;
         self.enter(view.id().digest);
         let channel = Channel::Group(service);
         let stream = self.streams.entry(channel).or_insert_with(|| OutStream::new(Seq(1), None));

@@ -1,5 +1,6 @@
 //! What a leader tells its members of views, and of their end.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use super::link::{Link, Stage, attached_mut};
@@ -27,12 +28,14 @@ impl Leader {
 
     /// Sends the view just published to every attached member of it: one encoding, one seal each.
     pub(super) fn send_claims(&mut self, now: Time, before: ViewId, step: &mut Step) {
-        let next = encode(&LeaderNotice::Claim(self.publisher.next_claim()));
-        let whole = std::cell::OnceCell::new();
+        let encoded = |claim| encode(&LeaderNotice::Claim(claim));
+        let next = encoded(self.publisher.next_claim());
+        let (next_bare, whole, whole_bare) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let view = self.publisher.current().digest;
         let mut ended = Vec::new();
         let openly = self.speaks_openly();
         let members_only = self.group.rules.enforces(Rule::ShareToMembersOnly);
+        let readers_only = self.group.rules.enforces(Rule::ShareToReadersOnly);
         for (link, state) in &mut self.links {
             let Stage::Member(attached) = &mut state.stage else { continue };
             if members_only && !attached.admitted {
@@ -40,10 +43,12 @@ impl Leader {
                 continue;
             }
             let follows = attached.claimed.is_some_and(|(digest, _)| digest == before.digest);
-            let payload = if follows {
-                &next
-            } else {
-                whole.get_or_init(|| encode(&LeaderNotice::Claim(self.publisher.claim_from(None, &self.state))))
+            let claim_whole = || self.publisher.claim_from(None, &self.state);
+            let payload = match (follows, attached.reads || !readers_only) {
+                (true, true) => &next,
+                (true, false) => next_bare.get_or_init(|| encoded(self.publisher.next_claim().without_share())),
+                (false, true) => whole.get_or_init(|| encoded(claim_whole())),
+                (false, false) => whole_bare.get_or_init(|| encoded(claim_whole().without_share())),
             };
             attached.claimed = Some((view, now));
             step.effects.push(Effect::Send(*link, Class::Control, attached.seal(payload, openly)));
@@ -62,11 +67,19 @@ impl Leader {
         if just_sent || hidden || self.joined_after_publishing(link) {
             return;
         }
-        let claim: ViewClaim = self.publisher.claim_from(have, &self.state);
+        let mut claim: ViewClaim = self.publisher.claim_from(have, &self.state);
+        if !self.gives_shares_to(link) {
+            claim = claim.without_share();
+        }
         if let Some(attached) = attached_mut(&mut self.links, link) {
             attached.claimed = Some((view, now));
         }
         self.notify(link, &LeaderNotice::Claim(claim), step);
+    }
+
+    /// Whether the role of the member at the other end lets it have the group key.
+    fn gives_shares_to(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(Link::is_reader) || !self.group.rules.enforces(Rule::ShareToReadersOnly)
     }
 
     /// Whether the member was accepted after the published view: that view's share is not for it.
@@ -79,6 +92,9 @@ impl Leader {
 
     /// A past view's share goes only to who was in that view and still is a member (P6).
     pub(super) fn send_past_claim(&mut self, link: LinkId, digest: ViewDigest, step: &mut Step) {
+        if !self.gives_shares_to(link) {
+            return;
+        }
         let Some(attached) = attached_mut(&mut self.links, link) else { return };
         let since = self.presence.get(&attached.entry.id).map(|p| p.since);
         let Some((epoch, claim)) = self.publisher.past_claim(digest) else { return };

@@ -33,6 +33,8 @@ pub(super) struct Attached {
     pub entry: MemberEntry,
     /// Whether this very stay is among the members accepted here.
     pub admitted: bool,
+    /// Whether its role lets it have the group key.
+    pub reads: bool,
     pub channel: SealedChannel,
     /// The challenge to be answered; a new one is drawn once it has been.
     pub challenge: [u8; 16],
@@ -96,13 +98,24 @@ impl Link {
     pub fn is_admitted(&self) -> bool {
         matches!(&self.stage, Stage::Member(attached) if attached.admitted)
     }
+
+    pub fn is_reader(&self) -> bool {
+        matches!(&self.stage, Stage::Member(attached) if attached.reads)
+    }
 }
 
 impl Attached {
-    pub fn new(now: Time, entry: MemberEntry, admitted: bool, channel: SealedChannel, challenge: [u8; 16]) -> Self {
+    pub fn new(
+        now: Time,
+        entry: MemberEntry,
+        (admitted, reads): (bool, bool),
+        channel: SealedChannel,
+        challenge: [u8; 16],
+    ) -> Self {
         Attached {
             entry,
             admitted,
+            reads,
             channel,
             challenge,
             answered: [0; 16],

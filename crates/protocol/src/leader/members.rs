@@ -133,7 +133,8 @@ impl Leader {
         step.events.push(Event::Authenticated(entry.id.clone()));
         let admitted = self.state.members().get(&entry.id.user) == Some(&entry);
         if let Some(Link { stage, .. }) = self.links.get_mut(&link) {
-            let attached = Attached::new(cx.now, entry, admitted, authenticated.channel, draw(cx));
+            let reads = self.group.policy.role(&entry.id.user).receives();
+            let attached = Attached::new(cx.now, entry, (admitted, reads), authenticated.channel, draw(cx));
             *stage = Stage::Member(Box::new(attached));
         }
         self.absorb(cx, outputs, step);
@@ -157,6 +158,9 @@ impl Leader {
             Ok(MemberRequest::PastClaim(digest)) => self.send_past_claim(link, digest, step),
             Ok(MemberRequest::Snapshot { view, after }) => self.send_snapshot(link, view, after, step),
             Ok(MemberRequest::Repair(request)) => {
+                if !attached.reads && self.group.rules.enforces(Rule::RelayRole) {
+                    return step.blame(Culprit::Member(id), Fault::AgainstRole);
+                }
                 let answer = self.relay.on_repair(cx.now, &id, &request);
                 step.effects.extend(answer.frames.into_iter().map(|f| Effect::Send(link, Class::Data, f)));
                 if let Some(wanted) = answer.wanted {
@@ -218,8 +222,14 @@ impl Leader {
             step.blame(Culprit::Member(id.clone()), Fault::OldView);
             return;
         }
+        let policy = &self.group.policy;
+        let parsed = || DataFrame::parse(frame).ok();
+        let allowed = policy.roles.is_empty() || parsed().is_none_or(|frame| policy.may_send(frame.header()));
+        if !allowed && self.group.rules.enforces(Rule::RelayRole) {
+            return step.blame(Culprit::Member(id.clone()), Fault::AgainstRole);
+        }
         // Outside the mutant corpus, a frame must name the member whose link it came over.
-        let claimed = if self.group.rules.enforces(Rule::RelaySender) { None } else { DataFrame::parse(frame).ok() };
+        let claimed = if self.group.rules.enforces(Rule::RelaySender) { None } else { parsed() };
         let from = claimed.as_ref().map_or(id, |frame| &frame.header().sender);
         let (audience, class) = match self.relay.on_frame(now, from, frame) {
             RelayAction::Forward(audience) => (audience, Class::Data),
@@ -227,13 +237,13 @@ impl Leader {
             RelayAction::Ignore(Some(fault)) => return step.blame(Culprit::Member(id.clone()), fault),
             RelayAction::Ignore(None) => return,
         };
-        let receives = |to: &LinkId| *to != link && self.links.get(to).is_some_and(Link::is_admitted);
+        let all = !self.group.rules.enforces(Rule::RelayRole);
+        let reads = |to: &LinkId, l: &Link| *to != link && l.is_admitted() && (all || l.is_reader());
         let links: Vec<LinkId> = match audience {
-            Audience::Group => {
-                self.links.iter().filter(|(to, l)| **to != link && l.is_admitted()).map(|(to, _)| *to).collect()
-            }
+            Audience::Group => self.links.iter().filter(|(to, l)| reads(to, l)).map(|(to, _)| *to).collect(),
             Audience::Only(users) => {
-                users.iter().filter_map(|user| self.attached.get(user).copied()).filter(receives).collect()
+                let links = users.iter().filter_map(|user| self.attached.get(user).copied());
+                links.filter(|to| self.links.get(to).is_some_and(|l| reads(to, l))).collect()
             }
         };
         step.effects.push(Effect::Relay(links, class, frame.clone()));

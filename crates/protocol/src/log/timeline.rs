@@ -90,7 +90,12 @@ fn in_order(mut all: Vec<Boundary>) -> Vec<Boundary> {
     all
 }
 
-impl Audited<'_> {
+impl<'a> Audited<'a> {
+    /// The group it is of.
+    pub fn group(&self) -> &'a GroupInfo {
+        self.group
+    }
+
     /// The first and the last moment that the log covers: Unix time, milliseconds.
     pub fn covers(&self) -> (u64, u64) {
         let first = self.boundaries.first().map_or(0, |boundary| boundary.to_ms);
@@ -117,11 +122,18 @@ impl Audited<'_> {
                 _ => {}
             }
         }
-        let lists: Vec<BTreeSet<MemberId>> =
-            views.iter().map(|seen| self.members_of(seen).into_values().map(|entry| entry.id).collect()).collect();
+        let lists: Vec<BTreeSet<MemberId>> = views.iter().map(|seen| self.readers_of(seen).collect()).collect();
         let all: BTreeSet<MemberId> = lists.iter().flatten().cloned().collect();
         let (readers, perhaps) = all.into_iter().partition(|id| lists.iter().all(|list| list.contains(id)));
         (!views.is_empty()).then_some(Answer { views, readers, perhaps })
+    }
+}
+
+impl Audited<'_> {
+    /// The members of a view whose role let them have its key.
+    fn readers_of(&self, seen: &SeenView) -> impl Iterator<Item = MemberId> {
+        let ids = self.members_of(seen).into_values().map(|entry| entry.id);
+        ids.filter(|id| self.group.policy.role(&id.user).receives())
     }
 }
 

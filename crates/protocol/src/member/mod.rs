@@ -30,6 +30,7 @@ use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
 use crate::keys::{Ask, TrackerOutput, ViewTracker};
 use crate::log::Keeper;
 use crate::login::Certificate;
+use crate::roles::Role;
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
 use crate::wire::{self, LeaderNotice, MemberRequest, Sorted};
@@ -180,15 +181,21 @@ impl Member {
         self.phase == Phase::Ended
     }
 
+    /// This user's role in the group.
+    pub fn role(&self) -> Role {
+        self.group.policy.role(&self.user)
+    }
+
     /// A name of the current key that tells nothing about it: the same at all members of a view, never the same in two.
+    /// None for a member that may not read.
     pub fn key_fingerprint(&self) -> Option<[u8; 8]> {
-        self.keyring.current().map(KeyedView::fingerprint)
+        self.keyring.current().and_then(KeyedView::fingerprint)
     }
 
     /// The current key: for simulations that compare members, and nothing else.
     #[cfg(feature = "mutants")]
     pub fn key_for_testing_only(&self) -> Option<[u8; 32]> {
-        self.keyring.current().map(KeyedView::key_for_testing_only)
+        self.keyring.current().and_then(KeyedView::key_for_testing_only)
     }
 
     /// This stay's entry with its keys, as leaders should see it.
@@ -267,7 +274,8 @@ impl Member {
                     if let Some(old) = self.keyring.current().map(|v| v.id().digest) {
                         self.keyring.retire(&old, until);
                     }
-                    self.keyring.install(KeyedView::new(view, key));
+                    let unread = || KeyedView::without_key(view);
+                    self.keyring.install(key.map_or_else(unread, |key| KeyedView::new(view, key)));
                     for (entry, cause) in departed {
                         if cause == Cause::Expelled {
                             self.close_sender(cx.now, entry, until, step);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Effect, Event, Member, PAST_VIEWS_MAX, Phase, Step};
-use crate::data::Peers;
+use crate::data::{Peers, RECIPIENTS_MAX};
 use crate::delivery::{InboxEvent, LIVE_BYTES_MAX, Message, Reading, Writing};
 use crate::fault::Rejected;
 use crate::ids::{LeaderId, MemberId, Topic, UserName, ViewDigest};
@@ -14,7 +14,8 @@ use crate::view::{MemberEntry, MemberSet};
 use crate::wire::MemberRequest;
 
 impl Member {
-    /// Sends to every member of the current view.
+    /// Sends to every member of the current view that may read. Who may not read itself sends to each under the key
+    /// of the pair, in order and repaired, whatever the service.
     pub fn multicast(
         &mut self,
         cx: &mut Cx<'_>,
@@ -23,6 +24,9 @@ impl Member {
         payload: &[u8],
     ) -> Result<Step, Rejected> {
         self.may_send()?;
+        if !self.role().receives() {
+            return self.send_to_readers(cx, topic, payload);
+        }
         let me = self.me.as_ref().ok_or(Rejected::NotJoined)?;
         let frame = self.outbox.multicast(
             cx.now,
@@ -44,6 +48,13 @@ impl Member {
         payload: &[u8],
     ) -> Result<Step, Rejected> {
         self.may_send()?;
+        if !self.role().receives() {
+            let forbids = "it sends to all who receive and to nobody alone, so leave the recipients out";
+            return Err(self.forbidden(self.user.clone(), forbids));
+        }
+        if let Some(user) = to.iter().find(|user| !self.group.policy.role(user).receives()) {
+            return Err(self.forbidden(user.clone(), "it receives nothing, so leave this name out"));
+        }
         let me = self.me.as_ref().ok_or(Rejected::NotJoined)?;
         let members =
             self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members).ok_or(Rejected::NotJoined)?;
@@ -56,6 +67,30 @@ impl Member {
             cx.rng,
         )?;
         Ok(self.spread(Class::Data, frame))
+    }
+
+    /// A sender's message: the same private message to all who read, so many at a time.
+    fn send_to_readers(&mut self, cx: &mut Cx<'_>, topic: &Topic, payload: &[u8]) -> Result<Step, Rejected> {
+        let me = self.me.as_ref().ok_or(Rejected::NotJoined)?;
+        let members =
+            self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members).ok_or(Rejected::NotJoined)?;
+        let reads = |user: &UserName| self.group.policy.role(user).receives();
+        let names: Vec<UserName> = members.iter().map(|e| e.id.user.clone()).filter(reads).collect();
+        let mut frames = Vec::new();
+        for names in names.chunks(RECIPIENTS_MAX) {
+            let mut writing = Writing { me, keyring: &mut self.keyring };
+            let message = Message { topic, payload };
+            frames.push(self.outbox.send_to(cx.now, &mut writing, members, names, message, cx.rng)?);
+        }
+        let mut step = Step::default();
+        for frame in frames {
+            step.effects.extend(self.spread(Class::Data, frame).effects);
+        }
+        Ok(step)
+    }
+
+    fn forbidden(&self, user: UserName, forbids: &'static str) -> Rejected {
+        Rejected::Role { role: self.group.policy.role(&user), user, forbids }
     }
 
     /// Leaves; the driver keeps the member going until [`Event::Ended`].
@@ -82,6 +117,9 @@ impl Member {
     }
 
     fn may_send(&self) -> Result<(), Rejected> {
+        if !self.role().sends() {
+            return Err(self.forbidden(self.user.clone(), "it receives and does not send"));
+        }
         match self.phase {
             Phase::Joining => Err(Rejected::NotJoined),
             Phase::Leaving | Phase::Ended => Err(Rejected::Ended),

@@ -16,7 +16,7 @@ use ringfort_protocol::login::{enrol_key, enrol_password};
 use ringfort_protocol::member::{self, Member, Secret};
 use ringfort_protocol::policy::{Policy, Service};
 use ringfort_protocol::time::{Cx, Time};
-use ringfort_protocol::{GroupInfo, LeaderId, LinkId, Rejected, Rules, UserName};
+use ringfort_protocol::{GroupInfo, LeaderId, LinkId, Rejected, Rules, UserName, wire};
 
 /// Time from one look at the clocks to the next.
 const STEP: Duration = Duration::from_millis(20);
@@ -35,7 +35,11 @@ pub fn rng(seed: u64) -> ChaCha20Rng {
 
 /// The keys of a group of four, the same each time they are asked for.
 pub fn dealt() -> (GroupInfo, Vec<LeaderSecrets>) {
-    let policy = Policy { argon2_memory_kib: 8, argon2_passes: 1, ..Policy::default() };
+    dealt_with(Policy::default())
+}
+
+fn dealt_with(policy: Policy) -> (GroupInfo, Vec<LeaderSecrets>) {
+    let policy = Policy { argon2_memory_kib: 8, argon2_passes: 1, ..policy };
     let addresses: Vec<String> = (1..=4).map(|i| format!("leader-{i}.example:4000")).collect();
     deal_group("root", Rules::new(4, 1, 2).unwrap(), &addresses, policy, &mut rng(4))
 }
@@ -82,6 +86,8 @@ pub struct World {
     pub leaders: BTreeMap<LeaderId, Leader>,
     pub agents: Vec<Agent>,
     pub silent: BTreeSet<LeaderId>,
+    /// While it is so, messages on their way to members are lost.
+    pub lossy: bool,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
@@ -100,13 +106,19 @@ macro_rules! cx {
 impl World {
     /// Four linked leaders at which `names` are registered: by password those that start with a `p`, else by key.
     pub fn new(names: &[&str]) -> Self {
-        let (group, secrets) = dealt();
+        World::with_policy(Policy::default(), names)
+    }
+
+    /// The same under another policy.
+    pub fn with_policy(policy: Policy, names: &[&str]) -> Self {
+        let (group, secrets) = dealt_with(policy);
         let group = Arc::new(group);
         let mut world = World {
             group: group.clone(),
             leaders: BTreeMap::new(),
             agents: Vec::new(),
             silent: BTreeSet::new(),
+            lossy: false,
             leader_events: Vec::new(),
             now: Time::ZERO + STEP,
             rng: rng(5),
@@ -305,6 +317,7 @@ impl World {
                         self.carry_out_leader(id, step);
                     }
                 }
+                Packet::Down(_, frame) if self.lossy && matches!(wire::sort(&frame), Ok(wire::Sorted::Data)) => {}
                 Packet::Down(link, frame) => {
                     let Some((who, id)) = self.links.get(&link).copied() else { continue };
                     let step = self.agents[who].member.on_frame(cx!(self), id, &frame);

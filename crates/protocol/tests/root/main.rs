@@ -8,4 +8,5 @@ mod catching_up;
 mod enrolments;
 mod harness;
 mod hostile;
+mod roles;
 mod scenarios;

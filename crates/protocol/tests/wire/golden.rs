@@ -18,6 +18,7 @@ use ringfort_protocol::login::{
     LoginServer, LoginServerLink, Method, Registration, WireSignature, enrol_password,
 };
 use ringfort_protocol::policy::{Policy, Service};
+use ringfort_protocol::roles::{Role, RoleRule};
 use ringfort_protocol::sealed::{End, SealedChannel};
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::time::{Cx, Time};
@@ -256,8 +257,16 @@ impl Fixed {
             ("enrolment record", encode(&self.records()[0])),
             ("stored password", self.registration(0).to_bytes().to_vec()),
             ("stored key", Registration::Key(key).to_bytes().to_vec()),
-            ("policy", encode(&self.group.policy)),
+            ("policy", self.group.policy.to_bytes()),
+            ("policy with roles", self.with_roles().to_bytes()),
         ]
+    }
+
+    fn with_roles(&self) -> Policy {
+        let rule = |(users, role): (&str, Role)| RoleRule { users: users.parse().unwrap(), role };
+        let rules =
+            [("press-*", Role::Receiver), ("wire", Role::Sender), ("vault", Role::Archive), ("*", Role::Member)];
+        Policy { roles: rules.map(rule).to_vec(), ..self.group.policy.clone() }
     }
 
     /// What is hashed and derived: group, session, view and key.
@@ -278,7 +287,7 @@ impl Fixed {
             let claim = ViewClaim { number: 1, view, refreshes: 3, base, changes, share, statement };
             outputs = tracker.on_claim(&self.group, secrets.id, claim);
         }
-        let Some(TrackerOutput::Installed { key, .. }) = outputs.pop() else { panic!("not installed") };
+        let Some(TrackerOutput::Installed { key: Some(key), .. }) = outputs.pop() else { panic!("not installed") };
         vec![
             ("group id", self.group.id().0.to_vec()),
             ("session id", session.0.to_vec()),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ringfort_protocol::Policy;
 use ringfort_protocol::policy::{Origin, Protection, Service, WhenStale};
+use ringfort_protocol::roles::{Role, RoleRule, Users};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Access, read_text};
@@ -42,6 +43,49 @@ enum WhenStaleWord {
     StopSending,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Role", rename_all = "kebab-case")]
+enum RoleWord {
+    Member,
+    Receiver,
+    Sender,
+    Archive,
+}
+
+/// Which users have which role.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoleSection {
+    #[serde(with = "users_text")]
+    users: Users,
+    #[serde(with = "RoleWord")]
+    role: Role,
+}
+
+/// A name, or the beginning of names with a star.
+mod users_text {
+    use ringfort_protocol::roles::Users;
+    use serde::Serializer;
+
+    pub(super) use super::super::text::from_text as deserialize;
+
+    pub(super) fn serialize<S: Serializer>(users: &Users, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(users.as_str())
+    }
+}
+
+impl From<RoleSection> for RoleRule {
+    fn from(RoleSection { users, role }: RoleSection) -> Self {
+        RoleRule { users, role }
+    }
+}
+
+impl From<RoleRule> for RoleSection {
+    fn from(RoleRule { users, role }: RoleRule) -> Self {
+        RoleSection { users, role }
+    }
+}
+
 /// Both forms of the document, with the same fields as [`Policy`].
 macro_rules! policy_document {
     ($(#[$attribute:meta])* $name:ident) => {
@@ -71,6 +115,9 @@ macro_rules! policy_document {
             argon2_memory_kib: u32,
             argon2_passes: u32,
             authorities: Vec<Hex<32>>,
+            // Not written where it is not used, so that files from before it say the same as ever.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            role: Vec<RoleSection>,
         }
 
         impl From<$name> for Policy {
@@ -79,14 +126,15 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities,
+                    argon2_passes, authorities, role,
                 } = document;
                 let authorities = authorities.into_iter().map(|key| key.0).collect();
+                let roles = role.into_iter().map(RoleRule::from).collect();
                 Policy {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities,
+                    argon2_passes, authorities, roles,
                 }
             }
         }
@@ -97,14 +145,15 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities,
+                    argon2_passes, authorities, roles,
                 } = policy.clone();
                 let authorities = authorities.into_iter().map(Hex).collect();
+                let role = roles.into_iter().map(RoleSection::from).collect();
                 $name {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities,
+                    argon2_passes, authorities, role,
                 }
             }
         }

@@ -10,6 +10,7 @@ pub mod logins;
 pub mod logs;
 pub mod messages;
 pub mod passwords;
+pub mod roles;
 pub mod views;
 pub mod votes;
 pub mod worlds;
@@ -62,6 +63,7 @@ pub const ALL: &[&[Attack]] = &[
     heartbeats::ALL,
     votes::ALL,
     leaving::ALL,
+    roles::ALL,
     worlds::ALL,
 ];
 

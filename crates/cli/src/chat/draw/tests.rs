@@ -27,7 +27,7 @@ fn board() -> Board {
     let light = |number, word: &str, mood| LeaderLight { number, word: word.into(), mood };
     Board {
         epoch: Some(7),
-        members: vec!["ana".into(), "ben".into()],
+        members: vec!["ana".parse().unwrap(), "ben".parse().unwrap()],
         confirmed: true,
         key_age: Some(Duration::from_secs(34)),
         leaders: vec![
@@ -139,7 +139,7 @@ fn no_size_is_too_small() {
     let mut room = room();
     (0..30).for_each(|i| room.on_event(&message("ben", &format!("漢字 {i}"), &["ana"])));
     let mut crowd = board();
-    crowd.members = (0..500).map(|i| format!("u{i}")).collect();
+    crowd.members = (0..500).map(|i| format!("u{i}").parse().unwrap()).collect();
     crowd.confirmed = false;
     for width in [1, 2, 5, 19, 59, 61, 200] {
         for height in [1, 2, 3, 4, 5, 6, 50] {

@@ -146,7 +146,7 @@ fn blames(outputs: &[TrackerOutput]) -> Vec<(u8, Fault)> {
 
 fn installed(outputs: &[TrackerOutput]) -> Option<(ViewId, Secret32)> {
     outputs.iter().find_map(|output| match output {
-        TrackerOutput::Installed { view, key, .. } => Some((*view, key.clone())),
+        TrackerOutput::Installed { view, key, .. } => key.clone().map(|key| (*view, key)),
         _ => None,
     })
 }

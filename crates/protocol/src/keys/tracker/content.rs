@@ -61,7 +61,7 @@ impl ViewTracker {
             .candidates
             .iter()
             .rev()
-            .filter(|(_, c)| c.key.is_none() || c.changes.is_none())
+            .filter(|(_, c)| self.reads && c.key.is_none() || c.changes.is_none())
             .find(|(claimed, _)| self.claimants(**claimed).count() >= group.rules.confirm())?;
         let claimants: Vec<_> = self.claimants(*claimed).collect();
         let leader = *claimants.get(attempt % claimants.len().max(1))?;

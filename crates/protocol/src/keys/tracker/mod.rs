@@ -26,6 +26,8 @@ const TOMBSTONES_MAX: usize = 16_384;
 pub struct ViewTracker {
     hasher: ViewHasher,
     me: MemberId,
+    /// Whether this member's role lets it have keys.
+    reads: bool,
     installed: Option<Installed>,
     /// What each leader claims now.
     current: BTreeMap<LeaderId, Current>,
@@ -95,8 +97,8 @@ pub enum TrackerOutput {
     Installed {
         /// The new view.
         view: ViewId,
-        /// Its key.
-        key: Secret32,
+        /// Its key; none for a member whose role is not to read.
+        key: Option<Secret32>,
         /// The signed words of f+1 leaders for it.
         words: Vec<Word>,
         /// Words for the view before that had come late, if they are kept.
@@ -131,6 +133,7 @@ impl ViewTracker {
     pub fn new(group: &GroupInfo, me: MemberId) -> Self {
         ViewTracker {
             hasher: ViewHasher::new(group, group.session()),
+            reads: group.policy.role(&me.user).receives(),
             me,
             installed: None,
             current: BTreeMap::new(),
@@ -279,6 +282,9 @@ impl ViewTracker {
 
     /// Verifies shares and combines them, naming whoever sent a bad one (B4). True once the key is there.
     fn complete_key(&mut self, group: &GroupInfo, claimed: Claimed, out: &mut Vec<TrackerOutput>) -> bool {
+        if !self.reads {
+            return true;
+        }
         let Some(candidate) = self.candidates.get_mut(&claimed) else { return false };
         let threshold = group.rules.key_threshold();
         let point = view_point(group, group.session(), claimed.view, claimed.refreshes);
@@ -313,7 +319,7 @@ impl ViewTracker {
 
     fn install(&mut self, group: &GroupInfo, claimed: Claimed, words: Vec<Word>, out: &mut Vec<TrackerOutput>) {
         let Some(candidate) = self.candidates.remove(&claimed) else { return };
-        let (Some(changes), Some(key)) = (candidate.changes, candidate.key) else { return };
+        let (Some(changes), key) = (candidate.changes, candidate.key) else { return };
         let (late, blamed) = self.take_late_words(group);
         out.extend(blamed);
         let old = self.installed.take();
@@ -361,7 +367,7 @@ impl ViewTracker {
         let confirmed = candidate.shares.len() >= group.rules.confirm();
         let older = claimed.view.epoch < installed.id.epoch;
         let safe = older || candidate.changes.as_ref().is_some_and(|changes| !self.raises_dead(group, changes));
-        if confirmed && safe && self.complete_key(group, claimed, out) {
+        if self.reads && confirmed && safe && self.complete_key(group, claimed, out) {
             let key = self.candidates.get(&claimed).and_then(|c| c.key.clone());
             out.extend(key.map(|key| TrackerOutput::Readable { view: claimed.view, key }));
         }

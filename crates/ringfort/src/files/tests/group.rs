@@ -1,6 +1,8 @@
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::policy::{Origin, Protection, Service, WhenStale};
 
+use ringfort_protocol::roles::{Role, RoleRule};
+
 use super::*;
 
 fn group_of_every_field() -> (tempfile::TempDir, PathBuf, String, InitSummary) {
@@ -149,7 +151,19 @@ fn a_policy_file_says_only_what_differs() {
     assert_eq!((policy.protection, policy.origin), (Protection::None, Origin::Group));
     assert_eq!((policy.service, policy.when_stale), (Service::BestEffort, WhenStale::StopSending));
     assert_eq!(policy, Policy { relays: 3, ..policy.clone() });
+    let roles = "[[role]]\nusers = \"press-*\"\nrole = \"receiver\"\n[[role]]\nusers = \"vault\"\nrole = \"archive\"";
+    replace(&path, roles);
+    let rule = |(users, role): (&str, Role)| RoleRule { users: users.parse().unwrap(), role };
+    let policy = read_policy(&path).unwrap();
+    let expected = [("press-*", Role::Receiver), ("vault", Role::Archive)].map(rule).to_vec();
+    assert_eq!(policy, Policy { roles: expected, ..Policy::default() });
     for bad in [
+        "[[role]]\nusers = \"*press\"\nrole = \"receiver\"",
+        "[[role]]\nusers = \"press\"\nrole = \"reader\"",
+        "[[role]]\nusers = \"press\"",
+        "[[role]]\nusers = \"press\"\nrole = \"receiver\"\nuntil = 3",
+        "origin = \"group\"\n[[role]]\nusers = \"press\"\nrole = \"receiver\"",
+        "protection = \"integrity\"\n[[role]]\nusers = \"press\"\nrole = \"sender\"",
         "heartbeat_ms = 1",
         "heartbeat = 1000",
         "protection = \"some\"",
