@@ -3,6 +3,7 @@
 
 import { Connection } from "./connection.js";
 import { DOING, Frame } from "./frames.js";
+import { showMotions } from "./motions.js";
 import { Requests } from "./requests.js";
 import { LoginView } from "./login.js";
 import { Microphone } from "./microphone.js";
@@ -52,7 +53,7 @@ connection.on("welcome", (line) => {
   byId("fingerprint").textContent = line.group.fingerprint;
   const needed = line.group.faults + 1;
   byId("invite-need").textContent = `At least ${needed} operators must; ask all ${line.group.leaders}.`;
-  requests.welcome(line.user, needed);
+  requests.welcome(line.user, needed, line.group.members_expel);
   state = line.state;
   if (restarted) {
     journal.clear();
@@ -117,6 +118,7 @@ function showState() {
   showPeople();
   showLeaders(state.leaders);
   showRole(role());
+  showMotions(state.motions, welcome.user, connection);
   showBanner();
   for (const frame of frames) frame.tellState();
   /** @type {HTMLButtonElement} */ (byId("leave")).disabled = state.ended !== null;

@@ -3,6 +3,7 @@
 // operators of f+1 leaders decide.
 
 import { byId, element } from "./dom.js";
+import { voteOn } from "./motions.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 
@@ -16,6 +17,7 @@ export class Requests {
   #you = "";
   #needed = 0;
   #member = "";
+  #vote = false;
 
   /** @param {Connection} connection @param {() => void} changed */
   constructor(connection, changed) {
@@ -23,14 +25,16 @@ export class Requests {
     this.changed = changed;
     this.dialog = /** @type {HTMLDialogElement} */ (byId("member-dialog"));
     byId("member-ask").addEventListener("click", () => this.#ask());
+    byId("member-vote").addEventListener("click", () => this.#letVote());
   }
 
   clear() {
     this.#asked.clear();
   }
 
-  /** @param {string} you @param {number} needed operators */
-  welcome(you, needed) {
+  /** @param {string} you @param {number} needed operators @param {boolean} vote whether members may vote one out */
+  welcome(you, needed, vote) {
+    this.#vote = vote;
     this.#you = you;
     this.#needed = needed;
   }
@@ -81,8 +85,17 @@ export class Requests {
       element("li", {}, element("strong", {}, by === this.#you ? "You" : by), ` asked to expel ${own ? "you" : "this member"}: \u201c${why}\u201d`)));
     byId("member-form").hidden = own;
     byId("member-operators").hidden = own;
+    byId("member-vote").hidden = !this.#vote;
     byId("member-need").textContent = `At least ${this.#needed} operators must run it, each on their own leader:`;
     byId("member-command").textContent = `ringfort expel leader-N ${member}`;
+  }
+
+  async #letVote() {
+    const why = await voteOn(this.connection, { motion: "expel", user: this.#member, vote: true });
+    const error = byId("member-error");
+    error.hidden = why === null;
+    error.textContent = why ?? "";
+    if (why === null) this.dialog.close();
   }
 
   async #ask() {

@@ -72,6 +72,7 @@ pub const PAGE: &[Named] = &[
     page!(JS, "dom.js"),
     page!(JS, "frames.js"),
     page!(JS, "login.js"),
+    page!(JS, "motions.js"),
     page!(JS, "requests.js"),
     page!(JS, "shell.js"),
     page!(JS, "microphone.js"),

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64;
 use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::ids::BadName;
+use ringfort::protocol::member::OpenMotion;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{Fault, Role, UserName, ViewId};
 use ringfort::{Event, Events, Group, Message};
@@ -15,7 +17,7 @@ use tokio::sync::watch;
 use crate::log::{Bounds, Log, SYSTEM};
 use crate::observer::{Observer, Sending};
 use crate::store::Store;
-use crate::wire::{Departure, Leader, Record, ServiceWord, State, What};
+use crate::wire::{Departure, Leader, MotionFacts, MotionWord, Record, ServiceWord, State, What};
 use crate::words;
 
 /// How often the state is looked at while nothing happens.
@@ -123,6 +125,7 @@ impl Hub {
             Event::Confirmed(true) => self.notice("Enough leaders confirm who is in the group again.".into(), false),
             Event::Confirmed(false) => self.notice(words::stale(self.group.info()), true),
             Event::LeaderAnswers(..) => {} // The state shows it.
+            Event::Asked(motion) => self.notice(words::motion(&motion, self.group.user()), true),
             Event::Blamed(culprit, fault) => {
                 if blames.len() < BLAMES_MAX && blames.insert((culprit.clone(), fault)) {
                     let (words, warning) = words::blame(&culprit, fault);
@@ -173,6 +176,18 @@ impl Hub {
         let epoch = self.group.snapshot().view.map(|view| view.epoch.0);
         let (to, topic) = (strings(&names), topic.to_owned());
         Ok(self.message(What::Message { from, to, topic, text, base64, own: true, epoch }))
+    }
+
+    /// Votes, and notes it in the journal.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub async fn vote(&self, motion: MotionWord, user: &str, yes: bool) -> Result<(), String> {
+        let user: UserName = user.parse().map_err(|error: BadName| error.to_string())?;
+        self.group.vote(motion.into(), &user, yes).await.map_err(|error| error.to_string())?;
+        self.notice(words::voted(motion, &user, yes), false);
+        self.look();
+        Ok(())
     }
 
     fn message(&self, what: What) -> Option<u64> {
@@ -260,14 +275,20 @@ fn state_of(group: &Group, key_since_ms: Option<u64>) -> State {
         needed: usize::from(info.rules.f()) + 1,
         key_since_ms,
         leaders: leaders.collect(),
+        motions: snapshot.motions.iter().map(motion_facts).collect(),
         ended: snapshot.ended.map(departed),
     }
+}
+
+fn motion_facts(open: &OpenMotion) -> MotionFacts {
+    MotionFacts { motion: open.motion.kind.into(), user: open.motion.user.to_string(), vote: open.vote }
 }
 
 /// How one's own stay ended.
 fn departed(cause: Cause) -> &'static str {
     match cause {
         Cause::Expelled => "were expelled by the operators",
+        Cause::Expired => "have to log in again: the group's policy limits how long a stay lasts",
         other => words::departure(other),
     }
 }

@@ -192,7 +192,7 @@ impl Visitor<'_> {
         let page = *self.scope == Scope::Page;
         match (ask, self.hub) {
             (Ask::Hello { .. }, _) => Tell::Closing { why: "one hello is enough" },
-            (Ask::Login { id, .. } | Ask::Leave { id } | Ask::File { id, .. }, _) if !page => {
+            (Ask::Login { id, .. } | Ask::Leave { id } | Ask::Vote { id, .. } | Ask::File { id, .. }, _) if !page => {
                 Tell::Failed { id, why: "only the page may do that".to_owned() }
             }
             (Ask::Login { id, user, password, key, certificate }, _) => {
@@ -204,6 +204,7 @@ impl Visitor<'_> {
                 | Ask::Get { id, .. }
                 | Ask::Set { id, .. }
                 | Ask::File { id, .. }
+                | Ask::Vote { id, .. }
                 | Ask::Leave { id },
                 None,
             ) => Tell::Failed { id, why: "nobody is logged in".to_owned() },
@@ -227,6 +228,9 @@ impl Visitor<'_> {
             }
             (Ask::File { id, topic, file, action }, Some(hub)) => {
                 done(id, files::act(self.inner, hub, &topic, file, action).map(|()| None))
+            }
+            (Ask::Vote { id, motion, user, yes }, Some(hub)) => {
+                done(id, hub.vote(motion, &user, yes).await.map(|()| None))
             }
             (Ask::Leave { id }, Some(hub)) => {
                 let left = hub.group.clone().leave().await;

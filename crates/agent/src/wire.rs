@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use ringfort::protocol::GroupInfo;
+use ringfort::protocol::motion::MotionKind;
 use ringfort::protocol::policy::Service;
 use ringfort_files::{Action, Transfer};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub enum Ask {
     },
     /// Do something with a file of a topic. Only the page may.
     File { id: u64, topic: String, file: u64, action: Action },
+    /// Vote on letting a user in, or on sending one away. Only the page may.
+    Vote { id: u64, motion: MotionWord, user: String, yes: bool },
     /// Leave the group. Only the page may.
     Leave { id: u64 },
     /// Log in, with a password or with a key in a file of this machine. Only the page may.
@@ -84,6 +87,44 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(redacted)")
     }
+}
+
+/// What members vote on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum MotionWord {
+    Admit,
+    Expel,
+}
+
+impl From<MotionKind> for MotionWord {
+    fn from(kind: MotionKind) -> Self {
+        match kind {
+            MotionKind::Admit => MotionWord::Admit,
+            MotionKind::Expel => MotionWord::Expel,
+        }
+    }
+}
+
+impl From<MotionWord> for MotionKind {
+    fn from(word: MotionWord) -> Self {
+        match word {
+            MotionWord::Admit => MotionKind::Admit,
+            MotionWord::Expel => MotionKind::Expel,
+        }
+    }
+}
+
+/// What the leaders ask of this member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MotionFacts {
+    /// What.
+    pub motion: MotionWord,
+    /// About whom.
+    pub user: String,
+    /// What this member has answered.
+    pub vote: Option<bool>,
 }
 
 /// What delivery promises.
@@ -191,6 +232,8 @@ pub struct GroupFacts {
     pub leaders: u8,
     pub faults: u8,
     pub rekey_period_s: Option<u64>,
+    /// Whether members may vote one of them out.
+    pub members_expel: bool,
 }
 
 impl GroupFacts {
@@ -202,6 +245,7 @@ impl GroupFacts {
             leaders: info.rules.n(),
             faults: info.rules.f(),
             rekey_period_s: words::rekey_period(info).map(|period| period.as_secs()),
+            members_expel: info.policy.expulsion_vote.is_some(),
         }
     }
 }
@@ -240,6 +284,8 @@ pub struct State {
     /// When the key was installed, in milliseconds since 1970.
     pub key_since_ms: Option<u64>,
     pub leaders: Vec<Leader>,
+    /// What the leaders ask of this member.
+    pub motions: Vec<MotionFacts>,
     /// How the stay ended, if it did.
     pub ended: Option<&'static str>,
 }

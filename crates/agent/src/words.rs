@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::login::Denial;
+use ringfort::protocol::motion::{Motion, MotionKind};
 use ringfort::protocol::policy::WhenStale;
 use ringfort::protocol::view::Cause;
-use ringfort::protocol::{Fault, GroupInfo};
+use ringfort::protocol::{Fault, GroupInfo, UserName};
 use ringfort::{JoinError, LeaderState};
+
+use crate::wire::MotionWord;
 
 /// What somebody sent, and why it was refused.
 pub fn explain(fault: Fault) -> &'static str {
@@ -52,6 +55,26 @@ pub fn leader(state: &LeaderState) -> (&'static str, &'static str, String) {
     }
 }
 
+/// What the members are asked.
+pub fn motion(motion: &Motion, you: &UserName) -> String {
+    let user = &motion.user;
+    match motion.kind {
+        MotionKind::Admit => format!("{user} asks to come in. The members decide."),
+        MotionKind::Expel if user == you => "A member wants you expelled. The others decide.".to_owned(),
+        MotionKind::Expel => format!("A member wants {user} expelled. The members decide."),
+    }
+}
+
+/// What this member has answered.
+pub fn voted(motion: MotionWord, user: &UserName, yes: bool) -> String {
+    match (motion, yes) {
+        (MotionWord::Admit, true) => format!("You voted to let {user} in."),
+        (MotionWord::Admit, false) => format!("You voted not to let {user} in."),
+        (MotionWord::Expel, true) => format!("You voted to expel {user}."),
+        (MotionWord::Expel, false) => format!("You voted to keep {user}."),
+    }
+}
+
 /// Why a login failed.
 pub fn login(error: &JoinError, group: &GroupInfo) -> String {
     let needed = usize::from(group.rules.f()) + 1;
@@ -61,6 +84,9 @@ pub fn login(error: &JoinError, group: &GroupInfo) -> String {
         ),
         JoinError::Denied(Denial::Throttled) => {
             "There were too many attempts with this name. Wait a minute, then try again. A login with a key is not affected.".to_owned()
+        }
+        JoinError::Denied(Denial::Outvoted) => {
+            "The members of the group were asked and did not let you in. Talk to one of them, then try again.".to_owned()
         }
         JoinError::Denied(Denial::Expelled) => {
             "The operators have expelled this user. Ask them if you think that it is a mistake.".to_owned()
@@ -87,6 +113,7 @@ pub fn departure(cause: Cause) -> &'static str {
         Cause::Left => "left",
         Cause::Lost => "lost the connection",
         Cause::Expelled => "was expelled by the operators",
+        Cause::Expired => "has to log in again",
     }
 }
 

@@ -1,5 +1,6 @@
 //! What happens in a group, in words for people.
 
+use ringfort::protocol::motion::{Motion, MotionKind};
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{GroupInfo, Role, UserName};
 use ringfort::{Event, Message};
@@ -53,9 +54,26 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
             };
             (told, deviates)
         }
+        Event::Asked(Motion { kind: MotionKind::Admit, user }) => {
+            (format!("{user} asks to come in, and the members decide: /admit {user} or /refuse {user}"), true)
+        }
+        Event::Asked(Motion { kind: MotionKind::Expel, user }) => {
+            (format!("a member wants {user} expelled, and the members decide: /expel {user} or /keep {user}"), true)
+        }
         Event::Ended(cause) => (format!("the stay has ended: you {}", departure(*cause)), true),
     };
     Some(Notice { text, warning })
+}
+
+/// A vote that was sent.
+pub fn vote(motion: &Motion, yes: bool) -> String {
+    let what = match (motion.kind, yes) {
+        (MotionKind::Admit, true) => "to let in",
+        (MotionKind::Admit, false) => "not to let in",
+        (MotionKind::Expel, true) => "to expel",
+        (MotionKind::Expel, false) => "to keep",
+    };
+    format!("you voted {what} {}", motion.user)
 }
 
 /// A request to the operators to expel somebody, as the pages of members send it; `None` for other messages.
@@ -117,6 +135,7 @@ fn departure(cause: Cause) -> &'static str {
     match cause {
         Cause::Left => "left",
         Cause::Lost => "lost the connection",
+        Cause::Expired => "has to log in again",
         Cause::Expelled => "got expelled by the operators",
     }
 }

@@ -138,6 +138,10 @@ impl Failure {
                 Status::NotAMember,
                 "the group has taken this member out because no leader heard it any more: check the network and join again",
             )),
+            Cause::Expired => Some(Failure::new(
+                Status::NotAMember,
+                "the stay has lasted as long as the group's policy allows: join again with password or key",
+            )),
             Cause::Expelled => {
                 Some(Failure::new(Status::Refused, "the operators have expelled this user: ask them why"))
             }

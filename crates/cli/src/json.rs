@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use ringfort::protocol::leader;
+use ringfort::protocol::motion::Count;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{GroupInfo, MemberId, Role, UserName, ViewId};
 use ringfort::{Event, Message};
 pub use ringfort_daemon::words::cause_word;
-use ringfort_daemon::words::{culprit_kind, denial_word};
+use ringfort_daemon::words::{culprit_kind, denial_word, motion_word};
 use serde::Serialize;
 
 /// What `ringfort leader --json` prints.
@@ -48,6 +49,22 @@ pub enum LeaderLine {
         members: usize,
     },
     CaughtUp,
+    MembersAsked {
+        motion: &'static str,
+        user: String,
+    },
+    MembersDecided {
+        motion: &'static str,
+        user: String,
+        passed: bool,
+        yes: usize,
+        no: usize,
+        of: usize,
+    },
+    Convicted {
+        user: String,
+        stay: u64,
+    },
     Blamed {
         who: String,
         kind: &'static str,
@@ -77,6 +94,16 @@ impl From<&leader::Event> for LeaderLine {
                 LeaderLine::Published { epoch: view.epoch.0, view: view.digest.to_string(), members: *members }
             }
             leader::Event::CaughtUp => LeaderLine::CaughtUp,
+            leader::Event::MotionOpened(motion) => {
+                LeaderLine::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }
+            }
+            leader::Event::MotionDecided(motion, passed, Count { yes, no, of }) => {
+                let (word, user) = (motion_word(motion), motion.user.to_string());
+                LeaderLine::MembersDecided { motion: word, user, passed: *passed, yes: *yes, no: *no, of: *of }
+            }
+            leader::Event::Convicted(MemberId { user, incarnation }) => {
+                LeaderLine::Convicted { user: user.to_string(), stay: incarnation.0 }
+            }
             leader::Event::Blamed(culprit, fault) => {
                 LeaderLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word() }
             }
@@ -138,6 +165,10 @@ pub enum MemberLine {
         kind: &'static str,
         fault: &'static str,
     },
+    Asked {
+        motion: &'static str,
+        user: String,
+    },
     Sent {
         to: Vec<String>,
         topic: String,
@@ -175,6 +206,7 @@ impl From<&Event> for MemberLine {
             Event::Lagged(count) => MemberLine::Lagged { count: *count },
             Event::Confirmed(confirmed) => MemberLine::Confirmed { confirmed: *confirmed },
             Event::LeaderAnswers(leader, answers) => MemberLine::Leader { leader: leader.number(), answers: *answers },
+            Event::Asked(motion) => MemberLine::Asked { motion: motion_word(motion), user: motion.user.to_string() },
             Event::Blamed(culprit, fault) => {
                 MemberLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word() }
             }

@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use ringfort::leader::Told;
 use ringfort::protocol::fault::{Culprit, Fault};
 use ringfort::protocol::leader::Event;
+use ringfort::protocol::motion::Count;
 use serde::Serialize;
 use tracing::warn;
 
 use crate::config::Config;
-use crate::words::{cause_word, culprit_kind, denial_word, order_words};
+use crate::words::{cause_word, culprit_kind, denial_word, motion_word, order_words};
 
 /// Facility `authpriv`, severity `notice`, as RFC 3164 adds them up.
 const SYSLOG_PRIORITY: u8 = 10 * 8 + 5;
@@ -38,6 +39,9 @@ pub enum Decision {
     Removed { user: String, cause: &'static str },
     View { epoch: u64, view: String, members: usize },
     CaughtUp,
+    MembersAsked { motion: &'static str, user: String },
+    MembersDecided { motion: &'static str, user: String, passed: bool, yes: usize, no: usize, of: usize },
+    Convicted { user: String, stay: u64 },
     Blamed { who: String, kind: &'static str, fault: &'static str, deviation: bool },
     Order { order: &'static str, user: Option<String>, done: bool, why_not: Option<String> },
     OrderUnreadable { why: String },
@@ -77,6 +81,14 @@ impl Decision {
                 Decision::View { epoch: view.epoch.0, view: view.digest.to_string(), members: *members }
             }
             Event::CaughtUp => Decision::CaughtUp,
+            Event::MotionOpened(motion) => {
+                Decision::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }
+            }
+            Event::MotionDecided(motion, passed, Count { yes, no, of }) => {
+                let (word, user) = (motion_word(motion), motion.user.to_string());
+                Decision::MembersDecided { motion: word, user, passed: *passed, yes: *yes, no: *no, of: *of }
+            }
+            Event::Convicted(id) => Decision::Convicted { user: id.user.to_string(), stay: id.incarnation.0 },
             Event::Blamed(culprit, fault) => Decision::blamed(culprit, *fault),
         }
     }

@@ -204,6 +204,8 @@ impl Metrics {
             }
             // Told by the report, for as long as it lasts.
             Event::CaughtUp => {}
+            // What comes of them are joins, refusals and ends.
+            Event::MotionOpened(_) | Event::MotionDecided(..) | Event::Convicted(_) => {}
             Event::Blamed(culprit, fault) => {
                 let kind = culprit_kind(culprit);
                 self.blamed.get_or_create(&labels([("kind", kind), ("fault", fault.word())])).inc();

@@ -4,6 +4,7 @@ use ringfort::files::OperatorRequest;
 use ringfort::protocol::UserName;
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::login::Denial;
+use ringfort::protocol::motion::{Motion, MotionKind};
 use ringfort::protocol::view::Cause;
 
 /// Why a stay ended.
@@ -12,6 +13,7 @@ pub fn cause_word(cause: Cause) -> &'static str {
         Cause::Left => "left",
         Cause::Lost => "lost",
         Cause::Expelled => "expelled",
+        Cause::Expired => "expired",
     }
 }
 
@@ -23,6 +25,16 @@ pub fn denial_word(denial: Denial) -> &'static str {
         Denial::Incarnation(_) => "incarnation",
         Denial::Throttled => "throttled",
         Denial::Full => "full",
+        Denial::Closed => "closed",
+        Denial::Outvoted => "outvoted",
+    }
+}
+
+/// What members are asked.
+pub fn motion_word(motion: &Motion) -> &'static str {
+    match motion.kind {
+        MotionKind::Admit => "admit",
+        MotionKind::Expel => "expel",
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Rejected {
         /// What it forbids.
         forbids: &'static str,
     },
+    /// The policy leaves this to others than the members.
+    #[error("the group's policy asks members for no vote on this")]
+    NoVote,
     /// The leader does not know the user.
     #[error("{0} is not registered here")]
     UnknownUser(UserName),

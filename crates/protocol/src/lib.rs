@@ -23,6 +23,7 @@ pub mod leader;
 pub mod log;
 pub mod login;
 pub mod member;
+pub mod motion;
 pub mod policy;
 pub mod roles;
 pub mod rules;

@@ -57,6 +57,51 @@ pub enum WhenStale {
     StopSending = 1,
 }
 
+/// A time in which users may come in (A25).
+///
+/// Units: Unix time in seconds, by each leader's own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Window {
+    /// When it opens for the first time.
+    pub from_unix_s: u64,
+    /// How long it stays open.
+    pub length_s: u32,
+    /// After how long it opens again; 0 for never. A day is 86,400 s, a week 604,800 s.
+    pub every_s: u32,
+}
+
+impl Window {
+    /// Whether it is open at a moment: Unix time, milliseconds.
+    pub fn is_open(&self, unix_ms: u64) -> bool {
+        let Some(since_s) = (unix_ms / 1000).checked_sub(self.from_unix_s) else { return false };
+        let since_s = since_s.checked_rem(u64::from(self.every_s)).unwrap_or(since_s);
+        since_s < u64::from(self.length_s)
+    }
+}
+
+/// How members vote on a user (A17, A24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct MembersVote {
+    /// How many of a hundred members have to be for it, at least one.
+    pub percent: u8,
+    /// How long they have, seconds. As long a decision stands.
+    pub wait_s: u32,
+    /// Whether who does not vote in that time is for it.
+    pub silence_is_yes: bool,
+}
+
+impl MembersVote {
+    /// How many of `electors` have to be for it, at least one.
+    pub fn needed(&self, electors: usize) -> usize {
+        (electors * usize::from(self.percent)).div_ceil(100).max(1)
+    }
+
+    /// How long members have.
+    pub fn wait(&self) -> Duration {
+        Duration::from_secs(self.wait_s.into())
+    }
+}
+
 /// The rules of one group.
 ///
 /// Units: milliseconds where the name ends in `_ms`, bytes where it ends in `_bytes` or `_bytes_max`.
@@ -98,6 +143,16 @@ pub struct Policy {
     pub argon2_passes: u32,
     /// Public keys that may certify users who are not registered (A20, A25).
     pub authorities: Vec<[u8; 32]>,
+    /// When users may come in; at any time if there is none. Who is in stays in (A25).
+    pub admission: Vec<Window>,
+    /// A stay ends after this many seconds: the user logs in anew (A18). 0 for never.
+    pub stay_s_max: u32,
+    /// How members vote on each admission, if they do. An empty group lets its first member in (A24).
+    pub admission_vote: Option<MembersVote>,
+    /// How members vote on an expulsion that one of them asks for, if they may (A17).
+    pub expulsion_vote: Option<MembersVote>,
+    /// Whether a member that signed two messages under one number is expelled: anybody can show leaders both (A18).
+    pub expel_on_evidence: bool,
     /// Which members may not send or not read; the first rule about a user counts (C8).
     pub roles: Vec<RoleRule>,
 }
@@ -123,6 +178,11 @@ impl Default for Policy {
             argon2_memory_kib: 19 * 1024,
             argon2_passes: 2,
             authorities: Vec::new(),
+            admission: Vec::new(),
+            stay_s_max: 0,
+            admission_vote: None,
+            expulsion_vote: None,
+            expel_on_evidence: false,
             roles: Vec::new(),
         }
     }
@@ -180,6 +240,24 @@ impl Policy {
         within("argon2_passes", self.argon2_passes, 1, 64, "1 to 64")?;
         within("relays", self.relays.into(), 0, 64, "0 for f+1, or up to the number of leaders")?;
         self.check_roles()?;
+        if self.stay_s_max != 0 {
+            within("stay_s_max", self.stay_s_max, 10, 31_622_400, "0 for never, or from 10 seconds to a year")?;
+        }
+        within("admission", count(self.admission.len()), 0, 64, "at most 64 windows")?;
+        for window in &self.admission {
+            let longest = if window.every_s == 0 { u32::MAX } else { window.every_s };
+            within(
+                "admission: length_s",
+                window.length_s,
+                1,
+                longest,
+                "at least 1, and at most every_s if that is not 0",
+            )?;
+        }
+        for vote in [self.admission_vote, self.expulsion_vote].into_iter().flatten() {
+            within("vote: percent", vote.percent.into(), 1, 100, "1 to 100")?;
+            within("vote: wait_s", vote.wait_s, 1, 86_400, "from a second to a day")?;
+        }
         within("authorities", count(self.authorities.len()), 0, 16, "at most 16 keys")
     }
 
@@ -206,10 +284,33 @@ impl Policy {
     /// What digests commit to. Policies without the rules that came later keep the digest that they had.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = encode(self);
-        if self.roles.is_empty() {
-            bytes.truncate(bytes.len() - encode(&self.roles).len());
+        let (later, none) = (self.later(), Policy::default().later());
+        if later == none {
+            bytes.truncate(bytes.len() - none.len());
         }
         bytes
+    }
+
+    /// The encoding of the rules that came later, which is the end of the whole.
+    fn later(&self) -> Vec<u8> {
+        encode(&(
+            &self.admission,
+            self.stay_s_max,
+            self.admission_vote,
+            self.expulsion_vote,
+            self.expel_on_evidence,
+            &self.roles,
+        ))
+    }
+
+    /// Whether users may come in at a moment: Unix time, milliseconds.
+    pub fn is_open(&self, unix_ms: u64) -> bool {
+        self.admission.is_empty() || self.admission.iter().any(|window| window.is_open(unix_ms))
+    }
+
+    /// How long a stay may last, if there is a limit.
+    pub fn stay_max(&self) -> Option<Duration> {
+        (self.stay_s_max != 0).then(|| Duration::from_secs(self.stay_s_max.into()))
     }
 
     /// How long an old view stays readable.
@@ -260,7 +361,48 @@ mod tests {
     }
 
     #[test]
+    fn a_window_opens_and_shuts_to_the_second() {
+        let once = Window { from_unix_s: 100, length_s: 10, every_s: 0 };
+        let daily = Window { every_s: 86_400, ..once };
+        for (second, opens_once, opens_daily) in
+            [(99, false, false), (100, true, true), (109, true, true), (110, false, false), (86_500, false, true)]
+        {
+            assert_eq!(
+                (once.is_open(second * 1000), daily.is_open(second * 1000)),
+                (opens_once, opens_daily),
+                "{second}"
+            );
+        }
+        assert!(once.is_open(109_999) && daily.is_open(86_509_999) && !daily.is_open(86_510_000));
+        let policy = Policy { admission: vec![once, Window { from_unix_s: 200, ..once }], ..Policy::default() };
+        assert!(policy.is_open(205_000) && !policy.is_open(150_000) && Policy::default().is_open(150_000));
+        let bad = Policy { admission: vec![Window { length_s: 86_401, ..daily }], ..Policy::default() };
+        assert_eq!(bad.check().unwrap_err().name, "admission: length_s");
+        let bad = Policy { admission: vec![Window { length_s: 0, ..once }], ..Policy::default() };
+        assert_eq!(bad.check().unwrap_err().name, "admission: length_s");
+        assert_eq!(Policy { stay_s_max: 9, ..Policy::default() }.check().unwrap_err().name, "stay_s_max");
+        let vote = |percent| Some(MembersVote { percent, wait_s: 60, silence_is_yes: false });
+        assert_eq!(Policy { admission_vote: vote(100), ..Policy::default() }.check(), Ok(()));
+        assert_eq!(
+            Policy { expulsion_vote: vote(101), ..Policy::default() }.check().unwrap_err().name,
+            "vote: percent"
+        );
+    }
+
+    #[test]
     fn any_change_of_policy_changes_its_digest() {
+        let vote = MembersVote { percent: 50, wait_s: 60, silence_is_yes: false };
+        let later = [
+            Policy { stay_s_max: 3600, ..Policy::default() },
+            Policy { admission_vote: Some(vote), ..Policy::default() },
+            Policy { expulsion_vote: Some(vote), ..Policy::default() },
+            Policy { expel_on_evidence: true, ..Policy::default() },
+        ];
+        for limited in later {
+            assert_ne!(limited.digest(), Policy::default().digest());
+            assert_eq!(limited.to_bytes(), encode(&limited), "what is used is covered whole");
+            assert!(encode(&limited).ends_with(&limited.later()));
+        }
         let changed = Policy { overlap_ms: 10_001, ..Policy::default() };
         assert_ne!(changed.digest(), Policy::default().digest());
     }

@@ -218,11 +218,19 @@ pub enum Rule {
     SenderRole,
     /// A leader gives no share of the group key to who may not read.
     ShareToReadersOnly,
+    /// Nobody comes in outside the times that policy names (A25).
+    AdmissionWindow,
+    /// A stay ends after the time that policy names (A18).
+    StayLimit,
+    /// Nobody comes in whom the members did not let in, where policy asks them (A24).
+    AdmissionVote,
+    /// Two messages that were shown convict a member only with its signature under both, and one number (A18).
+    Accusation,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 36] = [
+    pub const ALL: [Rule; 40] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -259,6 +267,10 @@ impl Rule {
         Rule::RelayRole,
         Rule::SenderRole,
         Rule::ShareToReadersOnly,
+        Rule::AdmissionWindow,
+        Rule::StayLimit,
+        Rule::AdmissionVote,
+        Rule::Accusation,
     ];
 }
 

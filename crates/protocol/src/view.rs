@@ -44,6 +44,8 @@ pub enum Cause {
     Lost = 1,
     /// Operators expelled it (A16).
     Expelled = 2,
+    /// The stay reached the length that policy allows (A18).
+    Expired = 3,
 }
 
 /// One difference between two views.

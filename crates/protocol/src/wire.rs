@@ -13,6 +13,7 @@ use crate::coordination::SignedProposal;
 use crate::delivery::RepairRequest;
 use crate::ids::{Epoch, UserName, ViewDigest, ViewId};
 use crate::keys::ViewClaim;
+use crate::motion::Motion;
 use crate::view::{Cause, MemberEntry};
 
 pub use crate::data::DATA_TAG;
@@ -101,6 +102,15 @@ pub enum MemberRequest {
     Repair(RepairRequest) = 5,
     /// Leaves (A15). Authenticated and fresh by its seal (K12, K34).
     Leave = 6,
+    /// Votes on a motion; a vote for an expulsion that nobody has asked for yet asks for it (A17, A24).
+    Vote {
+        /// Which.
+        motion: Motion,
+        /// For it, or against.
+        yes: bool,
+    } = 7,
+    /// Shows a frame that its sender signed. Two such of different content under one number convict the sender (A18).
+    Accuse(Vec<u8>) = 8,
 }
 
 /// Leader to member, sealed.
@@ -141,6 +151,13 @@ pub enum LeaderNotice {
         /// Since when.
         epoch: Epoch,
     } = 6,
+    /// The leader asks for a vote, or tells a newcomer that it does.
+    Asked {
+        /// On what.
+        motion: Motion,
+        /// How long it still waits, milliseconds.
+        left_ms: u32,
+    } = 7,
 }
 
 /// Leader to leader.

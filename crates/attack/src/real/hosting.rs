@@ -162,6 +162,11 @@ fn describe(event: &Event) -> Value {
             json!({ "event": "published", "epoch": view.epoch.0, "view": view.to_string(), "members": members })
         }
         Event::CaughtUp => json!({ "event": "caught_up" }),
+        Event::MotionOpened(motion) => json!({ "event": "members_asked", "user": motion.user.as_str() }),
+        Event::MotionDecided(motion, passed, _) => {
+            json!({ "event": "members_decided", "user": motion.user.as_str(), "passed": passed })
+        }
+        Event::Convicted(member) => json!({ "event": "convicted", "user": member.user.as_str() }),
         Event::Blamed(culprit, fault) => {
             let (whom, name) = match culprit {
                 Culprit::Leader(leader) => ("leader", leader.number().to_string()),

@@ -311,6 +311,8 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
                 desk.refused("members", Some(leader), "silent", false, &text);
             }
         }
+        // No policy of the stage asks members.
+        Event::Asked(_) => {}
         Event::Blamed(Culprit::Leader(leader), fault) => {
             desk.saw(Sight::new(me, &format!("leader {}", leader.number()), fault.word()));
             let text = format!("caught leader {}: {}", leader.number(), fault.word());

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, ensure};
 use ringfort::files::read_proof;
 use ringfort_protocol::GroupInfo;
-use ringfort_protocol::log::{Log, Verdict, verify};
+use ringfort_protocol::log::{Answer, Log, Verdict, verify};
 use serde::Serialize;
 
 use super::plan::Plan;
@@ -82,8 +82,11 @@ pub(super) fn audit(file: &Path, group: &GroupInfo, visits: &Visits, plan: &mut 
         let user = span.name.parse()?;
         let right = if span.inside { Verdict::Could } else { Verdict::CouldNot };
         let step = usize::try_from(STEP_MS)?;
+        let mut answer: Option<Answer> = None;
         for at_ms in (span.from_ms + 1..span.to_ms).step_by(step) {
-            let told = audited.who(at_ms).with_context(|| format!("nothing is told of {at_ms}"))?.verdict(&user);
+            let views = audited.views_at(at_ms).with_context(|| format!("nothing is told of {at_ms}"))?;
+            let known = answer.take().filter(|answer| answer.views == views);
+            let told = answer.insert(known.unwrap_or_else(|| audited.answer(views))).verdict(&user);
             ensure!(told == right || told == Verdict::Perhaps, "{told:?} of {user} at {at_ms}, in {span:?}");
             found.moments += 1;
             found.open += u64::from(told == Verdict::Perhaps);

@@ -1,6 +1,7 @@
 //! What a typed line means.
 
 use ringfort::protocol::UserName;
+use ringfort::protocol::motion::Motion;
 
 use crate::text::parse_names;
 
@@ -10,6 +11,7 @@ pub(super) enum Line {
     Nothing,
     Say(String),
     To(Vec<UserName>, String),
+    Vote(Motion, bool),
     Members,
     Leaders,
     Leave,
@@ -17,8 +19,10 @@ pub(super) enum Line {
     Help,
 }
 
-pub(super) const HELP: [&str; 7] = [
+pub(super) const HELP: [&str; 9] = [
     "/to NAME[,NAME] TEXT   a private message: only these members can read it",
+    "/admit NAME, /refuse NAME   vote on letting somebody in, where the group's policy asks its members",
+    "/expel NAME, /keep NAME     ask for an expulsion and vote on it, where policy lets members",
     "/members               who is here",
     "/leaders               how the leaders are",
     "/leave                 leave the group and wait until the leaders say so",
@@ -39,6 +43,10 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
     let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
     match word {
         "to" => to(rest.trim()),
+        "admit" => vote(Motion::admit, rest, true),
+        "refuse" => vote(Motion::admit, rest, false),
+        "expel" => vote(Motion::expel, rest, true),
+        "keep" => vote(Motion::expel, rest, false),
         "members" => Ok(Line::Members),
         "leaders" => Ok(Line::Leaders),
         "leave" => Ok(Line::Leave),
@@ -46,6 +54,11 @@ pub(super) fn parse(line: &str) -> Result<Line, String> {
         "help" => Ok(Line::Help),
         other => Err(format!("there is no command /{other}: /help tells them all, // starts a message with a slash")),
     }
+}
+
+fn vote(motion: impl Fn(UserName) -> Motion, name: &str, yes: bool) -> Result<Line, String> {
+    let user: UserName = name.trim().parse().map_err(|error| format!("the command needs one name: {error}"))?;
+    Ok(Line::Vote(motion(user), yes))
 }
 
 fn to(rest: &str) -> Result<Line, String> {
@@ -70,6 +83,9 @@ mod tests {
         assert_eq!(parse("/to ana,ben  psst you"), Ok(to));
         assert!(parse("/to ana").unwrap_err().contains("/to NAME"));
         assert!(parse("/to Ana hi").is_err());
+        assert_eq!(parse("/admit eve"), Ok(Line::Vote(Motion::admit("eve".parse().unwrap()), true)));
+        assert_eq!(parse("/keep eve "), Ok(Line::Vote(Motion::expel("eve".parse().unwrap()), false)));
+        assert!(parse("/expel").unwrap_err().contains("one name"));
         assert!(parse("/nope").unwrap_err().contains("/help"));
     }
 }

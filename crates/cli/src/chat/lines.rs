@@ -5,7 +5,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::board::Board;
 use super::command::{self, HELP, Line};
-use super::sender::{self, Own};
+use super::sender::{self, Act, Own};
 use super::{End, TOPIC, leave};
 use crate::common::Ending;
 use crate::describe;
@@ -61,8 +61,9 @@ fn told(group: &Group, event: Option<Event>, joined: &mut bool) -> Outcome {
 async fn on_line(group: &Group, line: &str) -> Outcome<Option<End>> {
     match command::parse(line) {
         Ok(Line::Nothing) => {}
-        Ok(Line::Say(text)) => say(group, Own { to: Vec::new(), text }).await,
-        Ok(Line::To(to, text)) => say(group, Own { to, text }).await,
+        Ok(Line::Say(text)) => act(group, Act::Say(Own { to: Vec::new(), text })).await,
+        Ok(Line::To(to, text)) => act(group, Act::Say(Own { to, text })).await,
+        Ok(Line::Vote(motion, yes)) => act(group, Act::Vote(motion, yes)).await,
         Ok(Line::Members) => output::line(format!("-- here: {}", people(group.info(), &group.members())))?,
         Ok(Line::Leaders) => {
             for light in Board::of(&group.snapshot()).leaders {
@@ -77,8 +78,8 @@ async fn on_line(group: &Group, line: &str) -> Outcome<Option<End>> {
     Ok(None)
 }
 
-async fn say(group: &Group, own: Own) {
-    if let Err(failure) = sender::send(group, &own).await {
+async fn act(group: &Group, act: Act) {
+    if let Err(failure) = sender::send(group, &act).await {
         output::note(format!("ringfort: not sent: {failure}"));
     }
 }

@@ -10,7 +10,7 @@ use ringfort::protocol::{Fault, GroupInfo, UserName};
 use super::TOPIC;
 use super::board::Board;
 use super::command::HELP;
-use super::sender::Sent;
+use super::sender::{Act, Sent};
 use crate::describe;
 use crate::text::{clean, names, now, people};
 
@@ -93,14 +93,15 @@ impl Room {
         }
     }
 
-    pub fn on_sent(&mut self, (own, outcome): Sent) {
-        match outcome {
-            Ok(()) => {
+    pub fn on_sent(&mut self, (act, outcome): Sent) {
+        match (act, outcome) {
+            (Act::Say(own), Ok(())) => {
                 let to = (!own.to.is_empty()).then(|| self.people(&own.to));
                 self.push(What::Message { sender: self.me.to_string(), to, text: shortened(&own.text) });
                 self.scroll = 0;
             }
-            Err(failure) => self.warn(format!("not sent: {failure}")),
+            (Act::Vote(motion, yes), Ok(())) => self.notice(describe::vote(&motion, yes)),
+            (_, Err(failure)) => self.warn(format!("not sent: {failure}")),
         }
     }
 

@@ -20,7 +20,7 @@ use super::command::{self, Line};
 use super::draw::draw;
 use super::input::Input;
 use super::room::Room;
-use super::sender::{self, Own};
+use super::sender::{self, Act, Own};
 use super::{End, leave};
 use crate::common::Ending;
 use crate::exit::{Failure, Outcome, Status};
@@ -55,7 +55,7 @@ struct Chat {
     events: Option<Events>,
     screen: Screen,
     keys: mpsc::Receiver<event::Event>,
-    outbox: mpsc::Sender<Own>,
+    outbox: mpsc::Sender<Act>,
     sent: mpsc::Receiver<sender::Sent>,
     room: Room,
     input: Input,
@@ -148,8 +148,9 @@ impl Chat {
     fn on_line(&mut self, line: &str) -> Option<End> {
         match command::parse(line) {
             Ok(Line::Nothing) => {}
-            Ok(Line::Say(text)) => self.send(Own { to: Vec::new(), text }),
-            Ok(Line::To(to, text)) => self.send(Own { to, text }),
+            Ok(Line::Say(text)) => self.send(Act::Say(Own { to: Vec::new(), text })),
+            Ok(Line::To(to, text)) => self.send(Act::Say(Own { to, text })),
+            Ok(Line::Vote(motion, yes)) => self.send(Act::Vote(motion, yes)),
             Ok(Line::Members) => self.room.show_members(&Board::of(&self.group.snapshot())),
             Ok(Line::Leaders) => self.room.show_leaders(&Board::of(&self.group.snapshot())),
             Ok(Line::Help) => self.room.show_help(),
@@ -164,8 +165,8 @@ impl Chat {
         None
     }
 
-    fn send(&mut self, own: Own) {
-        if self.outbox.try_send(own).is_err() {
+    fn send(&mut self, act: Act) {
+        if self.outbox.try_send(act).is_err() {
             self.room.warn("not sent: earlier messages are still waiting to be sent".to_owned());
         }
     }

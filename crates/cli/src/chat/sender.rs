@@ -2,6 +2,7 @@
 
 use ringfort::Group;
 use ringfort::protocol::UserName;
+use ringfort::protocol::motion::Motion;
 use tokio::sync::mpsc;
 
 use super::TOPIC;
@@ -17,17 +18,24 @@ pub(super) struct Own {
     pub text: String,
 }
 
-/// A message that was sent, or why it was not.
-pub(super) type Sent = (Own, Result<(), Failure>);
+/// What this user does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Say(Own),
+    Vote(Motion, bool),
+}
 
-/// Messages go in at one end and come out at the other once they are sent.
-pub(super) fn start(group: Group) -> (mpsc::Sender<Own>, mpsc::Receiver<Sent>) {
-    let (outbox, mut waiting) = mpsc::channel::<Own>(WAITING_MAX);
+/// What was done, or why it was not.
+pub(super) type Sent = (Act, Result<(), Failure>);
+
+/// Messages and votes go in at one end and come out at the other once they are sent.
+pub(super) fn start(group: Group) -> (mpsc::Sender<Act>, mpsc::Receiver<Sent>) {
+    let (outbox, mut waiting) = mpsc::channel::<Act>(WAITING_MAX);
     let (done, sent) = mpsc::channel(WAITING_MAX);
     tokio::spawn(async move {
-        while let Some(own) = waiting.recv().await {
-            let outcome = send(&group, &own).await;
-            if done.send((own, outcome)).await.is_err() {
+        while let Some(act) = waiting.recv().await {
+            let outcome = send(&group, &act).await;
+            if done.send((act, outcome)).await.is_err() {
                 return;
             }
         }
@@ -35,12 +43,12 @@ pub(super) fn start(group: Group) -> (mpsc::Sender<Own>, mpsc::Receiver<Sent>) {
     (outbox, sent)
 }
 
-/// Sends one message.
-pub(super) async fn send(group: &Group, own: &Own) -> Result<(), Failure> {
-    if own.to.is_empty() {
-        group.multicast(TOPIC, own.text.as_bytes()).await?;
-    } else {
-        group.send_to(&own.to, TOPIC, own.text.as_bytes()).await?;
+/// Sends one message, or one vote.
+pub(super) async fn send(group: &Group, act: &Act) -> Result<(), Failure> {
+    match act {
+        Act::Say(own) if own.to.is_empty() => group.multicast(TOPIC, own.text.as_bytes()).await?,
+        Act::Say(own) => group.send_to(&own.to, TOPIC, own.text.as_bytes()).await?,
+        Act::Vote(motion, yes) => group.vote(motion.kind, &motion.user, *yes).await?,
     }
     Ok(())
 }

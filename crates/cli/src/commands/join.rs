@@ -136,6 +136,7 @@ fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
             Cause::Left => "left",
             Cause::Lost => "lost",
             Cause::Expelled => "expelled",
+            Cause::Expired => "expired",
         })
     };
     match (turn, args.json) {

@@ -10,7 +10,9 @@ use clap::{Args, Subcommand};
 use ringfort::files::{GROUP_FILE, LeaderFolder, read_group};
 use ringfort::leader::Told;
 use ringfort::protocol::leader::Event;
+use ringfort::protocol::motion::Count;
 use ringfort_daemon::config::Config;
+use ringfort_daemon::words::motion_word;
 use ringfort_daemon::{Daemon, hooks};
 use tracing::{debug, info, warn};
 
@@ -233,6 +235,11 @@ impl Log {
             Event::Ended(user, cause) => info!(%user, cause = cause_word(*cause), "stay ended"),
             Event::Published(view, members) => info!(epoch = view.epoch.0, members, "view published"),
             Event::CaughtUp => info!("caught up with the other leaders: takes part from now on"),
+            Event::MotionOpened(motion) => info!(motion = motion_word(motion), user = %motion.user, "members asked"),
+            Event::MotionDecided(motion, passed, Count { yes, no, of }) => {
+                info!(motion = motion_word(motion), user = %motion.user, passed, yes, no, of, "members decided");
+            }
+            Event::Convicted(member) => warn!(%member, "signed two messages under one number: expelled"),
             Event::Denied(..) | Event::Blamed(..) if !self.has_room() => {}
             Event::Denied(user, reason) => info!(%user, %reason, "login refused"),
             Event::Blamed(culprit, fault) => warn!(%culprit, fault = fault.word(), "caught or refused"),

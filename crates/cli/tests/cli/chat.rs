@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
-use super::process::{eventually, finish_with_input, wait};
+use super::process::{eventually, finish, finish_with_input, wait};
 use super::world::{ANA, BEN, World};
 
 /// A chat on a terminal of 100 by 20.
@@ -136,6 +136,50 @@ fn people_talk_on_terminals() {
     ana.shows("ben left");
     ana.press("\x03");
     assert_eq!(ana.ends(), 0);
+}
+
+#[test]
+fn members_decide_who_comes_in() {
+    let vote = "percent = 51\nwait_s = 30\nsilence = \"no\"\n";
+    let mut world = World::new(&format!("[admission_vote]\n{vote}[expulsion_vote]\n{vote}"));
+    (1..=4).for_each(|number| world.start(number));
+    let mut ana = Terminal::start(&world, ANA);
+    ana.shows("nobody else is here yet");
+    // Refused, and told why.
+    let refused = std::thread::scope(|scope| {
+        let send = world.member("send", BEN, &["let me in"]);
+        let send = scope.spawn(|| finish(send));
+        ana.shows("ben asks to come in, and the members decide");
+        ana.press("/refuse ben\r");
+        ana.shows("you voted not to let in ben");
+        send.join().unwrap()
+    });
+    refused.failed(21, &["the leaders refuse: the members voted against it"]);
+    let decided = world.leader(1).event("members_decided");
+    assert_eq!((&decided["user"], &decided["passed"], &decided["no"]), (&"ben".into(), &false.into(), &1.into()));
+    // The decision stands for a while: nobody is asked again.
+    world.send(BEN, &["please"]).failed(21, &["the members voted against it"]);
+    assert!(!ana.contents().contains("ben joined"));
+}
+
+#[test]
+fn a_member_lets_another_in_and_cannot_put_it_out_alone() {
+    let vote = "percent = 51\nwait_s = 30\nsilence = \"no\"\n";
+    let mut world = World::new(&format!("[admission_vote]\n{vote}[expulsion_vote]\n{vote}"));
+    (1..=4).for_each(|number| world.start(number));
+    let mut ana = Terminal::start(&world, ANA);
+    ana.shows("nobody else is here yet");
+    let mut ben = Terminal::start(&world, BEN);
+    ana.shows("ben asks to come in");
+    ana.press("/admit ben\r");
+    ana.shows("ben joined (view 2)");
+    ben.shows("you joined; here: ana");
+    ben.press("/expel ana\r");
+    ben.shows("you voted to expel ana");
+    let decided = world.leader(2).next("the outcome", |line| line["motion"] == "expel" && line["of"] == 1);
+    assert_eq!((&decided["passed"], &decided["yes"]), (&false.into(), &1.into()));
+    ben.press("still here?\r");
+    ana.shows("ben: still here?");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::process::{finish_with_input, run, text};
 use super::world::{ANA, BEN, World};
@@ -83,6 +85,30 @@ fn the_leaders_limits_are_told() {
     // Two evaluations a minute from each leader.
     let throttled = (0..10).map(|_| world.send((ANA.0, "wrong horse"), &["hi"])).find(|said| said.status != 20);
     throttled.unwrap().failed(21, &["too many attempts for this user: wait a minute"]);
+}
+
+#[test]
+fn a_shut_door_is_told() {
+    let mut world = World::new("[[admission]]\nfrom_unix_s = 5\nlength_s = 60\n");
+    (1..=4).for_each(|number| world.start(number));
+    world.send(ANA, &["hi"]).failed(21, &["the leaders refuse: the group's policy lets nobody in at this time"]);
+}
+
+#[test]
+fn a_stay_ends_after_the_time_that_policy_names() {
+    let mut world = World::new("stay_s_max = 10\n");
+    (1..=4).for_each(|number| world.start(number));
+    let started = Instant::now();
+    let mut ana = world.listen(ANA, &[]);
+    thread::sleep(Duration::from_secs(5));
+    let mut ben = world.listen(BEN, &[]);
+    let went = ben.next("Ana's end", |line| line["event"] == "view" && line["left"][0]["user"] == "ana");
+    assert_eq!(went["left"][0]["cause"], "expired");
+    assert!(started.elapsed() > Duration::from_secs(9), "{:?}", started.elapsed());
+    assert_eq!(ana.event("ended")["cause"], "expired");
+    assert_eq!(ana.finish(), 24);
+    world.send(ANA, &["here again"]).succeeded();
+    assert_eq!(ben.event("message")["text"], "here again");
 }
 
 #[test]

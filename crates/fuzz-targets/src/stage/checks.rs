@@ -52,6 +52,9 @@ impl Facts {
                     assert!(before.is_none_or(|before| before <= view.epoch), "{id} went back to an older view");
                     self.published.insert(*view);
                 }
+                leader::Event::MotionOpened(_) | leader::Event::MotionDecided(..) | leader::Event::Convicted(_) => {
+                    panic!("policy leaves nothing to the members")
+                }
                 leader::Event::Denied(..) | leader::Event::CaughtUp | leader::Event::Blamed(..) => {}
             }
         }

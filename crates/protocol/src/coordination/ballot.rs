@@ -53,6 +53,8 @@ impl Ballot {
         let given = |cause| self.votes.values().filter(|v| v.cause == Some(cause)).count();
         let cause = if given(Cause::Expelled) >= rules.amplify() {
             Cause::Expelled
+        } else if given(Cause::Expired) >= rules.amplify() {
+            Cause::Expired
         } else if given(Cause::Left) >= given(Cause::Lost) {
             Cause::Left
         } else {

@@ -63,6 +63,17 @@ pub enum Output {
     Blame(LeaderId, Fault),
 }
 
+/// What a leader has said of a stay that wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is a member already, in this very stay.
+    Member,
+    /// This leader has voted for it.
+    VotedFor,
+    /// Nothing yet.
+    New,
+}
+
 /// One subject's state and what is being voted on.
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "mutants", derive(Clone))]
@@ -146,29 +157,43 @@ impl Coordination {
         }
     }
 
-    /// An authenticated user comes in. `Ok(true)` if it is a member already in this very stay.
-    pub fn admit(&mut self, entry: &MemberEntry) -> Result<(bool, Vec<Output>), Denial> {
+    /// Whether an authenticated user could come in here, and what this leader has said of it.
+    pub fn standing(&self, entry: &MemberEntry) -> Result<Standing, Denial> {
         let operation = Operation::Join(entry.clone());
         let life = self.lives.get(&operation.subject());
         if life.is_some_and(|l| l.barred) {
             return Err(Denial::Expelled);
         }
         if life.is_some_and(|l| l.accepted.as_ref() == Some(&operation)) {
-            return Ok((true, Vec::new()));
+            return Ok(Standing::Member);
         }
-        let voted = life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me));
-        if !voted {
-            let last = life.map_or(Incarnation(0), |l| l.last_incarnation(self.me));
-            let new = entry.id.incarnation.0;
-            let fresh = new > last.0 && new - last.0 <= INCARNATION_JUMP_MAX;
-            if !fresh && self.rules.enforces(Rule::Incarnation) {
-                return Err(Denial::Incarnation(last));
-            }
-            if self.members.len() >= self.members_max && self.members.get(&entry.id.user).is_none() {
-                return Err(Denial::Full);
-            }
+        if life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me)) {
+            return Ok(Standing::VotedFor);
         }
-        Ok((false, self.propose(operation)))
+        let last = life.map_or(Incarnation(0), |l| l.last_incarnation(self.me));
+        let new = entry.id.incarnation.0;
+        let fresh = new > last.0 && new - last.0 <= INCARNATION_JUMP_MAX;
+        if !fresh && self.rules.enforces(Rule::Incarnation) {
+            return Err(Denial::Incarnation(last));
+        }
+        if self.members.len() >= self.members_max && self.members.get(&entry.id.user).is_none() {
+            return Err(Denial::Full);
+        }
+        Ok(Standing::New)
+    }
+
+    /// An authenticated user comes in. `Ok(true)` if it is a member already in this very stay.
+    pub fn admit(&mut self, entry: &MemberEntry) -> Result<(bool, Vec<Output>), Denial> {
+        match self.standing(entry)? {
+            Standing::Member => Ok((true, Vec::new())),
+            Standing::VotedFor | Standing::New => Ok((false, self.propose(Operation::Join(entry.clone())))),
+        }
+    }
+
+    /// The members, or evidence, send a member away, now and later.
+    pub fn banish(&mut self, user: &UserName) -> Vec<Output> {
+        let member = self.members.get(user).map(|entry| entry.id.clone());
+        member.map(|member| self.remove(&member, Cause::Expelled)).unwrap_or_default()
     }
 
     /// A member leaves, or is not heard any more.

@@ -25,4 +25,4 @@ pub(crate) mod tests;
 pub use frame::{DATA_TAG, DataFrame, DataHeader, FrameKind, RECIPIENTS_MAX, Recipient, Recipients, SEQ_MAX, Shape};
 pub use keyring::{KeyedView, Keyring, Lookup, VIEWS_MAX};
 pub use peers::{DEPARTED_MAX, Departed, Identity, Peers};
-pub use seal::{BadFrame, Opened, open, seal_mark, seal_multicast, seal_private, seal_private_mark};
+pub use seal::{BadFrame, Opened, open, seal_mark, seal_multicast, seal_private, seal_private_mark, signed_by};

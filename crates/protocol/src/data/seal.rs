@@ -184,10 +184,28 @@ pub fn open(
     if let Some(signature) = signature
         && rules.enforces(Rule::OriginSignature)
     {
-        let parts: [&[u8]; 3] = [&[shape.protection as u8], frame.prefix(), sealed];
-        sender.signing.0.verify(SIGN_LABEL, &parts, &signature).map_err(|_| BadFrame)?;
+        check_signature(shape.protection, sender, frame, sealed, &signature)?;
     }
     Ok(content.map_or(Opened::Mark, |content| read_content(&content)))
+}
+
+fn check_signature(
+    protection: Protection,
+    sender: &MemberEntry,
+    frame: &DataFrame,
+    sealed: &[u8],
+    signature: &Signature,
+) -> Result<(), BadFrame> {
+    let parts: [&[u8]; 3] = [&[protection as u8], frame.prefix(), sealed];
+    sender.signing.0.verify(SIGN_LABEL, &parts, signature).map_err(|_| BadFrame)
+}
+
+/// Whether `sender` signed a frame, for who has no key to open it. Never under [`Origin::Group`], where nobody signs.
+pub fn signed_by(shape: &Shape, sender: &MemberEntry, frame: &DataFrame) -> bool {
+    let signed = shape.origin == Origin::Signature && frame.header().sender == sender.id;
+    frame.body().split_last_chunk().filter(|_| signed).is_some_and(|(sealed, signature)| {
+        check_signature(shape.protection, sender, frame, sealed, &Signature::from_bytes(*signature)).is_ok()
+    })
 }
 
 fn open_multicast(

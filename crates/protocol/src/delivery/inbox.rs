@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::data::{DEPARTED_MAX, DataFrame, DataHeader, FrameKind, Identity, Lookup, Opened, Shape, open};
+use crate::data::{DEPARTED_MAX, DataFrame, DataHeader, FrameKind, Identity, Lookup, Opened, Shape, open, signed_by};
 use crate::delivery::pending::{BadCopies, Waiting};
+use crate::delivery::recent::Recent;
 use crate::delivery::stream::{InStream, Told};
 use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, StreamKey};
 use crate::fault::{Culprit, Fault};
@@ -30,7 +31,7 @@ const STREAMS_PER_SENDER: usize = 4;
 /// * a relay, for a frame that does not open, only when an authentic one comes with the very same header and
 ///   another body. A leader cannot check a seal, so before that the sender may be the one; and a member,
 ///   trusted with messages, does not seal two under one number;
-/// * a sender, for a message without a topic, only if its signature is on it;
+/// * a sender, for a message without a topic, or for two messages of one number, only if its signature is on them;
 /// * nobody for replays, unknown senders and views, and late copies.
 #[derive(Debug)]
 pub struct Inbox {
@@ -45,6 +46,8 @@ pub struct Inbox {
     held_bytes: usize,
     waiting: Waiting,
     bad_copies: BadCopies,
+    /// Where policy expels who makes two messages of one number.
+    recent: Option<Recent>,
 }
 
 #[derive(Debug)]
@@ -84,6 +87,7 @@ impl Inbox {
             held_bytes: 0,
             waiting: Waiting::default(),
             bad_copies: BadCopies::default(),
+            recent: policy.expel_on_evidence.then(Recent::default),
         }
     }
 
@@ -176,7 +180,7 @@ impl Inbox {
             return events.push(blame(from, Fault::BadRelay));
         };
         if !self.is_new(&place) && (place.is_mark || reading.rules.enforces(Rule::DataReplay)) {
-            return;
+            return self.compare(&arrival, place, reading, events);
         }
         let digest = header.view;
         match reading.keyring.lookup(&digest, now) {
@@ -201,6 +205,23 @@ impl Inbox {
         }
     }
 
+    /// A frame whose number came before: its sender may have made another message of that number.
+    fn compare(
+        &mut self,
+        Arrival { now, from, frame }: &Arrival,
+        place: Place,
+        reading: &mut Reading<'_>,
+        events: &mut Vec<InboxEvent>,
+    ) {
+        let Some(recent) = self.recent.as_mut().filter(|_| !place.is_mark) else { return };
+        let Some(first) = recent.conflicting(*now, *from, (place.key, place.seq), frame) else { return };
+        let sender = reading.peers.entry(&frame.header().sender);
+        if sender.is_some_and(|sender| signed_by(&self.shape, sender, frame)) {
+            events.push(blame_member(&frame.header().sender, Fault::Equivocated));
+            events.push(InboxEvent::Conflict(first, frame.bytes().clone()));
+        }
+    }
+
     /// Authenticates a frame. `None` if it is not its sender's; `Some(None)` if it holds no message.
     fn read(
         &mut self,
@@ -218,12 +239,14 @@ impl Inbox {
         let opened = opened.ok()?;
         let altered = if place.is_mark { Vec::new() } else { self.bad_copies.proven(&place.key, place.seq, frame) };
         events.extend(altered.into_iter().map(|leader| blame(leader, Fault::BadData)));
+        if let Some(recent) = self.recent.as_mut().filter(|_| !place.is_mark) {
+            recent.keep(&place.key, place.seq, frame);
+        }
         match opened {
             Opened::Mark => Some(None),
             Opened::Unreadable => match self.shape {
                 Shape { origin: Origin::Signature, .. } => {
-                    let culprit = Culprit::Member(sender.id.clone());
-                    events.push(InboxEvent::Blame(culprit, Fault::BadData));
+                    events.push(blame_member(&sender.id, Fault::BadData));
                     Some(None)
                 }
                 Shape { protection: Protection::None, .. } => None,
@@ -367,4 +390,8 @@ fn event(key: &StreamKey, relay: Option<LeaderId>, told: Told) -> Option<InboxEv
 
 fn blame(leader: LeaderId, fault: Fault) -> InboxEvent {
     InboxEvent::Blame(Culprit::Leader(leader), fault)
+}
+
+fn blame_member(member: &MemberId, fault: Fault) -> InboxEvent {
+    InboxEvent::Blame(Culprit::Member(member.clone()), fault)
 }

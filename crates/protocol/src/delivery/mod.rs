@@ -12,6 +12,7 @@ mod history;
 mod inbox;
 mod outbox;
 mod pending;
+mod recent;
 mod relay;
 mod stream;
 #[cfg(test)]
@@ -160,8 +161,17 @@ pub enum InboxEvent {
     },
     /// Frames came under a view that cannot be read yet.
     NeedView(ViewDigest),
+    /// One sender signed both frames, under one number.
+    Conflict(Bytes, Bytes),
     /// Somebody deviated, or a frame came too late ([`Fault::OldView`], no deviation).
     Blame(Culprit, Fault),
+}
+
+/// Whether two frames are different messages of one sender under one number and one view, which no honest sender makes.
+pub(crate) fn conflict(first: &DataFrame, second: &DataFrame) -> bool {
+    let numbers = numbers_of(second);
+    let shared = numbers_of(first).iter().any(|number| numbers.contains(number));
+    shared && first.header().view == second.header().view && first.bytes() != second.bytes()
 }
 
 /// The streams and numbers a message has: one, or one per recipient. Empty for marks.

@@ -43,6 +43,8 @@ pub(super) struct Attached {
     /// The view claimed last on this link, and when.
     pub claimed: Option<(ViewDigest, Time)>,
     pub ended: bool,
+    /// A frame that this member has shown, in case it shows one that conflicts with it.
+    pub shown: Option<Bytes>,
     requests: u32,
     requests_refilled: Time,
 }
@@ -121,6 +123,7 @@ impl Attached {
             answered: [0; 16],
             claimed: None,
             ended: false,
+            shown: None,
             requests: REQUESTS_BURST,
             requests_refilled: now,
         }

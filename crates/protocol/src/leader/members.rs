@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::link::{Attached, Link, Stage, attached_mut};
+use super::motions::{Candidate, Entrance};
 use super::{Class, Effect, Event, Leader, Record, Step};
 use crate::codec::decode;
 use crate::data::DataFrame;
@@ -111,7 +112,15 @@ impl Leader {
     /// A user proved who they are: announce the join, or take up the stay where it was.
     fn on_authenticated(&mut self, cx: &mut Cx<'_>, link: LinkId, authenticated: Authenticated, step: &mut Step) {
         let entry = authenticated.entry.clone();
-        let (resumed, outputs) = match self.state.admit(&entry) {
+        let admitted = match self.entrance(cx, &entry) {
+            Ok(Entrance::Open) => self.state.admit(&entry).map(|admitted| (admitted, None)),
+            Ok(Entrance::Asking(rule)) => {
+                let refusal = authenticated.deny(&self.secrets, Denial::Outvoted);
+                Ok(((false, Vec::new()), Some((rule, Candidate { link, entry: entry.clone(), refusal }))))
+            }
+            Err(reason) => Err(reason),
+        };
+        let ((resumed, outputs), asking) = match admitted {
             Ok(admitted) => admitted,
             Err(reason) => {
                 let answer = authenticated.deny(&self.secrets, reason);
@@ -140,6 +149,10 @@ impl Leader {
         self.absorb(cx, outputs, step);
         if resumed {
             self.send_claim(cx.now, link, None, step);
+            self.ask_all(cx.now, link, step);
+        }
+        if let Some((rule, candidate)) = asking {
+            self.ask_to_admit(cx, rule, candidate, step);
         }
     }
 
@@ -179,6 +192,8 @@ impl Leader {
                 }
                 self.tell_end(link, step);
             }
+            Ok(MemberRequest::Vote { motion, yes }) => self.on_vote(cx, link, &motion, yes, step),
+            Ok(MemberRequest::Accuse(frame)) => self.on_accusation(cx, link, frame, step),
             Err(_) => step.blame(Culprit::Member(id), Fault::Malformed),
         }
     }

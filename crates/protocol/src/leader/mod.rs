@@ -3,10 +3,12 @@
 //! Source: seed 002 §2.3 and §3. Inputs are frames of authenticated links, commands of the local
 //! operator and the passing of time; the outcome is a [`Step`] of effects, to be carried out in order.
 
+mod accusations;
 mod claims;
 mod figures;
 mod link;
 mod members;
+mod motions;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +27,13 @@ use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Epoch, Incarnation, LeaderId, LinkId, MemberId, UserName, ViewId};
 use crate::keys::Publisher;
 use crate::login::{EnrolmentRecord, LoginServer, Registration};
+use crate::motion::Motion;
+use crate::rules::Rule;
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
 use crate::wire::{self, PROPOSALS_MAX, PeerMessage, Sorted};
 use link::Link;
+use motions::Motions;
 
 /// Time between two views of one leader: concurrent changes share a view.
 const PUBLISH_SPACING: Duration = Duration::from_millis(25);
@@ -53,6 +58,7 @@ pub struct Leader {
     unpublished: Option<Vec<Change>>,
     published_at: Time,
     presence: BTreeMap<MemberId, Presence>,
+    motions: Motions,
     status_at: Time,
     #[cfg(feature = "mutants")]
     speaks_openly: bool,
@@ -62,6 +68,16 @@ pub struct Leader {
 struct Presence {
     heard: Time,
     since: Epoch,
+    /// When the stay was accepted here, or this leader started: every leader votes by its own clock.
+    began: Time,
+    /// Whether this leader has voted for its end because it has lasted long enough.
+    expired: bool,
+}
+
+impl Presence {
+    fn new(now: Time, since: Epoch) -> Self {
+        Presence { heard: now, since, began: now, expired: false }
+    }
 }
 
 /// What the local operator may ask.
@@ -100,7 +116,7 @@ impl Leader {
             state.catch_up_first();
         }
         let publisher = Publisher::new(cx, &group, &secrets, &state);
-        let presence = |id: &MemberId| (id.clone(), Presence { heard: cx.now, since: state.epoch() });
+        let presence = |id: &MemberId| (id.clone(), Presence::new(cx.now, state.epoch()));
         let presence = state.members().iter().map(|entry| presence(&entry.id)).collect();
         Leader {
             relay: Relay::new(&group.policy),
@@ -113,6 +129,7 @@ impl Leader {
             unpublished: None,
             published_at: cx.now,
             presence,
+            motions: Motions::default(),
             status_at: cx.now,
             #[cfg(feature = "mutants")]
             speaks_openly: false,
@@ -246,6 +263,8 @@ impl Leader {
             let outputs = self.state.insist();
             self.absorb(cx, outputs, &mut step);
             self.remove_silent(cx, &mut step);
+            self.end_long_stays(cx, &mut step);
+            self.decide_due(cx, &mut step);
             self.relay.expire(cx.now);
             let forgotten = self.login.forget_attempts(cx.now).into_iter();
             step.effects.extend(forgotten.map(|attempts| Effect::Persist(Record::Attempts(attempts))));
@@ -269,6 +288,22 @@ impl Leader {
             }
             step.events.push(Event::Blamed(Culprit::Member(member.clone()), Fault::Silent));
             let outputs = self.state.remove(&member, Cause::Lost);
+            self.absorb(cx, outputs, step);
+        }
+    }
+
+    /// Votes for the end of stays that have lasted as long as policy allows (A18): f+1 leaders' clocks decide.
+    fn end_long_stays(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
+        let limit = self.group.policy.stay_max().filter(|_| self.group.rules.enforces(Rule::StayLimit));
+        let Some(limit) = limit.filter(|_| !self.is_catching_up()) else { return };
+        let long = self.presence.iter_mut().filter(|(_, p)| !p.expired && cx.now.since(p.began) >= limit);
+        let mut over = Vec::new();
+        for (member, presence) in long {
+            presence.expired = true;
+            over.push(member.clone());
+        }
+        for member in over {
+            let outputs = self.state.remove(&member, Cause::Expired);
             self.absorb(cx, outputs, step);
         }
     }
@@ -301,16 +336,19 @@ impl Leader {
             let ended: Vec<_> = self.presence.range(stay(0)..=stay(u64::MAX)).map(|(id, _)| id.clone()).collect();
             for id in ended {
                 self.presence.remove(&id);
+                self.motions.forget_voter(&id);
                 self.relay.forget(&id, now + self.group.policy.overlap());
             }
             self.mark_admitted(change);
             match change {
                 Change::Added(entry) => {
                     let since = self.state.epoch();
-                    self.presence.insert(entry.id.clone(), Presence { heard: now, since });
+                    self.presence.insert(entry.id.clone(), Presence::new(now, since));
+                    self.motions.close(&Motion::admit(entry.id.user.clone()));
                     step.events.push(Event::Admitted(entry.id.clone()));
                 }
                 Change::Removed(user, cause) => {
+                    self.motions.close(&Motion::expel(user.clone()));
                     step.events.push(Event::Ended(user.clone(), *cause));
                 }
             }

@@ -8,6 +8,7 @@ use crate::coordination::LifeRecord;
 use crate::fault::{Culprit, Fault};
 use crate::ids::{LeaderId, LinkId, MemberId, UserName, ViewId};
 use crate::login::{Attempts, Denial, Registration};
+use crate::motion::{Count, Motion};
 use crate::view::Cause;
 use crate::wire::{self, PeerMessage};
 
@@ -68,6 +69,12 @@ pub enum Event {
     Published(ViewId, usize),
     /// This leader is in the state of f+1 others again and takes part from now on.
     CaughtUp,
+    /// The members are asked.
+    MotionOpened(Motion),
+    /// The members have decided: whether for it, and how they voted here.
+    MotionDecided(Motion, bool, Count),
+    /// A member signed two messages under one number, and somebody showed both.
+    Convicted(MemberId),
     /// A peer did wrong.
     Blamed(Culprit, Fault),
 }

@@ -105,11 +105,21 @@ impl<'a> Audited<'a> {
 
     /// Who could read what the member sent at a moment; `None` where the log does not say.
     pub fn who(&self, at_ms: u64) -> Option<Answer> {
+        self.views_at(at_ms).map(|views| self.answer(views))
+    }
+
+    /// The views that the member may have been in at a moment; `None` where the log does not say.
+    pub fn views_at(&self, at_ms: u64) -> Option<Vec<SeenView>> {
         let mut views = Vec::new();
         let before = Boundary { from_ms: 0, to_ms: 0, view: None };
-        let starts = std::iter::once(&before).chain(&self.boundaries);
-        let ends = self.boundaries.iter().map(|boundary| boundary.to_ms).chain([u64::MAX]);
-        for (start, end) in starts.zip(ends) {
+        // Both bounds only rise: what may hold the moment begins where one ends at it or later, and ends with the last
+        // that begins by then.
+        let first = self.boundaries.partition_point(|boundary| boundary.to_ms < at_ms);
+        let last = self.boundaries.partition_point(|boundary| boundary.from_ms <= at_ms);
+        for place in first..=last {
+            let start = place.checked_sub(1).map_or(Some(&before), |before| self.boundaries.get(before));
+            let Some(start) = start else { break };
+            let end = self.boundaries.get(place).map_or(u64::MAX, |boundary| boundary.to_ms);
             // The bounds belong to both sides, except where the log would say nothing of a moment it knows.
             let inside = if start.view.is_some() {
                 (start.from_ms..=end).contains(&at_ms)
@@ -122,10 +132,15 @@ impl<'a> Audited<'a> {
                 _ => {}
             }
         }
+        (!views.is_empty()).then_some(views)
+    }
+
+    /// Who could read in one of these views. It goes through the stay up to them: ask once for many moments of a view.
+    pub fn answer(&self, views: Vec<SeenView>) -> Answer {
         let lists: Vec<BTreeSet<MemberId>> = views.iter().map(|seen| self.readers_of(seen).collect()).collect();
         let all: BTreeSet<MemberId> = lists.iter().flatten().cloned().collect();
         let (readers, perhaps) = all.into_iter().partition(|id| lists.iter().all(|list| list.contains(id)));
-        (!views.is_empty()).then_some(Answer { views, readers, perhaps })
+        Answer { views, readers, perhaps }
     }
 }
 

@@ -148,6 +148,10 @@ pub enum Denial {
     Throttled = 4,
     /// The group is full.
     Full = 5,
+    /// Policy lets nobody in at this time.
+    Closed = 6,
+    /// The members voted against it.
+    Outvoted = 7,
 }
 
 impl std::fmt::Display for Denial {
@@ -158,6 +162,8 @@ impl std::fmt::Display for Denial {
             Denial::Incarnation(_) => "an older login of this user is still being settled",
             Denial::Throttled => "too many attempts for this user: wait a minute",
             Denial::Full => "the group is full",
+            Denial::Closed => "the group's policy lets nobody in at this time",
+            Denial::Outvoted => "the members voted against it",
         })
     }
 }

@@ -293,7 +293,7 @@ impl Member {
 
     pub(super) fn retry_join(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
         let overdue = self.announced_at.is_some_and(|at| cx.now >= at + JOIN_RETRY);
-        if self.phase == Phase::Joining && overdue {
+        if self.phase == Phase::Joining && overdue && !self.awaits_vote(cx.now) {
             step.blame(Culprit::Outsider(Some(self.user.clone())), Fault::Silent);
             self.new_stay(step);
         }

@@ -9,6 +9,7 @@ mod logging;
 mod standing;
 mod step;
 mod talking;
+mod voting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 
 pub use standing::LeaderStanding;
 pub use step::{Class, Effect, Event, JoinFailure, Step};
+pub use voting::OpenMotion;
 
 use crate::codec::{decode, encode};
 use crate::data::{Departed, Identity, KeyedView, Keyring};
@@ -38,6 +40,7 @@ use access::Access;
 use joining::Failed;
 use ringfort_crypto::sign::SigningKey;
 use standing::Link;
+use voting::Voting;
 
 /// How often a member looks for what is missing while something is.
 const TICK: Duration = Duration::from_millis(100);
@@ -94,6 +97,7 @@ pub struct Member {
     confirmed: bool,
     caught: BTreeMap<LeaderId, Fault>,
     relaying: Vec<LeaderId>,
+    voting: Voting,
     log: Option<Keeper>,
     /// Why the stay ended, until it is in the log.
     ended: Option<Cause>,
@@ -134,6 +138,7 @@ impl Member {
             confirmed: false,
             caught: BTreeMap::new(),
             relaying: Vec::new(),
+            voting: Voting::default(),
             log: None,
             ended: None,
             group,
@@ -256,6 +261,7 @@ impl Member {
                 }
             }
             Ok(LeaderNotice::Ended { cause, .. }) => self.on_end(from, cause, step),
+            Ok(LeaderNotice::Asked { motion, left_ms }) => self.on_asked(cx.now, from, motion, left_ms, step),
             Err(fault) => self.blame_leader(from, fault, step),
         }
     }
@@ -347,7 +353,7 @@ impl Member {
         }
         // Fewer than f+1 leaders may all be lying about the cause.
         let said = |cause: &Cause| self.ended_by.values().filter(|c| *c == cause).count();
-        let told = [Cause::Expelled, Cause::Left, Cause::Lost].into_iter().find(|c| said(c) >= confirm);
+        let told = [Cause::Expelled, Cause::Expired, Cause::Left, Cause::Lost].into_iter().find(|c| said(c) >= confirm);
         let cause = told.unwrap_or(if self.phase == Phase::Leaving { Cause::Left } else { Cause::Lost });
         self.end(cause, step);
     }

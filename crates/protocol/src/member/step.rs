@@ -8,6 +8,7 @@ use crate::ids::{LeaderId, MemberId, Seq, ViewId};
 pub use crate::leader::Class;
 use crate::log::Chunk;
 use crate::login::Denial;
+use crate::motion::Motion;
 use crate::view::{Cause, Change};
 
 /// An order to the driver.
@@ -59,6 +60,8 @@ pub enum Event {
     Confirmed(bool),
     /// A leader answers (again), or no longer does.
     LeaderAnswers(LeaderId, bool),
+    /// f+1 leaders ask for this user's vote; or, while joining, tell that they ask the others about this user.
+    Asked(Motion),
     /// A peer did wrong.
     Blamed(Culprit, Fault),
     /// The join failed.

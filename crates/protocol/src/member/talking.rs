@@ -208,6 +208,7 @@ impl Member {
             InboxEvent::NeedView(digest) => {
                 self.past_asked.entry(digest).or_insert(now);
             }
+            InboxEvent::Conflict(first, second) => self.accuse(&first, &second, step),
             InboxEvent::Blame(culprit, fault) => match culprit {
                 crate::fault::Culprit::Leader(leader) => self.blame_leader(leader, fault, step),
                 culprit => step.blame(culprit, fault),

@@ -9,6 +9,7 @@ use ringfort_protocol::data::Identity;
 use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
+use ringfort_protocol::motion::{Motion, MotionKind};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
@@ -45,8 +46,13 @@ fn view() -> impl Strategy<Value = ViewId> {
     (any::<u64>(), digest()).prop_map(|(epoch, digest)| ViewId { epoch: Epoch(epoch), digest })
 }
 
+fn motion() -> impl Strategy<Value = Motion> {
+    let kind = prop::sample::select(vec![MotionKind::Admit, MotionKind::Expel]);
+    (kind, user()).prop_map(|(kind, user)| Motion { kind, user })
+}
+
 fn cause() -> impl Strategy<Value = Cause> {
-    prop::sample::select(vec![Cause::Left, Cause::Lost, Cause::Expelled])
+    prop::sample::select(vec![Cause::Left, Cause::Lost, Cause::Expelled, Cause::Expired])
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -116,6 +122,8 @@ pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
         any::<u64>().prop_map(|last| Denial::Incarnation(Incarnation(last))),
         Just(Denial::Throttled),
         Just(Denial::Full),
+        Just(Denial::Closed),
+        Just(Denial::Outvoted),
     ];
     prop_oneof![
         (bytes::<128>(), prop::collection::vec(bytes::<32>(), 0..=22))
@@ -136,6 +144,8 @@ pub fn member_request() -> impl Strategy<Value = MemberRequest> {
         (digest(), prop::option::of(user())).prop_map(|(view, after)| MemberRequest::Snapshot { view, after }),
         repair().prop_map(MemberRequest::Repair),
         Just(MemberRequest::Leave),
+        (motion(), any::<bool>()).prop_map(|(motion, yes)| MemberRequest::Vote { motion, yes }),
+        prop::collection::vec(any::<u8>(), 0..64).prop_map(MemberRequest::Accuse),
     ]
 }
 
@@ -152,6 +162,7 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
         }),
         repair().prop_map(LeaderNotice::Wanted),
         (cause(), any::<u64>()).prop_map(|(cause, epoch)| LeaderNotice::Ended { cause, epoch: Epoch(epoch) }),
+        (motion(), any::<u32>()).prop_map(|(motion, left_ms)| LeaderNotice::Asked { motion, left_ms }),
     ]
 }
 

@@ -17,6 +17,7 @@ use ringfort_protocol::login::{
     AnnouncedKey, Certificate, Credential, Denial, EnrolmentRecord, Hardening, LoginAnswer, LoginClient, LoginRequest,
     LoginServer, LoginServerLink, Method, Registration, WireSignature, enrol_password,
 };
+use ringfort_protocol::motion::Motion;
 use ringfort_protocol::policy::{Policy, Service};
 use ringfort_protocol::roles::{Role, RoleRule};
 use ringfort_protocol::sealed::{End, SealedChannel};
@@ -128,6 +129,8 @@ impl Fixed {
             ("denied, incarnation", denied(Denial::Incarnation(Incarnation(258)))),
             ("denied, throttled", denied(Denial::Throttled)),
             ("denied, full", denied(Denial::Full)),
+            ("denied, closed", denied(Denial::Closed)),
+            ("denied, outvoted", denied(Denial::Outvoted)),
             ("plain frame", plain(&LoginRequest::Blind { user: user("a"), blinded: [0xb1; 32] }).to_vec()),
         ]
     }
@@ -201,6 +204,8 @@ impl Fixed {
             ("ask for more", encode(&MemberRequest::Snapshot { view: self.view.digest, after: Some(user("ana")) })),
             ("repair", encode(&MemberRequest::Repair(self.repair()))),
             ("leave", encode(&MemberRequest::Leave)),
+            ("vote", encode(&MemberRequest::Vote { motion: Motion::expel(user("b")), yes: true })),
+            ("accuse", encode(&MemberRequest::Accuse(vec![1, 3, 5]))),
             ("sealed leave", member.seal(&encode(&MemberRequest::Leave)).to_vec()),
             ("sealed by the leader", leader.seal(b"x").to_vec()),
             ("sealed by the leader, second", leader.seal(b"x").to_vec()),
@@ -226,6 +231,8 @@ impl Fixed {
             ("heartbeat answer", encode(&answer)),
             ("wanted", encode(&LeaderNotice::Wanted(self.repair()))),
             ("ended", encode(&LeaderNotice::Ended { cause: Cause::Lost, epoch: Epoch(258) })),
+            ("ended, expired", encode(&LeaderNotice::Ended { cause: Cause::Expired, epoch: Epoch(258) })),
+            ("asked", encode(&LeaderNotice::Asked { motion: Motion::admit(user("b")), left_ms: 258 })),
         ]
     }
 

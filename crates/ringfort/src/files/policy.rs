@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfort_protocol::Policy;
-use ringfort_protocol::policy::{Origin, Protection, Service, WhenStale};
+use ringfort_protocol::policy::{MembersVote, Origin, Protection, Service, WhenStale, Window};
 use ringfort_protocol::roles::{Role, RoleRule, Users};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,68 @@ impl From<RoleRule> for RoleSection {
     }
 }
 
+/// A time in which users may come in.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WindowSection {
+    from_unix_s: u64,
+    length_s: u32,
+    #[serde(default)]
+    every_s: u32,
+}
+
+impl From<WindowSection> for Window {
+    fn from(WindowSection { from_unix_s, length_s, every_s }: WindowSection) -> Self {
+        Window { from_unix_s, length_s, every_s }
+    }
+}
+
+impl From<Window> for WindowSection {
+    fn from(Window { from_unix_s, length_s, every_s }: Window) -> Self {
+        WindowSection { from_unix_s, length_s, every_s }
+    }
+}
+
+/// What silence in a vote means.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SilenceWord {
+    No,
+    Yes,
+}
+
+/// How members vote.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VoteSection {
+    percent: u8,
+    wait_s: u32,
+    silence: SilenceWord,
+}
+
+impl From<VoteSection> for MembersVote {
+    fn from(VoteSection { percent, wait_s, silence }: VoteSection) -> Self {
+        MembersVote { percent, wait_s, silence_is_yes: matches!(silence, SilenceWord::Yes) }
+    }
+}
+
+impl From<MembersVote> for VoteSection {
+    fn from(MembersVote { percent, wait_s, silence_is_yes }: MembersVote) -> Self {
+        let silence = if silence_is_yes { SilenceWord::Yes } else { SilenceWord::No };
+        VoteSection { percent, wait_s, silence }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_off(switch: &bool) -> bool {
+    !switch
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_never(seconds: &u32) -> bool {
+    *seconds == 0
+}
+
 /// Both forms of the document, with the same fields as [`Policy`].
 macro_rules! policy_document {
     ($(#[$attribute:meta])* $name:ident) => {
@@ -115,7 +177,17 @@ macro_rules! policy_document {
             argon2_memory_kib: u32,
             argon2_passes: u32,
             authorities: Vec<Hex<32>>,
-            // Not written where it is not used, so that files from before it say the same as ever.
+            // Not written where they are not used, so that files from before them say the same as ever.
+            #[serde(default, skip_serializing_if = "is_never")]
+            stay_s_max: u32,
+            #[serde(default, skip_serializing_if = "is_off")]
+            expel_on_evidence: bool,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            admission_vote: Option<VoteSection>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            expulsion_vote: Option<VoteSection>,
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            admission: Vec<WindowSection>,
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             role: Vec<RoleSection>,
         }
@@ -126,15 +198,18 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, role,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, role,
                 } = document;
                 let authorities = authorities.into_iter().map(|key| key.0).collect();
+                let admission = admission.into_iter().map(Window::from).collect();
+                let (admission_vote, expulsion_vote) =
+                    (admission_vote.map(MembersVote::from), expulsion_vote.map(MembersVote::from));
                 let roles = role.into_iter().map(RoleRule::from).collect();
                 Policy {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, roles,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, roles,
                 }
             }
         }
@@ -145,15 +220,18 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, roles,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, roles,
                 } = policy.clone();
                 let authorities = authorities.into_iter().map(Hex).collect();
+                let admission = admission.into_iter().map(WindowSection::from).collect();
+                let (admission_vote, expulsion_vote) =
+                    (admission_vote.map(VoteSection::from), expulsion_vote.map(VoteSection::from));
                 let role = roles.into_iter().map(RoleSection::from).collect();
                 $name {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, role,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, role,
                 }
             }
         }

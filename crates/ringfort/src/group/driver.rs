@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_protocol::log::{Chunk, Head};
 use ringfort_protocol::member::{self, Class, Effect, JoinFailure, Member, Secret, Step};
+use ringfort_protocol::motion::Motion;
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::{Cause, Change};
 use ringfort_protocol::{Cx, GroupInfo, LeaderId, Rejected, Topic, UserName};
@@ -39,6 +40,7 @@ enum Woken {
 pub(super) enum Command {
     Multicast { service: Service, topic: Topic, payload: Vec<u8>, reply: oneshot::Sender<Sent> },
     SendTo { to: Vec<UserName>, topic: Topic, payload: Vec<u8>, reply: oneshot::Sender<Sent> },
+    Vote { motion: Motion, yes: bool, reply: oneshot::Sender<Sent> },
     Leave { reply: oneshot::Sender<Cause> },
 }
 
@@ -61,6 +63,8 @@ pub(super) fn start(
         key_fingerprint: None,
         installed: None,
         leaders: info.rules.leaders().map(LeaderState::new).collect(),
+        motions: Vec::new(),
+        awaits_vote: false,
         ended: None,
     };
     let (state, on_state) = watch::channel(snapshot);
@@ -192,6 +196,7 @@ impl Driver {
                 (self.member.multicast(cx, service, &topic, &payload), reply)
             }
             Command::SendTo { to, topic, payload, reply } => (self.member.send_to(cx, &to, &topic, &payload), reply),
+            Command::Vote { motion, yes, reply } => (self.member.vote(cx.now, motion, yes), reply),
             Command::Leave { reply } => {
                 self.leaving.push(reply);
                 return self.member.leave();
@@ -282,6 +287,9 @@ impl Driver {
             }
             member::Event::Confirmed(confirmed) => self.tell(Event::Confirmed(confirmed)).await,
             member::Event::LeaderAnswers(leader, answers) => self.tell(Event::LeaderAnswers(leader, answers)).await,
+            // Who is not in yet is told by the state.
+            member::Event::Asked(motion) if self.joined.is_none() => self.tell(Event::Asked(motion)).await,
+            member::Event::Asked(_) => {}
             member::Event::Blamed(culprit, fault) => self.tell(Event::Blamed(culprit, fault)).await,
             member::Event::JoinFailed(failure) => {
                 let error = match failure {
@@ -322,8 +330,11 @@ impl Driver {
         let now = self.clock.now();
         let confirmed = self.member.is_confirmed();
         let standings = self.member.leaders(now);
+        let (motions, awaits_vote) = (self.member.motions(now), self.member.awaits_vote(now));
         self.state.send_if_modified(|snapshot| {
             let mut modified = std::mem::replace(&mut snapshot.confirmed, confirmed) != confirmed;
+            modified |= (&snapshot.motions, snapshot.awaits_vote) != (&motions, awaits_vote);
+            (snapshot.motions, snapshot.awaits_vote) = (motions, awaits_vote);
             for (state, standing) in snapshot.leaders.iter_mut().zip(&standings) {
                 let new = (standing.confirms, standing.linked, standing.caught);
                 modified |= new != (state.confirms, state.linked, state.caught);

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringfort_protocol::fault::Culprit;
+use ringfort_protocol::member::OpenMotion;
+use ringfort_protocol::motion::Motion;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{Fault, LeaderId, UserName, ViewId};
 use tokio::sync::mpsc;
@@ -55,6 +57,8 @@ pub enum Event {
     Confirmed(bool),
     /// A leader confirms the view again, or no longer does.
     LeaderAnswers(LeaderId, bool),
+    /// The leaders ask for this member's vote, by [`Group::vote`](super::Group::vote) (A17, A24).
+    Asked(Motion),
     /// Somebody was caught or refused.
     Blamed(Culprit, Fault),
     /// The stay has ended.
@@ -142,6 +146,10 @@ pub struct Snapshot {
     pub installed: Option<Instant>,
     /// What is known of each leader.
     pub leaders: Vec<LeaderState>,
+    /// What the leaders ask of this member.
+    pub motions: Vec<OpenMotion>,
+    /// Whether the members are being asked to let this one in.
+    pub awaits_vote: bool,
     /// Whether the stay is over.
     pub ended: Option<Cause>,
 }

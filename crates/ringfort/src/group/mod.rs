@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfort_protocol::motion::{Motion, MotionKind};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupInfo, Topic, UserName};
@@ -26,7 +27,7 @@ use driver::{Command, Sent};
 /// How a member joins.
 #[derive(Clone, Debug)]
 pub struct JoinOptions {
-    /// How long to try before giving up. Default 20 s.
+    /// How long to try before giving up, a vote of the members not counted. Default 20 s.
     pub timeout: Duration,
     /// Bounds of the links.
     pub link: LinkLimits,
@@ -73,7 +74,12 @@ impl Group {
         let log = options.log.map(|log| LogFile::open(log, info.id(), &user)).transpose()?;
         let (commands, joined, state, events) = driver::start(info.clone(), user.clone(), secret, options.link, log);
         let group = Group { user, info, commands, state };
-        match tokio::time::timeout(timeout, joined).await {
+        let mut joined = joined;
+        let mut tried = tokio::time::timeout(timeout, &mut joined).await;
+        if let (Err(_), Some(vote), true) = (&tried, group.info.policy.admission_vote, group.snapshot().awaits_vote) {
+            tried = tokio::time::timeout(vote.wait() + timeout, joined).await;
+        }
+        match tried {
             Ok(Ok(Ok(()))) => Ok((group, events)),
             Ok(Ok(Err(error))) => Err(error),
             Ok(Err(_)) => Err(JoinError::Stopped),
@@ -110,6 +116,16 @@ impl Group {
         let topic: Topic = topic.parse()?;
         let (to, payload) = (to.to_vec(), payload.to_vec());
         self.send(|reply| Command::SendTo { to, topic, payload, reply }).await
+    }
+
+    /// Votes on letting a user in, or on sending one away (A17, A24). A vote for an expulsion that nobody has asked for
+    /// asks for it. The last vote counts.
+    ///
+    /// # Errors
+    /// [`SendError`], if policy asks members nothing of the kind, or there is no such member.
+    pub async fn vote(&self, kind: MotionKind, user: &UserName, yes: bool) -> Result<(), SendError> {
+        let motion = Motion { kind, user: user.clone() };
+        self.send(|reply| Command::Vote { motion, yes, reply }).await
     }
 
     async fn send(&self, command: impl FnOnce(oneshot::Sender<Sent>) -> Command) -> Result<(), SendError> {

@@ -113,7 +113,7 @@ pub struct ForgeEnds;
 
 impl Strategy for ForgeEnds {
     fn tick(&mut self, den: &mut Den<'_>) -> Vec<Lie> {
-        let cause = *den.dice.pick(&[Cause::Left, Cause::Lost, Cause::Expelled]).expect("a fixed list");
+        let cause = *den.dice.pick(&[Cause::Left, Cause::Lost, Cause::Expelled, Cause::Expired]).expect("a fixed list");
         let epoch = Epoch(den.view.epoch.0 + 1);
         den.links.iter().map(|(link, _)| Lie::Notice(*link, LeaderNotice::Ended { cause, epoch })).collect()
     }

@@ -60,7 +60,7 @@ pub struct InventRemovals;
 
 impl Strategy for InventRemovals {
     fn tick(&mut self, den: &mut Den<'_>) -> Vec<Lie> {
-        let cause = *den.dice.pick(&[Cause::Left, Cause::Lost, Cause::Expelled]).expect("a fixed list");
+        let cause = *den.dice.pick(&[Cause::Left, Cause::Lost, Cause::Expelled, Cause::Expired]).expect("a fixed list");
         let accepted = den.dice.chance(500);
         let mut lies = Vec::new();
         for member in den.members.iter() {

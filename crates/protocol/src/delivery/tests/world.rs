@@ -207,6 +207,7 @@ impl World {
                     self.send(|| Packet::Repair(relay, member, request.clone()));
                 }
                 InboxEvent::NeedView(_) => {}
+                InboxEvent::Conflict(..) => panic!("nobody makes two messages of one number"),
                 InboxEvent::Blame(culprit, fault) => panic!("all are honest, but {culprit}: {fault:?}"),
             }
         }

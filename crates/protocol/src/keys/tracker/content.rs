@@ -32,7 +32,8 @@ impl ViewTracker {
         if *of != digest {
             (*of, *list) = (digest, Vec::new());
         }
-        let members_max = group.policy.members_max as usize;
+        // Each leader lets in only so many as it sees room for; who comes to different leaders at once may all get in.
+        let members_max = group.policy.members_max as usize * usize::from(group.rules.n());
         let fits = list.len() + entries.len() <= members_max && (last || entries.len() == SNAPSHOT_ENTRIES_MAX);
         if after != list.last().map(|e| &e.id.user) || !fits {
             return out;

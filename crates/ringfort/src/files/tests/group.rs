@@ -1,5 +1,5 @@
 use ringfort_crypto::sign::SigningKey;
-use ringfort_protocol::policy::{Origin, Protection, Service, WhenStale};
+use ringfort_protocol::policy::{Origin, Protection, Service, WhenStale, Window};
 
 use ringfort_protocol::roles::{Role, RoleRule};
 
@@ -157,6 +157,14 @@ fn a_policy_file_says_only_what_differs() {
     let policy = read_policy(&path).unwrap();
     let expected = [("press-*", Role::Receiver), ("vault", Role::Archive)].map(rule).to_vec();
     assert_eq!(policy, Policy { roles: expected, ..Policy::default() });
+    replace(
+        &path,
+        "stay_s_max = 3600\n[[admission]]\nfrom_unix_s = 5\nlength_s = 60\nevery_s = 86400\n[[admission]]\nfrom_unix_s = 7\nlength_s = 1",
+    );
+    let policy = read_policy(&path).unwrap();
+    let daily = Window { from_unix_s: 5, length_s: 60, every_s: 86_400 };
+    let once = Window { from_unix_s: 7, length_s: 1, every_s: 0 };
+    assert_eq!(policy, Policy { stay_s_max: 3600, admission: vec![daily, once], ..Policy::default() });
     for bad in [
         "[[role]]\nusers = \"*press\"\nrole = \"receiver\"",
         "[[role]]\nusers = \"press\"\nrole = \"reader\"",
@@ -164,6 +172,11 @@ fn a_policy_file_says_only_what_differs() {
         "[[role]]\nusers = \"press\"\nrole = \"receiver\"\nuntil = 3",
         "origin = \"group\"\n[[role]]\nusers = \"press\"\nrole = \"receiver\"",
         "protection = \"integrity\"\n[[role]]\nusers = \"press\"\nrole = \"sender\"",
+        "stay_s_max = 9",
+        "[[admission]]\nfrom_unix_s = 5",
+        "[[admission]]\nfrom_unix_s = 5\nlength_s = 0",
+        "[[admission]]\nfrom_unix_s = 5\nlength_s = 61\nevery_s = 60",
+        "[[admission]]\nfrom_unix_s = 5\nlength_s = 60\nuntil = 3",
         "heartbeat_ms = 1",
         "heartbeat = 1000",
         "protection = \"some\"",

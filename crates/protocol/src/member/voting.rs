@@ -1,0 +1,140 @@
+//! What leaders ask this member's user: whom to let in, whom to send away (A17, A24).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::{Event, Member, Phase, Step};
+use crate::data::DataFrame;
+use crate::fault::Rejected;
+use crate::ids::{LeaderId, MemberId};
+use crate::motion::{Motion, MotionKind};
+use crate::policy::{Origin, Policy};
+use crate::time::Time;
+use crate::wire::MemberRequest;
+
+/// Motions of which one leader may ask at once.
+const ASKED_PER_LEADER_MAX: usize = 64;
+/// Own votes that are remembered, for leaders that have not asked yet.
+const VOTES_MAX: usize = 128;
+/// Members that were accused: each once.
+const ACCUSED_MAX: usize = 128;
+
+/// What is being asked, and what this member has said.
+#[derive(Default)]
+pub(super) struct Voting {
+    asked: BTreeMap<Motion, Asked>,
+    votes: BTreeMap<Motion, (bool, Time)>,
+    accused: BTreeSet<MemberId>,
+}
+
+struct Asked {
+    by: BTreeSet<LeaderId>,
+    until: Time,
+}
+
+/// A motion that f+1 leaders ask about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenMotion {
+    /// What is asked.
+    pub motion: Motion,
+    /// What this member has said.
+    pub vote: Option<bool>,
+}
+
+impl Voting {
+    fn forget_old(&mut self, now: Time) {
+        self.asked.retain(|_, asked| asked.until > now);
+        self.votes.retain(|_, (_, until)| *until > now);
+    }
+}
+
+fn rule(policy: &Policy, kind: MotionKind) -> Option<crate::policy::MembersVote> {
+    match kind {
+        MotionKind::Admit => policy.admission_vote,
+        MotionKind::Expel => policy.expulsion_vote,
+    }
+}
+
+impl Member {
+    /// Votes on a motion. A vote for an expulsion that nobody has asked for yet asks for it. The last vote counts.
+    ///
+    /// # Errors
+    /// Not in the group, or its policy asks members nothing of the kind.
+    pub fn vote(&mut self, now: Time, motion: Motion, yes: bool) -> Result<Step, Rejected> {
+        if self.phase != Phase::In {
+            return Err(if self.phase == Phase::Joining { Rejected::NotJoined } else { Rejected::Ended });
+        }
+        let rule = rule(&self.group.policy, motion.kind).ok_or(Rejected::NoVote)?;
+        if motion.kind == MotionKind::Expel && self.members().is_none_or(|m| m.get(&motion.user).is_none()) {
+            return Err(Rejected::NotAMember(motion.user));
+        }
+        let mut step = Step::default();
+        for leader in self.linked() {
+            self.request(leader, &MemberRequest::Vote { motion: motion.clone(), yes }, &mut step);
+        }
+        self.voting.forget_old(now);
+        if self.voting.votes.len() < VOTES_MAX || self.voting.votes.contains_key(&motion) {
+            self.voting.votes.insert(motion, (yes, now + rule.wait()));
+        }
+        Ok(step)
+    }
+
+    /// What f+1 leaders ask of this member's user at the moment.
+    pub fn motions(&self, now: Time) -> Vec<OpenMotion> {
+        let confirm = self.group.rules.confirm();
+        let open = |(_, asked): &(&Motion, &Asked)| asked.by.len() >= confirm && asked.until > now;
+        let members = self.members();
+        let moot = |motion: &Motion| {
+            let is_in = members.is_some_and(|members| members.get(&motion.user).is_some());
+            is_in == (motion.kind == MotionKind::Admit)
+        };
+        let open = self.voting.asked.iter().filter(open).filter(|(motion, _)| !moot(motion));
+        let vote = |motion| self.voting.votes.get(motion).map(|(yes, _)| *yes);
+        open.map(|(motion, _)| OpenMotion { motion: motion.clone(), vote: vote(motion) }).collect()
+    }
+
+    /// Whether f+1 leaders say that the members are voting on this very user's admission.
+    pub fn awaits_vote(&self, now: Time) -> bool {
+        let asked = self.voting.asked.get(&Motion::admit(self.user.clone()));
+        let asked = asked.is_some_and(|a| a.by.len() >= self.group.rules.confirm() && a.until > now);
+        self.phase == Phase::Joining && asked
+    }
+
+    /// A leader asks, or tells that it asks the others about this user. Told once f+1 do: fewer may have made it up.
+    pub(super) fn on_asked(&mut self, now: Time, from: LeaderId, motion: Motion, left_ms: u32, step: &mut Step) {
+        let Some(rule) = rule(&self.group.policy, motion.kind) else { return };
+        self.voting.forget_old(now);
+        let asks = self.voting.asked.values().filter(|asked| asked.by.contains(&from)).count();
+        if asks >= ASKED_PER_LEADER_MAX {
+            return;
+        }
+        let left = std::time::Duration::from_millis(left_ms.into()).min(rule.wait());
+        let asked = self.voting.asked.entry(motion.clone()).or_insert(Asked { by: BTreeSet::new(), until: now + left });
+        asked.until = asked.until.max(now + left);
+        let new = asked.by.insert(from) && asked.by.len() == self.group.rules.confirm();
+        if let Some((yes, _)) = self.voting.votes.get(&motion) {
+            let yes = *yes;
+            self.request(from, &MemberRequest::Vote { motion, yes }, step);
+        } else if new {
+            step.events.push(Event::Asked(motion));
+        }
+    }
+
+    /// A member signed two messages under one number: the leaders are shown both, if policy asks for it (A18).
+    pub(super) fn accuse(&mut self, first: &Bytes, second: &Bytes, step: &mut Step) {
+        let policy = &self.group.policy;
+        if !policy.expel_on_evidence || policy.origin != Origin::Signature {
+            return;
+        }
+        let Ok(accused) = DataFrame::parse(first).map(|frame| frame.header().sender.clone()) else { return };
+        if self.voting.accused.len() >= ACCUSED_MAX || !self.voting.accused.insert(accused) {
+            return;
+        }
+        for leader in self.linked() {
+            for frame in [first, second] {
+                self.request(leader, &MemberRequest::Accuse(frame.to_vec()), step);
+            }
+        }
+    }
+}
