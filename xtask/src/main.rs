@@ -1,7 +1,8 @@
 //! Developer commands: `cargo xtask tidy` checks the house rules, `cargo xtask fuzz` and `cargo xtask model` look
-//! longer than the tests do.
+//! longer than the tests do, `cargo xtask build-second` builds with other cryptographic libraries.
 
 mod fuzz;
+mod second;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,9 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask tidy
        cargo xtask fuzz --list | TARGET | --all [--seconds N] [--jobs J]
-       cargo xtask model [--large] [--only NAME]";
+       cargo xtask model [--large] [--only NAME]
+       cargo xtask build-second [cargo's options]
+       cargo xtask test-second";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +21,8 @@ fn main() -> ExitCode {
     match command {
         "tidy" => tidy::run(),
         "fuzz" => fuzz::run(&root(), rest),
+        "build-second" => second::build(&root(), rest),
+        "test-second" => second::test(&root()),
         "model" => model(&root(), rest),
         _ => {
             eprintln!("{USAGE}");

@@ -21,6 +21,8 @@ pub enum LeaderLine {
         address: String,
         leader: u8,
         group: String,
+        /// The libraries that this build computes with.
+        back_ends: &'static str,
         /// "enforced", "partly", "absent" or "off".
         sandbox: String,
         /// Where it answers over HTTP, if it does.

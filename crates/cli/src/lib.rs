@@ -48,14 +48,23 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use std::sync::LazyLock;
+
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Failure, Outcome, Status};
 
+/// The version, with the libraries that this build computes with.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> =
+        LazyLock::new(|| format!("{} {}", env!("CARGO_PKG_VERSION"), ringfort::BACK_ENDS));
+    &VERSION
+}
+
 /// Private group conversation that survives the compromise of its servers.
 #[derive(Debug, Parser)]
-#[command(name = "ringfort", version, after_long_help = exit::table(), propagate_version = true)]
+#[command(name = "ringfort", version = version(), after_long_help = exit::table(), propagate_version = true)]
 pub struct Cli {
     /// What goes for every command.
     #[command(flatten)]

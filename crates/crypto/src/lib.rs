@@ -1,4 +1,4 @@
-//! The cryptography of Ringfort, one suite and no switches.
+//! The cryptography of Ringfort: one suite, and two builds of it.
 //!
 //! What the rest of the project may rely on:
 //!
@@ -43,7 +43,13 @@ pub use rand_core::CryptoRng;
 pub use secret::{Secret, Secret32};
 
 /// The libraries that this build computes with: two leaders of the same build share their flaws.
-pub const BACK_ENDS: &str = "(aws-lc, dalek)";
+///
+/// Either AWS-LC for AES-GCM and the field arithmetic of curve25519-dalek, or RustCrypto for AES-GCM and arithmetic that
+/// Fiat Cryptography synthesised from machine-checked proofs. One switch chooses both, that of curve25519-dalek, so that no
+/// build has half of each. Not independent are the group law above the field, Ed25519 and X25519 (dalek), SHA-2 (RustCrypto)
+/// and the links' TLS (AWS-LC).
+pub const BACK_ENDS: &str =
+    if cfg!(curve25519_dalek_backend = "fiat") { "(rustcrypto, fiat)" } else { "(aws-lc, dalek)" };
 
 /// Bytes that are not an acceptable public or secret key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

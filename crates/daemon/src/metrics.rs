@@ -96,7 +96,11 @@ impl Metrics {
         let labels = [("leader".into(), facts.leader.to_string().into())];
         let mut registry = Registry::with_prefix_and_labels("ringfort", labels.into_iter());
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let info = Info::new(vec![("version", version), ("sandbox", facts.sandbox.clone())]);
+        let info = Info::new(vec![
+            ("version", version),
+            ("back_ends", ringfort::BACK_ENDS.to_owned()),
+            ("sandbox", facts.sandbox.clone()),
+        ]);
         registry.register("build", "The running software", info);
         let started = Number::default();
         started.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()));

@@ -56,6 +56,9 @@ pub struct StatusDocument {
     pub group: String,
     pub fingerprint: String,
     pub version: String,
+    /// The libraries that this build computes with.
+    #[serde(default)]
+    pub back_ends: String,
     /// "starting", "running" or "stopping".
     pub phase: String,
     /// The leader's loop turns.
@@ -192,6 +195,7 @@ impl State {
             group: facts.group.clone(),
             fingerprint: facts.fingerprint.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            back_ends: ringfort::BACK_ENDS.to_owned(),
             phase: phase.to_owned(),
             healthy,
             ready: why_not.is_none(),

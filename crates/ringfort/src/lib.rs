@@ -32,4 +32,5 @@ pub use files::os_rng;
 pub use group::{
     Credentials, Event, Events, Group, GroupEnded, JoinError, JoinOptions, LeaderState, Message, SendError, Snapshot,
 };
+pub use ringfort_crypto::BACK_ENDS;
 pub use ringfort_protocol as protocol;

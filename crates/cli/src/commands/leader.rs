@@ -203,6 +203,7 @@ async fn lead(json: bool, daemon: Daemon) -> Outcome {
             address: address.to_string(),
             leader,
             group: group.clone(),
+            back_ends: ringfort::BACK_ENDS,
             sandbox: sandbox.clone(),
             http: http.clone(),
         }),

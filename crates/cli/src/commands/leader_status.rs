@@ -64,9 +64,10 @@ fn print(status: &StatusDocument) -> Outcome {
     };
     output::line(format!("Leader {} of {:?}, {}. {verdict}", status.leader, clean(&status.group), status.phase))?;
     output::line(format!(
-        "Up for {}; version {}; sandbox {}.",
+        "Up for {}; version {} {}; sandbox {}.",
         age(Duration::from_secs(status.uptime_s)),
         clean(&status.version),
+        clean(&status.back_ends),
         clean(&status.sandbox)
     ))?;
     output::line(format!(

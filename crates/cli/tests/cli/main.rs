@@ -12,6 +12,7 @@ mod log;
 mod operations;
 mod process;
 mod roles;
+mod second;
 mod secrets;
 mod setup;
 mod state;

@@ -1,8 +1,18 @@
 //! Authenticated encryption: AES-256-GCM, the key schedule kept ready.
+//!
+//! Two libraries that share no code compute it, and a build has one of them (see [`BACK_ENDS`](crate::BACK_ENDS)).
+
+#[cfg(any(test, not(curve25519_dalek_backend = "fiat")))]
+mod aws_lc;
+#[cfg(any(test, curve25519_dalek_backend = "fiat"))]
+mod rust_crypto;
 
 use core::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+#[cfg(not(curve25519_dalek_backend = "fiat"))]
+use aws_lc::Cipher;
+#[cfg(curve25519_dalek_backend = "fiat")]
+use rust_crypto::Cipher;
 
 use crate::secret::Secret32;
 
@@ -19,14 +29,13 @@ pub struct OpenError;
 /// Security: a nonce must never repeat under one key, across [`AeadKey::seal`],
 /// [`AeadKey::seal_append`] and [`AeadKey::tag_only`] together. GCM does not commit to its key: where several keys may be
 /// tried, bind the key's identity in the associated data and do not let an opener's success tell
-/// which key was used. The schedule lives in AWS-LC's memory, which it wipes when freed.
-pub struct AeadKey(LessSafeKey);
+/// which key was used. The schedule is wiped when freed.
+pub struct AeadKey(Cipher);
 
 impl AeadKey {
     /// Prepares a key.
     pub fn new(key: &Secret32) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, key.expose()).expect("AES-256-GCM takes 32 bytes");
-        Self(LessSafeKey::new(key))
+        Self(Cipher::new(key.expose()))
     }
 
     /// Encrypts `plaintext` and authenticates it together with `aad`.
@@ -42,11 +51,8 @@ impl AeadKey {
         let start = out.len();
         out.extend_from_slice(plaintext);
         let body = out.get_mut(start..).expect("start was the length before appending");
-        let tag = self
-            .0
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), body)
-            .expect("GCM seals anything under 64 GiB, more than a buffer here ever holds");
-        out.extend_from_slice(tag.as_ref());
+        let tag = self.0.seal(nonce, aad, body);
+        out.extend_from_slice(&tag);
     }
 
     /// Decrypts what [`AeadKey::seal`] made under the same nonce and `aad`.
@@ -54,24 +60,15 @@ impl AeadKey {
     /// # Errors
     /// [`OpenError`] for anything else, including input shorter than a tag; nothing is revealed.
     pub fn open(&self, nonce: &[u8; 12], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
-        let body_bytes = sealed.len().checked_sub(TAG_BYTES).ok_or(OpenError)?;
-        let (body, tag) = sealed.split_at_checked(body_bytes).ok_or(OpenError)?;
-        let mut plaintext = vec![0; body_bytes];
-        self.0
-            .open_separate_gather(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), body, tag, &mut plaintext)
-            .map_err(|_| OpenError)?;
-        Ok(plaintext)
+        let (body, tag) = sealed.split_last_chunk().ok_or(OpenError)?;
+        self.0.open(nonce, aad, body, tag).ok_or(OpenError)
     }
 
     /// Authenticates `aad` and encrypts nothing: the integrity-only protection mode (GMAC).
     ///
     /// Equals sealing an empty plaintext, so use a key derived for this mode alone.
     pub fn tag_only(&self, nonce: &[u8; 12], aad: &[u8]) -> [u8; TAG_BYTES] {
-        let tag = self
-            .0
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut [])
-            .expect("an empty plaintext is always sealed");
-        tag.as_ref().try_into().expect("a GCM tag has 16 bytes")
+        self.0.seal(nonce, aad, &mut [])
     }
 
     /// Checks what [`AeadKey::tag_only`] made.
@@ -79,9 +76,7 @@ impl AeadKey {
     /// # Errors
     /// [`OpenError`] when the tag does not fit.
     pub fn verify_tag(&self, nonce: &[u8; 12], aad: &[u8], tag: &[u8; TAG_BYTES]) -> Result<(), OpenError> {
-        self.0
-            .open_separate_gather(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &[], tag, &mut [])
-            .map_err(|_| OpenError)
+        self.0.open(nonce, aad, &[], tag).map(drop).ok_or(OpenError)
     }
 }
 
@@ -93,6 +88,9 @@ impl fmt::Debug for AeadKey {
 
 #[cfg(test)]
 mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
     use super::*;
     use crate::testing::{hex, hex_array};
 
@@ -154,6 +152,28 @@ mod tests {
             let mut bad = tag;
             bad[i] ^= 1;
             assert_eq!(key.verify_tag(&[2; 12], b"in the clear", &bad), Err(OpenError));
+        }
+    }
+
+    /// Neither library knows the other: what one seals, the other opens.
+    #[test]
+    fn both_libraries_agree() {
+        let mut rng = ChaCha20Rng::seed_from_u64(31);
+        for length in [0, 1, 15, 16, 17, 31, 32, 33, 255, 256, 1000, 4096, 65_537] {
+            let (mut key, mut nonce) = ([0; 32], [0; 12]);
+            let (mut aad, mut plaintext) = (vec![0; length / 3], vec![0; length]);
+            rng.fill_bytes(&mut key);
+            rng.fill_bytes(&mut nonce);
+            rng.fill_bytes(&mut aad);
+            rng.fill_bytes(&mut plaintext);
+            let (one, other) = (aws_lc::Cipher::new(&key), rust_crypto::Cipher::new(&key));
+            let (mut body, mut same) = (plaintext.clone(), plaintext.clone());
+            let (tag, same_tag) = (one.seal(&nonce, &aad, &mut body), other.seal(&nonce, &aad, &mut same));
+            assert_eq!((&body, tag), (&same, same_tag), "{length}");
+            assert_eq!(one.open(&nonce, &aad, &body, &tag).as_ref(), Some(&plaintext));
+            assert_eq!(other.open(&nonce, &aad, &body, &tag).as_ref(), Some(&plaintext));
+            let bad = tag.map(|byte| byte ^ 0x80);
+            assert_eq!((one.open(&nonce, &aad, &body, &bad), other.open(&nonce, &aad, &body, &bad)), (None, None));
         }
     }
 
