@@ -13,4 +13,5 @@ mod hostile;
 mod login;
 mod roles;
 mod sound;
+mod votes;
 mod whiteboard;

@@ -129,7 +129,9 @@ impl Leader {
     /// Asks who may vote, over a link that is new or about a motion that is.
     fn ask_voter(&mut self, now: Time, link: LinkId, motion: &Motion, step: &mut Step) {
         let voter = self.member_of(link);
-        let asks = |open: &Open| voter.is_some_and(|voter| open.poll.asks(voter));
+        // Who is to be expelled is told, and not asked.
+        let accused = |voter: &MemberId| motion.kind == MotionKind::Expel && voter.user == motion.user;
+        let asks = |open: &Open| voter.is_some_and(|voter| open.poll.asks(voter) || accused(voter));
         if self.motions.open.get(motion).is_some_and(asks) {
             self.tell_motion(now, link, motion, step);
         }
