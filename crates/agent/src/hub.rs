@@ -289,6 +289,7 @@ fn departed(cause: Cause) -> &'static str {
     match cause {
         Cause::Expelled => "were expelled by the operators",
         Cause::Expired => "have to log in again: the group's policy limits how long a stay lasts",
+        Cause::SessionOver => "are out, since the operators have ended the session",
         other => words::departure(other),
     }
 }

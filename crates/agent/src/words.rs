@@ -91,6 +91,9 @@ pub fn login(error: &JoinError, group: &GroupInfo) -> String {
         JoinError::Denied(Denial::Expelled) => {
             "The operators have expelled this user. Ask them if you think that it is a mistake.".to_owned()
         }
+        JoinError::Denied(Denial::NoSession) => {
+            "The operators have ended the session and not started another. Try again when they have.".to_owned()
+        }
         JoinError::Timeout { timeout, needed, .. } => format!(
             "Not enough leaders answered within {} s; {needed} honest ones must. Check the network of this machine. “ringfort status” shows which leaders can be reached.",
             timeout.as_secs()
@@ -114,6 +117,7 @@ pub fn departure(cause: Cause) -> &'static str {
         Cause::Lost => "lost the connection",
         Cause::Expelled => "was expelled by the operators",
         Cause::Expired => "has to log in again",
+        Cause::SessionOver => "left at the end of the session",
     }
 }
 

@@ -137,5 +137,6 @@ fn departure(cause: Cause) -> &'static str {
         Cause::Lost => "lost the connection",
         Cause::Expired => "has to log in again",
         Cause::Expelled => "got expelled by the operators",
+        Cause::SessionOver => "left at the end of the session",
     }
 }

@@ -145,6 +145,10 @@ impl Failure {
             Cause::Expelled => {
                 Some(Failure::new(Status::Refused, "the operators have expelled this user: ask them why"))
             }
+            Cause::SessionOver => Some(Failure::new(
+                Status::NotAMember,
+                "the operators have ended the session: join again, at once if they have started the next",
+            )),
         }
     }
 

@@ -50,6 +50,10 @@ pub enum LeaderLine {
         view: String,
         members: usize,
     },
+    Session {
+        session: u64,
+        open: bool,
+    },
     CaughtUp,
     MembersAsked {
         motion: &'static str,
@@ -95,6 +99,7 @@ impl From<&leader::Event> for LeaderLine {
             leader::Event::Published(view, members) => {
                 LeaderLine::Published { epoch: view.epoch.0, view: view.digest.to_string(), members: *members }
             }
+            leader::Event::Session(now) => LeaderLine::Session { session: now.number.get(), open: now.open },
             leader::Event::CaughtUp => LeaderLine::CaughtUp,
             leader::Event::MotionOpened(motion) => {
                 LeaderLine::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }

@@ -155,6 +155,12 @@ pub enum Command {
     Expel(commands::operator::ExpelArgs),
     /// Operator: ask for a new group key (f+1 operators must)
     Refresh(commands::operator::RefreshArgs),
+    /// Operator: end a session, or start one (f+1 operators must)
+    ///
+    /// At the end of a session everybody's stay ends, and nobody gets in before the next is started. A new session shares
+    /// no key with the one before it. Who is registered stays so, and who was expelled too.
+    #[command(subcommand)]
+    Session(commands::operator::SessionCommand),
     /// Make or show a user's key
     #[command(subcommand)]
     Key(commands::key::KeyCommand),
@@ -237,6 +243,7 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Accept(args) => commands::operator::accept(&args),
         Command::Expel(args) => commands::operator::expel(&args),
         Command::Refresh(args) => commands::operator::refresh(&args),
+        Command::Session(command) => commands::operator::session(&command),
         Command::Key(command) => commands::key::run(&command),
         Command::Certify(args) => commands::key::certify(&args),
         Command::Log(command) => commands::log::run(&command),

@@ -19,7 +19,7 @@ use serde::Serialize;
 use tracing::warn;
 
 use crate::config::Config;
-use crate::words::{cause_word, culprit_kind, denial_word, motion_word, order_words};
+use crate::words::{cause_word, culprit_kind, denial_word, motion_word, order_session, order_words};
 
 /// Facility `authpriv`, severity `notice`, as RFC 3164 adds them up.
 const SYSLOG_PRIORITY: u8 = 10 * 8 + 5;
@@ -31,22 +31,79 @@ const SYSLOG_SOCKETS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
 #[serde(tag = "decision", rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "the names are the documentation's, in docs/operators.md")]
 pub enum Decision {
-    Started { version: &'static str, sandbox: String },
-    Listening { address: String },
-    LoginAccepted { user: String, stay: u64 },
-    LoginRefused { user: String, reason: &'static str },
-    Admitted { user: String, stay: u64 },
-    Removed { user: String, cause: &'static str },
-    View { epoch: u64, view: String, members: usize },
+    Started {
+        version: &'static str,
+        sandbox: String,
+    },
+    Listening {
+        address: String,
+    },
+    LoginAccepted {
+        user: String,
+        stay: u64,
+    },
+    LoginRefused {
+        user: String,
+        reason: &'static str,
+    },
+    Admitted {
+        user: String,
+        stay: u64,
+    },
+    Removed {
+        user: String,
+        cause: &'static str,
+    },
+    View {
+        epoch: u64,
+        view: String,
+        members: usize,
+    },
+    Session {
+        session: u64,
+        open: bool,
+    },
     CaughtUp,
-    MembersAsked { motion: &'static str, user: String },
-    MembersDecided { motion: &'static str, user: String, passed: bool, yes: usize, no: usize, of: usize },
-    Convicted { user: String, stay: u64 },
-    Blamed { who: String, kind: &'static str, fault: &'static str, deviation: bool },
-    Order { order: &'static str, user: Option<String>, done: bool, why_not: Option<String> },
-    OrderUnreadable { why: String },
-    LeaderLink { leader: u8, up: bool },
-    RefusalsNotWritten { count: u64 },
+    MembersAsked {
+        motion: &'static str,
+        user: String,
+    },
+    MembersDecided {
+        motion: &'static str,
+        user: String,
+        passed: bool,
+        yes: usize,
+        no: usize,
+        of: usize,
+    },
+    Convicted {
+        user: String,
+        stay: u64,
+    },
+    Blamed {
+        who: String,
+        kind: &'static str,
+        fault: &'static str,
+        deviation: bool,
+    },
+    Order {
+        order: &'static str,
+        user: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<u64>,
+        done: bool,
+        why_not: Option<String>,
+    },
+    OrderUnreadable {
+        why: String,
+    },
+    LeaderLink {
+        leader: u8,
+        up: bool,
+    },
+    RefusalsNotWritten {
+        count: u64,
+    },
     Stopping,
 }
 
@@ -61,7 +118,8 @@ impl Decision {
             Told::Order(order, outcome) => {
                 let (word, user) = order_words(order);
                 let why_not = outcome.as_ref().err().map(ToString::to_string);
-                Decision::Order { order: word, user: user.map(ToString::to_string), done: outcome.is_ok(), why_not }
+                let user = user.map(ToString::to_string);
+                Decision::Order { order: word, user, session: order_session(order), done: outcome.is_ok(), why_not }
             }
             Told::OrderUnreadable(error) => Decision::OrderUnreadable { why: error.to_string() },
             Told::Stopping => Decision::Stopping,
@@ -80,6 +138,7 @@ impl Decision {
             Event::Published(view, members) => {
                 Decision::View { epoch: view.epoch.0, view: view.digest.to_string(), members: *members }
             }
+            Event::Session(now) => Decision::Session { session: now.number.get(), open: now.open },
             Event::CaughtUp => Decision::CaughtUp,
             Event::MotionOpened(motion) => {
                 Decision::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }

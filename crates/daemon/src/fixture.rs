@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ringfort::leader::{PeerReport, Report, Traffic};
+use ringfort::protocol::coordination::Session;
 use ringfort::protocol::leader::Figures;
 use ringfort::protocol::{Epoch, LeaderId, ViewDigest, ViewId};
 
@@ -32,6 +33,8 @@ pub fn report(peers: &[(u8, bool)]) -> Report {
             view: ViewId { epoch: Epoch(12), digest: ViewDigest([0xab; 32]) },
             published: true,
             catching_up: false,
+            session: Session::default(),
+            session_asked: None,
             members: 5,
             registered: 9,
             links_member: 4,

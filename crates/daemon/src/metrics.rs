@@ -34,6 +34,8 @@ const FIGURES: &[Figure] = &[
     ("uptime_seconds", "Time since the leader listens", |r| r.uptime.as_secs_f64()),
     ("epoch", "Epoch of the view published last", |r| r.core.view.epoch.0 as f64),
     ("view_published", "1 if the published view holds all that is accepted", |r| f64::from(u8::from(r.core.published))),
+    ("session", "Number of the session", |r| r.core.session.number.get() as f64),
+    ("session_open", "1 if the session is running", |r| f64::from(u8::from(r.core.session.open))),
     ("members", "Members accepted", |r| r.core.members as f64),
     ("members_quiet", "Members not heard for half the time after which they are removed", |r| {
         r.core.members_quiet as f64
@@ -207,7 +209,7 @@ impl Metrics {
                 self.shares.inc();
             }
             // Told by the report, for as long as it lasts.
-            Event::CaughtUp => {}
+            Event::Session(_) | Event::CaughtUp => {}
             // What comes of them are joins, refusals and ends.
             Event::MotionOpened(_) | Event::MotionDecided(..) | Event::Convicted(_) => {}
             Event::Blamed(culprit, fault) => {

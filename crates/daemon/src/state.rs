@@ -9,6 +9,7 @@ use ringfort::protocol::GroupInfo;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Metrics;
+use crate::words::session_asked;
 
 /// A report that is older than this many periods is a leader whose loop does not turn.
 const PERIODS_MISSED_MAX: u32 = 5;
@@ -72,6 +73,15 @@ pub struct StatusDocument {
     pub uptime_s: u64,
     pub epoch: u64,
     pub view: String,
+    /// Of the session: they count from 1.
+    #[serde(default)]
+    pub session: u64,
+    /// Whether it is running. Nobody is in the group, or gets in, when it is not.
+    #[serde(default)]
+    pub session_open: bool,
+    /// What leaders ask for of the session, as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session_asked: Option<String>,
     pub members: usize,
     pub members_quiet: usize,
     pub member_quiet_longest_ms: u64,
@@ -204,6 +214,9 @@ impl State {
             uptime_s: 0,
             epoch: 0,
             view: String::new(),
+            session: 0,
+            session_open: false,
+            session_asked: None,
             members: 0,
             members_quiet: 0,
             member_quiet_longest_ms: 0,
@@ -225,6 +238,9 @@ impl State {
             document.uptime_s = report.uptime.as_secs();
             document.epoch = core.view.epoch.0;
             document.view = core.view.digest.to_string();
+            document.session = core.session.number.get();
+            document.session_open = core.session.open;
+            document.session_asked = core.session_asked.map(|asked| session_asked(core.session, asked));
             document.members = core.members;
             document.members_quiet = core.members_quiet;
             document.member_quiet_longest_ms = millis(core.member_quiet_longest);

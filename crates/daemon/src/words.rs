@@ -2,6 +2,7 @@
 
 use ringfort::files::OperatorRequest;
 use ringfort::protocol::UserName;
+use ringfort::protocol::coordination::{Session, SessionOrder};
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::motion::{Motion, MotionKind};
@@ -14,6 +15,7 @@ pub fn cause_word(cause: Cause) -> &'static str {
         Cause::Lost => "lost",
         Cause::Expelled => "expelled",
         Cause::Expired => "expired",
+        Cause::SessionOver => "session-over",
     }
 }
 
@@ -25,6 +27,7 @@ pub fn denial_word(denial: Denial) -> &'static str {
         Denial::Incarnation(_) => "incarnation",
         Denial::Throttled => "throttled",
         Denial::Full => "full",
+        Denial::NoSession => "no-session",
         Denial::Closed => "closed",
         Denial::Outvoted => "outvoted",
     }
@@ -53,5 +56,30 @@ pub fn order_words(order: &OperatorRequest) -> (&'static str, Option<&UserName>)
         OperatorRequest::Accept(record) => ("accept", Some(&record.user)),
         OperatorRequest::Expel(user) => ("expel", Some(user)),
         OperatorRequest::Refresh => ("refresh", None),
+        OperatorRequest::Session(order) => (session_word(*order), None),
+    }
+}
+
+/// The session that an operator's order names.
+pub fn order_session(order: &OperatorRequest) -> Option<u64> {
+    if let OperatorRequest::Session(order) = order { Some(order.number().get()) } else { None }
+}
+
+/// What is wanted of a session.
+pub fn session_word(order: SessionOrder) -> &'static str {
+    match order {
+        SessionOrder::End(_) => "end-session",
+        SessionOrder::Start(_) => "start-session",
+        SessionOrder::Restart(_) => "restart-session",
+    }
+}
+
+/// What some leaders ask for of the session, as a sentence without its end: "2 leaders ask to end session 3".
+pub fn session_asked(now: Session, (asked, leaders): (Session, usize)) -> String {
+    let ask = if leaders == 1 { "1 leader asks".to_owned() } else { format!("{leaders} leaders ask") };
+    match (now.open, asked.open) {
+        (_, false) => format!("{ask} to end session {}", asked.number),
+        (false, true) => format!("{ask} to start session {}", asked.number),
+        (true, true) => format!("{ask} to end session {} and start session {}", now.number, asked.number),
     }
 }

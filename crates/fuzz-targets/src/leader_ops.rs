@@ -112,6 +112,7 @@ impl Vote {
             0 => Operation::Remove(id, Cause::Left),
             1 => Operation::Remove(id, Cause::Lost),
             2 => Operation::Remove(id, Cause::Expelled),
+            3 if self.who >= 128 => Operation::Session(self.incarnation.value()),
             3 => Operation::Refresh(self.incarnation.value()),
             4 => Operation::Join(entry(id, self.who / 5)),
             _ => stage.entry_of(0).map_or(Operation::Refresh(1), Operation::Join),

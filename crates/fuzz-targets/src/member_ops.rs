@@ -250,7 +250,7 @@ fn notice(stage: &mut Stage, op: &Op<'_>) -> Option<LeaderNotice> {
             LeaderNotice::Wanted(RepairRequest::new(StreamKey { sender, channel }, Seq(*first), last)?)
         }
         Op::Ended(cause, epoch) => {
-            let cause = [Cause::Left, Cause::Lost, Cause::Expelled][usize::from(cause % 3)];
+            let cause = [Cause::Left, Cause::Lost, Cause::Expelled, Cause::SessionOver][usize::from(cause % 4)];
             LeaderNotice::Ended { cause, epoch: Epoch(*epoch) }
         }
         _ => return None,

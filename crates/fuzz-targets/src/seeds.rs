@@ -6,7 +6,7 @@ use rand_core::Rng;
 use ringfort::files::{OperatorRequest, texts};
 use ringfort_crypto::sign::Signature;
 use ringfort_protocol::codec::{encode, encode_frame};
-use ringfort_protocol::coordination::LifeRecord;
+use ringfort_protocol::coordination::{LifeRecord, SessionOrder};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::ids::{Seq, ViewDigest, ViewId};
@@ -17,7 +17,7 @@ use ringfort_protocol::policy::Service;
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
-use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy};
+use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy, SessionNumber};
 
 use crate::fixture::{fixture, key_of, rng, user};
 use crate::stage::{Route, Stage};
@@ -200,7 +200,8 @@ fn user_seeds() -> Vec<Vec<u8>> {
 
 fn requests() -> Vec<Vec<u8>> {
     let record = fixture().records[0].clone();
-    [OperatorRequest::Accept(record), OperatorRequest::Expel(user("ana")), OperatorRequest::Refresh]
+    let end = OperatorRequest::Session(SessionOrder::End(SessionNumber::FIRST));
+    [OperatorRequest::Accept(record), OperatorRequest::Expel(user("ana")), OperatorRequest::Refresh, end]
         .iter()
         .map(|request| texts::request_text(request).expect("a request can be written").into_bytes())
         .collect()

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use arbitrary::{Arbitrary, Unstructured};
 use ringfort::store::{Store, row_sum};
 use ringfort_protocol::codec::{decode, encode};
-use ringfort_protocol::coordination::{LifeRecord, Operation};
+use ringfort_protocol::coordination::{LifeRecord, Operation, Subject};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::leader::{Leader, Record};
 use ringfort_protocol::login::{Attempts, ThrottleKey};
@@ -87,8 +87,13 @@ fn starts(records: Vec<Record>) {
     let secrets = copy_secrets(&fixture.secrets[0]);
     let mut leader = Leader::new(&mut cx, fixture.group.clone(), secrets, records);
     for record in &lives {
-        if let (Some(Operation::Join(entry)), Some(name)) = (&record.accepted, &record.user) {
-            assert_eq!(leader.members().get(name), Some(entry), "a member is under its own name");
+        if let (Some(Operation::Join(entry)), Some(name)) = (&record.accepted, record.subject.user()) {
+            let member = leader.session().admits(entry.id.incarnation).then_some(entry);
+            assert_eq!(
+                leader.members().get(name),
+                member,
+                "a member is under its own name, if its session is not over"
+            );
         }
     }
     assert!(leader.members().len() <= lives.len());
@@ -151,7 +156,7 @@ pub fn records() -> Vec<Record> {
             let expelled = matches!(operation, Operation::Remove(_, Cause::Expelled));
             let votes = match &operation {
                 Operation::Join(entry) => vec![Operation::Remove(entry.id.clone(), Cause::Lost)],
-                Operation::Remove(..) | Operation::Refresh(_) => Vec::new(),
+                Operation::Remove(..) | Operation::Refresh(_) | Operation::Session(_) => Vec::new(),
             };
             Record::Life(LifeRecord { barred: expelled, unwanted: expelled, votes, ..LifeRecord::of(operation) })
         })
@@ -210,13 +215,13 @@ fn insert(connection: &Connection, part: &Damage<'_>) -> rusqlite::Result<usize>
                 match operation {
                     Operation::Join(entry) => entry.id.incarnation = Incarnation(to),
                     Operation::Remove(member, _) => member.incarnation = Incarnation(to),
-                    Operation::Refresh(count) => *count = to,
+                    Operation::Refresh(count) | Operation::Session(count) => *count = to,
                 }
             }
             if *other_name {
-                life.user = Some(user("zoe"));
+                life.subject = Subject::User(user("zoe"));
             }
-            let subject = life.user.as_ref().map_or("", |name| name.as_str());
+            let subject = life.subject.user().map_or("", |name| name.as_str());
             debug_assert!(decode::<LifeRecord>(&encode(&life)).is_ok());
             put("life", subject, &encode(&life))
         }

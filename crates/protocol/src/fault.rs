@@ -1,6 +1,7 @@
 //! Who did wrong: the caller ([`Rejected`]) or a peer ([`Fault`]).
 
-use crate::ids::{LeaderId, MemberId, UserName};
+use crate::coordination::Session;
+use crate::ids::{LeaderId, MemberId, SessionNumber, UserName};
 use crate::roles::Role;
 
 /// A command that the local caller should not have given, or not now.
@@ -57,6 +58,14 @@ pub enum Rejected {
     /// A table is full.
     #[error("the limit of {0} registered users is reached")]
     Full(usize),
+    /// An order about a session that does not fit the one that there is.
+    #[error("the order is about session {asked}, but {now}")]
+    OtherSession {
+        /// Which the order names.
+        asked: SessionNumber,
+        /// Which there is.
+        now: Session,
+    },
     /// This leader says nothing before it is in the state of f+1 others.
     #[error("this leader is still catching up with the others: ask again when it has")]
     CatchingUp,

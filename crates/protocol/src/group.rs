@@ -8,7 +8,7 @@ use ringfort_crypto::sign::{SigningKey, VerifyingKey};
 use ringfort_crypto::threshold::{KeyRole, PublicKeySet, SecretShare, deal};
 
 use crate::codec::encode;
-use crate::ids::{GroupId, LeaderId, SessionId};
+use crate::ids::{GroupId, LeaderId, SessionId, SessionNumber};
 use crate::introduction::{SignedFacts, is_signed};
 use crate::policy::Policy;
 use crate::rules::Rules;
@@ -131,9 +131,14 @@ impl GroupInfo {
         hex.chunks(2).map(|pair| pair.concat()).collect::<Vec<_>>().join("-")
     }
 
-    /// The first session.
+    /// The first session. What outlives sessions, such as leaders' votes and logins, names this one.
     pub fn session(&self) -> SessionId {
-        SessionId(digest("ringfort session", &[&self.id.0, &1u64.to_be_bytes()]))
+        self.session_of(SessionNumber::FIRST)
+    }
+
+    /// A session by its number. Its views and their keys are bound to it.
+    pub fn session_of(&self, number: SessionNumber) -> SessionId {
+        SessionId(digest("ringfort session", &[&self.id.0, &number.get().to_be_bytes()]))
     }
 
     /// What everybody knows of a leader.

@@ -176,9 +176,66 @@ impl BorshDeserialize for Topic {
     }
 }
 
-/// One stay of a user in a session: strictly increasing per user, so that an old join is recognised (P5).
+/// One stay of a user: strictly increasing per user, so that an old join is recognised (P5).
+///
+/// Its upper half says in which session it is, and its lower half counts from 1 within that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Incarnation(pub u64);
+
+/// Bits of an [`Incarnation`] that count within a session.
+const STAY_BITS: u32 = 32;
+
+impl Incarnation {
+    /// The session that the stay is in.
+    pub const fn session(self) -> SessionNumber {
+        SessionNumber((self.0 >> STAY_BITS) + 1)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    /// The count alone in the first session, `session.count` in a later one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0 & ((1 << STAY_BITS) - 1);
+        match self.session() {
+            SessionNumber::FIRST => write!(f, "{count}"),
+            session => write!(f, "{session}.{count}"),
+        }
+    }
+}
+
+/// A session of a group: they are counted from 1, and never come back (A22).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionNumber(u64);
+
+/// The most sessions of a group: one a day for 44 years. So the sum of all ranks, the epoch, never overflows: 2^16 users
+/// with ranks below 2 · 2^14 · 2^32.
+pub const SESSIONS_MAX: u64 = 1 << 14;
+
+impl SessionNumber {
+    /// The one that a group is set up in.
+    pub const FIRST: SessionNumber = SessionNumber(1);
+
+    /// `None` for zero or above [`SESSIONS_MAX`].
+    pub const fn new(number: u64) -> Option<Self> {
+        if number >= 1 && number <= SESSIONS_MAX { Some(SessionNumber(number)) } else { None }
+    }
+
+    /// The number, from 1.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// What every stay in it is above.
+    pub const fn base(self) -> Incarnation {
+        Incarnation(self.0.saturating_sub(1) << STAY_BITS)
+    }
+}
+
+impl fmt::Display for SessionNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
 
 /// The number of a view. It grows with every accepted change and never falls at an honest leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
@@ -199,7 +256,7 @@ pub struct MemberId {
 
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.user, self.incarnation.0)
+        write!(f, "{}#{}", self.user, self.incarnation)
     }
 }
 
@@ -233,7 +290,7 @@ digest_id! {
     GroupId
 }
 digest_id! {
-    /// A session of a group. A new session shares no key with an old one (K11, K33).
+    /// A session of a group, by its group and number. A new session shares no key with an old one (K11, K33).
     SessionId
 }
 digest_id! {

@@ -226,11 +226,13 @@ pub enum Rule {
     AdmissionVote,
     /// Two messages that were shown convict a member only with its signature under both, and one number (A18).
     Accusation,
+    /// The end of a session ends every stay in it, and lets nobody in (A22).
+    SessionEnds,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 40] = [
+    pub const ALL: [Rule; 41] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -271,6 +273,7 @@ impl Rule {
         Rule::StayLimit,
         Rule::AdmissionVote,
         Rule::Accusation,
+        Rule::SessionEnds,
     ];
 }
 

@@ -46,6 +46,8 @@ pub enum Cause {
     Expelled = 2,
     /// The stay reached the length that policy allows (A18).
     Expired = 3,
+    /// The session is over: everybody's stay in it is (A22).
+    SessionOver = 4,
 }
 
 /// One difference between two views.

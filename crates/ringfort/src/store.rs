@@ -35,7 +35,7 @@ pub use self::rows::{Look, row_sum};
 use crate::seal::StoreKey;
 
 /// The format written here. An older one is brought up to it at open.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 4;
 
 /// Marks the file as ours: "RFst".
 const APPLICATION_ID: i64 = 0x5246_7374;

@@ -40,6 +40,7 @@ pub fn run(setup: Setup) -> Verdict {
     let mut world = World::new(setup);
     world.network.hostile = faults;
     workload::plan(&mut world, operations + users, length);
+    workload::plan_sessions(&mut world, length + Duration::from_secs(3));
     world.run_for(length);
     world.stabilise();
     workload::plan(&mut world, operations, Duration::from_secs(3));

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use ringfort_protocol::leader::Command;
+use ringfort_protocol::coordination::SessionOrder;
+use ringfort_protocol::leader::{Command, Leader};
 use ringfort_protocol::member::Member;
 use ringfort_protocol::policy::Service;
-use ringfort_protocol::{LeaderId, UserName};
+use ringfort_protocol::{LeaderId, SessionNumber, UserName};
 
 use crate::dice::Dice;
 use crate::setup::Setup;
-use crate::world::{ClientId, CrashPoint, Happening, World};
+use crate::world::{ClientId, CrashPoint, Happening, LeaderNode, World};
 
 /// One thing that users or operators do.
 #[derive(Clone, Debug)]
@@ -22,7 +23,16 @@ pub enum Work {
     Return(usize),
     /// A user leaves, perhaps to come back at once.
     Leave(usize, bool),
+    /// Operators end the session, or restart it.
+    EndSession,
+    /// Operators start the next session, if the one before it is over.
+    StartSession,
 }
+
+/// Runs in which sessions end, of a thousand.
+const SESSIONS_PER_MILLE: u64 = 350;
+/// How soon operators look again whether the session that they want is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(700);
 
 /// The people's dice.
 pub struct Workload {
@@ -46,6 +56,19 @@ pub fn plan(world: &mut World, operations: usize, length: Duration) {
     }
     if !std::mem::replace(&mut world.workload.talking, true) {
         world.schedule(Duration::from_millis(100), Happening::Work(Work::Talk));
+    }
+}
+
+/// In some runs, plans ends of sessions over the time to come. By dice of their own: other runs are as they would be
+/// without.
+pub fn plan_sessions(world: &mut World, length: Duration) {
+    let mut dice = Dice::new(world.setup.seed, "sessions");
+    if !dice.chance(SESSIONS_PER_MILLE) {
+        return;
+    }
+    let micros = u64::try_from(length.as_micros()).expect("phases are short");
+    for _ in 0..=dice.below(3) {
+        world.schedule(Duration::from_micros(dice.below(micros)), Happening::Work(Work::EndSession));
     }
 }
 
@@ -73,6 +96,8 @@ pub fn perform(world: &mut World, work: Work) {
                 world.leave(client);
             }
         }
+        Work::EndSession => end_session(world),
+        Work::StartSession => start_session(world),
         Work::Return(user) => {
             if world.users.get(user).is_some_and(|u| u.wants_in) {
                 world.start_client(user);
@@ -136,6 +161,43 @@ fn expel(world: &mut World, user: usize) {
 
 fn refresh(world: &mut World) {
     some_operators(world).into_iter().for_each(|id| world.command(id, Command::Refresh));
+}
+
+/// f+1 honest operators end the session, and start another then or some time later.
+fn end_session(world: &mut World) {
+    let operators = some_operators(world);
+    let restart = world.workload.dice.chance(500);
+    let session = |world: &World, id: &LeaderId| world.leader(*id).core.as_ref().map(Leader::session);
+    let Some(now) = operators.first().and_then(|id| session(world, id)).filter(|now| now.open) else { return };
+    if !operators.iter().all(|id| session(world, id) == Some(now)) {
+        return;
+    }
+    let number = now.number;
+    let order = if restart { SessionOrder::Restart(number) } else { SessionOrder::End(number) };
+    world.facts.sessions_over.insert(number);
+    world.facts.last_operation = world.now;
+    world.trace.line(world.now, &format_args!("operators order {order:?}"));
+    operators.into_iter().for_each(|id| world.command(id, Command::Session(order)));
+    let wait = world.workload.dice.between_ms(10, 2_000);
+    world.schedule(wait, Happening::Work(Work::StartSession));
+}
+
+/// Honest operators start the next session wherever the one before it is over; they look again until the one that they
+/// ended is.
+fn start_session(world: &mut World) {
+    let closed = |l: &&LeaderNode| l.core.as_ref().is_some_and(|core| !core.session().open);
+    let number = |l: &LeaderNode| l.core.as_ref().map(|core| core.session().number);
+    let over = world.facts.sessions_over.last().copied();
+    if world.honest().all(|l| !closed(&l) && number(l) > over) {
+        return;
+    }
+    let next = world.honest().filter(closed).filter_map(number).max();
+    let ready: Vec<LeaderId> = world.honest().filter(closed).filter(|l| number(l) == next).map(|l| l.id).collect();
+    if let Some(next) = next.and_then(|now| SessionNumber::new(now.get() + 1)) {
+        world.trace.line(world.now, &format_args!("operators start session {next}"));
+        ready.into_iter().for_each(|id| world.command(id, Command::Session(SessionOrder::Start(next))));
+    }
+    world.schedule(LOOK_AGAIN, Happening::Work(Work::StartSession));
 }
 
 fn some_operators(world: &mut World) -> Vec<LeaderId> {

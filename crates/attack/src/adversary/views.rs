@@ -103,6 +103,7 @@ impl Vice for Equivocate {
                 }
                 (Operation::Remove(member, _), _) => Operation::Remove(member, Cause::Expelled),
                 (Operation::Refresh(count), turn) => Operation::Refresh(count + u64::from(turn)),
+                (Operation::Session(rank), turn) => Operation::Session(rank + u64::from(turn)),
             };
             den.tried("different proposals to different leaders", 1);
             den.proposal(operation, proposal.accepted)

@@ -63,7 +63,7 @@ pub const SCENARIOS: &[Scenario] = &[
         holds: &[Network, HackedLeaders, ExMember, OldTraffic],
         attack: "Old notices, the old view claimed by a late leader and a hacked one, and all that another session has to offer.",
         expected: "The key never goes back, nothing of another session opens, and nobody honest is blamed.",
-        simulated: &["old-view", "sealed-replay", "other-session", "old-session-votes"],
+        simulated: &["old-view", "sealed-replay", "other-session", "old-session-votes", "ended-session-returns"],
         real: &["rekey-replay", "hacked-old-view", "connection-replay"],
         twins: &[Twin { play: "old-view", without: Rule::EpochForward, like: "Antigone and Enclaves 2.0" }],
     },

@@ -60,6 +60,25 @@ pub const SCENARIOS: &[Scenario] = &[
         twins: &[],
     },
     Scenario {
+        name: "session-end",
+        rows: &["K42", "L1"],
+        source: "seed 003 §1.2, §2.2",
+        flaw: "The session leader alone starts and ends a session, and nothing tells the next from the last.",
+        holds: &[HackedLeaders, OldTraffic],
+        attack: "A hacked leader ends the session alone, lets somebody in as it ends, and brings an ended one back.",
+        expected: "A session ends by f+1 operators; then nobody is in it, whatever the order, and it never comes back.",
+        simulated: &["lone-session-end", "join-at-the-end", "ended-session-returns"],
+        real: &[],
+        twins: &[
+            Twin { play: "lone-session-end", without: Rule::Amplify, like: "Antigone" },
+            Twin {
+                play: "join-at-the-end",
+                without: Rule::SessionEnds,
+                like: "a group whose sessions end in name only",
+            },
+        ],
+    },
+    Scenario {
         name: "forged-share",
         rows: &["K44"],
         source: "seed 003 §4; seed 002 §3.3",

@@ -161,6 +161,7 @@ fn describe(event: &Event) -> Value {
         Event::Published(view, members) => {
             json!({ "event": "published", "epoch": view.epoch.0, "view": view.to_string(), "members": members })
         }
+        Event::Session(now) => json!({ "event": "session", "session": now.number.get(), "open": now.open }),
         Event::CaughtUp => json!({ "event": "caught_up" }),
         Event::MotionOpened(motion) => json!({ "event": "members_asked", "user": motion.user.as_str() }),
         Event::MotionDecided(motion, passed, _) => {

@@ -137,6 +137,7 @@ fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
             Cause::Lost => "lost",
             Cause::Expelled => "expelled",
             Cause::Expired => "expired",
+            Cause::SessionOver => "session-over",
         })
     };
     match (turn, args.json) {

@@ -235,6 +235,7 @@ impl Log {
             Event::Admitted(member) => info!(%member, "admitted"),
             Event::Ended(user, cause) => info!(%user, cause = cause_word(*cause), "stay ended"),
             Event::Published(view, members) => info!(epoch = view.epoch.0, members, "view published"),
+            Event::Session(now) => info!(session = now.number.get(), open = now.open, "{now}"),
             Event::CaughtUp => info!("caught up with the other leaders: takes part from now on"),
             Event::MotionOpened(motion) => info!(motion = motion_word(motion), user = %motion.user, "members asked"),
             Event::MotionDecided(motion, passed, Count { yes, no, of }) => {

@@ -77,6 +77,9 @@ fn print(status: &StatusDocument) -> Outcome {
         count(status.members, "member"),
         count(status.registered, "user"),
     ))?;
+    let state = if status.session_open { "running" } else { "over: nobody is in the group, and nobody gets in" };
+    let asked = status.session_asked.as_deref().map(|asked| format!(" {}.", clean(asked))).unwrap_or_default();
+    output::line(format!("Session {}: {state}.{asked}", status.session))?;
     if status.members_quiet > 0 {
         let longest = age(ms(status.member_quiet_longest_ms));
         output::line(format!("Quiet: {}, the longest for {longest}.", count(status.members_quiet, "member")))?;

@@ -289,8 +289,20 @@ fn show(audited: &Audited<'_>, json: bool) -> Outcome {
         } else {
             output::line(line.to_text(&members.into_keys().map(|user| user.to_string()).collect::<Vec<_>>()))?;
         }
+        match audited.end_in(seen) {
+            Some((at_ms, cause)) if json => output::json(&EndLine { at_ms, ended: cause_word(cause) })?,
+            Some((at_ms, cause)) => output::line(format!("{}  the stay ended ({})", moment(at_ms), cause_word(cause)))?,
+            None => {}
+        }
     }
     Ok(())
+}
+
+/// The end of a stay, as `log show --json` prints it.
+#[derive(Serialize)]
+struct EndLine {
+    at_ms: u64,
+    ended: &'static str,
 }
 
 impl ViewLine {

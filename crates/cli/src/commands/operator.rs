@@ -1,12 +1,14 @@
-//! `ringfort accept`, `expel` and `refresh`: what an operator asks of their own leader.
+//! `ringfort accept`, `expel`, `refresh` and `session`: what an operator asks of their own leader.
 //!
 //! One operator alone changes nothing: the group acts once f+1 have asked.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use ringfort::files::{self, FileError, FileErrorKind, OperatorRequest};
-use ringfort::protocol::UserName;
+use ringfort::protocol::coordination::SessionOrder;
+use ringfort::protocol::{SESSIONS_MAX, SessionNumber, UserName};
+use ringfort_daemon::words::session_word;
 use serde::Serialize;
 
 use crate::commands::leader_store::UnlockArgs;
@@ -56,11 +58,45 @@ pub struct RefreshArgs {
     pub json: bool,
 }
 
+/// What an operator can do with a session.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// End the session: everybody is out, and nobody gets in until another is started
+    End(SessionArgs),
+    /// Start the next session, once the one before it is over
+    Start(SessionArgs),
+    /// End the session and start the next in one: everybody is out, and can log in again at once
+    Restart(SessionArgs),
+}
+
+/// Which session, and at which leader.
+#[derive(Debug, Args)]
+pub struct SessionArgs {
+    /// The leader's folder
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Its number: the one to end, to start or to restart. `ringfort leader status FOLDER` tells which there is
+    ///
+    /// An order that comes late thus never meets the next session.
+    #[arg(value_name = "SESSION", value_parser = session_number)]
+    pub session: SessionNumber,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn session_number(text: &str) -> Result<SessionNumber, String> {
+    let number = text.parse().ok().and_then(SessionNumber::new);
+    number.ok_or_else(|| format!("a session's number is between 1 and {SESSIONS_MAX}"))
+}
+
 #[derive(Serialize)]
 struct Asked<'a> {
     request: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<u64>,
     /// "done" at a stopped leader, "left" in the inbox of a running one.
     state: &'static str,
     operators_needed: usize,
@@ -94,7 +130,7 @@ pub fn accept(args: &AcceptArgs) -> Outcome {
     };
     if args.json {
         let user = Some(user.as_str());
-        return output::json(&Asked { request: "accept", user, state, operators_needed: needed });
+        return output::json(&Asked { request: "accept", user, session: None, state, operators_needed: needed });
     }
     let told = if state == "done" {
         format!("{user} is registered at this leader.")
@@ -113,7 +149,7 @@ pub fn expel(args: &ExpelArgs) -> Outcome {
     files::drop_request(&args.folder, &OperatorRequest::Expel(args.user.clone()))?;
     if args.json {
         let user = Some(args.user.as_str());
-        return output::json(&Asked { request: "expel", user, state: "left", operators_needed: needed });
+        return output::json(&Asked { user, ..left("expel", needed) });
     }
     output::line(format!(
         "This leader proposes to expel {}, now or when it is started. It happens once {} ask for it.",
@@ -130,12 +166,47 @@ pub fn refresh(args: &RefreshArgs) -> Outcome {
     let needed = operators_needed(&args.folder)?;
     files::drop_request(&args.folder, &OperatorRequest::Refresh)?;
     if args.json {
-        return output::json(&Asked { request: "refresh", user: None, state: "left", operators_needed: needed });
+        return output::json(&left("refresh", needed));
     }
     output::line(format!(
         "This leader proposes a new group key, now or when it is started. It happens once {} ask for it.",
         count(needed, "operator")
     ))
+}
+
+/// Runs `ringfort session`.
+///
+/// # Errors
+/// An unusable folder.
+pub fn session(command: &SessionCommand) -> Outcome {
+    let (args, order) = match command {
+        SessionCommand::End(args) => (args, SessionOrder::End(args.session)),
+        SessionCommand::Start(args) => (args, SessionOrder::Start(args.session)),
+        SessionCommand::Restart(args) => (args, SessionOrder::Restart(args.session)),
+    };
+    let needed = operators_needed(&args.folder)?;
+    files::drop_request(&args.folder, &OperatorRequest::Session(order))?;
+    if args.json {
+        return output::json(&Asked { session: Some(args.session.get()), ..left(session_word(order), needed) });
+    }
+    let number = args.session;
+    let (what, then) = match order {
+        SessionOrder::End(_) => (format!("end session {number}"), "Everybody is out then, and nobody gets in."),
+        SessionOrder::Start(_) => (format!("start session {number}"), "Users can log in then."),
+        SessionOrder::Restart(_) => {
+            (format!("end session {number} and start the next"), "Everybody is out then, and can log in again.")
+        }
+    };
+    output::line(format!(
+        "This leader proposes to {what}, now or when it is started. It happens once {} ask for it. {then} \
+         `ringfort leader status` shows it.",
+        count(needed, "operator")
+    ))
+}
+
+/// What is left in the inbox.
+fn left(request: &'static str, operators_needed: usize) -> Asked<'static> {
+    Asked { request, user: None, session: None, state: "left", operators_needed }
 }
 
 /// f + 1, of the group that the folder belongs to.

@@ -245,7 +245,7 @@ fn check_leader(leaders: &Leaders, number: usize) {
     for record in records {
         if let Record::Life(life) = record {
             assert!(life.accepted.as_ref().is_none_or(|o| !matches!(o, Operation::Join(_))), "all have left: {life:?}");
-            ranks.insert(life.user.as_ref().map(ToString::to_string).unwrap_or_default(), life.rank());
+            ranks.insert(life.subject.user().map(ToString::to_string).unwrap_or_default(), life.rank());
         }
     }
     let (mut epoch, mut admitted) = (0, BTreeSet::new());

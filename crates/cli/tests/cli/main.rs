@@ -14,6 +14,7 @@ mod process;
 mod roles;
 mod second;
 mod secrets;
+mod sessions;
 mod setup;
 mod state;
 mod transfers;

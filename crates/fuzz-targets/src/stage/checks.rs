@@ -55,6 +55,7 @@ impl Facts {
                 leader::Event::MotionOpened(_) | leader::Event::MotionDecided(..) | leader::Event::Convicted(_) => {
                     panic!("policy leaves nothing to the members")
                 }
+                leader::Event::Session(now) => panic!("{id}: {now}, and no operator asked for it"),
                 leader::Event::Denied(..) | leader::Event::CaughtUp | leader::Event::Blamed(..) => {}
             }
         }

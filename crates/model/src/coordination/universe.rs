@@ -123,7 +123,7 @@ pub struct Outcome {
 /// A state of a leader, and what checkers want to know of it.
 pub struct Node {
     core: Coordination,
-    disk: BTreeMap<Option<UserName>, LifeRecord>,
+    disk: BTreeMap<Subject, LifeRecord>,
     /// For each user, the accepted operation.
     pub accepted: Vec<Option<Op>>,
     /// For each user, whether it was expelled.
@@ -270,11 +270,11 @@ impl Universe {
             match output {
                 Output::Persist(record) => {
                     let rank = record.rank();
-                    let before = disk.insert(record.user.clone(), record);
+                    let before = disk.insert(record.subject.clone(), record);
                     fell |= before.is_some_and(|before| before.rank() > rank);
                 }
                 Output::Broadcast(message) => said.extend(self.said(&message)),
-                Output::Tell(..) | Output::Changed(_) | Output::CaughtUp | Output::Blame(..) => {}
+                Output::Tell(..) | Output::Changed(_) | Output::Session(_) | Output::CaughtUp | Output::Blame(..) => {}
             }
         }
         Outcome { node: self.keep(core, disk), said: said.into(), told: told.into(), fell }
@@ -323,7 +323,7 @@ impl Universe {
     }
 
     /// Keeps a state; the same state has the same number.
-    fn keep(&self, core: Coordination, disk: BTreeMap<Option<UserName>, LifeRecord>) -> u32 {
+    fn keep(&self, core: Coordination, disk: BTreeMap<Subject, LifeRecord>) -> u32 {
         let lives = core.state_for_testing_only();
         let key = self.key(&core, &lives, &disk);
         if let Some(number) = self.nodes.read().expect("no thread failed").numbers.get(&key) {
@@ -344,7 +344,7 @@ impl Universe {
         &self,
         core: &Coordination,
         lives: &BTreeMap<Subject, LifeState>,
-        disk: &BTreeMap<Option<UserName>, LifeRecord>,
+        disk: &BTreeMap<Subject, LifeRecord>,
     ) -> Vec<u8> {
         let mut key = vec![core.me_for_testing_only().number()];
         for life in lives.values() {
@@ -362,7 +362,7 @@ impl Universe {
         &self,
         core: Coordination,
         lives: &BTreeMap<Subject, LifeState>,
-        disk: BTreeMap<Option<UserName>, LifeRecord>,
+        disk: BTreeMap<Subject, LifeRecord>,
     ) -> Node {
         let users = self.wishes.iter().map(|wish| wish.stay().0 + 1).max().unwrap_or(0);
         let life = |user: u8| lives.get(&Subject::User(name(user)));

@@ -55,6 +55,8 @@ impl Ballot {
             Cause::Expelled
         } else if given(Cause::Expired) >= rules.amplify() {
             Cause::Expired
+        } else if given(Cause::SessionOver) >= rules.amplify() {
+            Cause::SessionOver
         } else if given(Cause::Left) >= given(Cause::Lost) {
             Cause::Left
         } else {
@@ -67,7 +69,7 @@ impl Ballot {
 fn cause(operation: &Operation) -> Option<Cause> {
     match operation {
         Operation::Remove(_, cause) => Some(*cause),
-        Operation::Join(_) | Operation::Refresh(_) => None,
+        Operation::Join(_) | Operation::Refresh(_) | Operation::Session(_) => None,
     }
 }
 

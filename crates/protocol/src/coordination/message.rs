@@ -4,8 +4,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::hash::digest;
 use ringfort_crypto::sign::{BadSignature, SigningKey, VerifyingKey};
 
+use super::Session;
 use crate::codec::encode;
-use crate::ids::{Incarnation, LeaderId, MemberId, SessionId, UserName};
+use crate::ids::{Incarnation, LeaderId, MemberId, SessionId, SessionNumber, UserName};
 use crate::login::WireSignature;
 use crate::view::{Cause, MemberEntry};
 
@@ -22,15 +23,28 @@ pub enum Operation {
     Remove(MemberId, Cause) = 2,
     /// The group key is renewed with nobody coming or going; counts refreshes from 1.
     Refresh(u64) = 3,
+    /// A session ends, or the next begins: see [`Session`].
+    Session(Rank) = 4,
 }
 
 /// Whom an operation is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
 pub enum Subject {
     /// The group key.
-    Key,
+    Key = 0,
     /// A user.
-    User(UserName),
+    User(UserName) = 1,
+    /// The session.
+    Session = 2,
+}
+
+impl Subject {
+    /// The user, if it is one.
+    pub fn user(&self) -> Option<&UserName> {
+        if let Subject::User(user) = self { Some(user) } else { None }
+    }
 }
 
 /// The place of an operation in its subject's life.
@@ -43,10 +57,12 @@ impl Operation {
             Operation::Join(entry) => Subject::User(entry.id.user.clone()),
             Operation::Remove(member, _) => Subject::User(member.user.clone()),
             Operation::Refresh(_) => Subject::Key,
+            Operation::Session(_) => Subject::Session,
         }
     }
 
-    /// Its rank: `2k - 1` for the join of stay `k`, `2k` for its end, the count for a refresh.
+    /// Its rank: `2k - 1` for the join of stay `k`, `2k` for its end, the count for a refresh; for sessions,
+    /// `2k - 1` for the end of session `k`, `2k` for the start of the next.
     ///
     /// The sum of all subjects' ranks is the epoch, so that leaders which accepted the same
     /// operations in any order are in the same epoch.
@@ -55,7 +71,19 @@ impl Operation {
             Operation::Join(entry) => join_rank(entry.id.incarnation),
             Operation::Remove(member, _) => join_rank(member.incarnation).saturating_add(1),
             Operation::Refresh(count) => *count,
+            Operation::Session(rank) => *rank,
         }
+    }
+
+    /// Whether it can be at all: it has a rank, and is of no session beyond the last.
+    pub fn is_sound(&self) -> bool {
+        let session = match self {
+            Operation::Join(entry) => SessionNumber::new(entry.id.incarnation.session().get()).is_some(),
+            Operation::Remove(member, _) => SessionNumber::new(member.incarnation.session().get()).is_some(),
+            Operation::Refresh(_) => true,
+            Operation::Session(rank) => Session::of(*rank).is_some(),
+        };
+        self.rank() > 0 && session
     }
 
     /// A removal with another cause, if one is given; anything else as it is.
@@ -70,7 +98,7 @@ impl Operation {
     pub fn content(&self) -> [u8; 32] {
         match self {
             Operation::Join(_) => digest("ringfort operation", &[&encode(self)]),
-            Operation::Remove(..) | Operation::Refresh(_) => [0; 32],
+            Operation::Remove(..) | Operation::Refresh(_) | Operation::Session(_) => [0; 32],
         }
     }
 }

@@ -17,6 +17,7 @@ mod ballot;
 pub mod inspect;
 mod message;
 mod record;
+mod session;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use ringfort_crypto::sign::{SigningKey, VerifyingKey};
 use ballot::Ballot;
 pub use message::{Operation, Rank, SignedProposal, Subject};
 pub use record::LifeRecord;
+pub use session::{Session, SessionOrder};
 
 use crate::fault::{Fault, Rejected};
 use crate::group::{GroupInfo, LeaderSecrets};
@@ -57,6 +59,8 @@ pub enum Output {
     Tell(LeaderId, PeerMessage),
     /// The members or the epoch changed.
     Changed(Vec<Change>),
+    /// A session ended or began.
+    Session(Session),
     /// This leader, whose memory had been lost or was old, is in the state of f+1 others.
     CaughtUp,
     /// A leader did wrong.
@@ -123,6 +127,7 @@ impl Coordination {
         for record in records {
             this.restore(record);
         }
+        this.settle_session();
         this
     }
 
@@ -148,13 +153,16 @@ impl Coordination {
 
     /// Why a stay is over, if it is.
     pub fn ended(&self, member: &MemberId) -> Option<Cause> {
-        let life = self.lives.get(&Subject::User(member.user.clone()))?;
-        match life.accepted.as_ref()? {
-            Operation::Join(entry) => (entry.id.incarnation > member.incarnation).then_some(Cause::Left),
-            Operation::Remove(_, _) if life.barred => Some(Cause::Expelled),
-            Operation::Remove(ended, cause) => (ended.incarnation >= member.incarnation).then_some(*cause),
-            Operation::Refresh(_) => None,
-        }
+        let over = self.session().has_ended(member.incarnation).then_some(Cause::SessionOver);
+        let life = self.lives.get(&Subject::User(member.user.clone()));
+        let told = match life.and_then(|life| life.accepted.as_ref()) {
+            Some(Operation::Join(entry)) => (entry.id.incarnation > member.incarnation).then_some(Cause::Left),
+            Some(Operation::Remove(..)) if life.is_some_and(|life| life.barred) => return Some(Cause::Expelled),
+            Some(Operation::Remove(ended, cause)) if ended == member => return Some(*cause),
+            Some(Operation::Remove(ended, cause)) => (ended.incarnation > member.incarnation).then_some(*cause),
+            Some(Operation::Refresh(_) | Operation::Session(_)) | None => None,
+        };
+        over.or(told)
     }
 
     /// Whether an authenticated user could come in here, and what this leader has said of it.
@@ -167,14 +175,17 @@ impl Coordination {
         if life.is_some_and(|l| l.accepted.as_ref() == Some(&operation)) {
             return Ok(Standing::Member);
         }
+        let floor = self.login_floor(&entry.id.user);
+        if self.ends_sessions() && !self.session().admits(entry.id.incarnation) {
+            return Err(if self.session().open { Denial::Incarnation(floor) } else { Denial::NoSession });
+        }
         if life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me)) {
             return Ok(Standing::VotedFor);
         }
-        let last = life.map_or(Incarnation(0), |l| l.last_incarnation(self.me));
         let new = entry.id.incarnation.0;
-        let fresh = new > last.0 && new - last.0 <= INCARNATION_JUMP_MAX;
+        let fresh = new > floor.0 && new - floor.0 <= INCARNATION_JUMP_MAX;
         if !fresh && self.rules.enforces(Rule::Incarnation) {
-            return Err(Denial::Incarnation(last));
+            return Err(Denial::Incarnation(floor));
         }
         if self.members.len() >= self.members_max && self.members.get(&entry.id.user).is_none() {
             return Err(Denial::Full);
@@ -257,7 +268,7 @@ impl Coordination {
 
     fn propose(&mut self, operation: Operation) -> Vec<Output> {
         let subject = operation.subject();
-        if self.lives.len() >= SUBJECTS_MAX && !self.lives.contains_key(&subject) {
+        if !self.has_room_for(&subject) {
             return Vec::new();
         }
         let mut out = Vec::new();
@@ -322,7 +333,7 @@ impl Coordination {
 
     /// Whether a proposal is worth counting. Known and outdated ones are told apart before any signature is checked.
     fn check(&self, from: LeaderId, proposal: &SignedProposal) -> Result<bool, Fault> {
-        if proposal.leader != from || proposal.operation.rank() == 0 {
+        if proposal.leader != from || !proposal.operation.is_sound() {
             return Err(Fault::BadProposal);
         }
         if proposal.session != self.session && self.rules.enforces(Rule::ProposalSession) {
@@ -336,7 +347,7 @@ impl Coordination {
                     return Ok(false);
                 }
             }
-            None if self.lives.len() >= SUBJECTS_MAX => return Ok(false),
+            None if !self.has_room_for(&subject) => return Ok(false),
             None => {}
         }
         let flooded = self.pending.get(&from).is_some_and(|count| *count >= PENDING_PER_LEADER_MAX);
@@ -348,6 +359,12 @@ impl Coordination {
             return Err(Fault::BadProposal);
         }
         Ok(true)
+    }
+
+    /// Users are bounded; the key and the session always have their place.
+    fn has_room_for(&self, subject: &Subject) -> bool {
+        let is_user = matches!(subject, Subject::User(_));
+        !is_user || self.lives.len() < SUBJECTS_MAX || self.lives.contains_key(subject)
     }
 
     fn record_vote(&mut self, leader: LeaderId, operation: Operation, accepted: bool) {
@@ -412,32 +429,51 @@ impl Coordination {
     }
 
     fn accept(&mut self, subject: &Subject, operation: Operation, out: &mut Vec<Output>) {
-        let Some(life) = self.lives.get_mut(subject) else { return };
-        self.buckets.toggle(subject, life);
-        self.epoch = self.epoch.saturating_sub(life.rank()).saturating_add(operation.rank());
-        self.catching_up.iter_mut().for_each(BTreeSet::clear);
-        for leader in life.accept(operation.clone()) {
-            let pending = self.pending.entry(leader).or_default();
-            *pending = pending.saturating_sub(1);
+        if let Operation::Join(entry) = &operation {
+            self.begin_session_of(entry.id.incarnation, out);
         }
-        self.buckets.toggle(subject, life);
-        let unwanted = life.unwanted;
-        out.push(Output::Persist(self.record(subject)));
+        self.reach(subject, operation.clone(), out);
+        let unwanted = self.lives.get(subject).is_some_and(|life| life.unwanted);
         let changes = match operation {
             Operation::Join(entry) => {
                 if unwanted {
                     self.vote_own(&Operation::Remove(entry.id.clone(), Cause::Expelled), out);
                 }
-                self.members.insert(entry.clone());
-                vec![Change::Added(entry)]
+                self.let_in(entry, out)
             }
             Operation::Remove(member, cause) => {
                 let gone = self.members.remove(&member.user);
                 gone.map(|entry| Change::Removed(entry.id.user, cause)).into_iter().collect()
             }
             Operation::Refresh(_) => Vec::new(),
+            Operation::Session(_) => self.end_stays(out),
         };
         out.push(Output::Changed(changes));
+    }
+
+    /// A user whose join is accepted is a member, unless the session that it is in is over by now.
+    fn let_in(&mut self, entry: MemberEntry, out: &mut Vec<Output>) -> Vec<Change> {
+        if self.session().has_ended(entry.id.incarnation) && self.ends_sessions() {
+            let subject = Subject::User(entry.id.user.clone());
+            self.reach(&subject, Operation::Remove(entry.id, Cause::SessionOver), out);
+            return Vec::new();
+        }
+        self.members.insert(entry.clone());
+        vec![Change::Added(entry)]
+    }
+
+    /// Takes a subject's life to an operation: the epoch and the digests follow, and it is durable.
+    fn reach(&mut self, subject: &Subject, operation: Operation, out: &mut Vec<Output>) {
+        let Some(life) = self.lives.get_mut(subject) else { return };
+        self.buckets.toggle(subject, life);
+        self.epoch = self.epoch.saturating_sub(life.rank()).saturating_add(operation.rank());
+        self.catching_up.iter_mut().for_each(BTreeSet::clear);
+        for leader in life.accept(operation) {
+            let pending = self.pending.entry(leader).or_default();
+            *pending = pending.saturating_sub(1);
+        }
+        self.buckets.toggle(subject, life);
+        out.push(Output::Persist(self.record(subject)));
     }
 }
 

@@ -3,15 +3,14 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{BALLOTS_PER_SUBJECT_MAX, Coordination, Life, Operation, Rank, Subject};
-use crate::ids::UserName;
 use crate::rules::Rule;
 use crate::view::Cause;
 
 /// What a leader must not forget of one subject (P10): what it has accepted, and what it has said and is not settled.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct LifeRecord {
-    /// The user; `None` for the count of refreshes.
-    pub user: Option<UserName>,
+    /// Of whom.
+    pub subject: Subject,
     /// The last accepted operation.
     pub accepted: Option<Operation>,
     /// Whether operators expelled the user. An operation that is a removal of an expelled user, and not
@@ -26,8 +25,8 @@ pub struct LifeRecord {
 impl LifeRecord {
     /// A life that has come to an operation, with nothing said beyond it.
     pub fn of(operation: Operation) -> Self {
-        let user = if let Subject::User(user) = operation.subject() { Some(user) } else { None };
-        LifeRecord { user, accepted: Some(operation), barred: false, unwanted: false, votes: Vec::new() }
+        let subject = operation.subject();
+        LifeRecord { subject, accepted: Some(operation), barred: false, unwanted: false, votes: Vec::new() }
     }
 
     /// The leader's operator takes the user back while the leader is stopped: as [`Coordination::unbar`] does.
@@ -48,8 +47,7 @@ impl LifeRecord {
 
     /// Whether its parts agree, as in every record that a leader writes: a disk may hold something else.
     pub fn is_sound(&self) -> bool {
-        let subject = self.user.clone().map_or(Subject::Key, Subject::User);
-        let fits = |operation: &Operation| operation.subject() == subject && operation.rank() > 0;
+        let fits = |operation: &Operation| operation.subject() == self.subject && operation.is_sound();
         self.accepted.iter().all(fits)
             && self.votes.len() <= BALLOTS_PER_SUBJECT_MAX
             && self.votes.iter().all(|vote| fits(vote) && vote.rank() >= self.rank())
@@ -62,8 +60,7 @@ impl Coordination {
         if let Some(Operation::Join(entry)) = &record.accepted {
             self.members.insert(entry.clone());
         }
-        let LifeRecord { user, accepted, barred, unwanted, votes } = record;
-        let subject = user.map_or(Subject::Key, Subject::User);
+        let LifeRecord { subject, accepted, barred, unwanted, votes } = record;
         let life = Life { accepted, barred, unwanted, ..Life::default() };
         self.buckets.toggle(&subject, &life);
         self.lives.insert(subject, life);
@@ -72,8 +69,8 @@ impl Coordination {
 
     /// What is to be kept of a subject.
     pub(super) fn record(&self, subject: &Subject) -> LifeRecord {
-        let user = if let Subject::User(user) = subject { Some(user.clone()) } else { None };
-        let empty = LifeRecord { user, accepted: None, barred: false, unwanted: false, votes: Vec::new() };
+        let (barred, unwanted, votes) = (false, false, Vec::new());
+        let empty = LifeRecord { subject: subject.clone(), accepted: None, barred, unwanted, votes };
         let Some(life) = self.lives.get(subject) else { return empty };
         let votes = if self.rules.enforces(Rule::VoteDurable) { life.unsettled(self.me) } else { Vec::new() };
         LifeRecord { accepted: life.accepted.clone(), barred: life.barred, unwanted: life.unwanted, votes, ..empty }

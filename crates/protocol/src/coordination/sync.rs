@@ -47,6 +47,8 @@ impl Buckets {
 fn name(subject: &Subject) -> &[u8] {
     match subject {
         Subject::Key => b"",
+        // No user has such a name.
+        Subject::Session => b"/session",
         Subject::User(user) => user.as_bytes(),
     }
 }

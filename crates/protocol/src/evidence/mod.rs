@@ -17,9 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::codec::{decode, encode};
-use crate::coordination::{Operation, Rank};
+use crate::coordination::{Operation, Rank, Session};
 use crate::group::GroupInfo;
-use crate::ids::{GroupId, LeaderId, UserName, ViewId};
+use crate::ids::{GroupId, LeaderId, SessionNumber, UserName, ViewId};
 use crate::log::{Audited, SeenView};
 use crate::statement::Word;
 use crate::view::{MemberEntry, MemberSet, ViewHasher};
@@ -95,6 +95,8 @@ pub enum NoEvidence {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     epoch: u64,
+    /// That of all stays; `None` without any, and where they differ, which cannot be.
+    session: Option<SessionNumber>,
     refreshes: u64,
     /// Who is in, with the rank of the join and what tells competing joins apart.
     present: BTreeMap<UserName, (Rank, [u8; 32])>,
@@ -107,17 +109,33 @@ impl State {
             let join = Operation::Join(entry.clone());
             (entry.id.user.clone(), (join.rank(), join.content()))
         };
-        State { epoch: view.epoch.0, refreshes, present: members.into_iter().map(place).collect() }
+        let members: Vec<&MemberEntry> = members.into_iter().collect();
+        let session = members.first().map(|first| first.id.incarnation.session());
+        let session = session.filter(|session| members.iter().all(|e| e.id.incarnation.session() == *session));
+        State { epoch: view.epoch.0, session, refreshes, present: members.into_iter().map(place).collect() }
+    }
+
+    /// The rank that the session has come to where there are members: it is open.
+    fn session_rank(&self) -> Rank {
+        self.session.map_or(0, |number| Session { number, open: true }.rank())
+    }
+
+    /// Whether nothing is known of the session, which may be over: then nothing follows from odd and even.
+    fn is_empty(&self) -> bool {
+        self.present.is_empty()
     }
 
     /// Whether a leader in this state can come to `later` by accepting operations: no rank falls, no join gives way
     /// to a lesser one, and the ranks that must rise make up the epochs' difference, or leave an even number to
     /// users in neither view.
     pub fn can_lead_to(&self, later: &State) -> bool {
-        let mut risen: u64 = match later.refreshes.checked_sub(self.refreshes) {
-            Some(refreshes) => refreshes,
-            None => return false,
+        let known = !self.is_empty() && !later.is_empty();
+        let sessions = later.session_rank().checked_sub(self.session_rank()).or((!known).then_some(0));
+        let (Some(refreshes), Some(sessions)) = (later.refreshes.checked_sub(self.refreshes), sessions) else {
+            return false;
         };
+        // What an empty view's session has come to is not seen: it may be anything up to the later one's.
+        let mut risen = if known { refreshes.saturating_add(sessions) } else { refreshes };
         for user in self.present.keys().chain(later.present.keys()).collect::<BTreeSet<_>>() {
             let least = match (self.present.get(user), later.present.get(user)) {
                 (Some(before), Some(after)) if before > after => return false,
@@ -128,7 +146,7 @@ impl State {
             risen = risen.saturating_add(least);
         }
         let difference = later.epoch.checked_sub(self.epoch).and_then(|rise| rise.checked_sub(risen));
-        difference.is_some_and(|rest| rest.is_multiple_of(2))
+        difference.is_some_and(|rest| !known || rest.is_multiple_of(2))
     }
 
     /// Whether one honest leader can have been in both.
@@ -139,8 +157,11 @@ impl State {
     /// Whether an honest leader can have been in it at all: the epoch is the sum of all ranks, and who is absent
     /// has an even one.
     pub fn is_possible(&self) -> bool {
-        let ranks = self.present.values().fold(self.refreshes, |sum, (rank, _)| sum.saturating_add(*rank));
-        self.epoch.checked_sub(ranks).is_some_and(|rest| rest.is_multiple_of(2))
+        let before = self.refreshes.saturating_add(self.session_rank());
+        let ranks = self.present.values().fold(before, |sum, (rank, _)| sum.saturating_add(*rank));
+        let one_session = self.is_empty() || self.session.is_some();
+        let rest = self.epoch.checked_sub(ranks).filter(|_| one_session);
+        rest.is_some_and(|rest| self.is_empty() || rest.is_multiple_of(2))
     }
 }
 
@@ -164,7 +185,9 @@ impl Testimony {
         let in_order = self.members.windows(2).all(|pair| matches!(pair, [a, b] if a.id.user < b.id.user));
         let mut members = MemberSet::default();
         self.members.iter().cloned().for_each(|entry| members.insert(entry));
-        let view = ViewHasher::new(group, group.session()).view_id(self.view.epoch, self.refreshes, members.hash());
+        let session = self.members.iter().map(|entry| entry.id.incarnation.session()).max();
+        let session = group.session_of(session.unwrap_or(SessionNumber::FIRST));
+        let view = ViewHasher::new(group, session).view_id(self.view.epoch, self.refreshes, members.hash());
         if !in_order || view != self.view {
             return Err(NoEvidence::Digest);
         }

@@ -99,6 +99,58 @@ fn states_that_one_leader_can_have_been_in() {
     }
 }
 
+/// The number of a stay in session 2.
+fn second(count: u64) -> u64 {
+    SessionNumber::new(2).unwrap().base().0 + count
+}
+
+#[test]
+fn a_new_session_is_no_evidence_and_going_back_to_the_old_one_is() {
+    let rank = |stay: u64| 2 * stay - 1;
+    let ana = state(1, 0, &[("ana", 1)]);
+    // Ana's stay ended, the session ended and the next began: four steps, and then Bo's rank.
+    let bo_alone = state(2 + 2 + rank(second(1)), 0, &[("bo", second(1))]);
+    let ana_again = state(2 + rank(second(1)), 0, &[("ana", second(1))]);
+    for later in [&bo_alone, &ana_again] {
+        assert!(later.is_possible() && ana.can_lead_to(later) && !later.can_lead_to(&ana), "{later:?}");
+    }
+    for over in [state(3, 0, &[]), state(4, 0, &[]), state(5, 0, &[])] {
+        assert!(over.is_possible() && ana.can_lead_to(&over) && over.can_lead_to(&bo_alone), "{over:?}");
+    }
+    let back = state(bo_alone.epoch + 2, 0, &[("ana", 1)]);
+    assert!(back.is_possible() && !back.fits(&bo_alone), "a view of the old session after one of the new");
+    let joined = state(bo_alone.epoch + 1, 0, &[("ana", 1), ("bo", second(1))]);
+    assert!(!joined.is_possible(), "members of two sessions");
+    assert!(
+        !state(1 + rank(second(1)), 0, &[("ana", second(1))]).is_possible(),
+        "the session's own two steps are missing"
+    );
+}
+
+#[test]
+fn who_signs_a_view_of_the_old_session_after_one_of_the_new_is_convicted() {
+    let mut old = Scribe::new("ana");
+    let words = old.words(&[(1, 0), (2, 0)]);
+    old.installs(0, vec![], words);
+    // Leaders 1 and 4 sign on in the old session, and 2 and 4 in the new.
+    let first = old.epoch + 4;
+    old.members.apply(&came("bo"));
+    old.epoch = first + 2 * second(1) + 3;
+    let words = old.words(&[(1, 0), (4, 0)]);
+    old.installs(0, vec![came("bo")], words);
+    let mut new = Scribe::new("ana");
+    (new.stay, new.epoch) = (second(1), 2 + 2 * second(1) - 1);
+    new.members = crate::view::MemberSet::default();
+    new.members.insert(entry("ana", second(1)));
+    let words = new.words(&[(2, 0), (4, 0)]);
+    new.installs(0, vec![], words);
+    let logs = [&old, &new].map(|scribe| Log::from_bytes(&scribe.bytes).unwrap());
+    let audited: Vec<_> = logs.iter().map(|log| verify(log, &old.group).unwrap()).collect();
+    let found = find(&audited, &old.group);
+    let guilty: Vec<_> = found.iter().map(|evidence| evidence.verify(&old.group).unwrap().guilty).collect();
+    assert_eq!(guilty, [[leader(4)].into()], "leader 2 signed one after the other, leader 1 but the old");
+}
+
 #[test]
 fn competing_keys_of_one_stay_are_no_evidence_in_either_epoch() {
     let mut other = entry("ana", 1);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Base, ViewClaim, view_point};
 use crate::coordination::Coordination;
 use crate::group::{GroupInfo, LeaderSecrets};
-use crate::ids::{Epoch, ViewDigest, ViewId};
+use crate::ids::{Epoch, SessionId, ViewDigest, ViewId};
 use crate::statement::Statement;
 use crate::time::Cx;
 use crate::view::{Change, ViewHasher};
@@ -18,6 +18,7 @@ const CHANGES_MAX: usize = 512;
 
 /// Publishes a leader's views (B7: without talking to other leaders).
 pub struct Publisher {
+    session: SessionId,
     hasher: ViewHasher,
     number: u64,
     history: VecDeque<Published>,
@@ -35,8 +36,9 @@ struct Published {
 impl Publisher {
     /// A publisher whose first view is what `state` holds.
     pub fn new(cx: &mut Cx<'_>, group: &GroupInfo, secrets: &LeaderSecrets, state: &Coordination) -> Self {
-        let hasher = ViewHasher::new(group, group.session());
-        let mut this = Publisher { hasher, number: 0, history: VecDeque::new() };
+        let session = group.session_of(state.session().number);
+        let hasher = ViewHasher::new(group, session);
+        let mut this = Publisher { session, hasher, number: 0, history: VecDeque::new() };
         this.publish(cx, group, secrets, state, Vec::new());
         this
     }
@@ -50,9 +52,13 @@ impl Publisher {
         state: &Coordination,
         changes: Vec<Change>,
     ) {
+        let session = group.session_of(state.session().number);
+        if session != self.session {
+            (self.session, self.hasher) = (session, ViewHasher::new(group, session));
+        }
         let refreshes = state.refreshes();
         let view = self.hasher.view_id(state.epoch(), refreshes, state.members().hash());
-        let point = view_point(group, group.session(), view, refreshes);
+        let point = view_point(group, session, view, refreshes);
         let share = secrets.group_share.evaluate(&point, cx.rng).to_bytes();
         let statement = Statement::sign(secrets, group, view, refreshes, cx.unix_ms);
         self.number += 1;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Leader;
 use super::link::{Link, Stage};
+use crate::coordination::Session;
 use crate::ids::ViewId;
 use crate::time::Time;
 
@@ -16,6 +17,10 @@ pub struct Figures {
     pub published: bool,
     /// Whether this leader says nothing yet, since its memory is older than its words.
     pub catching_up: bool,
+    /// The session accepted here.
+    pub session: Session,
+    /// What leaders ask for beyond it, with how many of them do.
+    pub session_asked: Option<(Session, usize)>,
     /// Members accepted here.
     pub members: usize,
     /// Users registered here.
@@ -46,6 +51,8 @@ impl Leader {
             view: self.view(),
             published: self.is_published(),
             catching_up: self.is_catching_up(),
+            session: self.state.session(),
+            session_asked: self.state.session_asked(),
             members: self.state.members().len(),
             registered: self.login.registered(),
             links_member,

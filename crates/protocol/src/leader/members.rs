@@ -87,7 +87,7 @@ impl Leader {
                 }
             }
             LoginRequest::Init { user, method, n1 } => {
-                let last = self.state.last_incarnation(&user);
+                let last = self.state.login_floor(&user);
                 let message = (user, method, n1);
                 let answer = self.login.on_init(cx, &self.group, &self.secrets, login, &exporter, last, message);
                 step.effects.push(Effect::Send(link, Class::Control, wire::plain(&answer)));

@@ -20,7 +20,7 @@ use bytes::Bytes;
 pub use figures::Figures;
 pub use step::{Class, Effect, Event, Record, Step};
 
-use crate::coordination::{Coordination, Output};
+use crate::coordination::{Coordination, Output, Session, SessionOrder};
 use crate::delivery::Relay;
 use crate::fault::{Culprit, Fault, Rejected};
 use crate::group::{GroupInfo, LeaderSecrets};
@@ -91,6 +91,8 @@ pub enum Command {
     Expel(UserName),
     /// Asks for a new group key. f+1 operators must.
     Refresh,
+    /// Ends a session, or starts one (A22). f+1 operators must.
+    Session(SessionOrder),
 }
 
 impl Leader {
@@ -158,6 +160,11 @@ impl Leader {
         self.state.members()
     }
 
+    /// The session accepted here.
+    pub fn session(&self) -> Session {
+        self.state.session()
+    }
+
     /// Whether the user is registered here.
     pub fn is_registered(&self, user: &UserName) -> bool {
         self.login.is_registered(user)
@@ -222,8 +229,9 @@ impl Leader {
             }
             Command::Register(user, registration) => self.register(user, registration, &mut step)?,
             Command::Expel(user) => self.state.expel(&user)?,
-            Command::Refresh if self.is_catching_up() => return Err(Rejected::CatchingUp),
+            Command::Refresh | Command::Session(_) if self.is_catching_up() => return Err(Rejected::CatchingUp),
             Command::Refresh => self.state.refresh(),
+            Command::Session(order) => self.state.order_session(order)?,
         };
         self.absorb(cx, outputs, &mut step);
         Ok(step)
@@ -319,6 +327,7 @@ impl Leader {
                     self.on_changes(cx.now, &changes, step);
                     self.unpublished.get_or_insert_default().extend(changes);
                 }
+                Output::Session(session) => step.events.push(Event::Session(session)),
                 Output::CaughtUp => {
                     step.effects.push(Effect::Persist(Record::CatchingUp(false)));
                     step.events.push(Event::CaughtUp);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::coordination::LifeRecord;
+use crate::coordination::{LifeRecord, Session};
 use crate::fault::{Culprit, Fault};
 use crate::ids::{LeaderId, LinkId, MemberId, UserName, ViewId};
 use crate::login::{Attempts, Denial, Registration};
@@ -65,6 +65,8 @@ pub enum Event {
     Admitted(MemberId),
     /// A stay ended.
     Ended(UserName, Cause),
+    /// A session ended or began: f+1 operators ordered it.
+    Session(Session),
     /// A view is out, with its number of members.
     Published(ViewId, usize),
     /// This leader is in the state of f+1 others again and takes part from now on.

@@ -7,7 +7,7 @@ use super::timeline::{Boundary, boundaries};
 use crate::group::GroupInfo;
 use crate::ids::{Epoch, LeaderId, MemberId, UserName, ViewId};
 use crate::statement::Word;
-use crate::view::{Change, MemberEntry, MemberSet, ViewHasher};
+use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
 
 /// Why a log is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +95,7 @@ pub struct Audited<'a> {
 /// # Errors
 /// [`Refused`]: the first thing that is wrong.
 pub fn verify<'a>(log: &'a Log, group: &'a GroupInfo) -> Result<Audited<'a>, Refused> {
-    let mut audit = Audit { group, hasher: ViewHasher::new(group, group.session()), record: 0, views: Vec::new() };
+    let mut audit = Audit { group, record: 0, views: Vec::new() };
     let mut head = None;
     for (place, segment) in log.segments.iter().enumerate() {
         let user = &segment.opening.member.user;
@@ -111,7 +111,6 @@ pub fn verify<'a>(log: &'a Log, group: &'a GroupInfo) -> Result<Audited<'a>, Ref
 
 struct Audit<'a> {
     group: &'a GroupInfo,
-    hasher: ViewHasher,
     record: usize,
     views: Vec<SeenView>,
 }
@@ -137,6 +136,7 @@ impl Audit<'_> {
         let mut members = MemberSet::default();
         opening.members.iter().cloned().for_each(|entry| members.insert(entry));
         let Some(me) = members.get_member(&opening.member).cloned() else { return Err(self.refused(Why::NotIn)) };
+        let hasher = ViewHasher::new(self.group, self.group.session_of(me.id.incarnation.session()));
         let mut head = opening.previous;
         let before = self.views.last().filter(|seen| seen.member == me.id);
         let (mut epoch, mut over) = (before.map_or(Epoch(0), |seen| seen.view.epoch), false);
@@ -156,7 +156,7 @@ impl Audit<'_> {
             over = matches!(entry.what, What::Ended(_) | What::Closed);
             match &entry.what {
                 What::View { view, .. } => {
-                    self.view((place, number), entry, &me, &mut members)?;
+                    self.view((place, number), entry, (&me, &hasher), &mut members)?;
                     if view.epoch < epoch {
                         return Err(self.refused(Why::WentBack));
                     }
@@ -176,7 +176,7 @@ impl Audit<'_> {
         &mut self,
         (segment, number): (usize, usize),
         entry: &Entry,
-        me: &MemberEntry,
+        (me, hasher): (&MemberEntry, &ViewHasher),
         members: &mut MemberSet,
     ) -> Result<(), Refused> {
         let What::View { view, refreshes, changes, words } = &entry.what else { return Ok(()) };
@@ -187,7 +187,7 @@ impl Audit<'_> {
         if number > 0 {
             changes.iter().for_each(|change| members.apply(change));
         }
-        if self.hasher.view_id(view.epoch, *refreshes, members.hash()) != *view {
+        if hasher.view_id(view.epoch, *refreshes, members.hash()) != *view {
             return Err(self.refused(Why::Digest));
         }
         if members.get(&me.id.user) != Some(me) {
@@ -254,6 +254,15 @@ impl Audited<'_> {
             Some(What::View { changes, .. }) => changes,
             _ => &[],
         }
+    }
+
+    /// The end of the stay, if it came in this view: when, by the member's clock, and why.
+    pub fn end_in(&self, seen: &SeenView) -> Option<(u64, Cause)> {
+        let entries = self.log.segments.get(seen.segment)?.entries.get(seen.entry + 1..)?;
+        let of_view = entries.iter().take_while(|entry| !matches!(entry.what, What::View { .. }));
+        of_view
+            .last()
+            .and_then(|last| if let What::Ended(cause) = last.what { Some((last.at_ms, cause)) } else { None })
     }
 
     /// The leaders that signed a view.

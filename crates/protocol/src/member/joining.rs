@@ -198,6 +198,9 @@ impl Member {
                         Failed::Denied(denial) => JoinFailure::Denied(*denial),
                     });
                     let reason = most_common(reasons).unwrap_or(JoinFailure::NotAuthentic);
+                    // Leaders that do not know this user cannot say so; f+1 that do are believed.
+                    let none = count(&|f| *f == Failed::Denied(Denial::NoSession)) >= self.group.rules.confirm();
+                    let reason = if none { JoinFailure::Denied(Denial::NoSession) } else { reason };
                     self.phase = Phase::Ended;
                     step.events.push(Event::JoinFailed(reason));
                     step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
@@ -208,7 +211,9 @@ impl Member {
                 }
             }
             Phase::In | Phase::Leaving => {
-                if expelled >= self.group.rules.confirm() {
+                if self.says_session_is_over() >= self.group.rules.confirm() {
+                    self.end(Cause::SessionOver, step);
+                } else if expelled >= self.group.rules.confirm() {
                     self.end(Cause::Expelled, step);
                 } else if outdated >= self.group.rules.confirm() && self.phase == Phase::Leaving {
                     self.end(Cause::Left, step);
@@ -220,6 +225,17 @@ impl Member {
             }
             Phase::Ended => {}
         }
+    }
+
+    /// Leaders that have no session, or are in a later one than this stay.
+    fn says_session_is_over(&self) -> usize {
+        let own = self.me.as_ref().map(|me| me.id.incarnation.session());
+        let over = |failed: &&Failed| match failed {
+            Failed::Denied(Denial::NoSession) => true,
+            Failed::Denied(Denial::Incarnation(last)) => own.is_some_and(|own| last.session() > own),
+            _ => false,
+        };
+        self.failed.values().filter(over).count()
     }
 
     /// Once enough leaders have proved themselves, the stay gets its number and is announced (message 3).
@@ -277,13 +293,14 @@ impl Member {
     }
 
     /// Tries again as a newer stay.
-    fn new_stay(&mut self, step: &mut Step) {
+    pub(super) fn new_stay(&mut self, step: &mut Step) {
         let own = self.me.take().map(|me| me.id.incarnation);
         if let Some(own) = own {
             // A stay that may be pending somewhere is never announced again with other keys.
             self.reported.values_mut().for_each(|last| *last = own.max(*last));
         }
         self.tracker = None;
+        self.ended_by.clear();
         self.failed.clear();
         self.verified_at = None;
         self.announced_at = None;

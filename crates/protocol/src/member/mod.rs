@@ -353,7 +353,13 @@ impl Member {
         }
         // Fewer than f+1 leaders may all be lying about the cause.
         let said = |cause: &Cause| self.ended_by.values().filter(|c| *c == cause).count();
-        let told = [Cause::Expelled, Cause::Expired, Cause::Left, Cause::Lost].into_iter().find(|c| said(c) >= confirm);
+        let causes = [Cause::Expelled, Cause::Expired, Cause::SessionOver, Cause::Left, Cause::Lost];
+        let told = causes.into_iter().find(|c| said(c) >= confirm);
+        if self.phase == Phase::Joining && told == Some(Cause::SessionOver) {
+            // The end came while the stay was being announced: whether there is a next session, leaders tell.
+            self.new_stay(step);
+            return;
+        }
         let cause = told.unwrap_or(if self.phase == Phase::Leaving { Cause::Left } else { Cause::Lost });
         self.end(cause, step);
     }

@@ -81,13 +81,20 @@ enum Packet {
     Between(LeaderId, LeaderId, Bytes),
 }
 
+/// A frame as the network saw it: on whose link to which leader, and whether it went to the leader.
+pub type Recorded = (usize, LeaderId, bool, Bytes);
+
 pub struct World {
+    /// What went over members' links, if anybody listens.
+    pub recorded: Option<Vec<Recorded>>,
     pub group: Arc<GroupInfo>,
     pub leaders: BTreeMap<LeaderId, Leader>,
     pub agents: Vec<Agent>,
     pub silent: BTreeSet<LeaderId>,
     /// While it is so, messages on their way to members are lost.
     pub lossy: bool,
+    /// Agents that get no new links.
+    pub held: BTreeSet<usize>,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
@@ -114,11 +121,13 @@ impl World {
         let (group, secrets) = dealt_with(policy);
         let group = Arc::new(group);
         let mut world = World {
+            recorded: None,
             group: group.clone(),
             leaders: BTreeMap::new(),
             agents: Vec::new(),
             silent: BTreeSet::new(),
             lossy: false,
+            held: BTreeSet::new(),
             leader_events: Vec::new(),
             now: Time::ZERO + STEP,
             rng: rng(5),
@@ -179,8 +188,7 @@ impl World {
         let new = Leader::new(cx!(self), self.group.clone(), secrets, records);
         self.leaders.insert(id, new);
         self.link_peers(id);
-        let cut: Vec<_> = self.links.iter().filter(|(_, (_, l))| *l == id).map(|(link, _)| *link).collect();
-        cut.into_iter().for_each(|link| self.cut(link));
+        self.cut_links(number);
     }
 
     /// A user starts a member with its own password or key; returns its number.
@@ -277,7 +285,10 @@ impl World {
     fn connect(&mut self) {
         for who in 0..self.agents.len() {
             for id in LeaderId::all(4) {
-                if self.agents[who].member.has_ended() || self.agents[who].links.contains_key(&id) {
+                if self.held.contains(&who)
+                    || self.agents[who].member.has_ended()
+                    || self.agents[who].links.contains_key(&id)
+                {
                     continue;
                 }
                 self.links_made += 1;
@@ -296,6 +307,13 @@ impl World {
         }
     }
 
+    /// All links of a leader to members break.
+    pub fn cut_links(&mut self, number: u8) {
+        let id = leader_id(number);
+        let cut: Vec<_> = self.links.iter().filter(|(_, (_, l))| *l == id).map(|(link, _)| *link).collect();
+        cut.into_iter().for_each(|link| self.cut(link));
+    }
+
     /// A link breaks; both ends notice.
     fn cut(&mut self, link: LinkId) {
         let Some((who, id)) = self.links.remove(&link) else { return };
@@ -307,11 +325,20 @@ impl World {
         }
     }
 
+    /// The attacker puts a frame on the link between an agent and a leader.
+    pub fn inject(&mut self, who: usize, id: LeaderId, to_leader: bool, frame: Bytes) {
+        if let Some(link) = self.agents[who].links.get(&id).copied() {
+            self.mail.push_back(if to_leader { Packet::Up(link, frame) } else { Packet::Down(link, frame) });
+        }
+        self.deliver();
+    }
+
     fn deliver(&mut self) {
         while let Some(packet) = self.mail.pop_front() {
             match packet {
                 Packet::Up(link, frame) => {
-                    let Some((_, id)) = self.links.get(&link).copied() else { continue };
+                    let Some((who, id)) = self.links.get(&link).copied() else { continue };
+                    self.recorded.iter_mut().for_each(|all| all.push((who, id, true, frame.clone())));
                     if !self.silent.contains(&id) {
                         let step = self.leaders.get_mut(&id).unwrap().on_member_frame(cx!(self), link, &frame);
                         self.carry_out_leader(id, step);
@@ -320,6 +347,7 @@ impl World {
                 Packet::Down(_, frame) if self.lossy && matches!(wire::sort(&frame), Ok(wire::Sorted::Data)) => {}
                 Packet::Down(link, frame) => {
                     let Some((who, id)) = self.links.get(&link).copied() else { continue };
+                    self.recorded.iter_mut().for_each(|all| all.push((who, id, false, frame.clone())));
                     let step = self.agents[who].member.on_frame(cx!(self), id, &frame);
                     self.carry_out_member(who, step);
                 }

@@ -10,3 +10,4 @@ mod harness;
 mod hostile;
 mod roles;
 mod scenarios;
+mod sessions;

@@ -52,7 +52,7 @@ fn motion() -> impl Strategy<Value = Motion> {
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
-    prop::sample::select(vec![Cause::Left, Cause::Lost, Cause::Expelled, Cause::Expired])
+    prop::sample::select(vec![Cause::Left, Cause::Lost, Cause::Expelled, Cause::Expired, Cause::SessionOver])
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -124,6 +124,7 @@ pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
         Just(Denial::Full),
         Just(Denial::Closed),
         Just(Denial::Outvoted),
+        Just(Denial::NoSession),
     ];
     prop_oneof![
         (bytes::<128>(), prop::collection::vec(bytes::<32>(), 0..=22))
@@ -171,6 +172,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         entry().prop_map(Operation::Join),
         (member(), cause()).prop_map(|(member, cause)| Operation::Remove(member, cause)),
         any::<u64>().prop_map(Operation::Refresh),
+        any::<u64>().prop_map(Operation::Session),
     ]
 }
 

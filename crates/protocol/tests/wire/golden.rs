@@ -25,7 +25,9 @@ use ringfort_protocol::statement::Statement;
 use ringfort_protocol::time::{Cx, Time};
 use ringfort_protocol::view::{Cause, Change, MemberSet, SessionVerifyingKey, ViewHasher};
 use ringfort_protocol::wire::{BUCKETS, LeaderNotice, MemberRequest, PeerMessage, plain};
-use ringfort_protocol::{Epoch, GroupInfo, Incarnation, LeaderId, MemberId, Rules, Seq, UserName, ViewDigest, ViewId};
+use ringfort_protocol::{
+    Epoch, GroupInfo, Incarnation, LeaderId, MemberId, Rules, Seq, SessionNumber, UserName, ViewDigest, ViewId,
+};
 
 const RECORDED: &str = include_str!("golden.txt");
 
@@ -131,6 +133,7 @@ impl Fixed {
             ("denied, full", denied(Denial::Full)),
             ("denied, closed", denied(Denial::Closed)),
             ("denied, outvoted", denied(Denial::Outvoted)),
+            ("denied, no session", denied(Denial::NoSession)),
             ("plain frame", plain(&LoginRequest::Blind { user: user("a"), blinded: [0xb1; 32] }).to_vec()),
         ]
     }
@@ -233,6 +236,7 @@ impl Fixed {
             ("ended", encode(&LeaderNotice::Ended { cause: Cause::Lost, epoch: Epoch(258) })),
             ("ended, expired", encode(&LeaderNotice::Ended { cause: Cause::Expired, epoch: Epoch(258) })),
             ("asked", encode(&LeaderNotice::Asked { motion: Motion::admit(user("b")), left_ms: 258 })),
+            ("ended, session", encode(&LeaderNotice::Ended { cause: Cause::SessionOver, epoch: Epoch(258) })),
         ]
     }
 
@@ -248,6 +252,7 @@ impl Fixed {
             ("propose join", self.proposal(Operation::Join(self.ana.entry()), false)),
             ("accepted removal", self.proposal(Operation::Remove(id, Cause::Expelled), true)),
             ("propose refresh", self.proposal(Operation::Refresh(258), false)),
+            ("propose session", self.proposal(Operation::Session(258), false)),
             ("status", encode(&PeerMessage::Status([0x57; 32]))),
             ("no classes", encode(&PeerMessage::Buckets(vec![]))),
             ("decoys", encode(&PeerMessage::Decoys([0xdc; 128]))),
@@ -261,6 +266,8 @@ impl Fixed {
         let SessionVerifyingKey(key) = self.ana.entry().signing;
         vec![
             ("life record", encode(&life)),
+            ("key record", encode(&LifeRecord::of(Operation::Refresh(258)))),
+            ("session record", encode(&LifeRecord::of(Operation::Session(258)))),
             ("enrolment record", encode(&self.records()[0])),
             ("stored password", self.registration(0).to_bytes().to_vec()),
             ("stored key", Registration::Key(key).to_bytes().to_vec()),
@@ -298,6 +305,7 @@ impl Fixed {
         vec![
             ("group id", self.group.id().0.to_vec()),
             ("session id", session.0.to_vec()),
+            ("session id, second", self.group.session_of(SessionNumber::new(2).unwrap()).0.to_vec()),
             ("view digest", view.digest.0.to_vec()),
             ("group key", key.expose().to_vec()),
         ]

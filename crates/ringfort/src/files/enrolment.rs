@@ -61,7 +61,7 @@ pub fn accept_with(folder: &Path, record: &Path, unlock: Option<&Unlock>) -> Res
     let mut registered = 0;
     for old in store.load()? {
         match old {
-            Record::Life(mut life) if (life.barred || life.unwanted) && life.user.as_ref() == Some(&user) => {
+            Record::Life(mut life) if (life.barred || life.unwanted) && life.subject.user() == Some(&user) => {
                 life.take_back();
                 records.push(Record::Life(life));
             }

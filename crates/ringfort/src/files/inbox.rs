@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ringfort_protocol::coordination::SessionOrder;
 use ringfort_protocol::login::EnrolmentRecord;
-use ringfort_protocol::{BadName, UserName};
+use ringfort_protocol::{BadName, SessionNumber, UserName};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -41,6 +42,8 @@ pub enum OperatorRequest {
     Expel(UserName),
     /// Renew the group key.
     Refresh,
+    /// End a session, or start one.
+    Session(SessionOrder),
 }
 
 /// A request that waits. It stays until [`Waiting::done`], so that a crash in between does not lose it.
@@ -69,6 +72,8 @@ struct Document {
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<u64>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -78,6 +83,9 @@ enum Word {
     Expel,
     #[default]
     Refresh,
+    EndSession,
+    StartSession,
+    RestartSession,
 }
 
 impl Waiting {
@@ -122,6 +130,14 @@ pub(super) fn request_text(path: &Path, request: &OperatorRequest) -> Result<Str
             Document { request: Word::Expel, user: Some(user.to_string()), ..Document::default() }
         }
         OperatorRequest::Refresh => Document::default(),
+        OperatorRequest::Session(order) => {
+            let request = match order {
+                SessionOrder::End(_) => Word::EndSession,
+                SessionOrder::Start(_) => Word::StartSession,
+                SessionOrder::Restart(_) => Word::RestartSession,
+            };
+            Document { request, session: Some(order.number().get()), ..Document::default() }
+        }
     };
     render(path, HEADER, &Document { format: FORMAT, ..document })
 }
@@ -192,13 +208,25 @@ pub(super) fn parse_request(path: &Path, text: &str) -> Result<OperatorRequest, 
     let document: Document = parse(path, text, "a request", Access::Public)?;
     let malformed = |what: String| FileError::malformed(path, what, "ask again with the ringfort command");
     Ok(match document {
-        Document { request: Word::Accept, record: Some(record), user: None, .. } => {
+        Document { request: Word::Accept, record: Some(record), user: None, session: None, .. } => {
             OperatorRequest::Accept(unarmour(path, &record)?)
         }
-        Document { request: Word::Expel, user: Some(user), record: None, .. } => {
+        Document { request: Word::Expel, user: Some(user), record: None, session: None, .. } => {
             OperatorRequest::Expel(user.parse().map_err(|error: BadName| malformed(error.to_string()))?)
         }
-        Document { request: Word::Refresh, user: None, record: None, .. } => OperatorRequest::Refresh,
+        Document { request: Word::Refresh, user: None, record: None, session: None, .. } => OperatorRequest::Refresh,
+        Document { request, user: None, record: None, session: Some(number), .. } => {
+            let number =
+                SessionNumber::new(number).ok_or_else(|| malformed(format!("there is no session {number}")))?;
+            OperatorRequest::Session(match request {
+                Word::EndSession => SessionOrder::End(number),
+                Word::StartSession => SessionOrder::Start(number),
+                Word::RestartSession => SessionOrder::Restart(number),
+                Word::Accept | Word::Expel | Word::Refresh => {
+                    return Err(malformed("this request says too much".to_owned()));
+                }
+            })
+        }
         _ => return Err(malformed("this request does not say whom it is about, or says too much".to_owned())),
     })
 }

@@ -258,7 +258,7 @@ impl Driver {
         for waiting in inbox.waiting {
             let young = cx.now.since_start().min(waiting.age()) < self.order_patience;
             let step = match self.on_request(cx, waiting.request.clone()) {
-                Err(Rejected::NotAMember(_)) if young => continue,
+                Err(Rejected::NotAMember(_) | Rejected::OtherSession { .. }) if young => continue,
                 Err(error) => {
                     warn!(%error, "operator's request rejected");
                     observe(&Told::Order(&waiting.request, Err(&error)));
@@ -282,6 +282,7 @@ impl Driver {
             OperatorRequest::Accept(record) => Command::Enrol(record),
             OperatorRequest::Expel(user) => Command::Expel(user),
             OperatorRequest::Refresh => Command::Refresh,
+            OperatorRequest::Session(order) => Command::Session(order),
         };
         self.core.on_command(cx, command)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use borsh::BorshDeserialize;
 use ringfort_protocol::codec::decode;
-use ringfort_protocol::coordination::{LifeRecord, Operation, Rank};
+use ringfort_protocol::coordination::{LifeRecord, Operation, Rank, Subject};
 use ringfort_protocol::leader::Record;
 use ringfort_protocol::login::Registration;
 use ringfort_protocol::{GroupId, UserName};
@@ -29,7 +29,8 @@ pub(super) fn to_current(connection: &mut Connection, path: &Path, format: i64) 
     if format == 1 {
         return from_1(connection, path);
     }
-    // Format 2 differs in how passwords are registered: those it has are told apart as they are read.
+    // Format 2 differs in how passwords are registered: those it has are told apart as they are read. Format 3 had no
+    // sessions, and is as format 4 of a group in its first.
     connection.pragma_update(None, "user_version", FORMAT).map_err(|source| fault(path, source))
 }
 
@@ -41,12 +42,13 @@ fn from_1(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let lives = read(&transaction, "SELECT subject, record FROM life ORDER BY subject").map_err(failed)?;
     let registrations = read(&transaction, "SELECT user, secret FROM registration ORDER BY user").map_err(failed)?;
     let mut records = Vec::new();
-    for (subject, bytes) in lives {
-        let old: Life1 = decode(&bytes).map_err(|_| corrupt(path, "state", &subject))?;
+    for (row, bytes) in lives {
+        let old: Life1 = decode(&bytes).map_err(|_| corrupt(path, "state", &row))?;
         let Life1 { user, rank, operation, barred, unwanted } = old;
-        let life = LifeRecord { user, accepted: Some(operation), barred, unwanted, votes: Vec::new() };
-        if rows::subject_of(&life) != subject || !life.is_sound() || life.rank() != rank {
-            return Err(corrupt(path, "state", &subject));
+        let subject = user.map_or(Subject::Key, Subject::User);
+        let life = LifeRecord { subject, accepted: Some(operation), barred, unwanted, votes: Vec::new() };
+        if rows::subject_of(&life) != row || !life.is_sound() || life.rank() != rank {
+            return Err(corrupt(path, "state", &row));
         }
         records.push(Record::Life(life));
     }

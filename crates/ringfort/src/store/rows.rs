@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use ringfort_crypto::hash::digest;
+use ringfort_protocol::GroupId;
 use ringfort_protocol::codec::{decode, encode};
-use ringfort_protocol::coordination::{LifeRecord, Operation};
+use ringfort_protocol::coordination::{LifeRecord, Operation, Subject};
 use ringfort_protocol::leader::Record;
 use ringfort_protocol::login::{Attempts, Registration};
-use ringfort_protocol::{GroupId, UserName};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -17,6 +17,9 @@ use crate::seal::StoreKey;
 
 /// The subject under which the refreshes of the group key are kept; no user has this name.
 const KEY_SUBJECT: &str = "";
+
+/// The subject under which the session is kept; nor this one.
+const SESSION_SUBJECT: &str = "/session";
 
 /// A subject and its encoded record.
 pub(super) type Row = (String, Zeroizing<Vec<u8>>);
@@ -182,5 +185,9 @@ fn replace(transaction: &Transaction<'_>, table: &str, key: &str, value: &[u8]) 
 }
 
 pub(super) fn subject_of(life: &LifeRecord) -> &str {
-    life.user.as_ref().map_or(KEY_SUBJECT, UserName::as_str)
+    match &life.subject {
+        Subject::Key => KEY_SUBJECT,
+        Subject::User(user) => user.as_str(),
+        Subject::Session => SESSION_SUBJECT,
+    }
 }

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod messages;
 pub mod passwords;
 pub mod roles;
+pub mod sessions;
 pub mod views;
 pub mod votes;
 pub mod worlds;
@@ -66,6 +67,7 @@ pub const ALL: &[&[Attack]] = &[
     leaving::ALL,
     roles::ALL,
     doors::ALL,
+    sessions::ALL,
     worlds::ALL,
 ];
 

@@ -31,14 +31,17 @@ impl Checker for Endings {
                 let silent = facts.silent.contains(id);
                 let expelled = facts.expelled.contains(user);
                 let newer = facts.announced.iter().any(|m| m.user == *user && m.incarnation > id.incarnation);
-                if !(left || silent || expelled || newer) || (*cause == Cause::Expelled && !expelled) {
+                let over = facts.sessions_over.contains(&id.incarnation.session());
+                let unfounded = *cause == Cause::Expelled && !expelled || *cause == Cause::SessionOver && !over;
+                if !(left || silent || expelled || newer || over) || unfounded {
                     wrong.push(format!("client {} ({id}) was told that its stay ended: {cause:?}", client.0));
                 }
             }
             Event::JoinFailed(failure) if self.tls => {
                 let expelled = facts.expelled.contains(user);
                 let throttled = *failure == JoinFailure::Denied(Denial::Throttled);
-                if facts.registered.contains(user) && !expelled && !throttled {
+                let between = *failure == JoinFailure::Denied(Denial::NoSession) && !facts.sessions_over.is_empty();
+                if facts.registered.contains(user) && !expelled && !throttled && !between {
                     wrong.push(format!("client {} of {user} was refused: {failure:?}", client.0));
                 }
             }

@@ -16,6 +16,7 @@ mod logs;
 mod readability;
 mod removals;
 mod secrecy;
+mod sessions;
 mod views;
 mod word;
 
@@ -123,6 +124,7 @@ impl Checkers {
             Box::new(readability::Readability::new(overlap)),
             Box::new(delivery::Delivery),
             Box::new(secrecy::Secrecy),
+            Box::new(sessions::Sessions::default()),
             Box::new(logs::Logs::default()),
             Box::new(endings::Endings { tls: setup.wire == crate::network::Wire::Tls }),
         ];

@@ -19,8 +19,12 @@ impl Checker for Removals {
         let left = facts.left.iter().any(|m| m.user == *user);
         let silent = facts.silent.iter().any(|m| m.user == *user);
         let expelled = facts.expelled.contains(user);
-        if !(left || silent || expelled) {
+        let over = facts.session_over_for(user);
+        if !(left || silent || expelled || over) {
             wrong.push(format!("{id} removed {user} ({cause:?}), who did nothing"));
+        }
+        if *cause == Cause::SessionOver && !over {
+            wrong.push(format!("{id} ended the session of {user}, and no operator asked for it"));
         }
         if *cause == Cause::Expelled && !expelled {
             wrong.push(format!("{id} expelled {user}, and no operator asked for it"));

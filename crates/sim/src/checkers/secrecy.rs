@@ -22,21 +22,22 @@ impl Checker for Secrecy {
     fn finish(&mut self, end: &End<'_>, wrong: &mut Vec<String>) {
         let world = end.world;
         let member = world.users.iter().filter_map(|u| u.client).find_map(|c| world.client(c).member.as_ref());
-        let Some((view, members, key)) =
-            member.and_then(|m| Some((m.view()?, m.members()?, m.key_for_testing_only()?)))
+        let Some((view, members, key, me)) =
+            member.and_then(|m| Some((m.view()?, m.members()?, m.key_for_testing_only()?, m.id()?)))
         else {
             return;
         };
         let group = &world.group;
-        let hasher = ViewHasher::new(group, group.session());
+        let session = group.session_of(me.incarnation.session());
+        let hasher = ViewHasher::new(group, session);
         let count = (0..REFRESHES_MAX).find(|count| hasher.view_id(view.epoch, *count, members.hash()) == view);
         let Some(refreshes) = count else {
             wrong.push(format!("view {view} is not the digest of its own content"));
             return;
         };
         let mut dice = Dice::new(world.setup.seed, "secrecy");
-        let point = view_point(group, group.session(), view, refreshes);
-        let other = view_point(group, group.session(), view, refreshes + 1);
+        let point = view_point(group, session, view, refreshes);
+        let other = view_point(group, session, view, refreshes + 1);
         let gang = world.gang();
         let mut shares: Vec<(u16, Evaluation)> =
             gang.iter().map(|s| (s.id.share_index(), s.group_share.evaluate(&point, &mut dice.0))).collect();

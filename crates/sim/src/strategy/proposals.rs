@@ -31,6 +31,7 @@ impl Strategy for Equivocate {
                     _ => Operation::Join(den.ghost(member.user, member.incarnation.0 + 1)),
                 },
                 Operation::Refresh(count) => Operation::Refresh(count + den.dice.below(3)),
+                Operation::Session(rank) => Operation::Session(rank + den.dice.below(3)),
             };
             let accepted = den.dice.chance(500);
             out.push(den.propose(operation, accepted));
@@ -73,13 +74,18 @@ impl Strategy for InventRemovals {
     }
 }
 
-/// Refreshes far ahead.
+/// Refreshes far ahead, and ends of sessions.
 pub struct Refreshes;
 
 impl Strategy for Refreshes {
     fn tick(&mut self, den: &mut Den<'_>) -> Vec<Lie> {
         let count = 1 + den.dice.below(40);
-        den.others().into_iter().map(|l| Lie::Peer(l, den.propose(Operation::Refresh(count), true))).collect()
+        let (rank, accepted) = (1 + count % 5, den.dice.chance(500));
+        let lies = |l| {
+            let refresh = Lie::Peer(l, den.propose(Operation::Refresh(count), true));
+            [refresh, Lie::Peer(l, den.propose(Operation::Session(rank), accepted))]
+        };
+        den.others().into_iter().flat_map(lies).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringfort_protocol::ids::MemberId;
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::MemberEntry;
-use ringfort_protocol::{LeaderId, Time, UserName, ViewDigest, ViewId};
+use ringfort_protocol::{LeaderId, SessionNumber, Time, UserName, ViewDigest, ViewId};
 
 use super::ClientId;
 
@@ -43,6 +43,8 @@ pub struct Facts {
     pub left: BTreeSet<MemberId>,
     /// Users whose expulsion an honest operator asked for.
     pub expelled: BTreeSet<UserName>,
+    /// Sessions whose end honest operators asked for.
+    pub sessions_over: BTreeSet<SessionNumber>,
     /// Stays that an honest leader has not heard for long.
     pub silent: BTreeSet<MemberId>,
     /// Ended stays, and which honest leaders ended them.
@@ -74,6 +76,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether operators have ended a session that this user had a stay in.
+    pub fn session_over_for(&self, user: &UserName) -> bool {
+        self.announced.iter().any(|m| m.user == *user && self.sessions_over.contains(&m.incarnation.session()))
+    }
+
     /// A member that an honest leader has in now.
     pub fn note_admitted(&mut self, by: LeaderId, member: &MemberId) {
         self.inside.insert((by, member.user.clone()), member.clone());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal};
+use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal, Subject};
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::group::LeaderSecrets;
 use ringfort_protocol::leader::{Class, Command, Effect, Event, Leader, Record, Step};
@@ -26,7 +26,7 @@ const HEARD_MAX: usize = 64;
 /// What survives a crash.
 #[derive(Default)]
 pub struct Store {
-    lives: BTreeMap<Option<UserName>, LifeRecord>,
+    lives: BTreeMap<Subject, LifeRecord>,
     registrations: BTreeMap<UserName, Registration>,
     attempts: BTreeMap<ThrottleKey, Attempts>,
     catching_up: bool,
@@ -36,7 +36,7 @@ impl Store {
     /// Makes a record durable.
     pub fn put(&mut self, record: Record) {
         match record {
-            Record::Life(life) => drop(self.lives.insert(life.user.clone(), life)),
+            Record::Life(life) => drop(self.lives.insert(life.subject.clone(), life)),
             Record::Registration(user, registration) => drop(self.registrations.insert(user, registration)),
             Record::Attempts(Attempts { key, left: None }) => drop(self.attempts.remove(&key)),
             Record::Attempts(attempts) => drop(self.attempts.insert(attempts.key.clone(), attempts)),
@@ -414,6 +414,6 @@ fn name_of(operation: &Operation) -> Option<UserName> {
     match operation {
         Operation::Join(entry) => Some(entry.id.user.clone()),
         Operation::Remove(member, _) => Some(member.user.clone()),
-        Operation::Refresh(_) => None,
+        Operation::Refresh(_) | Operation::Session(_) => None,
     }
 }

@@ -5,6 +5,7 @@ mod figure3;
 mod limits;
 mod recovery;
 mod removal;
+mod session;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -89,7 +90,7 @@ struct Cluster {
     secrets: Vec<LeaderSecrets>,
     leaders: BTreeMap<LeaderId, Coordination>,
     mail: VecDeque<(LeaderId, LeaderId, PeerMessage)>,
-    records: BTreeMap<LeaderId, BTreeMap<Option<UserName>, LifeRecord>>,
+    records: BTreeMap<LeaderId, BTreeMap<Subject, LifeRecord>>,
     blames: Vec<(LeaderId, Fault)>,
 }
 
@@ -114,14 +115,14 @@ impl Cluster {
         for output in outputs {
             match output {
                 Output::Persist(record) => {
-                    self.records.entry(by).or_default().insert(record.user.clone(), record);
+                    self.records.entry(by).or_default().insert(record.subject.clone(), record);
                 }
                 Output::Broadcast(message) => {
                     let others: Vec<_> = self.group.rules.leaders().filter(|to| *to != by).collect();
                     self.mail.extend(others.into_iter().map(|to| (by, to, message.clone())));
                 }
                 Output::Tell(to, message) => self.mail.push_back((by, to, message)),
-                Output::Changed(_) | Output::CaughtUp => {}
+                Output::Changed(_) | Output::Session(_) | Output::CaughtUp => {}
                 Output::Blame(culprit, fault) => self.blames.push((culprit, fault)),
             }
         }

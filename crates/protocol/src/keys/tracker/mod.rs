@@ -12,7 +12,7 @@ use ringfort_crypto::threshold::{CombineError, Evaluation};
 use super::{Base, ViewClaim, group_key, view_point};
 use crate::fault::Fault;
 use crate::group::GroupInfo;
-use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
+use crate::ids::{Incarnation, LeaderId, MemberId, SessionId, UserName, ViewDigest, ViewId};
 use crate::rules::Rule;
 use crate::statement::{Statement, Word};
 use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
@@ -24,6 +24,8 @@ const TOMBSTONES_MAX: usize = 16_384;
 
 /// Follows what leaders claim and installs views.
 pub struct ViewTracker {
+    /// That of the stay: no view of another can be installed.
+    session: SessionId,
     hasher: ViewHasher,
     me: MemberId,
     /// Whether this member's role lets it have keys.
@@ -131,9 +133,11 @@ pub enum Ask {
 impl ViewTracker {
     /// For one stay of one user.
     pub fn new(group: &GroupInfo, me: MemberId) -> Self {
+        let session = group.session_of(me.incarnation.session());
         ViewTracker {
-            hasher: ViewHasher::new(group, group.session()),
             reads: group.policy.role(&me.user).receives(),
+            session,
+            hasher: ViewHasher::new(group, session),
             me,
             installed: None,
             current: BTreeMap::new(),
@@ -287,7 +291,7 @@ impl ViewTracker {
         }
         let Some(candidate) = self.candidates.get_mut(&claimed) else { return false };
         let threshold = group.rules.key_threshold();
-        let point = view_point(group, group.session(), claimed.view, claimed.refreshes);
+        let point = view_point(group, self.session, claimed.view, claimed.refreshes);
         while candidate.key.is_none() {
             let shares: Vec<_> = candidate.shares.iter().take(threshold).map(|(l, e)| (l.share_index(), e)).collect();
             if shares.len() < threshold {

@@ -5,7 +5,7 @@ mod when;
 
 use super::*;
 use crate::group::{GroupInfo, LeaderSecrets};
-use crate::ids::{Epoch, UserName, ViewId};
+use crate::ids::{Epoch, Incarnation, UserName, ViewId};
 use crate::keys::Installed;
 use crate::statement::{Statement, Word};
 use crate::testing::{group_of_four, identity, rng, user};
@@ -38,7 +38,8 @@ impl Scribe {
     }
 
     pub fn view(&self) -> ViewId {
-        let hasher = ViewHasher::new(&self.group, self.group.session());
+        let session = self.group.session_of(Incarnation(self.stay).session());
+        let hasher = ViewHasher::new(&self.group, session);
         hasher.view_id(Epoch(self.epoch), self.refreshes, self.members.hash())
     }
 

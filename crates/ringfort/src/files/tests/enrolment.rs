@@ -126,9 +126,9 @@ fn accepting_takes_an_expelled_user_back_and_nobody_else() {
     let records = LeaderFolder::open(folder).unwrap().store.load().unwrap();
     let barred: Vec<_> = records
         .iter()
-        .filter_map(
-            |record| if let Record::Life(life) = record { Some((life.user.clone(), life.barred)) } else { None },
-        )
+        .filter_map(|record| {
+            if let Record::Life(life) = record { Some((life.subject.user().cloned(), life.barred)) } else { None }
+        })
         .collect();
     assert_eq!(barred, [(Some(name("ana")), true), (Some(name("bo")), false)]);
 }

@@ -1,5 +1,12 @@
+use ringfort_protocol::SessionNumber;
+use ringfort_protocol::coordination::SessionOrder;
+
 use super::enrolment::records;
 use super::*;
+
+fn session(number: u64) -> SessionNumber {
+    SessionNumber::new(number).unwrap()
+}
 
 #[test]
 fn requests_come_out_in_order_and_once() {
@@ -10,6 +17,9 @@ fn requests_come_out_in_order_and_once() {
         OperatorRequest::Expel(name("ana")),
         OperatorRequest::Accept(records(&summary, "bo").swap_remove(0)),
         OperatorRequest::Refresh,
+        OperatorRequest::Session(SessionOrder::End(session(1))),
+        OperatorRequest::Session(SessionOrder::Start(session(2))),
+        OperatorRequest::Session(SessionOrder::Restart(session(16_384))),
     ];
     for request in &asked {
         drop_request(folder, request).unwrap();
@@ -70,6 +80,10 @@ fn what_is_no_request_is_deleted_and_reported() {
         "format = 1\nrequest = \"expel\"",
         "format = 1\nrequest = \"refresh\"\nuser = \"ana\"",
         "format = 2\nrequest = \"refresh\"",
+        "format = 1\nrequest = \"refresh\"\nsession = 1",
+        "format = 1\nrequest = \"end-session\"",
+        "format = 1\nrequest = \"start-session\"\nsession = 0",
+        "format = 1\nrequest = \"restart-session\"\nsession = 1\nuser = \"ana\"",
         armoured,
         &large,
     ];

@@ -126,8 +126,8 @@ fn a_row_whose_parts_do_not_agree_is_damage() {
     let Record::Life(true_life) = removed("ana", 2) else { unreachable!() };
     let Record::Life(other) = removed("bo", 3) else { unreachable!() };
     let Record::Life(earlier) = removed("ana", 1) else { unreachable!() };
-    let other_user = LifeRecord { user: Some(name("bo")), ..true_life.clone() };
-    let no_user = LifeRecord { user: None, ..true_life.clone() };
+    let other_user = LifeRecord { subject: Subject::User(name("bo")), ..true_life.clone() };
+    let no_user = LifeRecord { subject: Subject::Key, ..true_life.clone() };
     let others_vote = LifeRecord { votes: other.accepted.into_iter().collect(), ..true_life.clone() };
     let old_vote = LifeRecord { votes: earlier.accepted.into_iter().collect(), ..true_life };
     for life in [other_user, no_user, others_vote, old_vote] {

@@ -76,3 +76,22 @@ fn a_damaged_format_1_stays_as_it_is() {
         Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(format, 1, "all of it or nothing");
 }
+
+#[test]
+fn format_3_is_format_4_of_a_group_in_its_first_session() {
+    let (_home, path) = home();
+    create(&path).persist(&[&refresh(7), &removed("ana", 2), &key("bo")]).unwrap();
+    let before = told(&open(&path).unwrap().load().unwrap());
+    let connection = Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
+    drop(connection);
+    assert!(matches!(Store::read(&path, GROUP), Err(StoreError::Older { found: 3, .. })), "reading changes nothing");
+    assert_eq!(told(&open(&path).unwrap().load().unwrap()), before);
+    let session = Record::Life(LifeRecord::of(Operation::Session(2)));
+    open(&path).unwrap().persist(&[&session]).unwrap();
+    let records = open(&path).unwrap().load().unwrap();
+    assert_eq!(records.len(), 4, "the session and the key are two subjects");
+    let is_session = |record: &Record| matches!(record, Record::Life(life) if life.subject == Subject::Session);
+    let found = records.iter().find(|record| is_session(record)).unwrap();
+    assert_eq!(told(std::slice::from_ref(found)), told(&[session]));
+}

@@ -10,7 +10,7 @@ use ringfort_protocol::{Incarnation, MemberId};
 
 use ringfort_protocol::UserName;
 use ringfort_protocol::codec::encode;
-use ringfort_protocol::coordination::LifeRecord;
+use ringfort_protocol::coordination::{LifeRecord, Subject};
 use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
 use rusqlite::params;
 
