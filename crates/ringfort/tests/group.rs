@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use common::{World, next_message, quick_policy, wait_for, wait_heard, wait_members};
 use ringfort::files::{OperatorRequest, drop_request};
+use ringfort::leader::LeaderOptions;
+use ringfort::protocol::login::Denial;
 use ringfort::protocol::view::Cause;
 use ringfort::{Event, JoinError};
 
@@ -127,6 +129,30 @@ async fn a_whole_group_that_restarts_remembers_and_shares_no_key_with_before() {
         ben.snapshot().view.filter(|after| after.epoch > before.epoch && after.digest != before.digest)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_was_never_in_is_kept_out_by_two_operators() {
+    let mut world = World::start(&["ana", "dan"], quick_policy()).await;
+    let order = OperatorRequest::Expel("dan".parse().unwrap());
+    for leader in [1, 2] {
+        world.stop(leader).await;
+        let options = LeaderOptions { order_patience: Duration::from_millis(200), ..LeaderOptions::default() };
+        world.run_with(leader, options).await;
+    }
+    let (ana, _events) = world.join("ana").await;
+    drop_request(&world.folders[0], &order).unwrap();
+    drop_request(&world.folders[1], &order).unwrap();
+    let waiting = |folder: &std::path::PathBuf| std::fs::read_dir(folder.join("inbox")).unwrap().count();
+    let taken = async {
+        while world.folders.iter().map(waiting).sum::<usize>() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), taken).await.expect("the orders are not taken");
+    let refused = world.try_join("dan", "dan's password", Duration::from_secs(20)).await;
+    assert!(matches!(refused, Err(JoinError::Denied(Denial::Expelled))), "{:?}", refused.err());
+    assert_eq!(ana.members().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

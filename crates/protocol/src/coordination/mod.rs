@@ -36,7 +36,7 @@ use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Epoch, Incarnation, LeaderId, MemberId, SessionId, UserName};
 use crate::login::Denial;
 use crate::rules::{Rule, Rules};
-use crate::view::{Cause, Change, MemberEntry, MemberSet};
+use crate::view::{Cause, Change, MemberEntry, MemberSet, next_incarnation};
 use crate::wire::PeerMessage;
 
 /// Users of whom something is known.
@@ -227,6 +227,23 @@ impl Coordination {
         }
         let mut out = vec![Output::Persist(self.record(&subject))];
         out.extend(self.remove(&MemberId { user: user.clone(), incarnation }, Cause::Expelled));
+        Ok(out)
+    }
+
+    /// This leader's operator wants a user out who was never in, as far as this leader knows: the first stay that it
+    /// could have is removed before it begins (A25).
+    pub fn revoke(&mut self, user: &UserName) -> Result<Vec<Output>, Rejected> {
+        let subject = Subject::User(user.clone());
+        if self.last_incarnation(user) != Incarnation(0) {
+            return self.expel(user);
+        }
+        if !self.has_room_for(&subject) {
+            return Err(Rejected::Full(SUBJECTS_MAX));
+        }
+        self.lives.entry(subject.clone()).or_default().unwanted = true;
+        let mut out = vec![Output::Persist(self.record(&subject))];
+        let first = next_incarnation(self.session().number.base());
+        out.extend(self.remove(&MemberId { user: user.clone(), incarnation: first }, Cause::Expelled));
         Ok(out)
     }
 

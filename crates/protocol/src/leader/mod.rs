@@ -89,6 +89,9 @@ pub enum Command {
     Register(UserName, Registration),
     /// Takes a user out, now and later (A16). f+1 operators must.
     Expel(UserName),
+    /// Takes a user out who was never in, as far as this leader knows: one that is registered or may be certified (A25).
+    /// f+1 operators must.
+    Revoke(UserName),
     /// Asks for a new group key. f+1 operators must.
     Refresh,
     /// Ends a session, or starts one (A22). f+1 operators must.
@@ -229,6 +232,10 @@ impl Leader {
             }
             Command::Register(user, registration) => self.register(user, registration, &mut step)?,
             Command::Expel(user) => self.state.expel(&user)?,
+            Command::Revoke(user) if self.login.is_registered(&user) || !self.group.policy.authorities.is_empty() => {
+                self.state.revoke(&user)?
+            }
+            Command::Revoke(user) => return Err(Rejected::UnknownUser(user)),
             Command::Refresh | Command::Session(_) if self.is_catching_up() => return Err(Rejected::CatchingUp),
             Command::Refresh => self.state.refresh(),
             Command::Session(order) => self.state.order_session(order)?,

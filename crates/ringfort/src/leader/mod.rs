@@ -257,8 +257,13 @@ impl Driver {
         }
         for waiting in inbox.waiting {
             let young = cx.now.since_start().min(waiting.age()) < self.order_patience;
-            let step = match self.on_request(cx, waiting.request.clone()) {
+            let outcome = match self.on_request(cx, waiting.request.clone()) {
                 Err(Rejected::NotAMember(_) | Rejected::OtherSession { .. }) if young => continue,
+                // After so long the others know no more of the user than this one.
+                Err(Rejected::NotAMember(user)) => self.core.on_command(cx, Command::Revoke(user)),
+                outcome => outcome,
+            };
+            let step = match outcome {
                 Err(error) => {
                     warn!(%error, "operator's request rejected");
                     observe(&Told::Order(&waiting.request, Err(&error)));

@@ -60,11 +60,15 @@ impl World {
 
     /// Starts leader `number`, from 1.
     pub async fn run(&mut self, number: usize) {
+        self.run_with(number, LeaderOptions::default()).await;
+    }
+
+    pub async fn run_with(&mut self, number: usize, options: LeaderOptions) {
         let folder = LeaderFolder::open(&self.folders[number - 1]).unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
-            run_leader(folder, LeaderOptions::default(), |_| {}, shutdown).await.unwrap();
+            run_leader(folder, options, |_| {}, shutdown).await.unwrap();
         });
         self.running.insert(number, (stop, task));
     }

@@ -110,6 +110,34 @@ fn a_user_nobody_knows_is_not_expelled() {
 }
 
 #[test]
+fn f_plus_1_operators_revoke_a_user_that_was_never_in() {
+    let mut cluster = Cluster::new(4, 1, 0);
+    cluster.step(2, |state| state.revoke(&user("ana")).unwrap());
+    cluster.deliver_all();
+    cluster.admit(&[1, 3, 4], &entry("ana", 1));
+    cluster.deliver_all();
+    assert!((1..=4).all(|number| cluster.at(number).members().len() == 1), "one operator keeps nobody out");
+
+    for number in [1, 4] {
+        cluster.step(number, |state| state.revoke(&user("ben")).unwrap());
+    }
+    cluster.deliver_all();
+    for number in 1..=4 {
+        for stay in [1, 2] {
+            let denied = cluster.at(number).admit(&entry("ben", stay)).unwrap_err();
+            assert_eq!(denied, Denial::Expelled, "leader {number}, stay {stay}");
+        }
+    }
+    for number in 1..=4 {
+        cluster.step(number, |state| state.unbar(&user("ben")));
+    }
+    cluster.admit(&[1, 2, 3, 4], &entry("ben", 2));
+    cluster.deliver_all();
+    cluster.assert_same();
+    assert_eq!(cluster.at(2).members().get(&user("ben")), Some(&entry("ben", 2)));
+}
+
+#[test]
 fn operators_take_an_expelled_user_back() {
     let mut cluster = Cluster::new(4, 1, 0);
     cluster.admit(&[1, 2, 3, 4], &entry("ana", 1));
