@@ -31,8 +31,10 @@ fn an_auditor_tells_from_files_alone_who_could_read() {
     let sound = read("verify", &["--json"]).json();
     assert_eq!((&sound["user"], &sound["whole"]), (&"ben".into(), &true.into()));
     let shown = read("show", &["--json"]).succeeded();
-    let views: Vec<serde_json::Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = shown.lines().map(|line| serde_json::from_str(line).unwrap());
+    let (ends, views): (Vec<Value>, Vec<Value>) = lines.partition(|line: &Value| line.get("ended").is_some());
     assert_eq!(sound["views"], views.len());
+    assert_eq!(ends.iter().map(|end| &end["ended"]).collect::<Vec<_>>(), ["left", "left"]);
     let came = views.iter().find(|view| view["joined"][0] == "ana").unwrap();
     let at = (came["at_ms"].as_u64().unwrap() + 1).to_string();
     let who = read("who", &["--at", &at, "--json"]).json();
