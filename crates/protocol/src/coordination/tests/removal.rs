@@ -1,6 +1,7 @@
 //! Leaving, being lost, being expelled (A15, A16, K34, K36).
 
 use super::*;
+use crate::fault::Rejected;
 
 #[test]
 fn a_removal_takes_the_same_quorums_as_a_join() {

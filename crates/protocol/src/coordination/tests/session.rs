@@ -1,6 +1,7 @@
 //! Session life: who can end a session, what ends with it, and that no order of what leaders hear matters (A22).
 
 use super::*;
+use crate::fault::Rejected;
 use crate::ids::{SESSIONS_MAX, SessionNumber};
 
 const SIZES: [(u8, u8); 3] = [(4, 1), (7, 2), (10, 3)];
