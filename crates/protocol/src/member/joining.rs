@@ -191,15 +191,17 @@ impl Member {
         let expelled = count(&|f| *f == Failed::Denied(Denial::Expelled));
         match self.phase {
             Phase::Joining => {
-                let refused = self.failed.len() - outdated;
+                // Leaders that do not know this user cannot say that there is no session; f+1 that do are believed, and
+                // fewer are no reason to take the others' word that the user is wrong.
+                let sessionless = count(&|f| *f == Failed::Denied(Denial::NoSession));
+                let none = sessionless >= self.group.rules.confirm();
+                let refused = self.failed.len() - outdated - if none { 0 } else { sessionless };
                 if refused >= usize::from(self.group.rules.n() - self.group.rules.f()) {
                     let reasons = self.failed.values().map(|f| match f {
                         Failed::NotAuthentic => JoinFailure::NotAuthentic,
                         Failed::Denied(denial) => JoinFailure::Denied(*denial),
                     });
                     let reason = most_common(reasons).unwrap_or(JoinFailure::NotAuthentic);
-                    // Leaders that do not know this user cannot say so; f+1 that do are believed.
-                    let none = count(&|f| *f == Failed::Denied(Denial::NoSession)) >= self.group.rules.confirm();
                     let reason = if none { JoinFailure::Denied(Denial::NoSession) } else { reason };
                     self.phase = Phase::Ended;
                     step.events.push(Event::JoinFailed(reason));
