@@ -66,7 +66,7 @@ fn dozens_of_concurrent_joins_settle() {
 /// Runs that once found a defect, in the protocol or in a checker.
 #[test]
 fn what_was_found_stays_mended() {
-    for seed in [1, 6, 72, 83, 1228, 1499, 5071, 5247, 12918, 101529, 101626] {
+    for seed in [1, 6, 72, 83, 1228, 1499, 5071, 5247, 12918, 101529, 101626, 920150, 920258] {
         let verdict = run(Setup::random(seed));
         assert!(
             verdict.is_good(),
