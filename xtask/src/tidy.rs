@@ -36,6 +36,12 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         PURE,
         "protocol cores are pure: time and randomness are arguments, nothing is ordered by a hash",
     ),
+    ("crates/kernel/src", PURE, "the kernel is pure, and so is what is built from it"),
+    (
+        "crates/kernel/src",
+        &["ringfort_protocol", "Leader", "Member"],
+        "the kernel knows no protocol: whatever kind of group there is, it serves it",
+    ),
     ("crates/crypto/src", PURE, "crypto takes randomness as an argument and touches nothing outside"),
     (
         "crates/files/src/core",
@@ -58,6 +64,7 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 
 /// Packages that production packages may not depend on, and features they may not enable.
 const PRODUCTION: &[&str] = &[
+    "crates/kernel",
     "crates/crypto",
     "crates/protocol",
     "crates/setup",

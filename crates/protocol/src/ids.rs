@@ -333,6 +333,26 @@ pub(crate) fn read_short<R: io::Read>(reader: &mut R, bytes_max: usize) -> io::R
     String::from_utf8(bytes).map_err(|_| invalid("name not text"))
 }
 
+/// Implements borsh for a fixed-size crypto value through its byte form.
+macro_rules! bytes_codec {
+    ($wrapper:ident($inner:ty), $len:expr, $to:expr, $from:expr) => {
+        impl ::borsh::BorshSerialize for $wrapper {
+            fn serialize<W: ::std::io::Write>(&self, writer: &mut W) -> ::std::io::Result<()> {
+                writer.write_all(&$to(&self.0))
+            }
+        }
+
+        impl ::borsh::BorshDeserialize for $wrapper {
+            fn deserialize_reader<R: ::std::io::Read>(reader: &mut R) -> ::std::io::Result<Self> {
+                let mut bytes = [0u8; $len];
+                reader.read_exact(&mut bytes)?;
+                $from(bytes).map($wrapper).ok_or_else(|| $crate::ids::invalid(stringify!($wrapper)))
+            }
+        }
+    };
+}
+pub(crate) use bytes_codec;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,6 @@
 //! The root components are [`leader::Leader`] and [`member::Member`]. Drivers feed
 //! them frames from links and carry out their effects.
 
-pub mod codec;
 pub mod coordination;
 pub mod data;
 pub mod delivery;
@@ -31,10 +30,10 @@ pub mod sealed;
 pub mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
-pub mod time;
 pub mod view;
-pub mod window;
 pub mod wire;
+
+pub use ringfort_kernel::{codec, time, window};
 
 pub use fault::{Fault, Rejected};
 pub use group::GroupInfo;

@@ -8,9 +8,9 @@ use ringfort_crypto::kem::KemPublic;
 use ringfort_crypto::set_hash::{SetElement, SetHash};
 use ringfort_crypto::sign::VerifyingKey;
 
-use crate::codec::{bytes_codec, encode};
+use crate::codec::encode;
 use crate::group::GroupInfo;
-use crate::ids::{Epoch, Incarnation, MemberId, SessionId, UserName, ViewDigest, ViewId};
+use crate::ids::{Epoch, Incarnation, MemberId, SessionId, UserName, ViewDigest, ViewId, bytes_codec};
 
 /// Verifies what a member signs during one stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,8 +5,7 @@ use std::io;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::sign::Signature;
 
-use crate::codec::bytes_codec;
-use crate::ids::{Incarnation, LEADERS_MAX, UserName, invalid};
+use crate::ids::{Incarnation, LEADERS_MAX, UserName, bytes_codec, invalid};
 use crate::view::{SessionSealingKey, SessionVerifyingKey};
 
 /// A signature on the wire.

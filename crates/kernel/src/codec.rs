@@ -57,23 +57,3 @@ pub fn decode_frame<T: BorshDeserialize>(frame: &[u8]) -> Result<T, DecodeError>
         None => Err(DecodeError::Malformed),
     }
 }
-
-/// Implements borsh for a fixed-size crypto value through its byte form.
-macro_rules! bytes_codec {
-    ($wrapper:ident($inner:ty), $len:expr, $to:expr, $from:expr) => {
-        impl ::borsh::BorshSerialize for $wrapper {
-            fn serialize<W: ::std::io::Write>(&self, writer: &mut W) -> ::std::io::Result<()> {
-                writer.write_all(&$to(&self.0))
-            }
-        }
-
-        impl ::borsh::BorshDeserialize for $wrapper {
-            fn deserialize_reader<R: ::std::io::Read>(reader: &mut R) -> ::std::io::Result<Self> {
-                let mut bytes = [0u8; $len];
-                reader.read_exact(&mut bytes)?;
-                $from(bytes).map($wrapper).ok_or_else(|| $crate::ids::invalid(stringify!($wrapper)))
-            }
-        }
-    };
-}
-pub(crate) use bytes_codec;
