@@ -67,6 +67,7 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 const PRODUCTION: &[&str] = &[
     "crates/kernel",
     "crates/spread",
+    "crates/site",
     "crates/crypto",
     "crates/protocol",
     "crates/setup",

@@ -1,0 +1,11 @@
+//! A site: one daemon on each machine of a peer network.
+//!
+//! Sites order messages among themselves and serve the programs on their machines. This crate moves the bytes;
+//! what they mean is decided elsewhere. Datagrams between two sites are sealed under keys that only those two hold
+//! ([`channel`]); who the sites are stands in a [`network`] file that all of them have.
+//!
+//! A site is trusted by its clients, as a server is: one that is hacked can reorder, drop and invent the messages of
+//! plain groups. What a network attacker can do is drop datagrams.
+
+pub mod channel;
+pub mod network;
