@@ -8,4 +8,6 @@
 //! plain groups. What a network attacker can do is drop datagrams.
 
 pub mod channel;
+pub mod links;
 pub mod network;
+pub mod transport;
