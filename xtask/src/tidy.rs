@@ -42,6 +42,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["ringfort_protocol", "Leader", "Member"],
         "the kernel knows no protocol: whatever kind of group there is, it serves it",
     ),
+    ("crates/spread/src", PURE, "a codec is a value: bytes in, meaning out"),
     ("crates/crypto/src", PURE, "crypto takes randomness as an argument and touches nothing outside"),
     (
         "crates/files/src/core",
@@ -65,6 +66,7 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 /// Packages that production packages may not depend on, and features they may not enable.
 const PRODUCTION: &[&str] = &[
     "crates/kernel",
+    "crates/spread",
     "crates/crypto",
     "crates/protocol",
     "crates/setup",
