@@ -8,6 +8,15 @@
 //! plain groups. What a network attacker can do is drop datagrams.
 
 pub mod channel;
-pub mod links;
+mod clients;
+mod daemon;
+pub mod folder;
+mod hub;
+mod links;
 pub mod network;
-pub mod transport;
+mod transport;
+
+pub use clients::{BEHIND_BYTES_MAX, Doors};
+pub use daemon::{Options, Report, Running, SiteError, Unreachable, start};
+pub use folder::{Folder, FolderError};
+pub use network::{BadNetwork, Network, SiteInfo};

@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! network = "plant"
+//! datagram_bytes = 1400     # what every path between sites carries; 1400 if it is left out
 //!
 //! [[site]]
 //! name = "north"
@@ -19,17 +20,22 @@ use ringfort_crypto::hash::digest;
 use serde::{Deserialize, Serialize};
 
 /// The most sites of one network.
-pub const SITES_MAX: usize = 64;
+pub const SITES_MAX: usize = 32;
 /// The largest file, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
 /// The longest name of a site: clients see it as a part of private names, which have room for no more.
 const NAME_BYTES_MAX: usize = 19;
 const ADDRESS_BYTES_MAX: usize = 255;
+/// What a path carries that nobody knows better.
+const DATAGRAM_BYTES: usize = 1400;
+/// What a datagram may be set to.
+const DATAGRAM_RANGE: std::ops::RangeInclusive<usize> = 576..=60_000;
 
 /// A network's sites.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     name: String,
+    datagram_bytes: usize,
     sites: Vec<SiteInfo>,
 }
 
@@ -72,6 +78,9 @@ pub enum BadNetwork {
         /// The value.
         value: String,
     },
+    /// A size that no datagram should have.
+    #[error("datagram_bytes is {0}: give {} to {}", DATAGRAM_RANGE.start(), DATAGRAM_RANGE.end())]
+    Datagram(usize),
     /// None, or too many.
     #[error("a network has 1 to {SITES_MAX} sites; this file has {0}")]
     Sites(usize),
@@ -81,6 +90,8 @@ pub enum BadNetwork {
 #[serde(deny_unknown_fields)]
 struct File {
     network: String,
+    #[serde(default = "usual_datagram")]
+    datagram_bytes: usize,
     #[serde(rename = "site", default)]
     sites: Vec<FileSite>,
 }
@@ -91,6 +102,10 @@ struct FileSite {
     name: String,
     address: String,
     key: String,
+}
+
+fn usual_datagram() -> usize {
+    DATAGRAM_BYTES
 }
 
 impl Network {
@@ -111,7 +126,19 @@ impl Network {
         unique("address", sites.iter().map(|site| site.address.clone()))?;
         unique("key", sites.iter().map(|site| HEXLOWER.encode(&site.key)))?;
         sites.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Network { name, sites })
+        Ok(Network { name, datagram_bytes: DATAGRAM_BYTES, sites })
+    }
+
+    /// The same network with larger or smaller datagrams.
+    ///
+    /// # Errors
+    /// When no datagram should have that size.
+    pub fn with_datagrams(mut self, bytes: usize) -> Result<Self, BadNetwork> {
+        if !DATAGRAM_RANGE.contains(&bytes) {
+            return Err(BadNetwork::Datagram(bytes));
+        }
+        self.datagram_bytes = bytes;
+        Ok(self)
     }
 
     /// Reads the file.
@@ -129,7 +156,7 @@ impl Network {
             Ok(SiteInfo { name: site.name, address: site.address, key })
         };
         let sites = file.sites.into_iter().map(site).collect::<Result<Vec<_>, _>>()?;
-        Network::new(file.network, sites)
+        Network::new(file.network, sites)?.with_datagrams(file.datagram_bytes)
     }
 
     /// The file.
@@ -139,13 +166,19 @@ impl Network {
             address: site.address.clone(),
             key: HEXLOWER.encode(&site.key),
         };
-        let file = File { network: self.name.clone(), sites: self.sites.iter().map(site).collect() };
+        let (network, datagram_bytes) = (self.name.clone(), self.datagram_bytes);
+        let file = File { network, datagram_bytes, sites: self.sites.iter().map(site).collect() };
         toml::to_string(&file).expect("a file of texts is TOML")
     }
 
     /// The network's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What every path between sites carries, bytes.
+    pub fn datagram_bytes(&self) -> usize {
+        self.datagram_bytes
     }
 
     /// Its sites, by name.
@@ -161,7 +194,8 @@ impl Network {
     /// 32 bytes that stand for everything in the file: sites with other files do not talk to each other.
     pub fn id(&self) -> [u8; 32] {
         let parts = self.sites.iter().flat_map(|site| [site.name.as_bytes(), site.address.as_bytes(), &site.key]);
-        let parts: Vec<&[u8]> = std::iter::once(self.name.as_bytes()).chain(parts).collect();
+        let datagram = (self.datagram_bytes as u64).to_be_bytes();
+        let parts: Vec<&[u8]> = [self.name.as_bytes(), &datagram].into_iter().chain(parts).collect();
         digest("ringfort network", &parts)
     }
 
@@ -231,6 +265,10 @@ mod tests {
         let other = Network::new("plant".to_owned(), vec![site("north", 1), site("south", 3)]).unwrap();
         assert_ne!(other.fingerprint(), network.fingerprint(), "a key is in the fingerprint");
         assert_eq!(network.fingerprint().len(), 39);
+        let larger = network.clone().with_datagrams(8900).unwrap();
+        assert_eq!(Network::parse(&larger.to_text()).unwrap(), larger);
+        assert_ne!(larger.fingerprint(), network.fingerprint());
+        assert_eq!(network.clone().with_datagrams(100), Err(BadNetwork::Datagram(100)));
     }
 
     #[test]
