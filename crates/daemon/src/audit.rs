@@ -64,6 +64,11 @@ pub enum Decision {
         open: bool,
     },
     CaughtUp,
+    /// A leader asked for more than its share of this one's work.
+    CutOff {
+        peer: u8,
+        for_ms: u64,
+    },
     MembersAsked {
         motion: &'static str,
         user: String,
@@ -140,6 +145,10 @@ impl Decision {
             }
             Event::Session(now) => Decision::Session { session: now.number.get(), open: now.open },
             Event::CaughtUp => Decision::CaughtUp,
+            Event::CutOff(peer, length) => {
+                let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+                Decision::CutOff { peer: peer.number(), for_ms }
+            }
             Event::MotionOpened(motion) => {
                 Decision::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }
             }

@@ -83,6 +83,7 @@ pub struct Metrics {
     shares: Counter,
     blamed: Family<Labels<2>, Counter>,
     blamed_leaders: Family<Labels<2>, Counter>,
+    cut_off: Family<Labels<1>, Counter>,
     orders: Family<Labels<2>, Counter>,
     peer_up: Family<Labels<1>, Number>,
     peer_heard: Family<Labels<1>, Number>,
@@ -130,6 +131,7 @@ impl Metrics {
             shares: Counter::default(),
             blamed: Family::default(),
             blamed_leaders: Family::default(),
+            cut_off: Family::default(),
             orders: Family::default(),
             peer_up: Family::default(),
             peer_heard: Family::default(),
@@ -152,6 +154,8 @@ impl Metrics {
         r.register("shares", "Shares of a view's key computed", self.shares.clone());
         r.register("blamed", "Offences by kind of peer", self.blamed.clone());
         r.register("blamed_leader", "Offences of other leaders", self.blamed_leaders.clone());
+        let help = "Times that the other leader asked for too much work and was not listened to for a while";
+        r.register("leader_cut_off", help, self.cut_off.clone());
         r.register("orders", "Orders of the operator, by outcome", self.orders.clone());
         r.register("leader_link_up", "1 if there is a link to the other leader", self.peer_up.clone());
         let help = "Time since the other leader's last frame; absent if there was none";
@@ -163,6 +167,7 @@ impl Metrics {
         // What has not happened yet is a zero and not absent: an alert sees the first time.
         for leader in &facts.leaders_other {
             self.peer_up.get_or_create(&[("peer", leader.to_string())]).set(0.0);
+            drop(self.cut_off.get_or_create(&[("peer", leader.to_string())]));
         }
         for reason in ["not-authentic", "expelled", "incarnation", "throttled", "full"] {
             drop(self.refused.get_or_create(&[("reason", reason.to_owned())]));
@@ -210,6 +215,9 @@ impl Metrics {
             }
             // Told by the report, for as long as it lasts.
             Event::Session(_) | Event::CaughtUp => {}
+            Event::CutOff(peer, _) => {
+                self.cut_off.get_or_create(&[("peer", peer.number().to_string())]).inc();
+            }
             // What comes of them are joins, refusals and ends.
             Event::MotionOpened(_) | Event::MotionDecided(..) | Event::Convicted(_) => {}
             Event::Blamed(culprit, fault) => {

@@ -76,6 +76,8 @@ pub struct Member {
     me: Option<Identity>,
     /// The highest stay each leader reported at login.
     reported: BTreeMap<LeaderId, Incarnation>,
+    /// The highest stay that this member has announced: it never announces another with that number.
+    used: Incarnation,
     failed: BTreeMap<LeaderId, Failed>,
     verified_at: Option<Time>,
     announced_at: Option<Time>,
@@ -120,6 +122,7 @@ impl Member {
             phase: Phase::Joining,
             me: None,
             reported: BTreeMap::new(),
+            used: Incarnation(0),
             failed: BTreeMap::new(),
             verified_at: None,
             announced_at: None,

@@ -169,7 +169,7 @@ impl Cluster {
     /// Every leader tells every other its status, as it does from time to time.
     fn compare(&mut self) {
         for by in self.ids() {
-            for message in self.leaders[&by].status() {
+            for message in self.at(by.number()).status() {
                 self.carry_out(by, vec![Output::Broadcast(message)]);
             }
         }
@@ -205,6 +205,6 @@ fn state_of(state: &Coordination) -> State {
         hash: state.members().hash().digest(),
         epoch: state.epoch(),
         refreshes: state.refreshes(),
-        status: state.status().swap_remove(0),
+        status: PeerMessage::Status(state.root()),
     }
 }
