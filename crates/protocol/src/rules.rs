@@ -103,7 +103,7 @@ impl Rules {
 
     /// `n-f` leaders that do not hear a member, all at once, before one of them votes that it is lost.
     pub fn lost(&self) -> usize {
-        if self.enforces(Rule::LostTogether) { usize::from(self.n - self.f) } else { 1 }
+        usize::from(self.n - self.f)
     }
 
     /// Shares that make the group key.

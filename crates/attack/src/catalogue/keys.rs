@@ -135,7 +135,7 @@ pub const SCENARIOS: &[Scenario] = &[
         rows: &["K40"],
         source: "seed 003 §3.2",
         flaw: "There is no failure detection.",
-        holds: &[Network],
+        holds: &[HackedLeaders, Network],
         attack: "A leader stops and comes back; a member dies; leaders are deaf one after the other, and a hacked one agrees with each.",
         expected: "Members notice the leader's silence and its return, leaders the member's, messages go on, and nobody is put out whom two honest leaders of four hear.",
         simulated: &["crashed-leader", "dead-member-hidden", "old-outage"],

@@ -113,7 +113,8 @@ impl Leader {
         let expires = self.group.rules.enforces(Rule::OpinionExpires);
         let stands = self.unheard_stands();
         let since = Some(Time::ZERO + cx.now.since(Time::ZERO).saturating_sub(stands)).filter(|_| expires);
-        let needed = self.group.rules.lost();
+        let rules = &self.group.rules;
+        let needed = if rules.enforces(Rule::LostTogether) { rules.lost() } else { 1 };
         silent.retain(|member| self.unheard.agree(member, since) + 1 >= needed);
         for member in silent {
             if self.presence.get_mut(&member).is_some_and(|presence| !std::mem::replace(&mut presence.given_up, true)) {
