@@ -126,7 +126,7 @@ mod tests {
     fn owners_with_racks_of_their_own_share_no_host() {
         let hosting = |owners: [&str; 4]| {
             let (group, secrets) = group_of_four();
-            let sign = |((info, secrets), owner): ((&crate::group::LeaderInfo, &crate::group::LeaderSecrets), &str)| {
+            let sign = |((info, secrets), owner): ((&crate::group::LeaderInfo, crate::group::LeaderSecrets), &str)| {
                 let facts = Facts::new(|kind| match kind {
                     FactKind::Owner => owner.to_owned(),
                     FactKind::Hosting => "own rack".to_owned(),

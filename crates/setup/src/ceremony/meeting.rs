@@ -64,7 +64,8 @@ impl Ceremony {
         self.count += 1;
         let open = Open::sign(&self.terms, hello, self.count, session, &keys.signing);
         self.board = Some(Board::new(session));
-        self.ready = self.opens.extract_if(.., |_, open| open.session == session).collect();
+        (self.ready, self.opens) =
+            std::mem::take(&mut self.opens).into_iter().partition(|(_, open)| open.session == session);
         self.ready.insert(self.me, open);
         let ready: Vec<Open> = self.ready.values().cloned().collect();
         ready.into_iter().for_each(|open| self.pass_on(self.me, open.author, &Message::Open(open), step));
