@@ -106,6 +106,11 @@ pub enum Decision {
         leader: u8,
         up: bool,
     },
+    LeaderCutOff {
+        leader: u8,
+        fault: &'static str,
+        seconds: u64,
+    },
     RefusalsNotWritten {
         count: u64,
     },
@@ -120,6 +125,9 @@ impl Decision {
             Told::Event(event) => Decision::of_event(event),
             Told::PeerUp(leader) => Decision::LeaderLink { leader: leader.number(), up: true },
             Told::PeerDown(leader) => Decision::LeaderLink { leader: leader.number(), up: false },
+            Told::CutOff(leader, fault, length) => {
+                Decision::LeaderCutOff { leader: leader.number(), fault: fault.word(), seconds: length.as_secs() }
+            }
             Told::Order(order, outcome) => {
                 let (word, user) = order_words(order);
                 let why_not = outcome.as_ref().err().map(ToString::to_string);

@@ -49,6 +49,7 @@ const FIGURES: &[Figure] = &[
     ("queue_bytes", "What waits to be sent to all members", |r| r.queued_bytes as f64),
     ("queue_bytes_largest", "What waits to be sent to the slowest member", |r| r.queued_bytes_largest as f64),
     ("inputs_waiting", "Frames that wait for the leader's loop", |r| r.inputs_waiting as f64),
+    ("inputs_waiting_bytes", "What waits for the leader's loop", |r| r.inputs_bytes as f64),
     ("history_frames", "Messages kept for repair", |r| r.core.history_frames as f64),
     ("history_bytes", "What messages kept for repair take", |r| r.core.history_bytes as f64),
     ("store_bytes", "What the leader's store takes on disk", |r| r.store_bytes as f64),
@@ -88,6 +89,8 @@ pub struct Metrics {
     peer_up: Family<Labels<1>, Number>,
     peer_heard: Family<Labels<1>, Number>,
     peer_queue: Family<Labels<1>, Number>,
+    peer_busy: Family<Labels<1>, Number>,
+    peer_cut: Family<Labels<1>, Counter>,
     audit_lost: Counter,
     audit_bytes: Number,
     hooks: Family<Labels<1>, Counter>,
@@ -136,6 +139,8 @@ impl Metrics {
             peer_up: Family::default(),
             peer_heard: Family::default(),
             peer_queue: Family::default(),
+            peer_busy: Family::default(),
+            peer_cut: Family::default(),
             audit_lost: Counter::default(),
             audit_bytes: Number::default(),
             hooks: Family::default(),
@@ -161,6 +166,8 @@ impl Metrics {
         let help = "Time since the other leader's last frame; absent if there was none";
         r.register("leader_heartbeat_age_seconds", help, self.peer_heard.clone());
         r.register("leader_queue_bytes", "What waits to be sent to the other leader", self.peer_queue.clone());
+        r.register("leader_work_seconds", "Time spent on what the other leader sent", self.peer_busy.clone());
+        r.register("leader_cut_off", "Links to the other leader cut for what it did", self.peer_cut.clone());
         r.register("audit_lines_lost", "Lines of the audit that could not be written", self.audit_lost.clone());
         r.register("audit_bytes", "Length of the audit's file", self.audit_bytes.clone());
         r.register("hooks", "Runs of the operator's program, by outcome", self.hooks.clone());
@@ -244,6 +251,8 @@ impl Metrics {
             self.peer_up.get_or_create(&labels).set(f64::from(u8::from(peer.up)));
             self.peer_heard.get_or_create(&labels).set(peer.heard.as_secs_f64());
             self.peer_queue.get_or_create(&labels).set(peer.queued_bytes as f64);
+            self.peer_busy.get_or_create(&labels).set(peer.busy.as_secs_f64());
+            self.peer_cut.get_or_create(&labels).inner().store(peer.cut_off, Ordering::Relaxed);
         }
     }
 

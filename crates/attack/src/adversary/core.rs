@@ -181,7 +181,7 @@ impl LeaderCore for Adversary {
     }
 
     fn on_member_frame(&mut self, cx: &mut Cx<'_>, link: LinkId, frame: &Bytes) -> Step {
-        if frame.get(1) == Some(&DATA_TAG) && self.core.member_of(link).is_none() {
+        if matches!(wire::sort(frame), Ok(Sorted::Data)) && self.core.member_of(link).is_none() {
             let relayed = self.ask(cx, |vice, den| vice.accomplice(den, frame.clone()));
             let effects = relayed.into_iter().map(|(to, frame)| Effect::Send(to, Class::Data, frame));
             return Step { effects: effects.collect(), events: Vec::new() };

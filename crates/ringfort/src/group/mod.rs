@@ -21,7 +21,7 @@ pub use error::{GroupEnded, JoinError, SendError};
 pub use event::{Event, Events, LeaderState, Message, Snapshot};
 
 use crate::files::{LogFile, LogOptions};
-use crate::link::{LinkLimits, LinkSender};
+use crate::link::{LinkLimits, LinkSender, pace};
 use driver::{Command, Sent};
 
 /// How a member joins.
@@ -132,9 +132,7 @@ impl Group {
         let (reply, sent) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| SendError::Ended)?;
         let relays: Vec<LinkSender> = sent.await.map_err(|_| SendError::Ended)??;
-        for relay in relays {
-            relay.ready().await;
-        }
+        pace::ready(&relays).await;
         Ok(())
     }
 
