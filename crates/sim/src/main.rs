@@ -154,7 +154,10 @@ fn main() -> Result<ExitCode> {
         Command::Mutate { seeds, n, hours, script, jobs, effort, verbose } => {
             ensure!(n >= 4, "fewer than four leaders tolerate no hacked one");
             let script = script.as_deref().map_or(Ok(Script::Chance), str::parse)?;
-            Sweep { seeds: range(&seeds)?, n, hours, script, jobs: jobs.max(1), effort, verbose }.report()
+            let start = Instant::now();
+            let good = Sweep { seeds: range(&seeds)?, n, hours, script, jobs: jobs.max(1), effort, verbose }.report();
+            println!("{:.1} s", start.elapsed().as_secs_f64());
+            good
         }
         Command::Mutants => mutants::report(LIMITS),
         Command::Settle { runs, users } => {
