@@ -29,6 +29,8 @@ pub struct Memory {
     old: BTreeMap<Kind, VecDeque<Vec<u8>>>,
     /// The highest number of a claim so far.
     pub claims: u64,
+    /// A member that lists are padded with again and again.
+    favourite: Option<MemberEntry>,
 }
 
 fn keep<T: PartialEq>(list: &mut VecDeque<T>, item: T, max: usize) {
@@ -118,6 +120,16 @@ pub fn edit<T: BorshSerialize + BorshDeserialize>(value: &T, dice: &mut Dice) ->
 
 /// Adds to a list of changes what is so already, or what is not so.
 pub fn pad_changes(changes: &mut Vec<Change>, den: &mut Den<'_>, dice: &mut Dice, memory: &mut Memory) {
+    if dice.chance(600) {
+        let members: Vec<MemberEntry> = den.members.iter().cloned().collect();
+        let favourite = memory.favourite.take().filter(|entry| members.contains(entry));
+        memory.favourite = favourite.or_else(|| dice.pick(&members).cloned());
+        let added = memory.favourite.clone().map(Change::Added);
+        if changes.iter().all(|change| Some(change.user()) != added.as_ref().map(Change::user)) {
+            changes.extend(added);
+        }
+        return;
+    }
     let many = if dice.chance(100) { dice.below(INVENTED_MAX) } else { dice.below(3) };
     for _ in 0..=many {
         let change = match dice.below(4) {

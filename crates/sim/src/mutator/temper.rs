@@ -131,10 +131,31 @@ fn some_of<T: Copy>(dice: &mut Dice, all: &[T]) -> Vec<T> {
     }
 }
 
+/// What a node that does one thing only does, to each message of a kind.
+const OBSESSIONS: [(Kind, Deed); 12] = [
+    (Kind::Claim, Deed::Pad),
+    (Kind::Claim, Deed::Alter),
+    (Kind::Claim, Deed::Some),
+    (Kind::Claim, Deed::Stale),
+    (Kind::PastClaim, Deed::Alter),
+    (Kind::Heartbeat, Deed::Stale),
+    (Kind::Heartbeat, Deed::Hold),
+    (Kind::Proposals, Deed::Some),
+    (Kind::Proposals, Deed::Pad),
+    (Kind::Status, Deed::Flood),
+    (Kind::Login, Deed::Alter),
+    (Kind::Data, Deed::Some),
+];
+
 impl Temper {
     /// Drawn from a run's seed.
     pub fn draw(seed: u64, who: Hacked) -> Self {
         let mut dice = Dice::new(seed, &format!("temper {who}"));
+        if dice.chance(250) {
+            let (kind, deed) = *dice.pick(&OBSESSIONS).expect("a fixed list");
+            let rate = if dice.chance(500) { 1000 } else { 300 };
+            return Temper { rate, kinds: vec![kind], deeds: vec![deed], ideas: Vec::new(), idea_rate: 0 };
+        }
         let rate = *dice.pick(&[20, 80, 250, 600]).expect("a fixed list");
         let kinds = some_of(&mut dice, &Kind::ALL);
         let deeds = some_of(&mut dice, &Deed::ALL);
