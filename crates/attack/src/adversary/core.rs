@@ -73,6 +73,7 @@ impl Adversary {
             links: self.core.links_for_testing_only(),
             members: self.core.members(),
             view: self.core.view(),
+            refreshes: self.core.refreshes_for_testing_only(),
             heard: &self.heard,
             doors: &self.doors,
             peers: &self.peers,
