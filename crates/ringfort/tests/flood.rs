@@ -1,5 +1,7 @@
 //! A hacked leader that floods the others with work: they go on, and nobody honest waits for it.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 mod common;
 
 use std::sync::Arc;

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use ringfort::leader::LeaderCore;
 use ringfort_protocol::codec::decode;
 use ringfort_protocol::coordination::SignedProposal;
-use ringfort_protocol::data::DATA_TAG;
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
 use ringfort_protocol::leader::{Class, Command, Effect, Figures, Leader, Record, Step};
 use ringfort_protocol::login::{LoginRequest, Method};

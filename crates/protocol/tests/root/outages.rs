@@ -22,7 +22,9 @@ fn seconds(count: u64) -> Duration {
 
 fn joined(names: &[&str]) -> World {
     let mut world = World::with_policy(quick(), names);
-    names.iter().for_each(|name| drop(world.start(name)));
+    names.iter().for_each(|name| {
+        world.start(name);
+    });
     world.pass(seconds(3));
     assert!(world.agents.iter().all(|agent| agent.names().len() == names.len()));
     world
@@ -171,7 +173,9 @@ fn a_new_stay_that_does_not_come_about_leaves_the_live_one_alone() {
 fn an_expulsion_asked_for_in_a_group_of_two_is_no_flood() {
     let vote = MembersVote { percent: 50, wait_s: 10, silence_is_yes: false };
     let mut world = World::with_policy(Policy { expulsion_vote: Some(vote), ..quick() }, &["ana", "bo"]);
-    ["ana", "bo"].iter().for_each(|name| drop(world.start(name)));
+    ["ana", "bo"].iter().for_each(|name| {
+        world.start(name);
+    });
     world.pass(seconds(3));
     world.vote(0, "bo", true);
     world.pass(seconds(3));
@@ -184,7 +188,9 @@ fn an_expulsion_asked_for_in_a_group_of_two_is_no_flood() {
 fn an_expulsion_that_was_refused_is_not_asked_for_again_at_once() {
     let vote = MembersVote { percent: 50, wait_s: 10, silence_is_yes: false };
     let mut world = World::with_policy(Policy { expulsion_vote: Some(vote), ..quick() }, &["ana", "bo", "cy", "di"]);
-    ["ana", "bo", "cy", "di"].iter().for_each(|name| drop(world.start(name)));
+    ["ana", "bo", "cy", "di"].iter().for_each(|name| {
+        world.start(name);
+    });
     world.pass(seconds(3));
     let opened =
         |world: &World| world.leader_events.iter().filter(|(_, event)| matches!(event, Event::MotionOpened(_))).count();
