@@ -31,7 +31,11 @@ pub fn explain(fault: Fault) -> &'static str {
         Fault::BadLoginProof => {
             "could not prove that it knows this user, while other leaders could; it is not believed"
         }
-        Fault::BadData => "passed on a message that was altered on the way; the message was refused",
+        Fault::BadData => "sent a message that is not its own, or that nobody can read; it was refused",
+        Fault::Altered => {
+            "passed on a message that its sender had given to other leaders with other content, so one of the two altered it; \
+             it was refused"
+        }
         Fault::OldView => "sent a message under a key that is no longer in use; it was not read",
         Fault::BadRelay => "passed on a message under a wrong name, or one it should not; it was refused",
         Fault::Silent => "did not answer in time",

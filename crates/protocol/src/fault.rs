@@ -102,8 +102,10 @@ pub enum Fault {
     StaleHeartbeat,
     /// A leader that could not prove that it knows this user's key, while f+1 others could.
     BadLoginProof,
-    /// A data frame that does not open or whose signature is wrong.
+    /// A member that sends in another's name, signs what nobody can read, or accuses without proof.
     BadData,
+    /// A leader relayed another body than its sender gave to other leaders. One of the two altered it: nobody knows which.
+    Altered,
     /// A data frame under a view whose overlap has ended.
     OldView,
     /// A leader that relays what it should not, or in another's name.
@@ -119,9 +121,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether only a deviating peer (not a slow network or an old message) can have caused it.
+    /// Whether only the one who is blamed can have caused it, by deviating: no slow network, no old message, nobody else.
     pub fn is_deviation(self) -> bool {
-        !matches!(self, Fault::Silent | Fault::Replayed | Fault::OldView | Fault::Throttled | Fault::LoginFailed)
+        let innocent =
+            [Fault::Silent, Fault::Replayed, Fault::OldView, Fault::Throttled, Fault::LoginFailed, Fault::Altered];
+        !innocent.contains(&self)
     }
 
     /// Whether a leader's link is cut for it, for a while: what costs work, and what only the leader at its other end
@@ -148,6 +152,7 @@ impl Fault {
             Fault::StaleHeartbeat => "stale-heartbeat",
             Fault::BadLoginProof => "bad-login-proof",
             Fault::BadData => "bad-data",
+            Fault::Altered => "altered",
             Fault::OldView => "old-view",
             Fault::BadRelay => "bad-relay",
             Fault::Silent => "silent",

@@ -63,7 +63,7 @@ pub fn does(kind: Kind) -> &'static str {
     }
 }
 
-const FAULTS: [Fault; 20] = [
+const FAULTS: [Fault; 21] = [
     Fault::Malformed,
     Fault::BadSeal,
     Fault::Replayed,
@@ -78,6 +78,7 @@ const FAULTS: [Fault; 20] = [
     Fault::StaleHeartbeat,
     Fault::BadLoginProof,
     Fault::BadData,
+    Fault::Altered,
     Fault::OldView,
     Fault::BadRelay,
     Fault::Silent,
