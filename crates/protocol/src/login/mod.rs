@@ -33,7 +33,9 @@ pub use hardening::{Hardened, Hardening};
 pub use message::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 #[cfg(feature = "mutants")]
 pub use registration::enrol_dealt_for_testing_only;
-pub use registration::{EnrolmentRecord, PasswordRegistration, Registration, enrol_key, enrol_password};
+pub use registration::{
+    Enrolment, EnrolmentCode, EnrolmentRecord, PasswordRegistration, Registration, enrol_key, enrol_password,
+};
 pub use server::{Authenticated, LoginServer, LoginServerLink};
 pub use throttle::{Attempts, Throttle, ThrottleKey};
 
@@ -179,6 +181,19 @@ impl Transcript {
 
     fn distribution_tag_holds(&self, key: &Secret32, n2: &[u8; 32], last: u64, tag: &[u8; 32]) -> bool {
         mac_verify(key, "ringfort login key-dist", &[&self.digest, n2, &last.to_be_bytes()], tag)
+    }
+
+    /// Hides the number of a stay from whoever does not know the key, and shows it to who does.
+    fn mask(&self, key: &Secret32, n2: &[u8; 32], bytes: [u8; 8]) -> [u8; 8] {
+        let stream = derive(key.expose(), "ringfort login last stay", &[&self.digest, n2]);
+        let mut masked = bytes;
+        masked.iter_mut().zip(stream.expose()).for_each(|(byte, mask)| *byte ^= mask);
+        masked
+    }
+
+    /// What a member signs to be told of its stays.
+    fn asking(&self) -> [u8; 32] {
+        digest("ringfort login asks", &[&self.digest])
     }
 
     /// `K_a,i`: from `P_a,i`, the link's exporter value and both nonces.

@@ -90,7 +90,7 @@ pub enum LeaderError {
     #[error("the leader stopped, because its state could not be made durable: {0}")]
     Store(#[from] StoreError),
     /// The address in the group file means nothing here.
-    #[error("the leader's address {0} in the group file cannot be resolved: use --listen HOST:PORT")]
+    #[error("the leader's address {0} in the group file cannot be looked up now: try again, or use --listen HOST:PORT")]
     Address(String),
 }
 
@@ -285,6 +285,7 @@ impl Driver {
     fn on_request(&mut self, cx: &mut Cx<'_>, request: OperatorRequest) -> Result<Step, Rejected> {
         let command = match request {
             OperatorRequest::Accept(record) => Command::Enrol(record),
+            OperatorRequest::Replace(record) => Command::Replace(record),
             OperatorRequest::Expel(user) => Command::Expel(user),
             OperatorRequest::Refresh => Command::Refresh,
             OperatorRequest::Session(order) => Command::Session(order),
