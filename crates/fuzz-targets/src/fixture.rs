@@ -55,7 +55,7 @@ pub fn fixture() -> &'static Fixture {
         let certificate = Certificate::issue(&group, 0, &authority, user("cat"), key, EXPIRES_UNIX_S);
         let mut records = enrol_key(&group, &user("ana"), &key_of("ana").verifying_key(), &mut rng).records;
         let pia = enrol_password(&group, &user("pia"), b"correct horse", &mut rng);
-        records.extend(pia.expect("a password hashes to a point"));
+        records.extend(pia.expect("a password hashes to a point").records);
         Fixture { group: Arc::new(group), secrets, certificate, records }
     })
 }

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use ringfort::files::{GROUP_FILE, LeaderFolder, read_group};
+use ringfort::files::{GROUP_FILE, LeaderFolder, check_address, read_group};
 use ringfort::leader::Told;
 use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
@@ -264,7 +264,7 @@ impl Log {
 /// What `--listen` names.
 pub(crate) fn resolve(address: &str) -> Outcome<SocketAddr> {
     // A good name that cannot be looked up is passing trouble, and no reason to give up for good.
-    let status = if files::check_address(address).is_ok() { Status::Other } else { Status::Usage };
+    let status = if check_address(address).is_ok() { Status::Other } else { Status::Usage };
     let usage = |why: String| Failure::new(status, format!("--listen {address}: {why}: give HOST:PORT"));
     let mut found = address.to_socket_addrs().map_err(|error| usage(error.to_string()))?;
     found.next().ok_or_else(|| usage("no such host".to_owned()))
