@@ -54,8 +54,8 @@ impl LoginClient {
             }
         };
         let transcript = Transcript::new(group, &group.rules, leader, &exporter, user, &method, &n1);
-        let asks =
-            credential.signing_key().map(|key| WireSignature(key.sign("ringfort login asks", &[&transcript.asking()])));
+        let asks = credential.signing_key().map(|key| transcript.ask(key));
+        let transcript = transcript.asked(asks.as_ref());
         let client = LoginClient { leader, exporter, long_term, transcript, answer: None };
         (client, LoginRequest::Init { user: user.clone(), method, n1, asks })
     }

@@ -24,7 +24,7 @@ use ringfort_crypto::hash::digest;
 use ringfort_crypto::kdf::{derive, mac, mac_verify};
 use ringfort_crypto::password::{Argon2Cost, harden};
 use ringfort_crypto::secret::{Secret, Secret32};
-use ringfort_crypto::sign::{BadSignature, SigningKey};
+use ringfort_crypto::sign::{BadSignature, SigningKey, VerifyingKey};
 
 pub(crate) use client::throttled_is_genuine;
 pub use client::{LoginClient, LoginFailure};
@@ -150,7 +150,7 @@ fn fresh(rules: &Rules, n2: &[u8; 32]) -> [u8; 32] {
     if rules.enforces(Rule::LoginNonce) { *n2 } else { [0; 32] }
 }
 
-/// What both ends of a login have seen, up to N1.
+/// What both ends of a login have seen of message 1.
 #[derive(Debug)]
 struct Transcript {
     digest: [u8; 32],
@@ -191,9 +191,19 @@ impl Transcript {
         masked
     }
 
-    /// What a member signs to be told of its stays.
-    fn asking(&self) -> [u8; 32] {
-        digest("ringfort login asks", &[&self.digest])
+    /// What a member signs to be told of its stays; needed before [`Transcript::asked`].
+    fn ask(&self, key: &SigningKey) -> WireSignature {
+        WireSignature(key.sign("ringfort login asks", &[&self.digest]))
+    }
+
+    fn is_asked_by(&self, key: &VerifyingKey, asks: &WireSignature) -> bool {
+        key.verify("ringfort login asks", &[&self.digest], &asks.0).is_ok()
+    }
+
+    /// With the last part of message 1, so that all that follows is about the message as it was sent.
+    fn asked(self, asks: Option<&WireSignature>) -> Self {
+        let Some(asks) = asks else { return self };
+        Transcript { digest: digest("ringfort login asked", &[&self.digest, &crate::codec::encode(asks)]) }
     }
 
     /// `K_a,i`: from `P_a,i`, the link's exporter value and both nonces.

@@ -185,6 +185,7 @@ impl LoginServer {
         };
         let transcript = Transcript::new(group, &group.rules, secrets.id, exporter, &user, &method, &n1);
         let last = if self.may_be_told(cx, group, &user, &method, asks.as_ref(), &transcript) { last.0 } else { 0 };
+        let transcript = transcript.asked(asks.as_ref());
         let tag = transcript.distribution_tag(&long_term, &n2, last);
         let last = transcript.mask(&long_term, &n2, last.to_le_bytes());
         let signature =
@@ -203,9 +204,7 @@ impl LoginServer {
         asks: Option<&WireSignature>,
         transcript: &Transcript,
     ) -> bool {
-        let by = |key: &VerifyingKey| {
-            asks.is_some_and(|asks| key.verify("ringfort login asks", &[&transcript.asking()], &asks.0).is_ok())
-        };
+        let by = |key: &VerifyingKey| asks.is_some_and(|asks| transcript.is_asked_by(key, asks));
         match (method, self.users.get(user)) {
             (Method::Password, _) => true,
             (Method::Key, Some(Registration::Key(key))) => by(key),

@@ -16,10 +16,10 @@ fn begin(room: &mut Room, credential: &Credential) -> (LoginClient, LoginRequest
 
 /// What somebody without the user's secret can make of the answer: all that it knows is its link's.
 fn as_seen_by_a_stranger(room: &Room, init: &LoginRequest, answer: &LoginAnswer) -> u64 {
-    let LoginRequest::Init { user, method, n1, .. } = init else { unreachable!() };
+    let LoginRequest::Init { user, method, n1, asks } = init else { unreachable!() };
     let LoginAnswer::KeyDist { n2, last, .. } = answer else { panic!("{answer:?}") };
     let (group, link) = (&room.group, exporter(1));
-    let transcript = Transcript::new(group, &group.rules, leader(1), &link, user, method, n1);
+    let transcript = Transcript::new(group, &group.rules, leader(1), &link, user, method, n1).asked(asks.as_ref());
     u64::from_le_bytes(transcript.mask(&Secret32::new(link), n2, *last))
 }
 

@@ -153,6 +153,7 @@ fn the_signatures_of_message_3_answer_one_n2() {
     let second = server.on_init(&mut cx, group, secrets, &mut link, &exporter, Incarnation(0), message()).unwrap();
     let LoginAnswer::KeyDist { n2, .. } = second else { unreachable!() };
     let transcript = Transcript::new(group, &group.rules, leader(1), &exporter, &ana, &method, &n1);
+    let transcript = transcript.asked(asks.as_ref());
     let session_key = transcript.session_key(&Secret32::new(exporter), &exporter, &n2);
     let signed = transcript.acknowledgement(&group.rules, &n2, &n3, &identity("ana", 1).entry());
     let tag = mac(&session_key, "ringfort login ack", &[&signed]);
