@@ -25,6 +25,7 @@ mod group;
 pub mod leader;
 pub mod link;
 pub mod password;
+mod runtime;
 pub mod seal;
 pub mod setup;
 pub mod store;
