@@ -232,7 +232,7 @@ pub fn check_address(address: &str) -> Result<(), &'static str> {
     }
     let ip = match host.strip_prefix('[').map(|rest| rest.strip_suffix(']').unwrap_or_default()) {
         Some(six) => Some(IpAddr::V6(six.parse().map_err(|_| "has no IPv6 address between its brackets")?)),
-        None if host.contains(':') => {
+        None if host.contains(':') && host.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.') => {
             return Err("is not of the form host:port: an IPv6 address stands in brackets, as [2001:db8::5]:7400");
         }
         None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
