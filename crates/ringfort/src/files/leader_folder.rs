@@ -218,10 +218,7 @@ pub(super) fn read_leader(folder: &Path) -> Result<(Arc<GroupInfo>, Option<Leade
 pub(super) type OpenedBeside = (Arc<GroupInfo>, LeaderSecrets, Option<StoreKey>);
 
 /// What is in a folder, read without the lock; nothing if they are sealed and `unlock` is not given.
-pub(super) fn read_leader_with(
-    folder: &Path,
-    unlock: Option<&Unlock>,
-) -> Result<Option<OpenedBeside>, FileError> {
+pub(super) fn read_leader_with(folder: &Path, unlock: Option<&Unlock>) -> Result<Option<OpenedBeside>, FileError> {
     check_private_folder(folder)?;
     let group = read_group(&folder.join(GROUP_FILE))?;
     let path = folder.join(SECRETS_FILE);
