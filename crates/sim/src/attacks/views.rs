@@ -330,7 +330,7 @@ fn withheld_announcement(stage: &mut Stage) -> Result<String, Ended> {
     let cy = bench.member("cy");
     bench.pass(1_500);
     made(!bench.sees(ana, "cy"), "nothing reaches ana")?;
-    let confirmed = bench.seat(ana).member.is_confirmed();
+    let confirmed = bench.seat(ana).member.confirmation().is_current();
     kept(!confirmed, "ana takes a view for current that nobody confirms")?;
     bench.say(cy, Service::Fifo, b"am i announced?");
     bench.pass(100);
