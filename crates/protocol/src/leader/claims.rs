@@ -104,6 +104,18 @@ impl Leader {
         }
     }
 
+    /// Sends the current claim without content to who is a member already. The content waits for its first heartbeat, which
+    /// names what it has installed: a difference from that says who went, as a list does not.
+    pub(super) fn send_bare_claim(&mut self, link: LinkId, step: &mut Step) {
+        let hidden = !self.links.get(&link).is_some_and(Link::is_admitted);
+        if hidden && self.group.rules.enforces(Rule::ShareToMembersOnly) || self.joined_after_publishing(link) {
+            return;
+        }
+        let claim = self.publisher.bare_claim();
+        let claim = if self.gives_shares_to(link) { claim } else { claim.without_share() };
+        self.notify(link, &LeaderNotice::Claim(claim), step);
+    }
+
     pub(super) fn has_claimed_nothing(&self, link: LinkId) -> bool {
         matches!(self.links.get(&link), Some(Link { stage: Stage::Member(attached), .. }) if attached.claimed.is_none())
     }

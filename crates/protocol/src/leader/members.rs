@@ -147,9 +147,8 @@ impl Leader {
             *stage = Stage::Member(Box::new(attached));
         }
         self.absorb(cx, outputs, step);
-        // What is claimed to who is a member already waits for its first heartbeat, which names what it has installed: a
-        // difference from that says who went, as a list does not.
         if resumed {
+            self.send_bare_claim(link, step);
             self.ask_all(cx.now, link, step);
         }
         if let Some((rule, candidate)) = asking {
