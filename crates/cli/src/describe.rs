@@ -23,7 +23,6 @@ pub struct Notice {
 
 /// An event other than a message; `None` for messages.
 pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
-    let needed = usize::from(group.rules.f()) + 1;
     let (text, warning) = match event {
         Event::Message(_) => return None,
         Event::View { view, joined, left } => {

@@ -35,8 +35,8 @@ impl Script {
         let keys = after.keys - before.keys;
         let none = keys <= members;
         self.promise("two leaders of four make no key of their own", none, format!("{keys} installed"));
-        let believed = |state: &State| state.present().all(|(_, m)| m.confirmation == Confirmation::Believed);
-        let told = desk.until(PATIENCE, |state| believed(state)).await;
+        let believed = Confirmation::Believed;
+        let told = desk.until(PATIENCE, |state| state.present().all(|(_, m)| m.confirmation == believed)).await;
         self.promise("members say that two leaders of four are too few to know that the view is current", told, "");
 
         self.stage.stop(3).await?;
