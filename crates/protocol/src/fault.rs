@@ -30,8 +30,10 @@ pub enum Rejected {
         /// The bound.
         max: usize,
     },
-    /// Policy forbids sending under a view that no f+1 leaders confirm any more.
-    #[error("fewer than f+1 leaders confirm the view, and the policy says to stop sending then")]
+    /// Policy forbids sending under a view that is not known to be current: fewer than n-f leaders confirm it.
+    #[error(
+        "too few leaders confirm that the view is current (it takes n-f), and the policy says to stop sending then"
+    )]
     Stale,
     /// The user's role in the group forbids it.
     #[error("{user} has the role {role} in this group: {forbids}")]

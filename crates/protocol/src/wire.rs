@@ -11,7 +11,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::codec::{DecodeError, FRAME_BYTES_MAX, WIRE_VERSION, decode};
 use crate::coordination::SignedProposal;
 use crate::delivery::RepairRequest;
-use crate::ids::{Epoch, UserName, ViewDigest, ViewId};
+use crate::ids::{Epoch, MemberId, UserName, ViewDigest, ViewId};
 use crate::keys::ViewClaim;
 use crate::motion::Motion;
 use crate::unheard::Unheard;
@@ -31,6 +31,8 @@ pub const PEER_TAG: u8 = 1;
 pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
 /// A list up to this size goes with the claim itself.
 pub const INLINE_ENTRIES_MAX: usize = 32;
+/// Stays that a member asks about at once.
+pub const FATES_MAX: usize = 256;
 /// Proposals in one message.
 pub const PROPOSALS_MAX: usize = 256;
 /// Members in one message about whom a leader does not hear.
@@ -126,6 +128,9 @@ pub enum MemberRequest {
     } = 7,
     /// Shows a frame that its sender signed. Two such of different content under one number convict the sender (A18).
     Accuse(Vec<u8>) = 8,
+    /// Asks which stays are over, at most [`FATES_MAX`]: the view that the leader claims takes them out, and its list
+    /// does not say why.
+    Fates(Vec<MemberId>) = 9,
 }
 
 /// Leader to member, sealed.
@@ -173,6 +178,13 @@ pub enum LeaderNotice {
         /// How long it still waits, milliseconds.
         left_ms: u32,
     } = 7,
+    /// The answer about the stays asked for, at most [`FATES_MAX`] together.
+    Fates {
+        /// Those that are over here, and why.
+        over: Vec<(MemberId, Cause)>,
+        /// Those that are not.
+        open: Vec<MemberId>,
+    } = 8,
 }
 
 /// Leader to leader.

@@ -148,6 +148,7 @@ pub fn member_request() -> impl Strategy<Value = MemberRequest> {
         Just(MemberRequest::Leave),
         (motion(), any::<bool>()).prop_map(|(motion, yes)| MemberRequest::Vote { motion, yes }),
         prop::collection::vec(any::<u8>(), 0..64).prop_map(MemberRequest::Accuse),
+        prop::collection::vec(member(), 0..4).prop_map(MemberRequest::Fates),
     ]
 }
 
@@ -165,6 +166,8 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
         repair().prop_map(LeaderNotice::Wanted),
         (cause(), any::<u64>()).prop_map(|(cause, epoch)| LeaderNotice::Ended { cause, epoch: Epoch(epoch) }),
         (motion(), any::<u32>()).prop_map(|(motion, left_ms)| LeaderNotice::Asked { motion, left_ms }),
+        (prop::collection::vec((member(), cause()), 0..4), prop::collection::vec(member(), 0..4))
+            .prop_map(|(over, open)| LeaderNotice::Fates { over, open }),
     ]
 }
 

@@ -214,6 +214,7 @@ impl Fixed {
             ("leave", encode(&MemberRequest::Leave)),
             ("vote", encode(&MemberRequest::Vote { motion: Motion::expel(user("b")), yes: true })),
             ("accuse", encode(&MemberRequest::Accuse(vec![1, 3, 5]))),
+            ("ask for fates", encode(&MemberRequest::Fates(vec![self.ana.id.clone()]))),
             ("sealed leave", member.seal(&encode(&MemberRequest::Leave)).to_vec()),
             ("sealed by the leader", leader.seal(b"x").to_vec()),
             ("sealed by the leader, second", leader.seal(b"x").to_vec()),
@@ -241,6 +242,7 @@ impl Fixed {
             ("ended", encode(&LeaderNotice::Ended { cause: Cause::Lost, epoch: Epoch(258) })),
             ("ended, expired", encode(&LeaderNotice::Ended { cause: Cause::Expired, epoch: Epoch(258) })),
             ("asked", encode(&LeaderNotice::Asked { motion: Motion::admit(user("b")), left_ms: 258 })),
+            ("fates", encode(&LeaderNotice::Fates { over: vec![(self.ana.id.clone(), Cause::Lost)], open: vec![] })),
             ("ended, session", encode(&LeaderNotice::Ended { cause: Cause::SessionOver, epoch: Epoch(258) })),
         ]
     }
