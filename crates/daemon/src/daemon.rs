@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::hooks::Hooks;
 use crate::http::Doors;
 use crate::notify::Notifier;
+use crate::places;
 use crate::sandbox::{self, Needs};
 use crate::state::{Facts, State};
 
@@ -55,17 +56,18 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens what a leader will need. `runner` is the command that runs [`hooks::run`](crate::hooks::run).
+    /// Opens what a leader will need. `path` is where its configuration was read, `runner` the command that runs
+    /// [`hooks::run`](crate::hooks::run).
     ///
     /// # Errors
     /// What the configuration names cannot be had.
     pub fn prepare(
-        config: Config,
+        (config, path): (Config, &Path),
         open: OpenLeader,
         listen: Option<SocketAddr>,
         runner: Command,
     ) -> Result<Self, DaemonError> {
-        config.check_for(&open.group).map_err(DaemonError::Config)?;
+        config.check_for(&open.group, path, &open.path).map_err(DaemonError::Config)?;
         let me = open.secrets.id;
         let listen = match listen.or(config.listen_address().map_err(DaemonError::Config)?) {
             Some(address) => Some(address),
@@ -75,7 +77,7 @@ impl Daemon {
         let audit = Audit::open(&config, &folder, me.number(), &open.group.name).map_err(DaemonError::Config)?;
         let doors = Doors::open(&config.status, &folder).map_err(DaemonError::Config)?;
         let hooks = Hooks::start(&config.hooks, runner)?;
-        let mut needs = Needs { folders: needed_folders(&config, &folder), ..Needs::default() };
+        let mut needs = Needs { folders: places::written(&config, &folder), ..Needs::default() };
         needs.listens.extend(listen.map(|address| address.port()));
         needs.connect_to_leaders(&open.group, me);
         let options = config.options(listen);
@@ -158,20 +160,11 @@ fn own_address(open: &OpenLeader) -> Option<SocketAddr> {
     address.to_socket_addrs().ok()?.next()
 }
 
-/// The leader's folder, and the one that the audit's file is in.
-fn needed_folders(config: &Config, folder: &Path) -> Vec<PathBuf> {
-    let audit = config.audit_file(folder).and_then(|file| file.parent().map(Path::to_owned));
-    let mut folders = vec![folder.to_owned()];
-    folders.extend(audit.filter(|audit| audit != folder));
-    folders
-}
-
 fn reopen_on_hangup(audit: Arc<Mutex<Audit>>) -> io::Result<tokio::task::JoinHandle<()>> {
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             lock(&audit).reopen();
-            info!("the audit's file was opened again");
         }
     }))
 }
@@ -195,7 +188,7 @@ impl Watcher {
             Told::Stopping => self.notifier.stopping(),
             Told::Event(Event::Blamed(culprit, fault)) if self.hooks.wants(culprit, *fault) => {
                 if let Ok(line) = serde_json::to_string(&Decision::blamed(culprit, *fault)) {
-                    self.hooks.run(&line);
+                    self.hooks.run(culprit, &line);
                 }
             }
             Told::Report(report) => {

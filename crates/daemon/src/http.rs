@@ -25,7 +25,7 @@ use crate::metrics;
 use crate::state::State;
 
 /// The socket's name in the leader's folder.
-pub const SOCKET_FILE: &str = "status.sock";
+pub const SOCKET_FILE: &str = "state/status.sock";
 
 /// Where the endpoint is asked: opened before the leader gives up the right to open anything.
 #[derive(Debug, Default)]

@@ -23,6 +23,7 @@ fn served(settings: &str, folder: &Path) -> (Arc<State>, SocketAddr, Serving) {
     let text = format!("[status]\nhttp = \"127.0.0.1:0\"\n{settings}");
     let config = crate::config::Config::parse(&text).unwrap().status;
     let state = Arc::new(State::new(facts()));
+    std::fs::create_dir_all(folder.join("state")).unwrap();
     let doors = Doors::open(&config, folder).unwrap();
     let address = doors.http_address().unwrap();
     let serving = doors.serve(&config, &state).unwrap();
@@ -83,6 +84,7 @@ async fn connections_are_bounded_and_end() {
 #[tokio::test]
 async fn a_socket_left_behind_makes_way_and_nothing_else_does() {
     let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("state")).unwrap();
     let path = folder.path().join(SOCKET_FILE);
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());

@@ -17,6 +17,7 @@ mod http;
 mod listener;
 pub mod metrics;
 mod notify;
+mod places;
 pub mod sandbox;
 pub mod settings;
 pub mod state;

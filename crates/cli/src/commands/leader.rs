@@ -162,7 +162,7 @@ fn configuration(args: &LeaderArgs) -> Outcome<(Config, PathBuf)> {
 fn check_config(args: &CheckConfigArgs) -> Outcome {
     let (config, path) = Config::read(&args.folder, args.config.as_deref())?;
     let group = read_group(&args.folder.join(GROUP_FILE))?;
-    config.check_for(&group).map_err(|what| told(&path, &what))?;
+    config.check_for(&group, &path, &args.folder).map_err(|what| told(&path, &what))?;
     let which = if path.exists() { path.display().to_string() } else { "the defaults".to_owned() };
     output::line(format!("{which}: a leader can run with this."))
 }
@@ -180,11 +180,11 @@ fn prepare(args: &LeaderArgs, config: Config, path: &Path) -> Outcome<Daemon> {
     if open.store.is_catching_up() {
         warn!("the memory is old or empty: the leader says nothing before it is in the state of f+1 others");
     }
-    config.check_for(&open.group).map_err(|what| told(path, &what))?;
+    config.check_for(&open.group, path, folder).map_err(|what| told(path, &what))?;
     let program = std::env::current_exe().map_err(|error| Failure::io("this program cannot be found", &error))?;
     let mut runner = Command::new(program);
     runner.args(["leader", "run-hooks"]);
-    Ok(Daemon::prepare(config, open, listen, runner)?)
+    Ok(Daemon::prepare((config, path), open, listen, runner)?)
 }
 
 async fn lead(json: bool, daemon: Daemon) -> Outcome {

@@ -1,7 +1,7 @@
 //! What a leader takes from itself once it has all that it needs open: so that whoever takes the process over has the leader's
 //! own keys and links, which the group survives, and nothing else of the machine.
 //!
-//! Landlock leaves it its own folder, its audit's folder, and TCP to listen on its own port and to connect to the other
+//! Landlock leaves it the state in its own folder, its audit's folder, and TCP to listen on its own port and to connect to the other
 //! leaders' ports. seccomp leaves it the system calls that a leader makes: no program can be started, no memory be made
 //! executable, no socket be opened but TCP (and UDP where leaders have host names, which must be looked up).
 //!

@@ -5,11 +5,14 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::config::Config;
+use crate::places;
 
 const INSIDE: &str = "RINGFORT_TEST_SANDBOX";
 
@@ -47,9 +50,38 @@ fn whoever_is_inside_has_the_leaders_own_and_nothing_else() {
     let forbidden = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     for names in [false, true] {
-        fs::write(folder.path().join("kept"), "mine").unwrap();
+        fs::create_dir_all(folder.path().join("state")).unwrap();
+        fs::write(folder.path().join("state/kept"), "mine").unwrap();
         run_inside(folder.path(), port(&allowed), port(&forbidden), names);
     }
+}
+
+/// Whoever takes the process over writes a configuration with a program to run, and waits for the restart.
+#[test]
+fn whoever_is_inside_changes_nothing_that_the_next_start_believes() {
+    if !kernel_is_new_enough() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("leader-1");
+    fs::create_dir_all(folder.join("state")).unwrap();
+    for name in ["leader.toml", "group.toml", "state/kept"] {
+        fs::write(folder.join(name), "mine").unwrap();
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    run_inside(&folder, port, port ^ 1, false);
+    for name in ["leader.toml", "group.toml"] {
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), "mine", "{name}");
+    }
+    let (config, path) = Config::read(&folder, None).unwrap();
+    assert_eq!(config, Config::default(), "no configuration is there");
+    places::check(&config, &path, &folder).unwrap();
+    // What the process could write is never run, even if an operator names it.
+    let tool = folder.join("state/tool");
+    crate::hooks::check_program(&tool).unwrap();
+    let named = Config::parse(&format!("[hooks]\non_suspicion = [{tool:?}]")).unwrap();
+    assert!(places::check(&named, &path, &folder).unwrap_err().contains("[hooks] on_suspicion"));
 }
 
 /// The failure that keeps somebody from something.
@@ -58,6 +90,18 @@ fn refused<T>(outcome: io::Result<T>) {
     match outcome {
         Ok(_) => panic!("the sandbox let this through"),
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}"),
+    }
+}
+
+/// As `refused`, for what need not be there, or is: then it fails in another way before Landlock is asked.
+#[track_caller]
+fn refused_or_absent<T>(outcome: io::Result<T>) {
+    use io::ErrorKind::{AlreadyExists, CrossesDevices, NotFound, PermissionDenied};
+    match outcome {
+        Ok(_) => panic!("the sandbox let this through"),
+        Err(error) => {
+            assert!(matches!(error.kind(), AlreadyExists | CrossesDevices | NotFound | PermissionDenied), "{error}");
+        }
     }
 }
 
@@ -71,7 +115,7 @@ fn inside_the_sandbox() {
     let forbidden = port(forbidden);
     let outside = folder.parent().unwrap().join(format!("ringfort-outside-{}", std::process::id()));
     let needs = Needs {
-        folders: vec![folder.clone()],
+        folders: places::written(&Config::default(), &folder),
         listens: BTreeSet::new(),
         connects: BTreeSet::from([allowed.parse().unwrap()]),
         names,
@@ -81,6 +125,8 @@ fn inside_the_sandbox() {
     assert_eq!(enforcement.seccomp, Part::Enforced);
 
     // What a leader does.
+    let leaders = folder.clone();
+    let folder = folder.join("state");
     assert_eq!(fs::read_to_string(folder.join("kept")).unwrap(), "mine");
     fs::write(folder.join("new"), "x").unwrap();
     fs::rename(folder.join("new"), folder.join("newer")).unwrap();
@@ -90,6 +136,8 @@ fn inside_the_sandbox() {
         fs::remove_file(folder.join(file)).unwrap();
     }
     fs::remove_dir(folder.join("room")).unwrap();
+    fs::write(folder.join("tool"), "#!/bin/sh\nid\n").unwrap();
+    fs::set_permissions(folder.join("tool"), fs::Permissions::from_mode(0o700)).unwrap();
     TcpStream::connect(port(allowed)).unwrap();
     std::thread::spawn(|| vec![7_u8; 10_000_000].len()).join().unwrap();
 
@@ -97,6 +145,16 @@ fn inside_the_sandbox() {
     let attack = move || {
         refused(fs::read("/etc/passwd"));
         refused(fs::read("/proc/self/environ"));
+        for name in ["config.toml", "leader.toml", "group.toml", "tool"] {
+            let path = leaders.join(name);
+            refused(fs::write(&path, "[sandbox]\nenabled = false\n"));
+            refused_or_absent(fs::remove_file(&path));
+            refused_or_absent(fs::rename(leaders.join("state/tool"), &path));
+            refused_or_absent(fs::hard_link(leaders.join("state/tool"), &path));
+            refused_or_absent(fs::rename(&path, leaders.join("state/taken")));
+        }
+        refused(std::os::unix::fs::symlink(leaders.join("state"), leaders.join("config.toml")));
+        refused(fs::rename(leaders.join("state"), leaders.join("other")));
         refused(fs::read_dir("/"));
         refused(fs::write(&outside, "x"));
         refused(Command::new("/bin/true").spawn());

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `leader.toml` | the keys and shares of this leader, plain or sealed |
 //! | `group.toml` | a copy of the group file |
-//! | `state.db` | what the leader must not forget ([`crate::store`]) |
-//! | `inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
-//! | `lock` | held by the one process that runs on the folder |
+//! | `state/` | all that the running leader writes, and nothing else |
+//! | `state/state.db` | what the leader must not forget ([`crate::store`]) |
+//! | `state/inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
+//! | `state/lock` | held by the one process that runs on the folder |
+//!
+//! A running leader needs to write below `state/` only. A sandbox can keep it from all else, so that whoever takes the
+//! process over changes nothing that the next start believes.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,10 +41,13 @@ use crate::store::Store;
 /// The file of secrets in a leader's folder.
 pub const SECRETS_FILE: &str = "leader.toml";
 
-/// The leader's memory.
-pub const STORE_FILE: &str = "state.db";
+/// The folder of what the running leader writes, in a leader's folder.
+pub const STATE_FOLDER: &str = "state";
 
-const LOCK_FILE: &str = "lock";
+/// The leader's memory, in a leader's folder and in a backup of one.
+pub const STORE_FILE: &str = "state/state.db";
+
+const LOCK_FILE: &str = "state/lock";
 pub(super) const SECRETS_BYTES_MAX: usize = 16 * 1024;
 
 const HEADER: &str = "\
@@ -133,6 +140,7 @@ impl LeaderFolder {
         check_belongs(&inside(SECRETS_FILE), group, secrets)?;
         write_new(&inside(SECRETS_FILE), secrets_text(group, secrets).as_bytes(), Access::Secret)?;
         write_group(&inside(GROUP_FILE), group)?;
+        make_private_folder(&inside(STATE_FOLDER))?;
         make_private_folder(&inside(INBOX))?;
         let mut store = Store::create(&inside(STORE_FILE), group.id(), None)?;
         let records: Vec<Record> =
@@ -151,6 +159,7 @@ impl LeaderFolder {
     /// Opens a folder for one process: takes its lock, checks that all in it belongs together. `unlock` opens a sealed one.
     pub fn open_with(folder: &Path, unlock: Option<&Unlock>) -> Result<OpenLeader, FileError> {
         check_private_folder(folder)?;
+        check_private_folder(&folder.join(STATE_FOLDER))?;
         let inbox = folder.join(INBOX);
         if inbox.symlink_metadata().is_ok() {
             check_private_folder(&inbox)?;
