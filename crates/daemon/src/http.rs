@@ -56,10 +56,9 @@ impl Doors {
             }
         }
         if let Some(http) = &config.http {
-            let told = |error| format!("[status] http = {http:?}: cannot listen there ({error}): choose another port");
-            let listener = std::net::TcpListener::bind(http).map_err(told)?;
-            listener.set_nonblocking(true).map_err(told)?;
-            doors.tcp = Some(listener);
+            let listener = std::net::TcpListener::bind(http);
+            let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            doors.tcp = Some(listener.map_err(|error| taken(http, &error))?);
         }
         Ok(doors)
     }
@@ -106,6 +105,11 @@ impl Drop for Serving {
             let _ = std::fs::remove_file(socket);
         }
     }
+}
+
+/// What is told where the address for HTTP cannot be had.
+pub(crate) fn taken(http: &str, error: &io::Error) -> String {
+    format!("[status] http = {http:?}: cannot listen there ({error}): choose another port")
 }
 
 fn open_socket(folder: &Path) -> io::Result<(std::os::unix::net::UnixListener, PathBuf)> {

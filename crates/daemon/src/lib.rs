@@ -18,6 +18,7 @@ mod listener;
 pub mod metrics;
 mod notify;
 mod places;
+mod probe;
 pub mod sandbox;
 pub mod settings;
 pub mod state;
@@ -25,3 +26,4 @@ pub mod status;
 pub mod words;
 
 pub use daemon::{Daemon, DaemonError};
+pub use probe::try_start;

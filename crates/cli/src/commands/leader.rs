@@ -13,7 +13,7 @@ use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
 use ringfort_daemon::config::Config;
 use ringfort_daemon::words::motion_word;
-use ringfort_daemon::{Daemon, hooks};
+use ringfort_daemon::{Daemon, hooks, try_start};
 use tracing::{debug, info, warn};
 
 use crate::commands::leader_status;
@@ -162,9 +162,18 @@ fn configuration(args: &LeaderArgs) -> Outcome<(Config, PathBuf)> {
 fn check_config(args: &CheckConfigArgs) -> Outcome {
     let (config, path) = Config::read(&args.folder, args.config.as_deref())?;
     let group = read_group(&args.folder.join(GROUP_FILE))?;
-    config.check_for(&group, &path, &args.folder).map_err(|what| told(&path, &what))?;
+    let me = ringfort::files::check(&args.folder)?.leader;
+    let is_in_use = LeaderFolder::is_in_use(&args.folder);
+    let untried =
+        try_start(&config, &path, (&group, me), &args.folder, is_in_use).map_err(|what| told(&path, &what))?;
     let which = if path.exists() { path.display().to_string() } else { "the defaults".to_owned() };
-    output::line(format!("{which}: a leader can run with this."))
+    output::line(format!("{which}: a leader can run with this."))?;
+    for address in untried {
+        output::line(format!(
+            "Not tried: listening at {address}, which is in use while a leader runs on this folder."
+        ))?;
+    }
+    Ok(())
 }
 
 fn told(path: &Path, what: &str) -> Failure {

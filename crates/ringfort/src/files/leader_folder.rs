@@ -188,6 +188,11 @@ impl LeaderFolder {
         Ok(sealing::is_sealed(&read_secrets_text(&folder.join(SECRETS_FILE))?))
     }
 
+    /// Whether a process runs on a folder.
+    pub fn is_in_use(folder: &Path) -> bool {
+        take_lock(folder).is_err_and(|error| error.kind() == FileErrorKind::Busy)
+    }
+
     /// Seals the secrets of a folder whose leader is stopped. First the key is kept, then the memory sealed with it.
     pub fn seal(folder: &Path, unlock: &Unlock) -> Result<(), FileError> {
         if Self::is_sealed(folder)? {
