@@ -168,12 +168,7 @@ fn check_config(args: &CheckConfigArgs) -> Outcome {
         try_start(&config, &path, (&group, me), &args.folder, is_in_use).map_err(|what| told(&path, &what))?;
     let which = if path.exists() { path.display().to_string() } else { "the defaults".to_owned() };
     output::line(format!("{which}: a leader can run with this."))?;
-    for address in untried {
-        output::line(format!(
-            "Not tried: listening at {address}, which is in use while a leader runs on this folder."
-        ))?;
-    }
-    Ok(())
+    untried.iter().try_for_each(|what| output::line(format!("Not tried: {what}.")))
 }
 
 fn told(path: &Path, what: &str) -> Failure {
