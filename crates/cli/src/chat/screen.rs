@@ -123,7 +123,7 @@ impl Chat {
     fn on_terminals(&mut self, first: event::Event) -> Option<End> {
         let mut next = Some(first);
         for _ in 0..KEYS_AT_ONCE {
-            let Some(event) = next else { return None };
+            let event = next?;
             if let Some(end) = self.on_terminal(event) {
                 return Some(end);
             }
