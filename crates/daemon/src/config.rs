@@ -324,6 +324,7 @@ impl Config {
             inbox_period: Duration::from_millis(self.periods.inbox_ms),
             order_patience: Duration::from_secs(self.periods.order_patience_s),
             report_period: Duration::from_millis(self.periods.report_ms),
+            lookup: None,
         }
     }
 

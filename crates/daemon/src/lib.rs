@@ -16,6 +16,7 @@ pub mod hooks;
 mod http;
 mod listener;
 pub mod metrics;
+pub mod names;
 mod notify;
 mod places;
 mod probe;
@@ -25,5 +26,5 @@ pub mod state;
 pub mod status;
 pub mod words;
 
-pub use daemon::{Daemon, DaemonError};
+pub use daemon::{Daemon, DaemonError, Helpers};
 pub use probe::try_start;

@@ -5,6 +5,7 @@
 
 mod core;
 mod links;
+mod lookup;
 mod meter;
 mod told;
 
@@ -25,6 +26,7 @@ use tracing::{debug, info, warn};
 
 pub use self::core::LeaderCore;
 use self::links::{Input, Links};
+pub use self::lookup::{Found, Lookup};
 use self::meter::Meter;
 pub use self::told::{PeerReport, Report, Told, Traffic};
 use crate::clock::{Clock, unix_ms};
@@ -56,6 +58,8 @@ pub struct LeaderOptions {
     pub order_patience: Duration,
     /// How often a [`Report`] is told. Default 1 s.
     pub report_period: Duration,
+    /// Who looks up the host names of other leaders. Default: the system, in this process.
+    pub lookup: Option<Lookup>,
 }
 
 impl Default for LeaderOptions {
@@ -69,6 +73,7 @@ impl Default for LeaderOptions {
             inbox_period: Duration::from_millis(500),
             order_patience: Duration::from_secs(30),
             report_period: Duration::from_secs(1),
+            lookup: None,
         }
     }
 }
