@@ -109,7 +109,7 @@ sections! {
         /// Names under which it may be asked for, beside IP addresses and localhost: a page in somebody's browser cannot
         /// then read it through a name of its own.
         http_names: Vec<String> = Vec::new(), Form("a list of host names");
-        /// Connections at once, of socket and HTTP each.
+        /// Connections at once, of socket and HTTP each. For a further one, the oldest of whoever has the most makes way.
         connections_max: u64 = 16, Range(1, 1_024);
     }
 

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
 use crate::config::StatusAt;
-use crate::listener::Bounded;
+use crate::listener::{self, Bounded};
 use crate::metrics;
 use crate::state::State;
 
@@ -77,13 +77,13 @@ impl Doors {
         let door = Door { state: state.clone(), names: Arc::new(config.http_names.clone()) };
         let connections_max = usize::try_from(config.connections_max).unwrap_or(1);
         if let Some(unix) = self.unix {
-            let listener = Bounded::new(UnixListener::from_std(unix)?, connections_max);
+            let listener = Bounded::new(UnixListener::from_std(unix)?, connections_max, |_| None);
             let router = router(door.clone());
             // Accepting goes on whatever happens to one connection.
             tasks.spawn(async move { drop(axum::serve(listener, router).await) });
         }
         if let Some(tcp) = self.tcp {
-            let listener = Bounded::new(TcpListener::from_std(tcp)?, connections_max);
+            let listener = Bounded::new(TcpListener::from_std(tcp)?, connections_max, listener::origin);
             let router = router(door);
             tasks.spawn(async move { drop(axum::serve(listener, router).await) });
         }
