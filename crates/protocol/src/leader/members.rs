@@ -24,8 +24,12 @@ impl Leader {
 
     /// A link is gone.
     pub fn on_link_down(&mut self, link: LinkId) {
-        self.links.remove(&link);
-        self.attached.retain(|_, attached| *attached != link);
+        let Some(Link { stage: Stage::Member(gone), .. }) = self.links.remove(&link) else { return };
+        for links in [&mut self.attached, &mut self.waiting] {
+            if links.get(&gone.entry.id.user) == Some(&link) {
+                links.remove(&gone.entry.id.user);
+            }
+        }
     }
 
     /// A frame on a member's link.
@@ -131,7 +135,10 @@ impl Leader {
                 return;
             }
         };
-        if let Some(old) = self.attached.insert(entry.id.user.clone(), link) {
+        let live = self.attached.get(&entry.id.user).and_then(|old| self.links.get(old));
+        let displaces = resumed || !live.is_some_and(Link::is_admitted);
+        let links = if displaces { &mut self.attached } else { &mut self.waiting };
+        if let Some(old) = links.insert(entry.id.user.clone(), link) {
             self.links.remove(&old);
             step.effects.push(Effect::Close(old));
         }
