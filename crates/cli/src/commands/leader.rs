@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use ringfort::files::{GROUP_FILE, LeaderFolder, read_group};
+use ringfort::files::{GROUP_FILE, LeaderFolder, check_address, read_group};
 use ringfort::leader::Told;
 use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
@@ -168,6 +168,7 @@ fn configuration(args: &LeaderArgs) -> Outcome<(Config, PathBuf)> {
 fn check_config(args: &CheckConfigArgs) -> Outcome {
     let (config, path) = Config::read(&args.folder, args.config.as_deref())?;
     let group = read_group(&args.folder.join(GROUP_FILE))?;
+    config.listen_address().map_err(|what| told(&path, &what))?;
     let me = ringfort::files::check(&args.folder)?.leader;
     let is_in_use = LeaderFolder::is_in_use(&args.folder);
     let untried =
@@ -280,7 +281,9 @@ impl Log {
 
 /// What `--listen` names.
 pub(crate) fn resolve(address: &str) -> Outcome<SocketAddr> {
-    let usage = |why: String| Failure::new(Status::Usage, format!("--listen {address}: {why}: give HOST:PORT"));
+    // A good name that cannot be looked up is passing trouble, and no reason to give up for good.
+    let status = if check_address(address).is_ok() { Status::Other } else { Status::Usage };
+    let usage = |why: String| Failure::new(status, format!("--listen {address}: {why}: give HOST:PORT"));
     let mut found = address.to_socket_addrs().map_err(|error| usage(error.to_string()))?;
     found.next().ok_or_else(|| usage("no such host".to_owned()))
 }
