@@ -15,6 +15,9 @@ use crate::trace;
 /// Datagrams that the socket of a sleeping site keeps.
 const SOCKET_FRAMES: usize = 256;
 
+/// Whether a frame, from one site to another, is dropped.
+pub type Filter = fn(SiteId, SiteId, &[u8]) -> bool;
+
 /// How bad the network is.
 #[derive(Clone, Copy, Debug)]
 pub struct Network {
@@ -74,7 +77,7 @@ pub struct World {
     /// Links that carry no larger frames.
     pub mtu: BTreeMap<(SiteId, SiteId), usize>,
     /// Frames that a scenario drops, by looking at them.
-    pub filter: Option<fn(SiteId, SiteId, &[u8]) -> bool>,
+    pub filter: Option<Filter>,
     /// What clients saw.
     pub records: Vec<Record>,
     /// What was counted.
@@ -345,11 +348,8 @@ impl World {
 
     fn arrive(&mut self, from: SiteId, to: SiteId, frame: Bytes) {
         match self.nodes.get_mut(&to) {
-            Some(node) if node.asleep => {
-                if node.socket.len() < SOCKET_FRAMES {
-                    node.socket.push((from, frame));
-                }
-            }
+            Some(node) if node.asleep && node.socket.len() >= SOCKET_FRAMES => {}
+            Some(node) if node.asleep => node.socket.push((from, frame)),
             Some(_) => self.on_frame(from, to, &frame),
             None => {}
         }

@@ -17,6 +17,31 @@ pub enum End {
     Open,
 }
 
+/// What a process's requests for one group come to: joining twice, or leaving what one is not in, does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requests {
+    /// Whether it will be in.
+    pub is_in: bool,
+    /// Joins that count.
+    pub joins: u64,
+    /// Leaves that count.
+    pub leaves: u64,
+}
+
+impl Requests {
+    /// It asks to join.
+    pub fn join(&mut self) {
+        self.joins += u64::from(!self.is_in);
+        self.is_in = true;
+    }
+
+    /// It asks to leave.
+    pub fn leave(&mut self) {
+        self.leaves += u64::from(self.is_in);
+        self.is_in = false;
+    }
+}
+
 /// A message that a process got while in a view.
 #[derive(Clone, Debug)]
 pub struct Got<'a> {

@@ -141,8 +141,10 @@ pub fn is_complete(
 pub struct Ending {
     /// Before the transitional configuration.
     pub regular: Vec<Message>,
-    /// Behind it.
+    /// Behind it, and before the first hole.
     pub transitional: Vec<Message>,
+    /// Behind the first hole.
+    pub behind_a_hole: Vec<Message>,
 }
 
 /// Steps 2 and 4 of the rule.
@@ -160,7 +162,11 @@ pub fn end(rules: Rules, order: &mut Order, holds_to: u64, held_by_all: u64, who
         if may_depend_on_what_is_lost && rules.enforces(Rule::HoleRule) {
             continue;
         }
-        if signalled { ending.transitional.push(message) } else { ending.regular.push(message) }
+        match (signalled, behind_a_hole) {
+            (false, _) => ending.regular.push(message),
+            (true, false) => ending.transitional.push(message),
+            (true, true) => ending.behind_a_hole.push(message),
+        }
     }
     ending
 }
@@ -203,7 +209,7 @@ mod tests {
         let movers = [site(0), site(1)].into_iter().collect();
         let ending = end(Rules::default(), &mut order, 1, 0, movers);
         assert_eq!(numbers(&ending.regular), [1]);
-        assert_eq!(numbers(&ending.transitional), [3, 5], "4 may depend on 2, which is lost; 5 asks for no order");
+        assert_eq!(numbers(&ending.behind_a_hole), [3, 5], "4 may depend on 2, which is lost; 5 asks for no order");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Groups;
-use super::table::{Change, Member, NetworkView};
+use super::table::{Change, Member, NetworkView, Standing};
 use crate::groups::content::Head;
 use crate::ids::{GroupViewId, Name, Service, SiteId};
 use crate::site::step::{Cause, ClientId, Delivery, Event};
@@ -38,8 +38,7 @@ impl Groups {
     }
 
     pub(super) fn on_join(&mut self, member: Member, group: Name, events: &mut Vec<Event>) {
-        let at_end = self.tail.is_some();
-        match self.table.join(member.clone(), &group, at_end, self.config.memberships_max) {
+        match self.table.join(member.clone(), &group, self.config.memberships_max) {
             Change::View => {
                 self.tell_view(&group, Cause::Join(member.name), events);
                 // It joined in time and is lost with its site.
@@ -53,6 +52,7 @@ impl Groups {
                 let client = self.local(&member);
                 events.extend(client.map(|client| Event::JoinRefused(client, group)));
             }
+            Change::AtEnd => self.tell_joiner(&member, &group, events),
             Change::None | Change::Later => {}
         }
     }
@@ -98,6 +98,17 @@ impl Groups {
         }
     }
 
+    /// Whoever joins behind the transitional signal has the view that others had before it, and the signal at once.
+    fn tell_joiner(&self, member: &Member, name: &Name, events: &mut Vec<Event>) {
+        let wants = |client: &ClientId| self.clients.get(client).is_some_and(|c| c.wants_views && !c.closing);
+        let (Some(client), Some(group)) = (self.local(member).filter(wants), self.table.get(name)) else { return };
+        let (to, id) = (vec![client], group.id);
+        let members = group.members.keys().map(|member| member.name.clone()).collect();
+        let cause = Cause::Join(member.name.clone());
+        events.push(Event::Membership { to: to.clone(), group: name.clone(), id, members, cause });
+        events.push(Event::Transitional { to, group: name.clone(), old: id });
+    }
+
     fn tell_view(&self, name: &Name, cause: Cause, events: &mut Vec<Event>) {
         let to = self.local_members(name, true);
         let Some(group) = self.table.get(name).filter(|_| !to.is_empty()) else { return };
@@ -110,7 +121,9 @@ impl Groups {
         let Some(group) = self.table.get(group) else { return Vec::new() };
         let first = Member { site: self.me, name: Name::default() };
         let mine = group.members.range(first..).take_while(|(member, _)| member.site == self.me);
-        let seen = mine.filter(|(_, seen)| **seen).filter_map(|(member, _)| self.names.get(&member.name).copied());
+        let seen = mine
+            .filter(|(_, standing)| **standing != Standing::Waits)
+            .filter_map(|(member, _)| self.names.get(&member.name).copied());
         let wanted = |client: &ClientId| {
             self.clients.get(client).is_some_and(|client| !client.closing && (client.wants_views || !for_views))
         };

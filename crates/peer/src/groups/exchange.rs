@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::groups::table::{Group, Member};
+use crate::groups::table::{Group, Member, Standing};
 use crate::ids::{GroupViewId, Name, SiteId, SiteSet};
 use crate::limits::Config;
 
@@ -31,8 +31,8 @@ pub struct Entry {
     pub id: GroupViewId,
     /// Whether the members differ from that view.
     pub unsettled: bool,
-    /// Its members, each with whether it has had a view.
-    pub members: Vec<(Member, bool)>,
+    /// Its members, each with how it stands to that view.
+    pub members: Vec<(Member, Standing)>,
 }
 
 /// One component's table.

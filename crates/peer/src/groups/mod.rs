@@ -8,8 +8,6 @@ pub mod content;
 pub mod delivery;
 pub mod exchange;
 pub mod table;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 
@@ -108,6 +106,13 @@ impl Groups {
                 Vec::new()
             }
             Configuration::Regular(regular) => self.on_regular(regular, events),
+        }
+    }
+
+    /// What follows of the ring's end lies behind a hole.
+    pub fn on_hole(&mut self, events: &mut Vec<Event>) {
+        for (group, old) in self.table.cut() {
+            self.tell_transitional(&group, old, events);
         }
     }
 

@@ -16,12 +16,25 @@ pub struct Member {
     pub name: Name,
 }
 
+/// How a member stands to its group's last view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Standing {
+    /// It joined where no view could be given, and waits for the next one of the network.
+    Waits = 0,
+    /// It joined behind the transitional signal and had a view of its own.
+    Alone = 1,
+    /// It had the last view like the others.
+    Together = 2,
+}
+
 /// One group.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Group {
     pub(super) id: GroupViewId,
-    /// Each with whether it has had a view of this group.
-    pub(super) members: BTreeMap<Member, bool>,
+    /// Each with how it stands to the last view.
+    pub(super) members: BTreeMap<Member, Standing>,
     /// Members are lost, or joined at the end of a ring: the next view is one of the network.
     pub(super) unsettled: bool,
     /// The transitional signal was given.
@@ -44,6 +57,8 @@ pub(super) enum Change {
     None,
     /// A new view.
     View,
+    /// It joined behind the transitional signal: it has a view of its own, the others learn of it later.
+    AtEnd,
     /// It will show in the next view of the network.
     Later,
     /// The table is full.
@@ -58,6 +73,18 @@ pub(super) struct Table {
     memberships: usize,
     /// The highest index of any group of this ring that is gone: a group that comes again goes on above.
     floor: u32,
+    /// The end of the ring has a hole, and what is behind it was delivered to others in another way.
+    has_hole: bool,
+}
+
+impl Group {
+    /// Members change; `first` is the id before a group's first view on this ring. Others may have seen changes that
+    /// show here only in the next view of the network, so the id goes on in any case.
+    fn change(&mut self, first: GroupViewId) -> Change {
+        self.id = self.id.max(first);
+        self.id.index += 1;
+        if self.unsettled { Change::Later } else { Change::View }
+    }
 }
 
 impl Table {
@@ -82,9 +109,8 @@ impl Table {
             .collect()
     }
 
-    /// A client joins. `at_end` while the end of a ring is delivered: then others may make the same group differently,
-    /// so a new group waits for the next ring.
-    pub(super) fn join(&mut self, member: Member, name: &Name, at_end: bool, memberships_max: usize) -> Change {
+    /// A client joins.
+    pub(super) fn join(&mut self, member: Member, name: &Name, memberships_max: usize) -> Change {
         let is_in = self.groups.get(name).is_some_and(|group| group.members.contains_key(&member));
         if is_in {
             return Change::None;
@@ -93,35 +119,49 @@ impl Table {
             return Change::Refused;
         }
         self.memberships += 1;
-        let first = GroupViewId { ring: self.ring, index: self.floor };
-        let group = self.groups.entry(name.clone()).or_insert_with(|| Group {
-            id: first,
-            unsettled: at_end,
-            ..Group::default()
-        });
-        let view = !group.unsettled;
-        group.members.insert(member, view);
-        if view {
-            group.id.index += 1;
+        let (id, unsettled) = (self.first_id(), self.has_hole);
+        let group = self.groups.entry(name.clone()).or_insert_with(|| Group { id, unsettled, ..Group::default() });
+        let standing = match (group.unsettled, unsettled) {
+            (false, _) => Standing::Together,
+            (true, false) => Standing::Alone,
+            (true, true) => Standing::Waits,
+        };
+        group.members.insert(member, standing);
+        match group.change(id) {
+            Change::Later if standing == Standing::Alone => Change::AtEnd,
+            change => change,
         }
-        if view { Change::View } else { Change::Later }
     }
 
     /// A client leaves, by its own wish or not.
     pub(super) fn leave(&mut self, member: &Member, name: &Name) -> Change {
+        let id = self.first_id();
         let Some(group) = self.groups.get_mut(name) else { return Change::None };
         if group.members.remove(member).is_none() {
             return Change::None;
         }
         self.memberships -= 1;
-        if !group.unsettled {
-            group.id.index += 1;
-        }
-        let change = if group.unsettled { Change::Later } else { Change::View };
+        let change = group.change(id);
         if group.members.is_empty() {
             self.drop_group(name);
         }
         change
+    }
+
+    /// What follows lies behind a hole: no view can be told apart from another's. All groups wait for the next ring;
+    /// those that had no signal yet, each with the view that ends.
+    pub(super) fn cut(&mut self) -> Vec<(Name, GroupViewId)> {
+        self.has_hole = true;
+        let unsignalled = self.groups.iter_mut().filter(|(_, group)| !group.signalled);
+        let cut = unsignalled.map(|(name, group)| {
+            (group.unsettled, group.signalled) = (true, true);
+            (name.clone(), group.id)
+        });
+        cut.collect()
+    }
+
+    fn first_id(&self) -> GroupViewId {
+        GroupViewId { ring: self.ring, index: self.floor }
     }
 
     /// Only `movers` come along: the groups that lose members, each with the view that ends, once for each view.
@@ -140,7 +180,7 @@ impl Table {
 
     /// A new ring: only members of `movers` are left.
     pub(super) fn enter(&mut self, ring: RingId, movers: SiteSet) {
-        (self.ring, self.floor) = (ring, 0);
+        (self.ring, self.floor, self.has_hole) = (ring, 0, false);
         for group in self.groups.values_mut() {
             let before = group.members.len();
             group.members.retain(|member, _| movers.has(member.site));
@@ -157,8 +197,8 @@ impl Table {
         let mut entries: Vec<Entry> = Vec::new();
         let mut size = 0;
         for (name, group) in &self.groups {
-            let members: Vec<(Member, bool)> =
-                group.members.iter().map(|(member, seen)| (member.clone(), *seen)).collect();
+            let members: Vec<(Member, Standing)> =
+                group.members.iter().map(|(member, standing)| (member.clone(), *standing)).collect();
             for members in members.chunks(MEMBERS) {
                 let members = members.to_vec();
                 size += members.len() + 1;
@@ -199,16 +239,18 @@ impl Table {
         views
     }
 
-    /// Who has had no view of the group yet comes from nowhere: each is a set by itself.
+    /// Who joined at the end of a ring comes from no view of the others: each is a set by itself.
     fn network_view(&self, name: &Name, parts: Vec<Group>) -> (Group, NetworkView) {
         let id = GroupViewId { ring: self.ring, index: 1 };
         let mut sets: Vec<Vec<Name>> = Vec::new();
         let mut group = Group { id, ..Group::default() };
         for part in parts {
-            let seen = part.members.iter().filter(|(_, seen)| **seen).map(|(member, _)| member.name.clone()).collect();
-            sets.push(seen);
-            sets.extend(part.members.iter().filter(|(_, seen)| !**seen).map(|(member, _)| vec![member.name.clone()]));
-            group.members.extend(part.members.into_keys().map(|member| (member, true)));
+            let (together, others): (Vec<_>, Vec<_>) =
+                part.members.into_iter().partition(|(_, standing)| *standing == Standing::Together);
+            sets.push(together.iter().map(|(member, _)| member.name.clone()).collect());
+            sets.extend(others.iter().map(|(member, _)| vec![member.name.clone()]));
+            let all = together.into_iter().chain(others);
+            group.members.extend(all.map(|(member, _)| (member, Standing::Together)));
         }
         sets.retain(|set| !set.is_empty());
         let members = group.members.keys().cloned().collect();

@@ -37,7 +37,7 @@ use crate::wire::{Frame, Hello, Newcomer, Recovering};
 
 /// The longest a site in a ring waits before it gathers again for a neighbour's sake, when that changed nothing last
 /// time.
-const PATIENCE_MAX: Duration = Duration::from_secs(8);
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a site gathers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,12 +243,22 @@ impl Membership {
         restarted || (hello.gathering && hello.counter >= ring.counter) || hello.ring.counter > ring.counter
     }
 
-    /// In a ring: gathers when all the hellos together speak for another set, and go on doing so.
+    /// In a ring: gathers when all the hellos together speak for another set, and go on doing so; and when a site that
+    /// is no member gathers and could be one.
     fn watch_reach(&mut self, now: Time, out: &mut Output) {
-        let choice = self.neighbours.choice(now, self.window(), false);
+        let window = self.window();
+        let choice = self.neighbours.choice(now, window, false);
+        let hears = self.neighbours.hears(now, window);
         let interval = self.config.timers.hello_interval;
         let patience = self.patience;
         let Phase::Operational(operational) = &mut self.phase else { return };
+        let settled = now.since(operational.installed) >= interval / 2;
+        // Whoever gathers has been patient already, and must not be left to form a ring by itself.
+        let gathers = |site: SiteId| self.neighbours.hello(site, now, interval).is_some_and(|hello| hello.gathering);
+        if settled && hears.minus(operational.members).iter().any(gathers) {
+            self.gather(now, Reason::Reach, out);
+            return;
+        }
         if choice == operational.members {
             operational.differs_since = None;
             return;

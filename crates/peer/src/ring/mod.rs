@@ -10,8 +10,6 @@ pub mod fragment;
 pub mod order;
 pub mod pack;
 pub mod repair;
-#[cfg(test)]
-mod tests;
 pub mod token;
 pub mod window;
 

@@ -306,6 +306,10 @@ impl Site {
         }
         self.groups.on_configuration(&Configuration::Transitional(transitional), &mut step.events);
         self.deliver(ending.transitional, step);
+        if !ending.behind_a_hole.is_empty() {
+            self.groups.on_hole(&mut step.events);
+            self.deliver(ending.behind_a_hole, step);
+        }
         self.outbox.restart();
         self.outbox.drop_control();
         step.events.push(Event::Ring(regular.ring, regular.members));

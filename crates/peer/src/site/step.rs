@@ -107,7 +107,7 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
-    /// Members of the group are gone; what follows up to the next view is delivered to those that move along.
+    /// Members of the group are gone, or messages of the ring that ended are lost; what follows up to the next view is delivered to those that move along.
     Transitional {
         /// To whom.
         to: Vec<ClientId>,

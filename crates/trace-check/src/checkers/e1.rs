@@ -1,6 +1,6 @@
 //! A message belongs to one configuration: all that get it in a regular part are in one view, and those that get it
-//! behind the transitional signal come from the same ring. A reliable message has no place among joins and leaves, so
-//! for it only the ring counts.
+//! behind the transitional signal are in that view or one before it. Reliable messages have no place among joins and
+//! leaves.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,13 @@ pub fn check(history: &History<'_>, report: &mut Report) {
         }
     }
     for ((m, g), places) in &places {
-        let ordered = history.service(m).is_some_and(|svc| svc >= Service::Fifo);
-        let exact = |got: &Got<'_>| ordered && !got.transitional;
-        let first = places.iter().find(|(_, got)| exact(got)).or(places.first());
-        let Some((first, first_got)) = first else { continue };
+        if history.service(m) < Some(Service::Fifo) {
+            continue;
+        }
+        let Some((first, _)) = places.iter().find(|(_, got)| !got.transitional) else { continue };
         for (span, got) in places {
-            let same_ring = span.id.first_chunk::<2>() == first.id.first_chunk::<2>();
-            let same = !(exact(got) && exact(first_got)) || span.id == first.id;
-            report.expect(same_ring && same, || {
+            let same = if got.transitional { span.id <= first.id } else { span.id == first.id };
+            report.expect(same, || {
                 format!("{m} of {g} is in view {:?} at {} and in {:?} at {}", first.id, first.p, span.id, span.p)
             });
         }

@@ -9,7 +9,7 @@ use crate::{History, Report};
 
 pub fn check(history: &History<'_>, report: &mut Report) {
     let runs: Vec<Run<'_>> = history.spans.iter().filter_map(|span| Run::from(history, span)).collect();
-    for ((g, id), _) in &history.views {
+    for (g, id) in history.views.keys() {
         let spans: Vec<&Span<'_>> = history.in_view(g, *id).collect();
         for (number, a) in spans.iter().enumerate() {
             for b in spans.iter().skip(number + 1).filter(|b| go_together(a, b)) {

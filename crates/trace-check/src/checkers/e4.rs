@@ -17,7 +17,7 @@ pub fn check(history: &History<'_>, report: &mut Report) {
         let in_order = before.is_none_or(|(at, _)| at <= sent.at);
         report.expect(in_order, || format!("{p} got {m} of {} after {:?}", sent.p, before.map(|(_, m)| m)));
     }
-    for ((g, id), _) in &history.views {
+    for (g, id) in history.views.keys() {
         let mut of_view: BTreeMap<&str, BTreeSet<(usize, &str)>> = BTreeMap::new();
         for got in history.in_view(g, *id).flat_map(|span| span.got.iter().filter(|got| !got.transitional)) {
             if let Some(sent) = history.sent.get(got.m).filter(|sent| sent.svc >= Service::Fifo) {

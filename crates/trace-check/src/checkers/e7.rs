@@ -8,7 +8,7 @@ use crate::record::Service;
 use crate::{History, Report};
 
 pub fn check(history: &History<'_>, report: &mut Report) {
-    for ((g, id), _) in &history.views {
+    for (g, id) in history.views.keys() {
         let spans: Vec<&Span<'_>> = history.in_view(g, *id).collect();
         for a in &spans {
             let mine: BTreeSet<&str> = a.got.iter().filter(|got| agreed(history, got.m)).map(|got| got.m).collect();

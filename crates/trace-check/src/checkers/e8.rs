@@ -1,5 +1,6 @@
-//! Safe delivery: if one gets a safe message in the regular part of a view, every member of that view gets it in that
-//! view too or stops; behind the transitional signal, everyone who moves along does.
+//! Safe delivery: if one gets a safe message in the regular part of a view, every member of that view gets it too or
+//! stops; behind the transitional signal, everyone who moves along does. It gets it in the same view, or behind the
+//! signal that ended its ring before the joins and leaves between its view and this one came.
 
 use crate::history::{End, Span};
 use crate::record::Service;
@@ -21,7 +22,9 @@ pub fn check(history: &History<'_>, report: &mut Report) {
 
 fn gets(history: &History<'_>, span: &Span<'_>, q: &str, m: &str) -> bool {
     let Some(other) = history.in_view(span.g, span.id).find(|other| other.p == q) else {
-        return history.stopped.contains(q);
+        let mut earlier = history.spans.iter().filter(|other| other.p == q && other.g == span.g && other.id < span.id);
+        let behind_the_signal = earlier.any(|other| other.got.iter().any(|got| got.transitional && got.m == m));
+        return behind_the_signal || history.stopped.contains(q);
     };
     other.has(m) || other.end == End::Stopped || (other.end == End::Open && !history.ended.contains(q))
 }

@@ -1,5 +1,5 @@
 //! Safe delivery implies installation: every member of the view in whose regular part one gets a safe message had that
-//! view, unless it stopped.
+//! view, unless it stopped, or its ring ended with a signal before the joins and leaves that led to the view came.
 
 use crate::record::Service;
 use crate::{History, Report};
@@ -11,7 +11,8 @@ pub fn check(history: &History<'_>, report: &mut Report) {
             continue;
         }
         for q in span.members {
-            let had = history.in_view(span.g, span.id).any(|other| other.p == q);
+            let mut theirs = history.spans.iter().filter(|other| other.p == q && other.g == span.g);
+            let had = theirs.any(|other| other.id == span.id || (other.id < span.id && other.transitional));
             report.expect(had || history.stopped.contains(q.as_str()), || {
                 format!("{} got a safe message in view {:?} of {}, which {q} never had", span.p, span.id, span.g)
             });

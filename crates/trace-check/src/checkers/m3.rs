@@ -6,7 +6,7 @@ use crate::record::Event;
 use crate::{History, Report};
 
 pub fn check(history: &History<'_>, report: &mut Report) {
-    for ((g, id), _) in &history.views {
+    for (g, id) in history.views.keys() {
         let mut spans = history.in_view(g, *id);
         let Some(first) = spans.next() else { continue };
         for span in spans {

@@ -1,5 +1,8 @@
-//! Sets: those of a network view divide its members, and two are in one set if and only if both come from one view.
+//! Sets: those of a network view divide its members, and two are in one set if and only if both come from one view and
+//! neither lost the other on the way: then both had the transitional signal, and each may have got what the other did
+//! not.
 
+use crate::history::Span;
 use crate::record::Cause;
 use crate::{History, Report};
 
@@ -15,7 +18,8 @@ pub fn check(history: &History<'_>, report: &mut Report) {
         for other in history.in_view(g, id).filter(|other| other.p != p) {
             let together = mine.iter().any(|q| q == other.p);
             let same = span.before.is_some() && span.before == other.before;
-            report.expect(together == same, || {
+            let parted = || signalled(history, span) && signalled(history, other);
+            report.expect(together == same || (same && parted()), || {
                 format!(
                     "view {id:?} of {g}: {p} from {:?} and {} from {:?}, {together}",
                     span.before, other.p, other.before
@@ -23,4 +27,10 @@ pub fn check(history: &History<'_>, report: &mut Report) {
             });
         }
     }
+}
+
+/// Whether the signal came in the view before.
+fn signalled(history: &History<'_>, span: &Span<'_>) -> bool {
+    let Some(before) = span.before else { return false };
+    history.in_view(span.g, before).any(|before| before.p == span.p && before.transitional)
 }

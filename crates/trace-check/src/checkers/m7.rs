@@ -1,30 +1,46 @@
 //! A self-leave ends a stay: nothing of the group follows until the process joins again.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use crate::history::Requests;
 use crate::record::{Cause, Event};
 use crate::{History, Report};
 
+/// What a process saw of one group.
+#[derive(Default)]
+struct Seen {
+    requests: Requests,
+    is_in: bool,
+    stays: u64,
+    leaves: u64,
+}
+
 pub fn check(history: &History<'_>, report: &mut Report) {
     for (p, events) in &history.events {
-        let mut out: BTreeSet<&str> = BTreeSet::new();
+        let mut groups: BTreeMap<&str, Seen> = BTreeMap::new();
         for event in events {
             match event {
-                Event::Join { g } => {
-                    out.remove(g.as_str());
-                }
+                Event::Join { g } => groups.entry(g).or_default().requests.join(),
+                Event::Leave { g } => groups.entry(g).or_default().requests.leave(),
                 Event::SelfLeave { g } => {
-                    report.expect(!out.contains(g.as_str()), || format!("{p} left {g} twice"));
-                    let rejoins = joins_again(events, g, event);
-                    if !rejoins {
-                        out.insert(g);
-                    }
+                    let seen = groups.entry(g).or_default();
+                    seen.leaves += 1;
+                    // It may have left again before its first view came.
+                    seen.stays += u64::from(!seen.is_in);
+                    let asked = seen.leaves <= seen.requests.leaves && seen.stays <= seen.requests.joins;
+                    report.expect(asked, || format!("{p} left {g} without being in it or asking"));
+                    seen.is_in = false;
                 }
                 Event::Trans { g, .. } => {
-                    report.expect(!out.contains(g.as_str()), || format!("{p}: a signal of {g} after it left"));
+                    let is_in = groups.entry(g).or_default().is_in;
+                    report.expect(is_in, || format!("{p}: a signal of {g}, which it is not in"));
                 }
                 Event::Reg { g, cause, sets, .. } => {
-                    report.expect(!out.contains(g.as_str()), || format!("{p}: a view of {g} after it left"));
+                    let seen = groups.entry(g).or_default();
+                    seen.stays += u64::from(!seen.is_in);
+                    seen.is_in = true;
+                    let asked = seen.stays <= seen.requests.joins;
+                    report.expect(asked, || format!("{p}: a view of {g} after it left, and before it joined again"));
                     let its_own = *cause == Cause::Leave && sets.iter().flatten().any(|who| who == p);
                     report.expect(!its_own, || format!("{p} got the view of {g} that its own leave made"));
                 }
@@ -32,11 +48,4 @@ pub fn check(history: &History<'_>, report: &mut Report) {
             }
         }
     }
-}
-
-/// Whether a join of `g` was asked for between the request that `leave` answers and `leave` itself.
-fn joins_again(events: &[&Event], g: &str, leave: &Event) -> bool {
-    let before = events.iter().take_while(|event| !std::ptr::eq(**event, leave));
-    let asked = before.filter(|event| matches!(event, Event::Join { g: of } | Event::Leave { g: of } if of == g));
-    matches!(asked.last(), Some(Event::Join { .. }))
 }

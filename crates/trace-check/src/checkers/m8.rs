@@ -7,7 +7,7 @@ use crate::record::Event;
 use crate::{History, Report};
 
 pub fn check(history: &History<'_>, report: &mut Report) {
-    for ((g, id), _) in &history.views {
+    for (g, id) in history.views.keys() {
         let Some(span) = history.in_view(g, *id).next() else { continue };
         for member in span.members {
             let joined = history.events.get(member.as_str()).is_some_and(|events| joins(events, g));
