@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
+use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::leader;
 use ringfort::protocol::motion::Count;
 use ringfort::protocol::view::Cause;
-use ringfort::protocol::{GroupInfo, MemberId, Role, UserName, ViewId};
+use ringfort::protocol::{Fault, GroupInfo, MemberId, Role, UserName, ViewId};
 use ringfort::{Event, Message};
 pub use ringfort_daemon::words::cause_word;
 use ringfort_daemon::words::{culprit_kind, denial_word, motion_word};
@@ -55,6 +56,10 @@ pub enum LeaderLine {
         open: bool,
     },
     CaughtUp,
+    CutOff {
+        peer: u8,
+        for_ms: u64,
+    },
     MembersAsked {
         motion: &'static str,
         user: String,
@@ -101,6 +106,10 @@ impl From<&leader::Event> for LeaderLine {
             }
             leader::Event::Session(now) => LeaderLine::Session { session: now.number.get(), open: now.open },
             leader::Event::CaughtUp => LeaderLine::CaughtUp,
+            leader::Event::CutOff(peer, length) => {
+                let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+                LeaderLine::CutOff { peer: peer.number(), for_ms }
+            }
             leader::Event::MotionOpened(motion) => {
                 LeaderLine::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }
             }
@@ -161,7 +170,10 @@ pub enum MemberLine {
         count: u64,
     },
     Confirmed {
+        /// Whether n-f leaders confirm the view.
         confirmed: bool,
+        /// `current` (n-f do), `believed` (f+1 do) or `unconfirmed`.
+        state: &'static str,
     },
     Leader {
         leader: u8,
@@ -171,6 +183,8 @@ pub enum MemberLine {
         who: String,
         kind: &'static str,
         fault: &'static str,
+        /// How often so far: it is told the first time, the tenth, the hundredth and so on.
+        times: u64,
     },
     Asked {
         motion: &'static str,
@@ -211,14 +225,19 @@ impl From<&Event> for MemberLine {
                 MemberLine::Gap { from: sender.to_string(), first: *first, count: *count }
             }
             Event::Lagged(count) => MemberLine::Lagged { count: *count },
-            Event::Confirmed(confirmed) => MemberLine::Confirmed { confirmed: *confirmed },
+            Event::Confirmation(now) => MemberLine::Confirmed { confirmed: now.is_current(), state: now.word() },
             Event::LeaderAnswers(leader, answers) => MemberLine::Leader { leader: leader.number(), answers: *answers },
             Event::Asked(motion) => MemberLine::Asked { motion: motion_word(motion), user: motion.user.to_string() },
-            Event::Blamed(culprit, fault) => {
-                MemberLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word() }
-            }
+            Event::Blamed(culprit, fault) => MemberLine::blamed(culprit, *fault, 1),
             Event::Ended(cause) => MemberLine::Ended { cause: cause_word(*cause) },
         }
+    }
+}
+
+impl MemberLine {
+    /// An offence, and how often it was committed so far.
+    pub fn blamed(culprit: &Culprit, fault: Fault, times: u64) -> Self {
+        MemberLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word(), times }
     }
 }
 

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use ringfort::leader::{Report, Told};
-use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::fault::{Culprit, Fault};
 use ringfort::protocol::leader::Event;
 
 use crate::state::Facts;
@@ -49,6 +49,7 @@ const FIGURES: &[Figure] = &[
     ("queue_bytes", "What waits to be sent to all members", |r| r.queued_bytes as f64),
     ("queue_bytes_largest", "What waits to be sent to the slowest member", |r| r.queued_bytes_largest as f64),
     ("inputs_waiting", "Frames that wait for the leader's loop", |r| r.inputs_waiting as f64),
+    ("inputs_waiting_bytes", "What waits for the leader's loop", |r| r.inputs_bytes as f64),
     ("history_frames", "Messages kept for repair", |r| r.core.history_frames as f64),
     ("history_bytes", "What messages kept for repair take", |r| r.core.history_bytes as f64),
     ("store_bytes", "What the leader's store takes on disk", |r| r.store_bytes as f64),
@@ -83,10 +84,13 @@ pub struct Metrics {
     shares: Counter,
     blamed: Family<Labels<2>, Counter>,
     blamed_leaders: Family<Labels<2>, Counter>,
+    paused: Family<Labels<1>, Counter>,
     orders: Family<Labels<2>, Counter>,
     peer_up: Family<Labels<1>, Number>,
     peer_heard: Family<Labels<1>, Number>,
     peer_queue: Family<Labels<1>, Number>,
+    peer_busy: Family<Labels<1>, Number>,
+    peer_cut: Family<Labels<1>, Counter>,
     audit_lost: Counter,
     audit_bytes: Number,
     hooks: Family<Labels<1>, Counter>,
@@ -130,10 +134,13 @@ impl Metrics {
             shares: Counter::default(),
             blamed: Family::default(),
             blamed_leaders: Family::default(),
+            paused: Family::default(),
             orders: Family::default(),
             peer_up: Family::default(),
             peer_heard: Family::default(),
             peer_queue: Family::default(),
+            peer_busy: Family::default(),
+            peer_cut: Family::default(),
             audit_lost: Counter::default(),
             audit_bytes: Number::default(),
             hooks: Family::default(),
@@ -152,22 +159,38 @@ impl Metrics {
         r.register("shares", "Shares of a view's key computed", self.shares.clone());
         r.register("blamed", "Offences by kind of peer", self.blamed.clone());
         r.register("blamed_leader", "Offences of other leaders", self.blamed_leaders.clone());
+        let help = "Times that the other leader asked for too much work and was not listened to for a while";
+        r.register("leader_paused", help, self.paused.clone());
         r.register("orders", "Orders of the operator, by outcome", self.orders.clone());
         r.register("leader_link_up", "1 if there is a link to the other leader", self.peer_up.clone());
         let help = "Time since the other leader's last frame; absent if there was none";
         r.register("leader_heartbeat_age_seconds", help, self.peer_heard.clone());
         r.register("leader_queue_bytes", "What waits to be sent to the other leader", self.peer_queue.clone());
+        r.register("leader_work_seconds", "Time spent on what the other leader sent", self.peer_busy.clone());
+        r.register("leader_cut_off", "Links to the other leader cut for what it did", self.peer_cut.clone());
         r.register("audit_lines_lost", "Lines of the audit that could not be written", self.audit_lost.clone());
         r.register("audit_bytes", "Length of the audit's file", self.audit_bytes.clone());
         r.register("hooks", "Runs of the operator's program, by outcome", self.hooks.clone());
         // What has not happened yet is a zero and not absent: an alert sees the first time.
         for leader in &facts.leaders_other {
             self.peer_up.get_or_create(&[("peer", leader.to_string())]).set(0.0);
+            drop(self.paused.get_or_create(&[("peer", leader.to_string())]));
+            for fault in Fault::ALL {
+                let labels = [("peer", leader.to_string()), ("fault", fault.word().to_owned())];
+                drop(self.blamed_leaders.get_or_create(&labels));
+            }
         }
-        for reason in ["not-authentic", "expelled", "incarnation", "throttled", "full"] {
+        for kind in ["leader", "member", "outsider"] {
+            for fault in Fault::ALL {
+                drop(self.blamed.get_or_create(&labels([("kind", kind), ("fault", fault.word())])));
+            }
+        }
+        let refusals =
+            ["not-authentic", "expelled", "incarnation", "throttled", "full", "no-session", "closed", "outvoted"];
+        for reason in refusals {
             drop(self.refused.get_or_create(&[("reason", reason.to_owned())]));
         }
-        for cause in ["left", "lost", "expelled"] {
+        for cause in ["left", "lost", "expelled", "expired", "session-over"] {
             drop(self.ended.get_or_create(&[("cause", cause.to_owned())]));
         }
         self
@@ -210,6 +233,9 @@ impl Metrics {
             }
             // Told by the report, for as long as it lasts.
             Event::Session(_) | Event::CaughtUp => {}
+            Event::CutOff(peer, _) => {
+                self.paused.get_or_create(&[("peer", peer.number().to_string())]).inc();
+            }
             // What comes of them are joins, refusals and ends.
             Event::MotionOpened(_) | Event::MotionDecided(..) | Event::Convicted(_) => {}
             Event::Blamed(culprit, fault) => {
@@ -236,6 +262,8 @@ impl Metrics {
             self.peer_up.get_or_create(&labels).set(f64::from(u8::from(peer.up)));
             self.peer_heard.get_or_create(&labels).set(peer.heard.as_secs_f64());
             self.peer_queue.get_or_create(&labels).set(peer.queued_bytes as f64);
+            self.peer_busy.get_or_create(&labels).set(peer.busy.as_secs_f64());
+            self.peer_cut.get_or_create(&labels).inner().store(peer.cut_off, Ordering::Relaxed);
         }
     }
 
@@ -268,7 +296,6 @@ mod tests {
 
     use std::collections::BTreeSet;
 
-    use ringfort::protocol::fault::Fault;
     use ringfort::protocol::login::Denial;
     use ringfort::protocol::{LeaderId, UserName};
 
@@ -309,6 +336,46 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"));
         assert!(!text.contains("mallory"), "{text}");
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_is_a_zero_so_that_the_first_time_is_seen() {
+        let text = Metrics::new(&facts()).text();
+        for line in [
+            "ringfort_blamed_leader_total{leader=\"1\",peer=\"4\",fault=\"equivocated\"} 0",
+            "ringfort_blamed_total{leader=\"1\",kind=\"member\",fault=\"bad-data\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(series("ringfort_blamed_leader_total{"), Fault::ALL.len() * facts().leaders_other.len());
+        let words: BTreeSet<&str> = Fault::ALL.iter().map(|fault| fault.word()).collect();
+        assert_eq!(words.len(), Fault::ALL.len());
+    }
+
+    #[test]
+    fn each_metric_has_a_name_of_its_own() {
+        let text = full().text();
+        let mut names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        names.sort_unstable();
+        let distinct: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), distinct.len(), "{names:?}");
+    }
+
+    #[test]
+    fn the_alerts_tell_what_they_should() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/prometheus");
+        let words = ["test", "rules", "ringfort.rules.test.yml"];
+        let out = match std::process::Command::new("promtool").args(words).current_dir(&folder).output() {
+            Ok(out) => out,
+            Err(error) => {
+                let is_required = std::env::var("RINGFORT_PROMTOOL").is_ok_and(|value| value == "required");
+                assert!(!is_required, "RINGFORT_PROMTOOL=required, and promtool does not run: {error}");
+                return eprintln!("skipped: there is no promtool here ({error}); Debian's package prometheus has it");
+            }
+        };
+        let told = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(out.status.success() && told.contains("SUCCESS"), "{told}");
     }
 
     /// The names in a text that begin as ours do.

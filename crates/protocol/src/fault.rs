@@ -30,8 +30,10 @@ pub enum Rejected {
         /// The bound.
         max: usize,
     },
-    /// Policy forbids sending under a view that no f+1 leaders confirm any more.
-    #[error("fewer than f+1 leaders confirm the view, and the policy says to stop sending then")]
+    /// Policy forbids sending under a view that is not known to be current: fewer than n-f leaders confirm it.
+    #[error(
+        "too few leaders confirm that the view is current (it takes n-f), and the policy says to stop sending then"
+    )]
     Stale,
     /// The user's role in the group forbids it.
     #[error("{user} has the role {role} in this group: {forbids}")]
@@ -46,9 +48,15 @@ pub enum Rejected {
     /// The policy leaves this to others than the members.
     #[error("the group's policy asks members for no vote on this")]
     NoVote,
+    /// Too few members to vote on an expulsion.
+    #[error("no vote can put {0} out: at least two members besides {0} must be in the group to vote on it")]
+    TooFewVoters(UserName),
     /// The leader does not know the user.
     #[error("{0} is not registered here")]
     UnknownUser(UserName),
+    /// A record that would replace what the user has registered already.
+    #[error("{0} is registered here with another password or key: whoever wants to replace it has to say so")]
+    Registered(UserName),
     /// A record that is not for this leader, or was altered.
     #[error("the enrolment record cannot be opened: it is for another leader or group, or was altered")]
     BadRecord,
@@ -102,8 +110,10 @@ pub enum Fault {
     StaleHeartbeat,
     /// A leader that could not prove that it knows this user's key, while f+1 others could.
     BadLoginProof,
-    /// A data frame that does not open or whose signature is wrong.
+    /// A member that sends in another's name, signs what nobody can read, or accuses without proof.
     BadData,
+    /// A leader relayed another body than its sender gave to other leaders. One of the two altered it: nobody knows which.
+    Altered,
     /// A data frame under a view whose overlap has ended.
     OldView,
     /// A leader that relays what it should not, or in another's name.
@@ -118,10 +128,36 @@ pub enum Fault {
     AgainstRole,
 }
 
+/// All faults: a new one that is not in the list does not compile.
+macro_rules! all_faults {
+    ($($fault:ident)*) => {
+        impl Fault {
+            /// Every offence that there is.
+            pub const ALL: &[Fault] = &[$(Fault::$fault),*];
+        }
+        const _: fn(Fault) = |fault| match fault {
+            $(Fault::$fault => {})*
+        };
+    };
+}
+all_faults! {
+    Malformed BadSeal Replayed BadProposal WrongSession Flooding BadShare BadEvaluation BadView BadStatement ClaimWentBack
+    Equivocated StaleHeartbeat BadLoginProof BadData OldView BadRelay Silent LoginFailed Throttled AgainstRole
+    Altered
+}
+
 impl Fault {
-    /// Whether only a deviating peer (not a slow network or an old message) can have caused it.
+    /// Whether only the one who is blamed can have caused it, by deviating: no slow network, no old message, nobody else.
     pub fn is_deviation(self) -> bool {
-        !matches!(self, Fault::Silent | Fault::Replayed | Fault::OldView | Fault::Throttled | Fault::LoginFailed)
+        let innocent =
+            [Fault::Silent, Fault::Replayed, Fault::OldView, Fault::Throttled, Fault::LoginFailed, Fault::Altered];
+        !innocent.contains(&self)
+    }
+
+    /// Whether a leader's link is cut for it, for a while: what costs work, and what only the leader at its other end
+    /// can have caused, on this very link.
+    pub fn cuts_link(self) -> bool {
+        matches!(self, Fault::Malformed | Fault::BadProposal | Fault::Flooding | Fault::BadView | Fault::BadStatement)
     }
 
     /// The offence as a stable word, for logs and summaries.
@@ -142,6 +178,7 @@ impl Fault {
             Fault::StaleHeartbeat => "stale-heartbeat",
             Fault::BadLoginProof => "bad-login-proof",
             Fault::BadData => "bad-data",
+            Fault::Altered => "altered",
             Fault::OldView => "old-view",
             Fault::BadRelay => "bad-relay",
             Fault::Silent => "silent",

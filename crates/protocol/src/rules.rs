@@ -96,9 +96,20 @@ impl Rules {
         self.weakened(Rule::Confirm, usize::from(self.f) + 1)
     }
 
+    /// `n-f` leaders that confirm a view now before a member takes it for current: any two such sets share an honest
+    /// leader, as two of `f+1` need not. With `f` leaders stopped there are `n-f`.
+    pub fn current(&self) -> usize {
+        self.weakened(Rule::Current, usize::from(self.n - self.f))
+    }
+
     /// `f+1` leaders' signatures certify a view: one of them is honest (P6).
     pub fn certificate(&self) -> usize {
         self.weakened(Rule::Certificate, usize::from(self.f) + 1)
+    }
+
+    /// `n-f` leaders that do not hear a member, all at once, before one of them votes that it is lost.
+    pub fn lost(&self) -> usize {
+        usize::from(self.n - self.f)
     }
 
     /// Shares that make the group key.
@@ -156,6 +167,8 @@ pub enum Rule {
     CatchUp,
     /// f+1 leaders before a member acts.
     Confirm,
+    /// n-f leaders that confirm a view before it counts as current.
+    Current,
     /// A proposal's signature is checked.
     ProposalSignature,
     /// A proposal names this session.
@@ -204,6 +217,12 @@ pub enum Rule {
     RequestLimit,
     /// What one leader may propose before anything of it is accepted is limited (L9).
     PendingLimit,
+    /// What one leader may make another do is limited (L9).
+    PeerBudget,
+    /// A leader votes that a member is lost only while n-f leaders do not hear it.
+    LostTogether,
+    /// That a leader does not hear a member is forgotten when it is not said again.
+    OpinionExpires,
     /// A message that anybody may read is altered by nobody (K26, K38).
     DataTag,
     /// A leader's own vote is durable before it is sent (P10).
@@ -232,12 +251,13 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 41] = [
+    pub const ALL: [Rule; 45] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
         Rule::CatchUp,
         Rule::Confirm,
+        Rule::Current,
         Rule::ProposalSignature,
         Rule::ProposalSession,
         Rule::Incarnation,
@@ -262,6 +282,9 @@ impl Rule {
         Rule::DenialSignature,
         Rule::RequestLimit,
         Rule::PendingLimit,
+        Rule::PeerBudget,
+        Rule::LostTogether,
+        Rule::OpinionExpires,
         Rule::DataTag,
         Rule::VoteDurable,
         Rule::Statement,
@@ -301,6 +324,8 @@ mod tests {
             let (n, f) = (usize::from(n), usize::from(f));
             prop_assert!(rules.amplify() > f && rules.amplify() - 1 <= f);
             prop_assert!(rules.catch_up() > f && rules.confirm() > f);
+            prop_assert!(rules.current() <= n - f, "honest leaders alone confirm");
+            prop_assert!(2 * rules.current() > n + f, "two current views share an honest leader");
             prop_assert!(rules.accept() <= n - f, "honest leaders alone can accept");
             prop_assert!(2 * rules.accept() > n + f, "two quorums share an honest leader");
             prop_assert!(rules.accept() - f >= rules.amplify(), "honest proposers of an accepted operation amplify it everywhere");

@@ -11,9 +11,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::codec::{DecodeError, FRAME_BYTES_MAX, WIRE_VERSION, decode};
 use crate::coordination::SignedProposal;
 use crate::delivery::RepairRequest;
-use crate::ids::{Epoch, UserName, ViewDigest, ViewId};
+use crate::ids::{Epoch, MemberId, UserName, ViewDigest, ViewId};
 use crate::keys::ViewClaim;
 use crate::motion::Motion;
+use crate::unheard::Unheard;
 use crate::view::{Cause, MemberEntry};
 
 pub use crate::data::DATA_TAG;
@@ -30,8 +31,12 @@ pub const PEER_TAG: u8 = 1;
 pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
 /// A list up to this size goes with the claim itself.
 pub const INLINE_ENTRIES_MAX: usize = 32;
+/// Stays that a member asks about at once.
+pub const FATES_MAX: usize = 256;
 /// Proposals in one message.
 pub const PROPOSALS_MAX: usize = 256;
+/// Members in one message about whom a leader does not hear.
+pub const UNHEARD_MAX: usize = 1024;
 /// Classes of users whose state leaders compare.
 pub const BUCKETS: usize = 256;
 
@@ -68,6 +73,18 @@ pub fn plain<T: BorshSerialize>(message: &T) -> bytes::Bytes {
 /// Decodes the body of a plain frame.
 pub fn decode_plain<T: BorshDeserialize>(body: &[u8]) -> Result<T, DecodeError> {
     decode(body)
+}
+
+/// Whether a message between leaders says at its head that it lists more than any may: told before its items are decoded.
+pub fn lists_too_many(body: &[u8]) -> bool {
+    let [kind, length @ ..] = body else { return false };
+    let length = length.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let most = match kind {
+        1 => PROPOSALS_MAX,
+        3 => BUCKETS,
+        _ => return false,
+    };
+    usize::try_from(length).is_ok_and(|length| length > most)
 }
 
 /// Member to leader, sealed.
@@ -111,6 +128,9 @@ pub enum MemberRequest {
     } = 7,
     /// Shows a frame that its sender signed. Two such of different content under one number convict the sender (A18).
     Accuse(Vec<u8>) = 8,
+    /// Asks which stays are over, at most [`FATES_MAX`]: the view that the leader claims takes them out, and its list
+    /// does not say why.
+    Fates(Vec<MemberId>) = 9,
 }
 
 /// Leader to member, sealed.
@@ -158,6 +178,13 @@ pub enum LeaderNotice {
         /// How long it still waits, milliseconds.
         left_ms: u32,
     } = 7,
+    /// The answer about the stays asked for, at most [`FATES_MAX`] together.
+    Fates {
+        /// Those that are over here, and why.
+        over: Vec<(MemberId, Cause)>,
+        /// Those that are not.
+        open: Vec<MemberId>,
+    } = 8,
 }
 
 /// Leader to leader.
@@ -170,7 +197,9 @@ pub enum PeerMessage {
     /// A digest of all that the sender has accepted.
     Status([u8; 32]) = 2,
     /// The same by class of users, for whoever found a difference. Exactly [`BUCKETS`].
-    Buckets(Vec<[u8; 16]>) = 3,
+    Buckets(Vec<[u8; 32]>) = 3,
     /// The sender's share of the secret that decoy login keys are derived with; told whenever two leaders meet.
     Decoys(DecoyShare) = 4,
+    /// Members that the sender does not hear at the moment: said again for as long as it is so.
+    Unheard(Unheard) = 5,
 }

@@ -39,6 +39,7 @@ pub fn title(kind: Kind) -> &'static str {
         Kind::Flood => "Flood everybody",
         Kind::Spy => "Listen in",
         Kind::Chaos => "Everything at once",
+        Kind::Mutate => "Leave it to chance",
     }
 }
 
@@ -58,36 +59,14 @@ pub fn does(kind: Kind) -> &'static str {
         Kind::Flood => "sends thousands of bogus votes and frames",
         Kind::Spy => "behaves well, records everything, and tries all its keys on it",
         Kind::Chaos => "does all of this in turn",
+        Kind::Mutate => "lets chance change each of its messages",
     }
 }
 
-const FAULTS: [Fault; 20] = [
-    Fault::Malformed,
-    Fault::BadSeal,
-    Fault::Replayed,
-    Fault::BadProposal,
-    Fault::WrongSession,
-    Fault::Flooding,
-    Fault::BadShare,
-    Fault::BadEvaluation,
-    Fault::BadView,
-    Fault::ClaimWentBack,
-    Fault::Equivocated,
-    Fault::StaleHeartbeat,
-    Fault::BadLoginProof,
-    Fault::BadData,
-    Fault::OldView,
-    Fault::BadRelay,
-    Fault::Silent,
-    Fault::LoginFailed,
-    Fault::Throttled,
-    Fault::AgainstRole,
-];
-
 /// What a leader did and what came of it, by the offence's word.
 pub fn offence(word: &str) -> &'static str {
-    let fault = FAULTS.into_iter().find(|fault| fault.word() == word);
-    fault.map_or("did what no honest leader does", ringfort_agent::words::explain)
+    let fault = Fault::ALL.iter().find(|fault| fault.word() == word);
+    fault.map_or("did what no honest leader does", |fault| ringfort_agent::words::explain(*fault))
 }
 
 /// Who, in a row: `ana, ben and leaders 1, 3`.

@@ -24,8 +24,12 @@ impl Leader {
 
     /// A link is gone.
     pub fn on_link_down(&mut self, link: LinkId) {
-        self.links.remove(&link);
-        self.attached.retain(|_, attached| *attached != link);
+        let Some(Link { stage: Stage::Member(gone), .. }) = self.links.remove(&link) else { return };
+        for links in [&mut self.attached, &mut self.waiting] {
+            if links.get(&gone.entry.id.user) == Some(&link) {
+                links.remove(&gone.entry.id.user);
+            }
+        }
     }
 
     /// A frame on a member's link.
@@ -86,11 +90,13 @@ impl Leader {
                     Err(fault) => self.refuse_outsider(link, Some(user), fault, step),
                 }
             }
-            LoginRequest::Init { user, method, n1 } => {
+            LoginRequest::Init { user, method, n1, asks } => {
                 let last = self.state.login_floor(&user);
-                let message = (user, method, n1);
-                let answer = self.login.on_init(cx, &self.group, &self.secrets, login, &exporter, last, message);
-                step.effects.push(Effect::Send(link, Class::Control, wire::plain(&answer)));
+                let message = (user.clone(), method, n1, asks);
+                match self.login.on_init(cx, &self.group, &self.secrets, login, &exporter, last, message) {
+                    Ok(answer) => step.effects.push(Effect::Send(link, Class::Control, wire::plain(&answer))),
+                    Err(fault) => self.refuse_outsider(link, Some(user), fault, step),
+                }
             }
             LoginRequest::Ack { .. } => {
                 let admitted = self.state.members();
@@ -131,7 +137,10 @@ impl Leader {
                 return;
             }
         };
-        if let Some(old) = self.attached.insert(entry.id.user.clone(), link) {
+        let live = self.attached.get(&entry.id.user).and_then(|old| self.links.get(old));
+        let displaces = resumed || !live.is_some_and(Link::is_admitted);
+        let links = if displaces { &mut self.attached } else { &mut self.waiting };
+        if let Some(old) = links.insert(entry.id.user.clone(), link) {
             self.links.remove(&old);
             step.effects.push(Effect::Close(old));
         }
@@ -148,7 +157,7 @@ impl Leader {
         }
         self.absorb(cx, outputs, step);
         if resumed {
-            self.send_claim(cx.now, link, None, step);
+            self.send_bare_claim(link, step);
             self.ask_all(cx.now, link, step);
         }
         if let Some((rule, candidate)) = asking {
@@ -193,6 +202,7 @@ impl Leader {
                 self.tell_end(link, step);
             }
             Ok(MemberRequest::Vote { motion, yes }) => self.on_vote(cx, link, &motion, yes, step),
+            Ok(MemberRequest::Fates(stays)) => self.send_fates(link, stays, step),
             Ok(MemberRequest::Accuse(frame)) => self.on_accusation(cx, link, frame, step),
             Err(_) => step.blame(Culprit::Member(id), Fault::Malformed),
         }
@@ -225,7 +235,7 @@ impl Leader {
         self.notify(link, &LeaderNotice::HeartbeatAnswer { answer: challenge, challenge: next, view }, step);
         if self.state.members().get_member(&id).is_none() {
             self.tell_end(link, step);
-        } else if installed != Some(view) {
+        } else if installed != Some(view) || self.has_claimed_nothing(link) {
             self.send_claim(cx.now, link, installed.map(|v| v.digest), step);
         }
     }

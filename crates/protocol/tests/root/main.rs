@@ -8,6 +8,8 @@ mod catching_up;
 mod enrolments;
 mod harness;
 mod hostile;
+mod outages;
+mod peers;
 mod roles;
 mod scenarios;
 mod sessions;

@@ -12,6 +12,7 @@ use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, L
 use ringfort_protocol::motion::{Motion, MotionKind};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::statement::Statement;
+use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{LeaderNotice, MemberRequest, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Seq, SessionId, UserName, ViewDigest, ViewId};
@@ -102,7 +103,8 @@ pub fn login_request() -> impl Strategy<Value = LoginRequest> {
     let ack = (bytes::<32>(), entry(), bytes::<32>(), signature(), prop::option::of(signature()));
     prop_oneof![
         (user(), bytes::<32>()).prop_map(|(user, blinded)| LoginRequest::Blind { user, blinded }),
-        (user(), method(), bytes::<32>()).prop_map(|(user, method, n1)| LoginRequest::Init { user, method, n1 }),
+        (user(), method(), bytes::<32>(), prop::option::of(signature()))
+            .prop_map(|(user, method, n1, asks)| LoginRequest::Init { user, method, n1, asks }),
         ack.prop_map(|(n3, entry, tag, possession, identity)| LoginRequest::Ack {
             n3,
             incarnation: entry.id.incarnation,
@@ -129,9 +131,8 @@ pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
     prop_oneof![
         (bytes::<128>(), prop::collection::vec(bytes::<32>(), 0..=22))
             .prop_map(|(evaluation, key)| LoginAnswer::Evaluated { evaluation, key: AnnouncedKey(key) }),
-        (bytes::<32>(), any::<u64>(), bytes::<32>(), signature()).prop_map(|(n2, last, tag, signature)| {
-            LoginAnswer::KeyDist { n2, last: Incarnation(last), tag, signature }
-        }),
+        (bytes::<32>(), bytes::<8>(), bytes::<32>(), signature())
+            .prop_map(|(n2, last, tag, signature)| LoginAnswer::KeyDist { n2, last, tag, signature }),
         (denial, signature()).prop_map(|(reason, signature)| LoginAnswer::Denied { reason, signature }),
     ]
 }
@@ -147,6 +148,7 @@ pub fn member_request() -> impl Strategy<Value = MemberRequest> {
         Just(MemberRequest::Leave),
         (motion(), any::<bool>()).prop_map(|(motion, yes)| MemberRequest::Vote { motion, yes }),
         prop::collection::vec(any::<u8>(), 0..64).prop_map(MemberRequest::Accuse),
+        prop::collection::vec(member(), 0..4).prop_map(MemberRequest::Fates),
     ]
 }
 
@@ -164,6 +166,8 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
         repair().prop_map(LeaderNotice::Wanted),
         (cause(), any::<u64>()).prop_map(|(cause, epoch)| LeaderNotice::Ended { cause, epoch: Epoch(epoch) }),
         (motion(), any::<u32>()).prop_map(|(motion, left_ms)| LeaderNotice::Asked { motion, left_ms }),
+        (prop::collection::vec((member(), cause()), 0..4), prop::collection::vec(member(), 0..4))
+            .prop_map(|(over, open)| LeaderNotice::Fates { over, open }),
     ]
 }
 
@@ -186,7 +190,16 @@ pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
     prop_oneof![
         prop::collection::vec(proposal, 0..4).prop_map(PeerMessage::Proposals),
         bytes::<32>().prop_map(PeerMessage::Status),
-        prop::collection::vec(bytes::<16>(), 0..300).prop_map(PeerMessage::Buckets),
+        prop::collection::vec(bytes::<32>(), 0..300).prop_map(PeerMessage::Buckets),
         bytes::<128>().prop_map(PeerMessage::Decoys),
+        unheard(),
     ]
+}
+
+fn unheard() -> impl Strategy<Value = PeerMessage> {
+    let said = (1u8..65, bytes::<32>(), any::<u64>(), prop::collection::vec(member(), 0..4), signature());
+    said.prop_map(|(leader, session, number, members, signature)| {
+        let (leader, session) = (LeaderId::new(leader).unwrap(), SessionId(session));
+        PeerMessage::Unheard(Unheard { leader, session, number, members, signature })
+    })
 }

@@ -23,6 +23,7 @@ use ringfort_protocol::roles::{Role, RoleRule};
 use ringfort_protocol::sealed::{End, SealedChannel};
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::time::{Cx, Time};
+use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::{Cause, Change, MemberSet, SessionVerifyingKey, ViewHasher};
 use ringfort_protocol::wire::{BUCKETS, LeaderNotice, MemberRequest, PeerMessage, plain};
 use ringfort_protocol::{
@@ -48,8 +49,8 @@ fn messages_are_as_recorded() {
 
 #[test]
 fn a_whole_list_of_classes_is_their_bytes_one_after_the_other() {
-    let bytes = encode(&PeerMessage::Buckets((0..=255).map(|i| [i; 16]).collect()));
-    let classes = (0..=255u8).flat_map(|i| [i; 16]);
+    let bytes = encode(&PeerMessage::Buckets((0..=255).map(|i| [i; 32]).collect()));
+    let classes = (0..=255u8).flat_map(|i| [i; 32]);
     let expected: Vec<u8> = [3].into_iter().chain(256u32.to_le_bytes()).chain(classes).collect();
     assert_eq!(BUCKETS, 256);
     assert_eq!(bytes, expected);
@@ -106,14 +107,18 @@ impl Fixed {
         let (signature, key) = (self.signature, self.ana.entry().signing);
         let authority = SigningKey::from_secret(&Secret32::new([4; 32]));
         let certificate = Certificate::issue(&self.group, 1, &authority, user("ana"), key, 1_800_000_000);
-        let init = |method| encode(&LoginRequest::Init { user: user("ana"), method, n1: [0x11; 32] });
+        let init = |method| {
+            let asks = (method != Method::Password).then_some(signature);
+            encode(&LoginRequest::Init { user: user("ana"), method, n1: [0x11; 32], asks })
+        };
         let entry = self.ana.entry();
         let ack = |identity| {
             let (incarnation, signing, sealing) = (entry.id.incarnation, entry.signing, entry.sealing);
             let (n3, tag, possession) = ([0x13; 32], [0x7a; 32], signature);
             encode(&LoginRequest::Ack { n3, incarnation, signing, sealing, tag, possession, identity })
         };
-        let key_dist = LoginAnswer::KeyDist { n2: [0x12; 32], last: Incarnation(258), tag: [0x7a; 32], signature };
+        let key_dist =
+            LoginAnswer::KeyDist { n2: [0x12; 32], last: [2, 1, 0, 0, 0, 0, 0, 0], tag: [0x7a; 32], signature };
         let denied = |reason| encode(&LoginAnswer::Denied { reason, signature });
         let key = AnnouncedKey(vec![[0xa1; 32], [0xa2; 32]]);
         vec![
@@ -139,7 +144,7 @@ impl Fixed {
     }
 
     fn records(&self) -> Vec<EnrolmentRecord> {
-        enrol_password(&self.group, &user("ana"), b"correct horse", &mut rng(9)).unwrap()
+        enrol_password(&self.group, &user("ana"), b"correct horse", &mut rng(9)).unwrap().records
     }
 
     fn registration(&self, place: usize) -> Registration {
@@ -169,10 +174,10 @@ impl Fixed {
 
         let ana = user("ana");
         let (mut client, init) = LoginClient::start(group, leader(1), exporter, &ana, &credential, &mut rng(8));
-        let LoginRequest::Init { user: name, method, n1 } = init.clone() else { unreachable!() };
-        let message = (name, method, n1);
+        let LoginRequest::Init { user: name, method, n1, asks } = init.clone() else { unreachable!() };
+        let message = (name, method, n1, asks);
         let last = Incarnation(257);
-        let answer = server.on_init(&mut cx, group, secrets, &mut link, &exporter, last, message);
+        let answer = server.on_init(&mut cx, group, secrets, &mut link, &exporter, last, message).unwrap();
         client.on_answer(group, &answer).unwrap();
         let (ack, mut channel) = client.acknowledge(group, &credential, &self.ana, &mut rng(10)).unwrap();
         let members = MemberSet::default();
@@ -209,6 +214,7 @@ impl Fixed {
             ("leave", encode(&MemberRequest::Leave)),
             ("vote", encode(&MemberRequest::Vote { motion: Motion::expel(user("b")), yes: true })),
             ("accuse", encode(&MemberRequest::Accuse(vec![1, 3, 5]))),
+            ("ask for fates", encode(&MemberRequest::Fates(vec![self.ana.id.clone()]))),
             ("sealed leave", member.seal(&encode(&MemberRequest::Leave)).to_vec()),
             ("sealed by the leader", leader.seal(b"x").to_vec()),
             ("sealed by the leader, second", leader.seal(b"x").to_vec()),
@@ -236,6 +242,7 @@ impl Fixed {
             ("ended", encode(&LeaderNotice::Ended { cause: Cause::Lost, epoch: Epoch(258) })),
             ("ended, expired", encode(&LeaderNotice::Ended { cause: Cause::Expired, epoch: Epoch(258) })),
             ("asked", encode(&LeaderNotice::Asked { motion: Motion::admit(user("b")), left_ms: 258 })),
+            ("fates", encode(&LeaderNotice::Fates { over: vec![(self.ana.id.clone(), Cause::Lost)], open: vec![] })),
             ("ended, session", encode(&LeaderNotice::Ended { cause: Cause::SessionOver, epoch: Epoch(258) })),
         ]
     }
@@ -255,6 +262,16 @@ impl Fixed {
             ("propose session", self.proposal(Operation::Session(258), false)),
             ("status", encode(&PeerMessage::Status([0x57; 32]))),
             ("no classes", encode(&PeerMessage::Buckets(vec![]))),
+            (
+                "unheard",
+                encode(&PeerMessage::Unheard(Unheard::sign(
+                    &self.secrets[1].signing,
+                    leader(2),
+                    self.group.session(),
+                    258,
+                    vec![self.ana.id.clone()],
+                ))),
+            ),
             ("decoys", encode(&PeerMessage::Decoys([0xdc; 128]))),
         ]
     }

@@ -9,11 +9,15 @@ use ringfort_protocol::{GroupId, LeaderId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::disk::{Access, Staging, check_private_folder, make_private_folder, read_text, temporary_beside, write_new};
+use super::disk::{
+    Access, Staging, check_private_folder, make_private_folder, read_text, sync_folder, temporary_beside, write_new,
+};
 use super::error::{FileError, FileErrorKind};
 use super::group::{GROUP_FILE, read_group};
 use super::inbox::INBOX;
-use super::leader_folder::{SECRETS_BYTES_MAX, SECRETS_FILE, STORE_FILE, read_secrets_text, take_lock, who};
+use super::leader_folder::{
+    SECRETS_BYTES_MAX, SECRETS_FILE, STATE_FOLDER, STORE_FILE, read_secrets_text, take_lock, who,
+};
 use super::sealing;
 use super::text::{FORMAT, Hex, parse, render};
 use crate::store::{Look, Store};
@@ -93,6 +97,7 @@ pub fn back_up(folder: &Path, to: &Path) -> Result<FolderState, FileError> {
         let text = read_text(&folder.join(name), TEXT_BYTES_MAX, access)?;
         write_new(&inside(name), text.as_bytes(), access)?;
     }
+    make_private_folder(&inside(STATE_FOLDER))?;
     Store::read(&folder.join(STORE_FILE), state.group)?.back_up(&inside(STORE_FILE))?;
     let copied = check(staging.path())?;
     let made = SystemTime::now();
@@ -145,6 +150,7 @@ pub fn restore(backup: &Path, folder: &Path) -> Result<FolderState, FileError> {
         let text = read_text(&backup.join(name), TEXT_BYTES_MAX, access)?;
         write_new(&inside(name), text.as_bytes(), access)?;
     }
+    make_private_folder(&inside(STATE_FOLDER))?;
     Store::read(&backup.join(STORE_FILE), state.group)?.back_up(&inside(STORE_FILE))?;
     Store::mark_as_old(&inside(STORE_FILE), state.group)?;
     make_private_folder(&inside(INBOX))?;
@@ -171,9 +177,23 @@ pub fn rebuild(folder: &Path) -> Result<Option<PathBuf>, FileError> {
             is_kept = true;
         }
     }
-    drop(Store::create(&old, group.id(), None)?);
-    Store::mark_as_old(&old, group.id())?;
+    // Complete, and marked, before it has its name: a crash at any moment leaves no memory, or one that knows what it is.
+    let fresh = temporary_beside(&old)?;
+    let made = Store::create_old(&fresh, group.id()).map(|store| store.finish_alone());
+    if let Err(error) = made.and_then(|closed| closed) {
+        remove_store(&fresh);
+        return Err(error.into());
+    }
+    fs::rename(&fresh, &old).and_then(|()| sync_folder(folder)).map_err(|error| FileError::writing(&old, error))?;
     Ok(is_kept.then_some(aside))
+}
+
+/// What is left of a memory that was not finished.
+fn remove_store(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        // The error that counts is the one that stopped it.
+        let _ = fs::remove_file(PathBuf::from(format!("{}{suffix}", path.display())));
+    }
 }
 
 fn digest_of(path: &Path) -> Result<Hex<32>, FileError> {

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `leader.toml` | the keys and shares of this leader, plain or sealed |
 //! | `group.toml` | a copy of the group file |
-//! | `state.db` | what the leader must not forget ([`crate::store`]) |
-//! | `inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
-//! | `lock` | held by the one process that runs on the folder |
+//! | `state/` | all that the running leader writes, and nothing else |
+//! | `state/state.db` | what the leader must not forget ([`crate::store`]) |
+//! | `state/inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
+//! | `state/lock` | held by the one process that runs on the folder |
+//!
+//! A running leader needs to write below `state/` only. A sandbox can keep it from all else, so that whoever takes the
+//! process over changes nothing that the next start believes.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,15 +36,19 @@ use super::group::{GROUP_FILE, read_group, write_group};
 use super::inbox::INBOX;
 use super::sealing::{self, Unlock};
 use super::text::{FORMAT, Hex, SecretHex, parse, secret_digits};
+use crate::seal::StoreKey;
 use crate::store::Store;
 
 /// The file of secrets in a leader's folder.
 pub const SECRETS_FILE: &str = "leader.toml";
 
-/// The leader's memory.
-pub const STORE_FILE: &str = "state.db";
+/// The folder of what the running leader writes, in a leader's folder.
+pub const STATE_FOLDER: &str = "state";
 
-const LOCK_FILE: &str = "lock";
+/// The leader's memory, in a leader's folder and in a backup of one.
+pub const STORE_FILE: &str = "state/state.db";
+
+const LOCK_FILE: &str = "state/lock";
 pub(super) const SECRETS_BYTES_MAX: usize = 16 * 1024;
 
 const HEADER: &str = "\
@@ -133,6 +141,7 @@ impl LeaderFolder {
         check_belongs(&inside(SECRETS_FILE), group, secrets)?;
         write_new(&inside(SECRETS_FILE), secrets_text(group, secrets).as_bytes(), Access::Secret)?;
         write_group(&inside(GROUP_FILE), group)?;
+        make_private_folder(&inside(STATE_FOLDER))?;
         make_private_folder(&inside(INBOX))?;
         let mut store = Store::create(&inside(STORE_FILE), group.id(), None)?;
         let records: Vec<Record> =
@@ -151,6 +160,7 @@ impl LeaderFolder {
     /// Opens a folder for one process: takes its lock, checks that all in it belongs together. `unlock` opens a sealed one.
     pub fn open_with(folder: &Path, unlock: Option<&Unlock>) -> Result<OpenLeader, FileError> {
         check_private_folder(folder)?;
+        check_private_folder(&folder.join(STATE_FOLDER))?;
         let inbox = folder.join(INBOX);
         if inbox.symlink_metadata().is_ok() {
             check_private_folder(&inbox)?;
@@ -177,6 +187,11 @@ impl LeaderFolder {
     pub fn is_sealed(folder: &Path) -> Result<bool, FileError> {
         check_private_folder(folder)?;
         Ok(sealing::is_sealed(&read_secrets_text(&folder.join(SECRETS_FILE))?))
+    }
+
+    /// Whether a process runs on a folder.
+    pub fn is_in_use(folder: &Path) -> bool {
+        take_lock(folder).is_err_and(|error| error.kind() == FileErrorKind::Busy)
     }
 
     /// Seals the secrets of a folder whose leader is stopped. First the key is kept, then the memory sealed with it.
@@ -213,6 +228,24 @@ pub(super) fn read_leader(folder: &Path) -> Result<(Arc<GroupInfo>, Option<Leade
     Ok((group, secrets))
 }
 
+/// Group, secrets and the key to the memory.
+pub(super) type OpenedBeside = (Arc<GroupInfo>, LeaderSecrets, Option<StoreKey>);
+
+/// What is in a folder, read without the lock; nothing if they are sealed and `unlock` is not given.
+pub(super) fn read_leader_with(folder: &Path, unlock: Option<&Unlock>) -> Result<Option<OpenedBeside>, FileError> {
+    check_private_folder(folder)?;
+    let group = read_group(&folder.join(GROUP_FILE))?;
+    let path = folder.join(SECRETS_FILE);
+    let text = read_secrets_text(&path)?;
+    if !sealing::is_sealed(&text) {
+        return Ok(Some((group.clone(), parse_secrets(&path, &text, &group)?, None)));
+    }
+    let Some(unlock) = unlock else { return Ok(None) };
+    let (key, plain) = sealing::open_text(&path, &text, Some(unlock))?;
+    let secrets = parse_secrets(&path, &plain, &group)?;
+    Ok(Some((group, secrets, Some(key))))
+}
+
 pub(super) fn read_secrets_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
     read_text(path, SECRETS_BYTES_MAX, Access::Secret)
 }
@@ -241,9 +274,13 @@ pub(super) fn parse_secrets(path: &Path, text: &str, group: &GroupInfo) -> Resul
 }
 
 pub(super) fn take_lock(folder: &Path) -> Result<FolderLock, FileError> {
-    let path = folder.join(LOCK_FILE);
-    let writing = |error| FileError::writing(&path, error);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(writing)?;
+    take_lock_file(folder, &folder.join(LOCK_FILE))
+}
+
+/// Takes the lock of a folder that lies somewhere else in it than a leader's does.
+pub(super) fn take_lock_file(folder: &Path, path: &Path) -> Result<FolderLock, FileError> {
+    let writing = |error| FileError::writing(path, error);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(writing)?;
     match file.try_lock() {
         Ok(()) => Ok(FolderLock { _file: file }),
         Err(TryLockError::WouldBlock) => {

@@ -36,15 +36,18 @@ mod user_key;
 mod users;
 
 pub use backup::{FolderState, back_up, check, check_backup, rebuild, restore};
-pub use enrolment::{accept, accept_with, read_record, write_records};
+pub use enrolment::{Candidate, Known, accept, accept_with, look_at_record, read_record, write_records};
 pub use error::{FileError, FileErrorKind};
-pub use group::{ADDRESS_BYTES_MAX, GROUP_FILE, GROUP_NAME_BYTES_MAX, check_fingerprint, read_group, write_group};
+pub use group::{
+    ADDRESS_BYTES_MAX, GROUP_FILE, GROUP_NAME_BYTES_MAX, check_address, check_fingerprint, is_loopback, read_group,
+    write_group,
+};
 pub use inbox::{
     INBOX, Inbox, OperatorRequest, REQUESTS_READ_MAX, REQUESTS_WAITING_MAX, Waiting, drop_record, drop_request,
     read_requests, take_requests,
 };
 pub use introduction::{read_introduction, write_introduction};
-pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STORE_FILE};
+pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STATE_FOLDER, STORE_FILE};
 pub use making::{MAKING_FILE, Making, NewLeader, read_evidence};
 pub(crate) use membership_log::LogFile;
 pub use membership_log::{LOG_BYTES_MAX, LogOptions, read_proof, write_proof};
