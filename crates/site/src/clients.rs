@@ -7,20 +7,21 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ringfort_spread::{Ended, Input, Name, READ_BYTES_MAX, Refusal, Session};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
+
+use crate::doors::{Doors, Networks, Users};
 
 /// A client has this long to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +29,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 pub const BEHIND_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Connections that have not said who they are. The oldest is not disturbed: further ones wait in the system's queue.
 const STRANGERS_MAX: usize = 64;
+/// How often a silent client over TCP is asked by the system whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What a frame that waits costs beside its bytes.
+const FRAME_OVERHEAD_BYTES: usize = 64;
 /// Small frames are put together up to this size before they are written.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -39,18 +44,23 @@ pub(crate) struct Batch {
     /// What, in order.
     pub inputs: VecDeque<Request>,
     /// Dropped when the site has taken all of it.
-    pub taken: oneshot::Sender<()>,
+    pub _taken: oneshot::Sender<()>,
 }
 
 /// A request of a connection.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// It wants to connect: the answer is its private name, or why not.
-    Connect { wanted: Option<Vec<u8>>, wants_membership: bool, line: Line, answer: oneshot::Sender<Result<Name, Refusal>> },
+    Connect {
+        wanted: Option<Vec<u8>>,
+        wants_membership: bool,
+        line: Line,
+        answer: oneshot::Sender<Result<Name, Refusal>>,
+    },
     /// What an open session asks for.
     Input(Input),
     /// It is gone.
-    Gone(Option<Ended>),
+    Gone,
 }
 
 /// The way to one client, shared by all who write to it.
@@ -75,7 +85,10 @@ impl Line {
 
     /// Queues a frame; false when the client is too far behind, and is cut off.
     pub fn send(&self, frame: Bytes) -> bool {
-        let bytes = frame.len();
+        if self.is_cut() {
+            return true;
+        }
+        let bytes = frame.len() + FRAME_OVERHEAD_BYTES;
         if self.shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > BEHIND_BYTES_MAX {
             self.cut();
             return false;
@@ -83,6 +96,10 @@ impl Line {
         // A client that is gone tells so itself.
         let _ = self.frames.send(frame);
         true
+    }
+
+    fn is_cut(&self) -> bool {
+        self.shared.cut.load(Ordering::Relaxed)
     }
 
     /// Ends the connection.
@@ -97,47 +114,32 @@ impl Line {
     }
 }
 
-/// Where clients connect.
-#[derive(Clone, Debug, Default)]
-pub struct Doors {
-    /// A unix socket.
-    pub unix: Option<PathBuf>,
-    /// Who may connect to the unix socket: its mode.
-    pub unix_mode: u32,
-    /// A TCP address. Whoever reaches it is served: keep it on loopback.
-    pub tcp: Option<SocketAddr>,
-}
-
 /// The listeners.
 #[derive(Debug)]
 pub(crate) struct Clients {
     tasks: JoinSet<()>,
     unix: Option<PathBuf>,
-    tcp: Option<SocketAddr>,
 }
 
 impl Clients {
-    pub async fn start(doors: &Doors) -> io::Result<(Self, mpsc::Receiver<Batch>)> {
+    pub fn start(doors: Doors) -> io::Result<(Self, mpsc::Receiver<Batch>)> {
         let (batches, received) = mpsc::channel(STRANGERS_MAX);
         let numbers = Arc::new(AtomicUsize::new(1));
-        let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS_MAX));
         let mut tasks = JoinSet::new();
-        if let Some(path) = &doors.unix {
-            let listener = bind_unix(path, doors.unix_mode)?;
-            tasks.spawn(serve(Listening::Unix(listener), numbers.clone(), strangers.clone(), batches.clone()));
+        let mut socket = None;
+        // Each door has its own places for strangers: those of the network keep nobody of this machine out.
+        let mut open = |listening| {
+            let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS_MAX));
+            tasks.spawn(serve(listening, numbers.clone(), strangers, batches.clone()));
+        };
+        if let Some((listener, path, users)) = doors.unix {
+            open(Listening::Unix(UnixListener::from_std(listener)?, users));
+            socket = Some(path);
         }
-        let mut tcp = None;
-        if let Some(address) = doors.tcp {
-            let listener = TcpListener::bind(address).await?;
-            tcp = listener.local_addr().ok();
-            tasks.spawn(serve(Listening::Tcp(listener), numbers, strangers, batches));
+        if let Some((listener, networks)) = doors.tcp {
+            open(Listening::Tcp(TcpListener::from_std(listener)?, networks));
         }
-        Ok((Clients { tasks, unix: doors.unix.clone(), tcp }, received))
-    }
-
-    /// The TCP address, with the port that the system chose if 0 was asked for.
-    pub fn tcp_address(&self) -> Option<SocketAddr> {
-        self.tcp
+        Ok((Clients { tasks, unix: socket }, received))
     }
 
     pub async fn shutdown(mut self) {
@@ -148,21 +150,51 @@ impl Clients {
     }
 }
 
-/// Takes the place of a socket that a killed site left behind, and of nothing else.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if std::os::unix::net::UnixStream::connect(path).is_err()
-        && fs::symlink_metadata(path).is_ok_and(|m| std::os::unix::fs::FileTypeExt::is_socket(&m.file_type()))
-    {
-        fs::remove_file(path)?;
-    }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    Ok(listener)
+enum Listening {
+    Unix(UnixListener, Users),
+    Tcp(TcpListener, Networks),
 }
 
-enum Listening {
-    Unix(UnixListener),
-    Tcp(TcpListener),
+/// A stream of either kind, from somebody who may connect.
+enum Accepted {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Listening {
+    /// The next client that may connect, if it is one.
+    async fn accept(&self, connection: u64) -> io::Result<Option<Accepted>> {
+        match self {
+            Listening::Unix(listener, users) => {
+                let (stream, _) = listener.accept().await?;
+                let user = stream.peer_cred()?.uid();
+                let allowed = users.allow(user);
+                if allowed {
+                    debug!(connection, user, "a client connects");
+                } else {
+                    warn!(
+                        user,
+                        "a program of this user may not connect: the site was not started with --allow-user for it"
+                    );
+                }
+                Ok(allowed.then_some(Accepted::Unix(stream)))
+            }
+            Listening::Tcp(listener, networks) => {
+                let (stream, from) = listener.accept().await?;
+                let allowed = networks.allow(from.ip());
+                if allowed {
+                    debug!(connection, %from, "a client connects");
+                    let _ = stream.set_nodelay(true);
+                    // Of a client whose machine has died, nothing else is ever heard.
+                    let alive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&alive);
+                } else {
+                    warn!(%from, "a program there may not connect: the site was not started with --tcp-from for it");
+                }
+                Ok(allowed.then_some(Accepted::Tcp(stream)))
+            }
+        }
+    }
 }
 
 async fn serve(
@@ -175,21 +207,16 @@ async fn serve(
     loop {
         while open.try_join_next().is_some() {}
         let Ok(place) = strangers.clone().acquire_owned().await else { return };
-        let connection = numbers.fetch_add(1, Ordering::Relaxed) as u64;
-        let accepted = match &listening {
-            Listening::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                info!(connection, user = ?stream.peer_cred().ok().map(|cred| cred.uid()), "a client connects");
-                open.spawn(Connection::new(connection, batches.clone()).run(stream, place));
-            }),
-            Listening::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
-                info!(connection, %from, "a client connects");
-                let _ = stream.set_nodelay(true);
-                open.spawn(Connection::new(connection, batches.clone()).run(stream, place));
-            }),
-        };
-        if let Err(error) = accepted {
-            warn!(%error, "a client could not be accepted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let number = numbers.fetch_add(1, Ordering::Relaxed) as u64;
+        let connection = Connection::new(number, batches.clone());
+        match listening.accept(number).await {
+            Ok(Some(Accepted::Unix(stream))) => drop(open.spawn(connection.run(stream, place))),
+            Ok(Some(Accepted::Tcp(stream))) => drop(open.spawn(connection.run(stream, place))),
+            Ok(None) => {}
+            Err(error) => {
+                warn!(%error, "a client could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }
@@ -218,7 +245,7 @@ impl Connection {
     ) {
         let (mut reader, writer) = tokio::io::split(stream);
         let (line, queued) = Line::new();
-        let writing = tokio::spawn(write(writer, queued, line.shared.clone()));
+        let mut writing = tokio::spawn(write(writer, queued, line.shared.clone()));
         let hello = tokio::time::timeout(HELLO_TIMEOUT, self.greet(&mut reader, &line)).await;
         drop(place);
         let stop = match hello {
@@ -231,21 +258,19 @@ impl Connection {
             Ok(Err(stop)) => stop,
             Err(_) => Stop::Left,
         };
-        let ended = match stop {
-            Stop::Ended(ended) => {
-                info!(connection = self.number, "a client's session ends: {ended}");
-                Some(ended)
-            }
-            Stop::Left => None,
-        };
+        if let Stop::Ended(ended) = stop {
+            info!(connection = self.number, "a client's session ends: {ended}");
+        }
         let farewell = self.session.take_outgoing();
         if !farewell.is_empty() {
             line.send(farewell);
         }
-        let _ = self.ask([Request::Gone(ended)].into()).await;
+        let _ = self.ask([Request::Gone].into()).await;
         drop(line);
         // What is queued is written unless the client does not read.
-        let _ = tokio::time::timeout(Duration::from_millis(500), writing).await;
+        if tokio::time::timeout(Duration::from_millis(500), &mut writing).await.is_err() {
+            writing.abort();
+        }
     }
 
     /// Up to the moment at which the session is open.
@@ -324,7 +349,7 @@ impl Connection {
     /// Gives the site a batch, and waits until it has taken it.
     async fn ask(&self, inputs: VecDeque<Request>) -> Result<(), Stop> {
         let (taken, done) = oneshot::channel();
-        let batch = Batch { connection: self.number, inputs, taken };
+        let batch = Batch { connection: self.number, inputs, _taken: taken };
         self.batches.send(batch).await.map_err(|_| Stop::Left)?;
         // The sender is dropped when all of it is taken: there is no value to wait for.
         let _ = done.await;
@@ -344,13 +369,15 @@ async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut queued: mpsc::Unbounded
     while let Some(frame) = queued.recv().await {
         together.clear();
         together.extend_from_slice(&frame);
+        let mut frames = 1;
         while together.len() < WRITE_BYTES
             && let Ok(more) = queued.try_recv()
         {
             together.extend_from_slice(&more);
+            frames += 1;
         }
         let outcome = writer.write_all(&together).await;
-        shared.bytes.fetch_sub(together.len(), Ordering::Relaxed);
+        shared.bytes.fetch_sub(together.len() + frames * FRAME_OVERHEAD_BYTES, Ordering::Relaxed);
         if let Err(error) = outcome {
             debug!(%error, "a client is gone");
             break;

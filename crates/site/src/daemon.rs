@@ -2,41 +2,46 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort::link::LinkError;
 use ringfort_kernel::Time;
-use ringfort_peer::membership::Reason;
 use ringfort_peer::site::{Effect, Event, Site, Step};
 use ringfort_peer::{Config, RingId, SiteId, SiteSet};
 use rustix::time::{ClockId, clock_gettime};
-use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::channel::OVERHEAD_BYTES;
-use crate::clients::{Batch, Clients, Doors};
-use crate::folder::{Folder, FolderError};
+use crate::clients::{Batch, Clients};
+use crate::doors::{DoorError, DoorOptions, Doors, bind_unix};
+use crate::folder::{Folder, FolderError, status_socket};
 use crate::hub::Hub;
 use crate::links::{LinkEvent, Links};
-use crate::transport::{Counts, Transport};
+use crate::lookup::{Find, Lookup};
+use crate::report::{Report, Unreachable, gathering, no_link};
+use crate::status;
+use crate::transport::{Counts, Received, Transport};
 
 /// Datagrams that are taken before anything else is looked at.
 const DATAGRAMS_PER_TURN: usize = 64;
 /// Requests of one client before the next client's turn.
 const REQUESTS_PER_TURN: usize = 32;
+/// What is known of another site at the start.
+const NO_LINK_YET: &str = "it has not answered, and has not called, since this site started";
 /// How often the report is made anew.
 const REPORT_PERIOD: Duration = Duration::from_millis(250);
 
 /// How a site runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// Where to listen, if not at the address in the network file.
     pub listen: Option<SocketAddr>,
     /// Where local programs connect.
-    pub doors: Doors,
+    pub doors: DoorOptions,
+    /// Looks up other sites' names, for a site in a sandbox.
+    pub find: Option<Find>,
 }
 
 /// Why a site stopped or could not start.
@@ -49,79 +54,115 @@ pub enum SiteError {
     #[error("the site's address {0} cannot be looked up: check the name, or use --listen HOST:PORT")]
     Address(String),
     /// The address for other sites is taken, or not this machine's.
-    #[error("cannot listen for other sites at {address}: {cause}. Stop the program that uses the port, or choose another with --listen")]
+    #[error(
+        "cannot listen for other sites at {address}: {cause}. Stop the program that uses the port, or choose another with --listen"
+    )]
     Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        cause: LinkError,
-    },
-    /// The socket for datagrams.
-    #[error("cannot take datagrams at {address}: {cause}")]
-    Datagrams {
         /// The address.
         address: SocketAddr,
         /// Why.
         cause: io::Error,
     },
     /// The door for local programs.
-    #[error("cannot listen for local programs: {0}")]
-    Doors(io::Error),
+    #[error(transparent)]
+    Doors(#[from] DoorError),
+    /// The system.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
 }
 
-/// How a site is, for people and programs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// This site.
-    pub site: String,
-    /// The network.
-    pub network: String,
-    /// The network file's fingerprint: the same at all sites.
-    pub fingerprint: String,
-    /// `in a ring`, or why it looks for others.
-    pub state: String,
-    /// The sites in the ring with this one, itself included.
-    pub ring: Vec<String>,
-    /// Counts rings.
-    pub ring_number: u64,
-    /// Sites that cannot be reached, and why.
-    pub unreachable: Vec<Unreachable>,
-    /// Local programs.
-    pub clients: usize,
-    /// Groups that anybody is in.
-    pub groups: usize,
-    /// Memberships of clients in groups.
-    pub memberships: usize,
-    /// Packets kept for other sites.
-    pub packets_kept: usize,
-    /// Bytes that wait for the token.
-    pub waiting_bytes: usize,
-    /// Bytes that wait for local programs to read.
-    pub clients_waiting_bytes: usize,
-    /// Local programs that were cut off for not reading.
-    pub clients_cut: u64,
-    /// Datagrams, so far.
-    pub datagrams_sent: u64,
-    /// Frames sent over links, for want of datagrams.
-    pub frames_by_link: u64,
-    /// Datagrams that the system took no more.
-    pub datagrams_dropped: u64,
-    /// Datagrams taken.
-    pub datagrams_received: u64,
-    /// Datagrams that did not open: strangers', altered or repeated.
-    pub datagrams_refused: u64,
+/// A site that has everything open that it will need, and does not run yet.
+pub struct Prepared {
+    folder: Folder,
+    address: SocketAddr,
+    socket: UdpSocket,
+    doors: Doors,
+    status: std::os::unix::net::UnixListener,
+    find: Option<Find>,
 }
 
-/// A site that cannot be reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unreachable {
-    /// Which.
-    pub site: String,
-    /// Why, in a sentence.
-    pub why: String,
+/// Opens what a site will need. `find` can be given later, too.
+///
+/// # Errors
+/// When an address or a socket cannot be had.
+pub fn prepare(folder: Folder, options: &Options) -> Result<Prepared, SiteError> {
+    let address = listen_address(&folder, options)?;
+    let listen = |cause| SiteError::Listen { address, cause };
+    let socket = UdpSocket::bind(address).map_err(listen)?;
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    let doors = Doors::open(&options.doors)?;
+    // The folder is locked: a socket that is there was left behind.
+    let _ = std::fs::remove_file(status_socket(folder.path()));
+    let status = bind_unix(&status_socket(folder.path()), 0o600)?;
+    Ok(Prepared { folder, address, socket, doors, status, find: options.find.clone() })
 }
 
-/// What [`start`] gives back.
+impl Prepared {
+    /// The address for other sites.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The TCP address for local programs.
+    pub fn clients_address(&self) -> Option<SocketAddr> {
+        self.doors.tcp_address()
+    }
+
+    /// Whoever looks up other sites' names from now on.
+    pub fn look_up_with(&mut self, find: Find) {
+        self.find = Some(find);
+    }
+
+    /// Starts the site.
+    ///
+    /// # Errors
+    /// When the TCP address for other sites cannot be had, or the folder cannot be written.
+    pub async fn start(self) -> Result<Running, SiteError> {
+        let clients_address = self.clients_address();
+        let Prepared { folder, address, socket, doors, status, find } = self;
+        let network = Arc::new(folder.network.clone());
+        let key = Arc::new(folder.key.clone());
+        let me = key.public().0;
+        let lookup = Lookup::new(network.clone(), find);
+        let started = Links::start(address, key, network.clone(), folder.me, lookup).await;
+        let (links, link_events) =
+            started.map_err(|cause| SiteError::Listen { address, cause: io::Error::other(cause) })?;
+        let transport = Transport::new(socket, me, &network)?;
+        let (clients, batches) = Clients::start(doors)?;
+
+        let now = monotonic();
+        let mut config = Config::new(site_id(folder.me), (0..network.sites().len()).map(site_id).collect());
+        config.frame_bytes = network.datagram_bytes() - OVERHEAD_BYTES;
+        let (site, step) = Site::new(config, folder.durable, now);
+        let (report, reported) = watch::channel(Report::default());
+        let (stop, stopped) = mpsc::channel(1);
+        let hub = Hub::new(folder.site().name.clone());
+        let mut daemon = Daemon {
+            unreachable: (0..network.sites().len())
+                .map(|place| (place != folder.me).then(|| NO_LINK_YET.to_owned()))
+                .collect(),
+            state: "looks for others: it has just started".to_owned(),
+            folder,
+            site,
+            hub,
+            transport,
+            ring: None,
+            rings: 0,
+            waiting: VecDeque::new(),
+            started: now,
+            report,
+        };
+        daemon.carry_out(now, step)?;
+        daemon.tell();
+        info!(site = daemon.folder.site().name, %address, fingerprint = network.fingerprint(), "the site runs");
+        let answering = tokio::spawn(status::serve(status, reported.clone()));
+        let task = tokio::spawn(daemon.run(links, link_events, clients, batches, stopped));
+        Ok(Running { address, clients: clients_address, report: reported, task, answering, stop })
+    }
+}
+
+/// A site that runs.
 #[derive(Debug)]
 pub struct Running {
     /// The address for other sites.
@@ -131,6 +172,7 @@ pub struct Running {
     /// How the site is, again and again.
     pub report: watch::Receiver<Report>,
     task: tokio::task::JoinHandle<Result<(), SiteError>>,
+    answering: tokio::task::JoinHandle<()>,
     stop: mpsc::Sender<()>,
 }
 
@@ -140,7 +182,7 @@ impl Running {
     /// # Errors
     /// What was wrong.
     pub async fn ended(&mut self) -> Result<(), SiteError> {
-        (&mut self.task).await.unwrap_or(Ok(()))
+        (&mut self.task).await.unwrap_or_else(|error| Err(SiteError::System(io::Error::other(error))))
     }
 
     /// Ends the site.
@@ -153,39 +195,11 @@ impl Running {
     }
 }
 
-/// Starts a site.
-///
-/// # Errors
-/// When an address cannot be had, or the folder cannot be written.
-pub async fn start(folder: Folder, options: Options) -> Result<Running, SiteError> {
-    let address = listen_address(&folder, &options)?;
-    let network = Arc::new(folder.network.clone());
-    let key = Arc::new(folder.key.clone());
-    let me = key.public().0;
-    let (links, link_events) = Links::start(address, key, network.clone(), folder.me)
-        .await
-        .map_err(|cause| SiteError::Listen { address, cause })?;
-    let address = links.address();
-    let transport =
-        Transport::bind(address, me, &network).await.map_err(|cause| SiteError::Datagrams { address, cause })?;
-    let (clients, batches) = Clients::start(&options.doors).await.map_err(SiteError::Doors)?;
-    let tcp = clients.tcp_address();
-
-    let now = monotonic();
-    let mut config = Config::new(site_id(folder.me), (0..network.sites().len()).map(site_id).collect());
-    config.frame_bytes = network.datagram_bytes() - OVERHEAD_BYTES;
-    let (site, step) = Site::new(config, folder.durable, now);
-    let (report, reported) = watch::channel(Report::default());
-    let (stop, stopped) = mpsc::channel(1);
-    let hub = Hub::new(folder.site().name.clone());
-    let unreachable = vec![None; network.sites().len()];
-    let state = "looks for others: it has just started".to_owned();
-    let mut daemon =
-        Daemon { folder, site, hub, transport, unreachable, state, ring: None, waiting: VecDeque::new(), report };
-    daemon.carry_out(now, step)?;
-    info!(site = daemon.folder.site().name, %address, fingerprint = network.fingerprint(), "the site runs");
-    let task = tokio::spawn(daemon.run(links, link_events, clients, batches, stopped));
-    Ok(Running { address, clients: tcp, report: reported, task, stop })
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.answering.abort();
+        self.task.abort();
+    }
 }
 
 struct Daemon {
@@ -196,7 +210,9 @@ struct Daemon {
     unreachable: Vec<Option<String>>,
     state: String,
     ring: Option<(RingId, SiteSet)>,
+    rings: u64,
     waiting: VecDeque<Batch>,
+    started: Time,
     report: watch::Sender<Report>,
 }
 
@@ -204,8 +220,21 @@ impl Daemon {
     async fn run(
         mut self,
         links: Links,
-        mut link_events: mpsc::Receiver<LinkEvent>,
+        link_events: mpsc::Receiver<LinkEvent>,
         clients: Clients,
+        batches: mpsc::Receiver<Batch>,
+        stop: mpsc::Receiver<()>,
+    ) -> Result<(), SiteError> {
+        let outcome = self.go_on(link_events, batches, stop).await;
+        clients.shutdown().await;
+        links.shutdown().await;
+        let _ = std::fs::remove_file(status_socket(self.folder.path()));
+        outcome
+    }
+
+    async fn go_on(
+        &mut self,
+        mut link_events: mpsc::Receiver<LinkEvent>,
         mut batches: mpsc::Receiver<Batch>,
         mut stop: mpsc::Receiver<()>,
     ) -> Result<(), SiteError> {
@@ -214,7 +243,7 @@ impl Daemon {
             let due = self.until_wakeup();
             let room = self.site.has_room() && !self.waiting.is_empty();
             tokio::select! {
-                _ = stop.recv() => break,
+                _ = stop.recv() => return Ok(()),
                 Some(event) = link_events.recv() => self.on_link(event)?,
                 _ = self.transport.readable() => self.on_datagrams()?,
                 Some(batch) = batches.recv() => self.waiting.push_back(batch),
@@ -229,9 +258,6 @@ impl Daemon {
                 self.carry_out(now, step)?;
             }
         }
-        clients.shutdown().await;
-        links.shutdown().await;
-        Ok(())
     }
 
     fn until_wakeup(&self) -> Duration {
@@ -243,7 +269,6 @@ impl Daemon {
         let now = monotonic();
         match event {
             LinkEvent::Up(place, secret, address, link) => {
-                info!(site = self.name(place), "linked");
                 self.note(place, None);
                 self.transport.on_link_up(now, place, &secret, address, link);
             }
@@ -252,11 +277,11 @@ impl Daemon {
                 self.carry_out(now, step)?;
             }
             LinkEvent::Down(place) => {
-                info!(site = self.name(place), "the link is down");
-                self.transport.on_link_down(place);
-                self.note(place, Some("the link is down".to_owned()));
+                if self.transport.on_link_down(place) {
+                    self.note(place, Some("the link was cut".to_owned()));
+                }
             }
-            LinkEvent::Failed(place, error) => self.note(place, Some(error.to_string())),
+            LinkEvent::Failed(place, why) => self.note(place, Some(no_link(&why))),
         }
         Ok(())
     }
@@ -264,7 +289,11 @@ impl Daemon {
     fn on_datagrams(&mut self) -> Result<(), SiteError> {
         for _ in 0..DATAGRAMS_PER_TURN {
             let now = monotonic();
-            let Some((place, frame)) = self.transport.receive(now) else { break };
+            let (place, frame) = match self.transport.receive(now) {
+                Received::Frame(place, frame) => (place, frame),
+                Received::Refused => continue,
+                Received::Nothing => break,
+            };
             let step = self.site.on_frame(now, site_id(place), &frame);
             self.carry_out(now, step)?;
         }
@@ -300,9 +329,13 @@ impl Daemon {
                 }
             }
         }
+        let told = !step.events.is_empty();
         for event in step.events {
             self.note_event(&event);
             self.hub.on_event(event);
+        }
+        if told {
+            self.hub.relieve();
         }
         Ok(())
     }
@@ -311,13 +344,17 @@ impl Daemon {
         match event {
             Event::Ring(ring, sites) => {
                 self.ring = Some((*ring, *sites));
+                self.rings += 1;
                 "in a ring".clone_into(&mut self.state);
-                info!(ring = ring.counter, sites = ?self.names(*sites), "in a ring");
+                let absent = self.absent(*sites);
+                info!(ring = ring.counter, sites = ?self.names(*sites), ?absent, "in a ring");
+                self.tell();
             }
             Event::Gathering(reason) => {
                 self.ring = None;
-                self.state = format!("looks for others: {}", words(reason));
-                info!("looks for others: {}", words(reason));
+                let why = gathering(*reason, &|place| self.name(place).to_owned());
+                info!("looks for others: {why}");
+                self.state = format!("looks for others: {why}");
             }
             Event::Overslept(length) => {
                 let ms = length.as_millis();
@@ -327,10 +364,16 @@ impl Daemon {
         }
     }
 
+    /// The log says once why a site cannot be reached, and once that it can again.
     fn note(&mut self, place: usize, why: Option<String>) {
-        if let Some(state) = self.unreachable.get_mut(place) {
-            *state = why;
+        let site = self.name(place).to_owned();
+        let Some(known) = self.unreachable.get_mut(place) else { return };
+        match (&known, &why) {
+            (Some(before), Some(now)) if before == now => return,
+            (_, Some(why)) => warn!(site, "no link to a site: {why}"),
+            (_, None) => info!(site, "linked with a site"),
         }
+        *known = why;
     }
 
     fn name(&self, place: usize) -> &str {
@@ -341,22 +384,34 @@ impl Daemon {
         sites.iter().map(|site| self.name(usize::from(site.get())).to_owned()).collect()
     }
 
+    fn absent(&self, sites: SiteSet) -> Vec<String> {
+        let all = (0..self.folder.network.sites().len()).filter(|place| !sites.has(site_id(*place)));
+        all.map(|place| self.name(place).to_owned()).collect()
+    }
+
     fn tell(&mut self) {
         let (groups, memberships) = self.site.group_sizes();
         let (packets_kept, waiting_bytes) = self.site.queue_sizes();
         let (clients_waiting_bytes, clients_cut) = self.hub.queues();
         let Counts { sent, sent_by_link, dropped, received, refused } = self.transport.counts();
-        let unreachable = self.unreachable.iter().enumerate().filter_map(|(place, why)| {
-            Some(Unreachable { site: self.name(place).to_owned(), why: why.clone()? })
-        });
+        let unreachable = self
+            .unreachable
+            .iter()
+            .enumerate()
+            .filter_map(|(place, why)| Some(Unreachable { site: self.name(place).to_owned(), why: why.clone()? }));
+        let sites = self.ring.map(|(_, sites)| sites).unwrap_or(SiteSet::EMPTY.with(site_id(self.folder.me)));
         let report = Report {
             site: self.folder.site().name.clone(),
             network: self.folder.network.name().to_owned(),
             fingerprint: self.folder.network.fingerprint(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: monotonic().since(self.started).as_secs(),
             state: self.state.clone(),
             ring: self.ring.map(|(_, sites)| self.names(sites)).unwrap_or_default(),
             ring_number: self.ring.map(|(ring, _)| ring.counter).unwrap_or_default(),
+            absent: self.absent(sites),
             unreachable: unreachable.collect(),
+            rings: self.rings,
             clients: self.hub.len(),
             groups,
             memberships,
@@ -370,15 +425,7 @@ impl Daemon {
             datagrams_received: received,
             datagrams_refused: refused,
         };
-        self.report.send_if_modified(|old| std::mem::replace(old, report) != *old);
-    }
-}
-
-fn words(reason: &Reason) -> String {
-    match reason {
-        Reason::Started => "it has just started".to_owned(),
-        Reason::Overslept => "it was not scheduled for a while".to_owned(),
-        other => format!("{other:?}"),
+        self.report.send_replace(report);
     }
 }
 
@@ -391,7 +438,7 @@ fn listen_address(folder: &Folder, options: &Options) -> Result<SocketAddr, Site
         return Ok(address);
     }
     let address = folder.site().address.clone();
-    let found = address.to_socket_addrs().ok().and_then(|mut found| found.next());
+    let found = std::net::ToSocketAddrs::to_socket_addrs(&address).ok().and_then(|mut found| found.next());
     found.ok_or(SiteError::Address(address))
 }
 

@@ -1,10 +1,11 @@
 //! A site's folder: its secret key, the network file, and the two numbers that it must not forget.
 //!
 //! ```text
-//! site.toml       name and secret key, mode 0600
+//! site.toml       name, address and secret key, mode 0600
+//! card.toml       the same without the secret: for whoever makes the network's file
 //! network.toml    the sites of the network, the same at all of them
-//! state           the site's life and the highest ring that it took part in forming
-//! lock            held while the site runs
+//! state/          numbers: the site's life and the highest ring that it took part in forming;
+//!                 lock: held while the site runs; clients.sock, status.sock
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -16,14 +17,21 @@ use data_encoding::HEXLOWER;
 use ringfort::link::LinkKey;
 use ringfort_peer::site::Durable;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::network::{BadNetwork, FILE_BYTES_MAX, Network, SiteInfo};
 
 const SITE_FILE: &str = "site.toml";
 const NETWORK_FILE: &str = "network.toml";
-const STATE_FILE: &str = "state";
-const LOCK_FILE: &str = "lock";
+const CARD_FILE: &str = "card.toml";
+/// What changes while the site runs, in a folder of its own: the rest may be read-only.
+const STATE_FOLDER: &str = "state";
+const STATE_FILE: &str = "state/numbers";
+const LOCK_FILE: &str = "state/lock";
+/// Where the site's clients connect, unless told otherwise.
+const CLIENTS_SOCKET: &str = "state/clients.sock";
+/// Where the site says how it is.
+const STATUS_SOCKET: &str = "state/status.sock";
 
 /// Why a folder cannot be used: what is wrong, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +69,24 @@ pub enum FolderError {
         error: BadNetwork,
     },
     /// The network file does not name this site with its key.
-    #[error("{path} has no site `{name}` with this site's key: get the network's file from whoever made it, or have this site added")]
+    #[error(
+        "{path} has no site `{name}` with this site's key: get the network's file from whoever made it, or have this site added"
+    )]
     NotInNetwork {
         /// The network file.
         path: PathBuf,
         /// This site.
         name: String,
+    },
+    /// The disk does not take what a site must not forget.
+    #[error(
+        "{path}: {error}: the site cannot remember which ring it forms, and stops rather than use a ring's name twice. Make room on the disk and start it again; clients can use another site meanwhile"
+    )]
+    Forgets {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
     },
     /// Another process runs this site.
     #[error("{0} is in use: this site is running already")]
@@ -81,7 +101,18 @@ pub enum FolderError {
 struct SiteFile {
     name: String,
     address: String,
-    secret_key: Zeroizing<String>,
+    secret_key: SecretDigits,
+}
+
+/// Wiped when it is dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct SecretDigits(String);
+
+impl Drop for SecretDigits {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 /// A site's folder that is open: nobody else runs this site meanwhile.
@@ -113,11 +144,38 @@ pub fn create(path: &Path, name: &str, address: &str, seed: [u8; 32]) -> Result<
         io::ErrorKind::AlreadyExists => FolderError::Exists(path.to_owned()),
         _ => FolderError::Io { path: path.to_owned(), error },
     })?;
-    let secret_key = Zeroizing::new(HEXLOWER.encode(&seed));
+    let secret_key = SecretDigits(HEXLOWER.encode(&seed));
     let file = SiteFile { name: site.name.clone(), address: site.address.clone(), secret_key };
     let text = Zeroizing::new(toml::to_string(&file).expect("a file of texts is TOML"));
+    let state = path.join(STATE_FOLDER);
+    DirBuilder::new().mode(0o700).create(&state).map_err(|error| FolderError::Io { path: state, error })?;
     write(&path.join(SITE_FILE), text.as_bytes(), 0o600)?;
+    write(&path.join(CARD_FILE), site.to_card().as_bytes(), 0o644)?;
     Ok(site)
+}
+
+/// Where a site in a folder lets its clients in, unless told otherwise.
+pub fn clients_socket(path: &Path) -> PathBuf {
+    path.join(CLIENTS_SOCKET)
+}
+
+/// Where a site in a folder says how it is.
+pub fn status_socket(path: &Path) -> PathBuf {
+    path.join(STATUS_SOCKET)
+}
+
+/// What changes in a folder while its site runs.
+pub fn state_folder(path: &Path) -> PathBuf {
+    path.join(STATE_FOLDER)
+}
+
+/// A site's card: what others need to know of it. `path` is the card or the site's folder.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub fn read_card(path: &Path) -> Result<SiteInfo, FolderError> {
+    let path = if path.is_dir() { path.join(CARD_FILE) } else { path.to_owned() };
+    SiteInfo::parse_card(&read(&path)?).map_err(|error| FolderError::Network { path, error })
 }
 
 /// How others know the site in a folder.
@@ -166,7 +224,10 @@ impl Folder {
     /// When the disk does not take them: a site that cannot remember must not go on.
     pub fn persist(&mut self, durable: Durable) -> Result<(), FolderError> {
         let text = format!("{} {}\n", durable.incarnation, durable.counter);
-        write(&self.path.join(STATE_FILE), text.as_bytes(), 0o600)?;
+        write(&self.path.join(STATE_FILE), text.as_bytes(), 0o600).map_err(|error| match error {
+            FolderError::Io { path, error } => FolderError::Forgets { path, error },
+            other => other,
+        })?;
         self.durable = durable;
         Ok(())
     }
@@ -182,11 +243,20 @@ impl Folder {
     }
 }
 
-/// Reads a network file.
+/// Writes a network file, in place of one that is there.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_network(path: &Path, network: &Network) -> Result<(), FolderError> {
+    write(path, network.to_text().as_bytes(), 0o644)
+}
+
+/// Reads a network file. `path` is the file, or the folder of a site that has it.
 ///
 /// # Errors
 /// When it cannot be read or describes no network.
 pub fn read_network(path: &Path) -> Result<Network, FolderError> {
+    let path = &if path.is_dir() { path.join(NETWORK_FILE) } else { path.to_owned() };
     let text = read(path)?;
     Network::parse(&text).map_err(|error| FolderError::Network { path: path.to_owned(), error })
 }
@@ -205,7 +275,7 @@ fn read_site(folder: &Path) -> Result<(SiteFile, LinkKey), FolderError> {
     }
     let malformed = |what: String| FolderError::Malformed { path: path.clone(), what };
     let file: SiteFile = toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
-    let seed = Zeroizing::new(HEXLOWER.decode(file.secret_key.as_bytes()).unwrap_or_default());
+    let seed = Zeroizing::new(HEXLOWER.decode(file.secret_key.0.as_bytes()).unwrap_or_default());
     let seed: Zeroizing<[u8; 32]> = seed
         .as_slice()
         .try_into()
@@ -225,8 +295,9 @@ fn read_state(path: &Path) -> Result<Durable, FolderError> {
         [incarnation, counter] => Ok(Durable { incarnation: *incarnation, counter: *counter }),
         _ => Err(FolderError::Malformed {
             path: path.to_owned(),
-            what: "is not a site's state. If it is damaged, make a new site: one that forgets may use a ring's name twice"
-                .to_owned(),
+            what:
+                "is not a site's state. If it is damaged, make a new site: one that forgets may use a ring's name twice"
+                    .to_owned(),
         }),
     }
 }
@@ -271,7 +342,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let network = two(temp.path());
         let path = temp.path().join("b");
-        assert!(matches!(Folder::open(&path), Err(FolderError::Io { .. })), "without a network there is nothing to run");
+        assert!(
+            matches!(Folder::open(&path), Err(FolderError::Io { .. })),
+            "without a network there is nothing to run"
+        );
         install_network(&path, &network).unwrap();
         let mut folder = Folder::open(&path).unwrap();
         assert_eq!((folder.me, folder.site().name.as_str()), (1, "b"));
@@ -289,7 +363,10 @@ mod tests {
         let stranger = create(&temp.path().join("c"), "a", "c.example:4804", [3; 32]).unwrap();
         assert_eq!(stranger.name, "a");
         let refused = install_network(&temp.path().join("c"), &network);
-        assert!(matches!(refused, Err(FolderError::NotInNetwork { .. })), "the same name with another key is another site");
+        assert!(
+            matches!(refused, Err(FolderError::NotInNetwork { .. })),
+            "the same name with another key is another site"
+        );
         let path = temp.path().join("a");
         install_network(&path, &network).unwrap();
         fs::write(path.join(STATE_FILE), "many").unwrap();

@@ -9,9 +9,12 @@ use ringfort_peer::site::{Cause, ClientId, Delivery, Event, Multicast, Rejected,
 use ringfort_peer::{GroupViewId, Name as PeerName, Service};
 use ringfort_spread::reply::{self, GroupId, Sets};
 use ringfort_spread::{ByteOrder, ConnectName, Hint, Input, Kind, Name, Outgoing, Refusal};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
-use crate::clients::{Line, Request};
+use crate::clients::{BEHIND_BYTES_MAX, Line, Request};
+
+/// What all clients together may be behind, bytes.
+const ALL_BEHIND_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Set in a message's mark when its sender is little-endian: a bit that no type of message uses.
 const LITTLE: u32 = 0x80;
@@ -55,7 +58,7 @@ impl Hub {
                 let _ = answer.send(outcome);
                 Step::default()
             }
-            Request::Gone(_) => match self.by_connection.remove(&connection) {
+            Request::Gone => match self.by_connection.remove(&connection) {
                 Some(id) => {
                     self.clients.remove(&id);
                     site.disconnect(now, id).unwrap_or_default()
@@ -87,7 +90,7 @@ impl Hub {
             Rejected::NameInUse => Refusal::NameInUse,
             _ => Refusal::Quota,
         })?;
-        info!(connection, %name, "a client is in");
+        debug!(connection, %name, "a client is in");
         self.clients.insert(id, Client { connection, name, line });
         self.by_connection.insert(connection, id);
         Ok(name)
@@ -121,7 +124,9 @@ impl Hub {
                     to.into_iter().for_each(|id| self.send(id, frame.clone()));
                 }
             }
-            Event::Membership { to, group, id, members, cause } => self.on_membership(&to, &group, id, &members, &cause),
+            Event::Membership { to, group, id, members, cause } => {
+                self.on_membership(&to, &group, id, &members, &cause)
+            }
             Event::Transitional { to, group, old } => {
                 let Some(group) = to_wire(&group) else { return };
                 let frame = reply::transitional(&group, group_id(old));
@@ -149,7 +154,14 @@ impl Hub {
     }
 
     /// A view looks the same to all who came from the same one: it is put into bytes once for each set.
-    fn on_membership(&mut self, to: &[ClientId], group: &PeerName, id: GroupViewId, members: &[PeerName], cause: &Cause) {
+    fn on_membership(
+        &mut self,
+        to: &[ClientId],
+        group: &PeerName,
+        id: GroupViewId,
+        members: &[PeerName],
+        cause: &Cause,
+    ) {
         let Some(group) = to_wire(group) else { return };
         let members: Vec<Name> = members.iter().filter_map(to_wire).collect();
         let (wire_cause, sets) = match cause {
@@ -179,7 +191,20 @@ impl Hub {
         let Some(client) = self.clients.get(&id) else { return };
         if !client.line.send(frame) {
             self.cut += 1;
-            warn!(name = %client.name, "a client is cut off: it does not read what it is sent");
+            warn!(name = %client.name, "a client is cut off: it does not read what it is sent, and {BEHIND_BYTES_MAX} bytes wait for it");
+        }
+    }
+
+    /// Once all clients together are too far behind, the one that is farthest behind is cut off.
+    pub fn relieve(&mut self) {
+        let (waiting, _) = self.queues();
+        if waiting <= ALL_BEHIND_BYTES_MAX {
+            return;
+        }
+        if let Some(client) = self.clients.values().max_by_key(|client| client.line.waiting_bytes()) {
+            self.cut += 1;
+            client.line.cut();
+            warn!(name = %client.name, "a client is cut off: {waiting} bytes wait for clients that do not read, and most of them for this one");
         }
     }
 }

@@ -8,15 +8,24 @@
 //! plain groups. What a network attacker can do is drop datagrams.
 
 pub mod channel;
+pub mod client;
 mod clients;
 mod daemon;
+pub mod doors;
 pub mod folder;
 mod hub;
 mod links;
+mod lookup;
 pub mod network;
+mod report;
+pub mod status;
+pub mod trace;
 mod transport;
 
-pub use clients::{BEHIND_BYTES_MAX, Doors};
-pub use daemon::{Options, Report, Running, SiteError, Unreachable, start};
+pub use clients::BEHIND_BYTES_MAX;
+pub use daemon::{Options, Prepared, Running, SiteError, prepare};
+pub use doors::{DoorError, DoorOptions};
 pub use folder::{Folder, FolderError};
+pub use lookup::{Find, Found};
 pub use network::{BadNetwork, Network, SiteInfo};
+pub use report::{Report, Unreachable};

@@ -56,6 +56,9 @@ pub enum BadNetwork {
     /// Not the TOML that it should be.
     #[error("it is not a sites file: {0}")]
     Malformed(String),
+    /// Not a site's card.
+    #[error("it is not a site's card, as `ringfort site new` writes it: {0}")]
+    Card(String),
     /// No name, or one that is none.
     #[error("`{0}` is no name: use 1 to {NAME_BYTES_MAX} letters, digits, '-' and '_'")]
     Name(String),
@@ -79,7 +82,7 @@ pub enum BadNetwork {
         value: String,
     },
     /// A size that no datagram should have.
-    #[error("datagram_bytes is {0}: give {} to {}", DATAGRAM_RANGE.start(), DATAGRAM_RANGE.end())]
+    #[error("datagram_bytes is {0}: give {least} to {most}", least = DATAGRAM_RANGE.start(), most = DATAGRAM_RANGE.end())]
     Datagram(usize),
     /// None, or too many.
     #[error("a network has 1 to {SITES_MAX} sites; this file has {0}")]
@@ -106,6 +109,34 @@ struct FileSite {
 
 fn usual_datagram() -> usize {
     DATAGRAM_BYTES
+}
+
+impl SiteInfo {
+    /// The card that a site's operator gives to whoever makes the network's file.
+    pub fn to_card(&self) -> String {
+        let card = FileSite { name: self.name.clone(), address: self.address.clone(), key: HEXLOWER.encode(&self.key) };
+        toml::to_string(&card).expect("a file of texts is TOML")
+    }
+
+    /// Reads a card.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse_card(text: &str) -> Result<Self, BadNetwork> {
+        let card: FileSite = toml::from_str(text).map_err(|error| BadNetwork::Card(error.to_string()))?;
+        let site = card.read()?;
+        check_name(&site.name)?;
+        check_address(&site)?;
+        Ok(site)
+    }
+}
+
+impl FileSite {
+    fn read(self) -> Result<SiteInfo, BadNetwork> {
+        let key = HEXLOWER.decode(self.key.to_ascii_lowercase().as_bytes()).ok();
+        let key = key.and_then(|key| key.try_into().ok()).ok_or_else(|| BadNetwork::Key(self.name.clone()))?;
+        Ok(SiteInfo { name: self.name, address: self.address, key })
+    }
 }
 
 impl Network {
@@ -150,13 +181,26 @@ impl Network {
             return Err(BadNetwork::Malformed(format!("it has more than {FILE_BYTES_MAX} bytes")));
         }
         let file: File = toml::from_str(text).map_err(|error| BadNetwork::Malformed(error.to_string()))?;
-        let site = |site: FileSite| {
-            let key = HEXLOWER.decode(site.key.to_ascii_lowercase().as_bytes()).ok();
-            let key = key.and_then(|key| key.try_into().ok()).ok_or_else(|| BadNetwork::Key(site.name.clone()))?;
-            Ok(SiteInfo { name: site.name, address: site.address, key })
-        };
-        let sites = file.sites.into_iter().map(site).collect::<Result<Vec<_>, _>>()?;
+        let sites = file.sites.into_iter().map(FileSite::read).collect::<Result<Vec<_>, _>>()?;
         Network::new(file.network, sites)?.with_datagrams(file.datagram_bytes)
+    }
+
+    /// The same network with one more site.
+    ///
+    /// # Errors
+    /// When the site cannot be told from one that is there, or there are too many.
+    pub fn with_site(self, site: SiteInfo) -> Result<Self, BadNetwork> {
+        let Network { name, datagram_bytes, mut sites } = self;
+        sites.push(site);
+        Network::new(name, sites)?.with_datagrams(datagram_bytes)
+    }
+
+    /// The same network without a site; `None` if there is no such site, or no other.
+    pub fn without_site(self, name: &str) -> Option<Self> {
+        let before = self.sites.len();
+        let sites: Vec<SiteInfo> = self.sites.into_iter().filter(|site| site.name != name).collect();
+        let fewer = sites.len() < before && !sites.is_empty();
+        fewer.then_some(Network { name: self.name, datagram_bytes: self.datagram_bytes, sites })
     }
 
     /// The file.

@@ -40,6 +40,17 @@ pub struct Counts {
     pub refused: u64,
 }
 
+/// What has come by datagram.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A frame, and from which site.
+    Frame(usize, Bytes),
+    /// A datagram that is nobody's, or comes too late.
+    Refused,
+    /// All has been read.
+    Nothing,
+}
+
 #[derive(Debug)]
 struct Peer {
     key: SiteKey,
@@ -61,12 +72,12 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Opens the socket.
+    /// Takes an open socket.
     ///
     /// # Errors
-    /// When the address cannot be bound.
-    pub async fn bind(address: SocketAddr, me: SiteKey, network: &Network) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address).await?;
+    /// When the system does not let it.
+    pub fn new(socket: std::net::UdpSocket, me: SiteKey, network: &Network) -> io::Result<Self> {
+        let socket = UdpSocket::from_std(socket)?;
         let raw = socket2::SockRef::from(&socket);
         // Smaller buffers than asked for only cost repairs.
         let _ = raw.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
@@ -80,14 +91,6 @@ impl Transport {
             buffer: vec![0; DATAGRAM_BYTES_MAX],
             counts: Counts::default(),
         })
-    }
-
-    /// The address that datagrams come to.
-    ///
-    /// # Errors
-    /// When the system does not tell.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
     }
 
     /// A link to a site is up: its secret makes new keys, and frames may go over it. `address` is where datagrams go.
@@ -108,13 +111,11 @@ impl Transport {
         }
     }
 
-    /// A link has ended. Its keys stay: datagrams need no link.
-    pub fn on_link_down(&mut self, place: usize) {
-        if let Some(peer) = self.peers.get_mut(place)
-            && peer.link.as_ref().is_some_and(LinkSender::is_closed)
-        {
-            peer.link = None;
-        }
+    /// A link has ended; true if there is no other to this site. Its keys stay: datagrams need no link.
+    pub fn on_link_down(&mut self, place: usize) -> bool {
+        let Some(peer) = self.peers.get_mut(place) else { return false };
+        peer.link = peer.link.take().filter(|link| !link.is_closed());
+        peer.link.is_none()
     }
 
     /// Sends a frame to one site.
@@ -149,36 +150,33 @@ impl Transport {
         self.socket.readable().await
     }
 
-    /// The next frame that has come, and from which site; `None` when all has been read.
-    pub fn receive(&mut self, now: Time) -> Option<(usize, Bytes)> {
-        loop {
-            let (bytes, from) = match self.socket.try_recv_from(&mut self.buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                // An ICMP message about a datagram of ours: nothing was received.
-                Err(_) => continue,
-            };
-            let datagram = self.buffer.get(..bytes).unwrap_or_default();
-            let opened = self.peers.iter_mut().enumerate().find_map(|(place, peer)| {
-                let frame = peer.channel.open(now, datagram).ok()?;
-                peer.heard = Some(now);
-                // The site has moved, or sits behind an address that we did not know: it has proved itself.
-                peer.address = Some(from);
-                Some((place, Bytes::from(frame)))
-            });
-            match opened {
-                Some(frame) => {
-                    self.counts.received += 1;
-                    return Some(frame);
-                }
-                None => self.counts.refused += 1,
+    /// Takes the next datagram that has come.
+    pub fn receive(&mut self, now: Time) -> Received {
+        let (bytes, from) = match self.socket.try_recv_from(&mut self.buffer) {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Nothing,
+            // An ICMP message about a datagram of ours: nothing was received.
+            Err(_) => return Received::Refused,
+        };
+        let datagram = self.buffer.get(..bytes).unwrap_or_default();
+        let opened = self.peers.iter_mut().enumerate().find_map(|(place, peer)| {
+            let frame = peer.channel.open(now, datagram).ok()?;
+            peer.heard = Some(now);
+            // Datagrams go where the network file says. Only of a site that has no address there is one learned:
+            // whoever copies datagrams must not draw the answers to itself.
+            peer.address = peer.address.or(Some(from));
+            Some((place, Bytes::from(frame)))
+        });
+        match opened {
+            Some((place, frame)) => {
+                self.counts.received += 1;
+                Received::Frame(place, frame)
+            }
+            None => {
+                self.counts.refused += 1;
+                Received::Refused
             }
         }
-    }
-
-    /// Whether a site can be reached in any way.
-    pub fn reaches(&self, place: usize) -> bool {
-        self.peers.get(place).is_some_and(|peer| peer.link.is_some() || peer.channel.is_ready())
     }
 
     /// What has been done so far.
