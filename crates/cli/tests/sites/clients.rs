@@ -8,6 +8,7 @@ use ringfort_peer::Service;
 use ringfort_site::client::{self, Door, Sender, group};
 use ringfort_site::trace::Tracer;
 use ringfort_spread::Name;
+use tokio::sync::watch;
 
 use super::dice::Dice;
 
@@ -35,6 +36,7 @@ struct Shared {
     next: AtomicU32,
     quiet: AtomicBool,
     over: AtomicBool,
+    kept: Mutex<Vec<Sender>>,
 }
 
 type Trace = Arc<Mutex<Tracer<Vec<u8>>>>;
@@ -70,7 +72,8 @@ impl Crowd {
 
     async fn live(&self, sender: Sender, mut incoming: client::Incoming, dice: Dice) {
         let trace: Trace = Arc::new(Mutex::new(Tracer::start(Vec::new(), &sender.name()).unwrap()));
-        let acting = tokio::spawn(act(self.shared.clone(), sender, trace.clone(), dice));
+        let (cut, is_cut) = watch::channel(false);
+        let acting = tokio::spawn(act(self.shared.clone(), sender, trace.clone(), dice, is_cut));
         let ended = async {
             while !self.shared.over.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -85,22 +88,36 @@ impl Crowd {
             () = reading => true,
             () = ended => false,
         };
-        acting.abort();
+        let _ = cut.send(is_cut);
+        // It notices by itself that the connection is cut, or that all is over.
         let left = acting.await.unwrap_or(false);
-        let mut trace = trace.lock().unwrap();
-        match (is_cut, left) {
-            // It said itself that it goes.
-            (_, true) => {}
-            (true, false) => trace.crash().unwrap(),
-            (false, false) => trace.end().unwrap(),
+        {
+            let mut trace = trace.lock().unwrap();
+            match (is_cut, left) {
+                // It said itself that it goes.
+                (_, true) => {}
+                (true, false) => trace.crash().unwrap(),
+                (false, false) => trace.end().unwrap(),
+            }
         }
+        if !is_cut && !left {
+            // Nobody sees another go before it has ended its own trace.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+        let mut trace = trace.lock().unwrap();
         let whole = std::mem::replace(&mut *trace, Tracer::start(Vec::new(), &Name::new(b"none").unwrap()).unwrap());
         self.shared.traces.lock().unwrap().push(whole.finish().unwrap());
     }
 }
 
 /// What a client does, until it goes by its own wish (true) or cannot go on.
-async fn act(shared: Arc<Shared>, mut sender: Sender, trace: Trace, mut dice: Dice) -> bool {
+async fn act(
+    shared: Arc<Shared>,
+    mut sender: Sender,
+    trace: Trace,
+    mut dice: Dice,
+    is_cut: watch::Receiver<bool>,
+) -> bool {
     let mut number = 0u64;
     for name in &GROUPS[..1 + dice.below(3)] {
         let group = group(name).unwrap();
@@ -111,6 +128,14 @@ async fn act(shared: Arc<Shared>, mut sender: Sender, trace: Trace, mut dice: Di
     }
     loop {
         tokio::time::sleep(Duration::from_millis(dice.between(5, 60))).await;
+        if shared.over.load(Ordering::Relaxed) {
+            // Its half of the connection stays open until everybody has ended.
+            shared.kept.lock().unwrap().push(sender);
+            return false;
+        }
+        if *is_cut.borrow() {
+            return false;
+        }
         if shared.quiet.load(Ordering::Relaxed) {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::process::{Running, finish_with_input, run, text};
+use super::process::{Running, finish, finish_with_input, ringfort, run, text};
 use super::world::{NAMES, World, talk};
 
 #[test]
@@ -61,7 +61,10 @@ fn a_site_is_invited_and_removed_and_everybody_compares() {
     let after = run(&["site", "network", "fingerprint", text(&file)]).succeeded();
     assert_ne!(before, after);
     run(&["site", "install", text(&east), text(&file), "--fingerprint", after.trim()]).succeeded();
-    run(&["site", "network", "remove", text(&file), "east"]).succeeded();
+    // The file's name alone, as people type it where it lies.
+    let mut remove = ringfort(&["site", "network", "remove", "network.toml", "east"]);
+    remove.current_dir(file.parent().unwrap());
+    finish(remove).succeeded();
     assert_eq!(run(&["site", "network", "fingerprint", text(&file)]).succeeded(), before);
     run(&["site", "install", text(&east), text(&file)]).failed(11, &["no site `east` with this site's key"]);
 }
