@@ -116,12 +116,22 @@ pub enum Fault {
     Throttled,
     /// A message or a request that the member's role forbids.
     AgainstRole,
+    /// A member that leaves out numbers of its messages and does not supply them when asked, though it says it has them.
+    Withheld,
 }
 
 impl Fault {
     /// Whether only a deviating peer (not a slow network or an old message) can have caused it.
     pub fn is_deviation(self) -> bool {
-        !matches!(self, Fault::Silent | Fault::Replayed | Fault::OldView | Fault::Throttled | Fault::LoginFailed)
+        !matches!(
+            self,
+            Fault::Silent
+                | Fault::Replayed
+                | Fault::OldView
+                | Fault::Throttled
+                | Fault::LoginFailed
+                | Fault::Withheld
+        )
     }
 
     /// The offence as a stable word, for logs and summaries.
@@ -148,6 +158,7 @@ impl Fault {
             Fault::LoginFailed => "login-failed",
             Fault::Throttled => "throttled",
             Fault::AgainstRole => "against-role",
+            Fault::Withheld => "withheld",
         }
     }
 }

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use ringfort_kernel::Budget;
 
+use super::claims::Claims;
 use crate::data::{DEPARTED_MAX, DataFrame, DataHeader, FrameKind, Identity, Lookup, Opened, Shape, open, signed_by};
 use crate::delivery::pending::{BadCopies, Waiting};
 use crate::delivery::recent::Recent;
-use crate::delivery::stream::{InStream, Told};
-use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, StreamKey};
+use crate::delivery::stream::{ASK_AFTER_HEAD, InStream, Told};
+use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, StreamKey, Tail};
 use crate::fault::{Culprit, Fault};
-use crate::ids::{LeaderId, MemberId, Seq, ViewDigest};
+use crate::ids::{Epoch, LeaderId, MemberId, Seq, ViewDigest};
 use crate::policy::{Origin, Policy, Protection, Service};
-use crate::rules::Rule;
+use crate::rules::{Rule, Rules};
 use crate::time::{Time, earliest};
 use crate::view::MemberEntry;
 use crate::window::ReplayWindow;
@@ -22,6 +24,13 @@ const HELD_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Streams of one sender at one receiver: three services and the private one.
 const STREAMS_PER_SENDER: usize = 4;
+
+/// Repair requests of one member, and of these for one sender's streams, at once and in a second: fewer than a leader
+/// answers. So a sender that leaves out numbers has them looked for at the cost of its own messages.
+const REPAIRS_BURST: u64 = 64;
+const REPAIRS_PER_S: u64 = 24;
+const REPAIRS_BURST_PER_SENDER: u64 = 16;
+const REPAIRS_PER_S_PER_SENDER: u64 = 6;
 
 /// The receiving side of one stay of a member.
 ///
@@ -39,15 +48,23 @@ pub struct Inbox {
     policy: Policy,
     streams_max: usize,
     streams: BTreeMap<StreamKey, Stream>,
-    /// Streams with holes, so that a wakeup looks at no others.
-    troubled: BTreeSet<StreamKey>,
+    /// Streams with holes, by when they next have something to do: a wakeup looks at no others.
+    troubled: BTreeMap<StreamKey, Time>,
+    due: BTreeSet<(Time, StreamKey)>,
+    repairs: Budget,
+    repairs_by_sender: BTreeMap<MemberId, Budget>,
+    /// What leaders say of how far streams go.
+    claims: Claims,
+    /// The epoch of the first view that this member was in.
+    since: Option<Epoch>,
+    /// Expelled: their messages end at once, and no end of theirs is awaited.
+    closed: BTreeSet<MemberId>,
     /// Who joined while this member was in: their streams begin at 1.
     seen_joining: BTreeSet<MemberId>,
     held_bytes: usize,
     waiting: Waiting,
     bad_copies: BadCopies,
-    /// Where policy expels who makes two messages of one number.
-    recent: Option<Recent>,
+    recent: Recent,
 }
 
 #[derive(Debug)]
@@ -82,12 +99,18 @@ impl Inbox {
             policy: policy.clone(),
             streams_max: STREAMS_PER_SENDER.saturating_mul(members.saturating_add(DEPARTED_MAX)),
             streams: BTreeMap::new(),
-            troubled: BTreeSet::new(),
+            troubled: BTreeMap::new(),
+            due: BTreeSet::new(),
+            repairs: Budget::new(Time::ZERO, REPAIRS_PER_S, REPAIRS_BURST),
+            repairs_by_sender: BTreeMap::new(),
+            claims: Claims::default(),
+            since: None,
+            closed: BTreeSet::new(),
             seen_joining: BTreeSet::new(),
             held_bytes: 0,
             waiting: Waiting::default(),
             bad_copies: BadCopies::default(),
-            recent: policy.expel_on_evidence.then(Recent::default),
+            recent: Recent::default(),
         }
     }
 
@@ -119,53 +142,147 @@ impl Inbox {
         }
     }
 
+    /// The first view is installed: what was said before it is not for this member.
+    pub fn on_first_view(&mut self, epoch: Epoch) {
+        self.since.get_or_insert(epoch);
+    }
+
+    /// A leader tells how far streams go. What `enough` leaders say is believed: one of them is honest.
+    pub fn on_tails(
+        &mut self,
+        now: Time,
+        from: LeaderId,
+        tails: Vec<Tail>,
+        enough: usize,
+        reading: &Reading<'_>,
+    ) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        for tail in tails.into_iter().filter(|tail| *tail.sender() != reading.me.id) {
+            if let Some(stream) = self.claims.note(from, tail, &reading.me.id.user) {
+                self.believe(now, from, &stream, enough, reading, &mut events);
+            }
+        }
+        events
+    }
+
+    /// The view has changed: what leaders said of members that came with it can be used now.
+    pub fn on_members(&mut self, now: Time, enough: usize, reading: &Reading<'_>) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        for (stream, from) in self.claims.streams() {
+            self.believe(now, from, &stream, enough, reading, &mut events);
+        }
+        events
+    }
+
+    /// A stream goes as far as `enough` leaders say.
+    fn believe(
+        &mut self,
+        now: Time,
+        from: LeaderId,
+        key: &StreamKey,
+        enough: usize,
+        reading: &Reading<'_>,
+        events: &mut Vec<InboxEvent>,
+    ) {
+        let receives = self.policy.role(&reading.me.id.user).receives();
+        if !receives || reading.peers.entry(&key.sender).is_none() || self.closed.contains(&key.sender) {
+            return;
+        }
+        let enough = if reading.rules.enforces(Rule::HeadsTold) { enough } else { usize::MAX };
+        if !self.streams.contains_key(key) {
+            let joined = self.seen_joining.contains(&key.sender);
+            let since = self.since.filter(|_| !joined && matches!(key.channel, Channel::Group(_)));
+            let Some((start, next)) = self.claims.agreed(key, enough, since.unwrap_or_default()) else { return };
+            let ordered = key.channel != Channel::Group(Service::Reliable);
+            let start = if joined && matches!(key.channel, Channel::Group(_)) { Seq(1) } else { start };
+            if next <= start || self.streams.len() >= self.streams_max {
+                return;
+            }
+            self.streams.insert(key.clone(), Stream::Repaired(InStream::new(ordered, start, from)));
+        }
+        let Some((_, next)) = self.claims.agreed(key, enough, Epoch(0)) else { return };
+        self.with_stream(key, events, |stream, told| stream.extend_after(now, ASK_AFTER_HEAD, next, told));
+        if let Some(Stream::Repaired(stream)) = self.streams.get(key) {
+            self.claims.settle(key, stream.announced());
+        }
+    }
+
     /// A member is expelled: what of it still waited is told, and nothing more is waited for. Which of its
     /// numbers came stays known until [`Inbox::forget`], so that no copy counts as new.
     pub fn close(&mut self, member: &MemberId) -> Vec<InboxEvent> {
         let mut events = Vec::new();
-        let keys: Vec<_> = self.streams.keys().filter(|key| key.sender == *member).cloned().collect();
-        for key in keys {
+        for key in self.streams_of(member) {
             self.with_stream(&key, &mut events, InStream::give_up_all);
         }
+        self.closed.insert(member.clone());
         self.waiting.forget(member);
         events
     }
 
-    /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it.
-    pub fn forget(&mut self, member: &MemberId) -> Vec<InboxEvent> {
+    /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it. If it spoke, and
+    /// fewer than `enough` leaders have its word that this was all, the end of it is not known.
+    pub fn forget(&mut self, member: &MemberId, enough: usize) -> Vec<InboxEvent> {
         let mut events = Vec::new();
-        let keys: Vec<_> = self.streams.keys().filter(|key| key.sender == *member).cloned().collect();
-        for key in keys {
-            if let Some(Stream::Repaired(mut stream)) = self.streams.remove(&key) {
-                self.held_bytes -= stream.held_bytes();
-                let mut told = Vec::new();
-                stream.give_up_all(&mut told);
-                events.extend(told.into_iter().filter_map(|told| event(&key, None, told)));
-            }
-            self.troubled.remove(&key);
+        let streams = self.streams_of(member);
+        let spoke = self.claims.names(member)
+            || streams.iter().any(|key| matches!(self.streams.get(key), Some(Stream::Repaired(_))));
+        for key in streams {
+            self.with_stream(&key, &mut events, InStream::give_up_all);
+            self.streams.remove(&key);
         }
+        let complete = self.claims.is_complete(member, enough);
+        let closed = self.closed.remove(member);
+        if spoke && !complete && !closed {
+            events.push(InboxEvent::UnknownTail(member.clone()));
+        }
+        self.claims.forget(member);
         self.seen_joining.remove(member);
+        self.repairs_by_sender.remove(member);
         self.waiting.forget(member);
         events
+    }
+
+    /// This member's own stay is over: what still waited will not come.
+    pub fn end(&mut self) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        for key in self.troubled.keys().cloned().collect::<Vec<_>>() {
+            self.with_stream(&key, &mut events, InStream::give_up_all);
+        }
+        events
+    }
+
+    fn streams_of(&self, member: &MemberId) -> Vec<StreamKey> {
+        let first = StreamKey { sender: member.clone(), channel: Channel::Group(Service::BestEffort) };
+        let streams = self.streams.range(first..).map(|(key, _)| key);
+        streams.take_while(|key| key.sender == *member).cloned().collect()
     }
 
     /// When [`Inbox::on_wakeup`] next has something to do.
     pub fn next_wakeup(&self) -> Option<Time> {
-        let streams = self.troubled.iter().filter_map(|key| match self.streams.get(key) {
-            Some(Stream::Repaired(stream)) => Some(stream.next_wakeup()),
-            _ => None,
-        });
-        streams.fold(self.waiting.next_wakeup(), earliest)
+        earliest(self.waiting.next_wakeup(), self.due.first().map(|(at, _)| *at))
     }
 
     /// Asks for what is missing, gives up what nobody supplied, drops what waited too long.
-    pub fn on_wakeup(&mut self, now: Time) -> Vec<InboxEvent> {
+    pub fn on_wakeup(&mut self, now: Time, rules: &Rules) -> Vec<InboxEvent> {
         self.waiting.expire(now);
         let mut events = Vec::new();
-        for key in self.troubled.iter().cloned().collect::<Vec<_>>() {
-            self.with_stream(&key, &mut events, |stream, told| stream.on_wakeup(now, told));
+        let due: Vec<StreamKey> =
+            self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect();
+        for key in due {
+            let Some(Stream::Repaired(stream)) = self.streams.get(&key) else { continue };
+            let may_ask = !stream.would_ask(now) || self.take_repair(now, &key.sender, rules);
+            self.with_stream(&key, &mut events, |stream, told| stream.on_wakeup(now, may_ask, told));
         }
         events
+    }
+
+    fn take_repair(&mut self, now: Time, sender: &MemberId, rules: &Rules) -> bool {
+        if !rules.enforces(Rule::RepairBudget) {
+            return true;
+        }
+        let full = || Budget::new(now, REPAIRS_PER_S_PER_SENDER, REPAIRS_BURST_PER_SENDER);
+        let own = self.repairs_by_sender.entry(sender.clone()).or_insert_with(full);
+        own.left(now) > 0 && self.repairs.take(now, 1) && own.take(now, 1)
     }
 
     fn accept(&mut self, arrival: Arrival, reading: &mut Reading<'_>, events: &mut Vec<InboxEvent>) {
@@ -213,12 +330,16 @@ impl Inbox {
         reading: &mut Reading<'_>,
         events: &mut Vec<InboxEvent>,
     ) {
-        let Some(recent) = self.recent.as_mut().filter(|_| !place.is_mark) else { return };
-        let Some(first) = recent.conflicting(*now, *from, (place.key, place.seq), frame) else { return };
+        if place.is_mark {
+            return;
+        }
+        let Some(first) = self.recent.conflicting(*now, *from, (place.key, place.seq), frame) else { return };
         let sender = reading.peers.entry(&frame.header().sender);
         if sender.is_some_and(|sender| signed_by(&self.shape, sender, frame)) {
             events.push(blame_member(&frame.header().sender, Fault::Equivocated));
-            events.push(InboxEvent::Conflict(first, frame.bytes().clone()));
+            if self.policy.expel_on_evidence {
+                events.push(InboxEvent::Conflict(first, frame.bytes().clone()));
+            }
         }
     }
 
@@ -239,8 +360,8 @@ impl Inbox {
         let opened = opened.ok()?;
         let altered = if place.is_mark { Vec::new() } else { self.bad_copies.proven(&place.key, place.seq, frame) };
         events.extend(altered.into_iter().map(|leader| blame(leader, Fault::BadData)));
-        if let Some(recent) = self.recent.as_mut().filter(|_| !place.is_mark) {
-            recent.keep(&place.key, place.seq, frame);
+        if !place.is_mark {
+            self.recent.keep(&place.key, place.seq, frame);
         }
         match opened {
             Opened::Mark => Some(None),
@@ -322,19 +443,23 @@ impl Inbox {
         work(stream, &mut told);
         while self.held_bytes + stream.held_bytes() > HELD_TOTAL_BYTES_MAX && stream.let_go_newest() {}
         self.held_bytes += stream.held_bytes();
-        if stream.next_wakeup().is_some() {
-            self.troubled.insert(key.clone());
-        } else {
-            self.troubled.remove(key);
+        let (relay, at) = (stream.relay, stream.next_wakeup());
+        if self.troubled.get(key).copied() != at {
+            if let Some(old) = self.troubled.remove(key) {
+                self.due.remove(&(old, key.clone()));
+            }
+            if let Some(at) = at {
+                self.troubled.insert(key.clone(), at);
+                self.due.insert((at, key.clone()));
+            }
         }
-        let relay = stream.relay;
         events.extend(told.into_iter().filter_map(|told| event(key, Some(relay), told)));
     }
 
     fn is_new(&self, place: &Place) -> bool {
         match self.streams.get(&place.key) {
             None => true,
-            Some(Stream::BestEffort(window)) => ReplayWindow::clone(window).accept(place.seq.0),
+            Some(Stream::BestEffort(window)) => window.is_new(place.seq.0),
             Some(Stream::Repaired(stream)) if place.is_mark => stream.is_behind(place.seq),
             Some(Stream::Repaired(stream)) => stream.is_new(place.seq),
         }
@@ -380,10 +505,10 @@ fn event(key: &StreamKey, relay: Option<LeaderId>, told: Told) -> Option<InboxEv
     Some(match told {
         Told::Deliver(delivery) => InboxEvent::Deliver(delivery),
         Told::Gap { first, count } => InboxEvent::Gap { stream: key.clone(), first, count },
-        Told::Ask { attempt, first, last } => InboxEvent::Repair {
+        Told::Ask { attempt, ranges } => InboxEvent::Repair {
             attempt,
             to: relay.filter(|_| attempt == 1),
-            request: RepairRequest::new(key.clone(), first, last)?,
+            request: RepairRequest::of(key.clone(), ranges)?,
         },
     })
 }

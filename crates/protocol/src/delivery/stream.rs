@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::delivery::{Delivery, REPAIR_SPAN_MAX};
+use crate::delivery::{Delivery, REPAIR_RANGES_MAX, REPAIR_SPAN_MAX};
 use crate::ids::{LeaderId, Seq};
 use crate::time::Time;
 
 /// How long a hole may be mere reordering.
 pub(super) const ASK_AFTER: Duration = Duration::from_millis(50);
+
+/// How long what leaders say was sent may still be on its way: their word overtakes it.
+pub(super) const ASK_AFTER_HEAD: Duration = Duration::from_millis(500);
+
+/// A stream that may not ask yet looks again after this.
+const POSTPONED: Duration = Duration::from_millis(100);
 
 /// Wait after the first request; it doubles up to [`RETRY_MAX`].
 const RETRY: Duration = Duration::from_millis(150);
@@ -31,7 +37,7 @@ const OVERHEAD_BYTES: usize = 256;
 pub(super) enum Told {
     Deliver(Delivery),
     Gap { first: Seq, count: u64 },
-    Ask { attempt: u32, first: Seq, last: Seq },
+    Ask { attempt: u32, ranges: Vec<(Seq, Seq)> },
 }
 
 /// Every number below `known` was received, is in a hole, or was given up.
@@ -89,9 +95,14 @@ impl InStream {
 
     /// All numbers below `next` exist.
     pub(super) fn extend(&mut self, now: Time, next: Seq, told: &mut Vec<Told>) {
+        self.extend_after(now, ASK_AFTER, next, told);
+    }
+
+    /// As [`InStream::extend`], with another wait before what is missing is asked for.
+    pub(super) fn extend_after(&mut self, now: Time, wait: Duration, next: Seq, told: &mut Vec<Told>) {
         self.announced = self.announced.max(next.0);
         if next.0 > self.known && !self.is_full() {
-            let hole = Hole { last: next.0 - 1, attempts: 0, at: now + ASK_AFTER };
+            let hole = Hole { last: next.0 - 1, attempts: 0, at: now + wait };
             self.holes.insert(self.known, hole);
             self.known = next.0;
             self.bound(told);
@@ -132,20 +143,40 @@ impl InStream {
         self.resume(now, told);
     }
 
-    /// Asks for what is due, and gives up what was asked for often enough.
-    pub(super) fn on_wakeup(&mut self, now: Time, told: &mut Vec<Told>) {
+    /// Gives up what was asked for often enough, and asks for what is due, in one request; if it may not ask now, later.
+    pub(super) fn on_wakeup(&mut self, now: Time, may_ask: bool, told: &mut Vec<Told>) {
         while let Some((first, _)) = self.holes.iter().find(|(_, h)| h.at <= now && h.attempts >= ATTEMPTS_MAX) {
             let first = *first;
             self.give_up(first, told);
         }
         self.resume(now, told);
+        let (mut attempt, mut room, mut ranges) = (0, REPAIR_SPAN_MAX, Vec::new());
         for (first, hole) in self.holes.iter_mut().filter(|(_, hole)| hole.at <= now) {
+            if !may_ask || room == 0 || ranges.len() >= REPAIR_RANGES_MAX {
+                hole.at = now + POSTPONED;
+                continue;
+            }
             let wait = RETRY.saturating_mul(1 << hole.attempts.min(8)).min(RETRY_MAX);
             hole.at = now + wait;
             hole.attempts += 1;
-            let last = hole.last.min(first.saturating_add(REPAIR_SPAN_MAX - 1));
-            told.push(Told::Ask { attempt: hole.attempts, first: Seq(*first), last: Seq(last) });
+            attempt = hole.attempts.max(attempt);
+            let last = hole.last.min(first.saturating_add(room - 1));
+            room -= last - first + 1;
+            ranges.push((Seq(*first), Seq(last)));
         }
+        if !ranges.is_empty() {
+            told.push(Told::Ask { attempt, ranges });
+        }
+    }
+
+    /// Whether something is to be asked for now.
+    pub(super) fn would_ask(&self, now: Time) -> bool {
+        self.holes.values().any(|hole| hole.at <= now && hole.attempts < ATTEMPTS_MAX)
+    }
+
+    /// All numbers below are known to exist.
+    pub(super) fn announced(&self) -> Seq {
+        Seq(self.announced)
     }
 
     /// When a hole is next due.

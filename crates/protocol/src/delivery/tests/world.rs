@@ -17,7 +17,7 @@ enum Packet {
     ToRelay(usize, usize, Bytes),
     ToMember(usize, usize, Bytes),
     Repair(usize, usize, RepairRequest),
-    Wanted(usize, RepairRequest),
+    Wanted(usize, usize, RepairRequest),
     Install(usize, u64),
 }
 
@@ -126,7 +126,7 @@ impl World {
             let now = self.now;
             let marks = self.sides[i].marks(now);
             self.give(i, &marks);
-            let events = self.sides[i].inbox.on_wakeup(now);
+            let events = self.sides[i].inbox.on_wakeup(now, &self.rules);
             self.note(i, events);
         }
     }
@@ -165,13 +165,19 @@ impl World {
                     self.send(|| Packet::ToMember(relay, by, frame.clone()));
                 }
                 if let Some(wanted) = answer.wanted {
-                    let sender = self.sides.iter().position(|side| side.me.id == wanted.stream.sender).unwrap();
-                    self.send(|| Packet::Wanted(sender, wanted.clone()));
+                    let sender = self.sides.iter().position(|side| side.me.id == wanted.stream().sender).unwrap();
+                    if let Some(wanted) = self.relays[relay].ask_sender(now, &wanted) {
+                        self.send(|| Packet::Wanted(relay, sender, wanted.clone()));
+                    }
                 }
             }
-            Packet::Wanted(sender, request) => {
-                let frames = self.sides[sender].outbox.on_wanted(now, &request);
-                self.give(sender, &frames);
+            Packet::Wanted(relay, sender, request) => {
+                let from = leader(u8::try_from(relay + 1).unwrap());
+                let (frames, fault) = self.sides[sender].outbox.on_wanted(now, from, &request);
+                assert_eq!(fault, None, "all leaders are honest");
+                for frame in frames {
+                    self.send(|| Packet::ToRelay(relay, sender, frame.clone()));
+                }
             }
             Packet::Install(member, epoch) => {
                 let keyring = &mut self.sides[member].keyring;
@@ -207,6 +213,7 @@ impl World {
                     self.send(|| Packet::Repair(relay, member, request.clone()));
                 }
                 InboxEvent::NeedView(_) => {}
+                InboxEvent::UnknownTail(sender) => panic!("nobody goes, but {sender}"),
                 InboxEvent::Conflict(..) => panic!("nobody makes two messages of one number"),
                 InboxEvent::Blame(culprit, fault) => panic!("all are honest, but {culprit}: {fault:?}"),
             }
