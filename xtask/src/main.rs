@@ -2,6 +2,7 @@
 //! longer than the tests do, `cargo xtask build-second` builds with other cryptographic libraries.
 
 mod fuzz;
+mod ids;
 mod second;
 mod tidy;
 

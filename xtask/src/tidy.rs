@@ -42,6 +42,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["ringfort_protocol", "Leader", "Member"],
         "the kernel knows no protocol: whatever kind of group there is, it serves it",
     ),
+    ("crates/spread/src", PURE, "a codec is a value: bytes in, meaning out"),
     ("crates/crypto/src", PURE, "crypto takes randomness as an argument and touches nothing outside"),
     (
         "crates/files/src/core",
@@ -65,6 +66,7 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 /// Packages that production packages may not depend on, and features they may not enable.
 const PRODUCTION: &[&str] = &[
     "crates/kernel",
+    "crates/spread",
     "crates/crypto",
     "crates/protocol",
     "crates/setup",
@@ -92,6 +94,8 @@ pub fn run() -> ExitCode {
         check_manifest(&root, package, &mut complaints);
     }
     check_documents(&root, &mut complaints);
+    let sources: Vec<PathBuf> = ["crates", "xtask"].iter().flat_map(|folder| rust_files(&root.join(folder))).collect();
+    crate::ids::check(&root, &sources, &mut complaints);
     complaints.iter().for_each(|complaint| eprintln!("tidy: {complaint}"));
     if complaints.is_empty() {
         println!("tidy: all rooms are in order");
@@ -143,6 +147,11 @@ fn check_documents(root: &Path, complaints: &mut Vec<String>) {
         }
     }
     let (readme, ci) = (read("README.md"), read(".ci/run"));
+    for file in ["LICENSE-MIT", "LICENSE-APACHE", "CONTRIBUTING.md", "docs/glossary.md", "docs/decisions/README.md"] {
+        if !root.join(file).is_file() {
+            complaints.push(format!("{file} is missing"));
+        }
+    }
     for command in ["cargo demo", "cargo test --workspace"] {
         if !readme.contains(command) {
             complaints.push(format!("README.md does not show `{command}`"));

@@ -5,8 +5,11 @@
 
 pub mod budget;
 pub mod codec;
+pub mod inbox;
+pub mod penalty;
 pub mod time;
 pub mod window;
 
 pub use budget::Budget;
+pub use penalty::Penalty;
 pub use time::{Cx, Time};
