@@ -61,7 +61,7 @@ pub fn does(kind: Kind) -> &'static str {
     }
 }
 
-const FAULTS: [Fault; 20] = [
+const FAULTS: [Fault; 21] = [
     Fault::Malformed,
     Fault::BadSeal,
     Fault::Replayed,
@@ -82,6 +82,7 @@ const FAULTS: [Fault; 20] = [
     Fault::LoginFailed,
     Fault::Throttled,
     Fault::AgainstRole,
+    Fault::Withheld,
 ];
 
 /// What a leader did and what came of it, by the offence's word.

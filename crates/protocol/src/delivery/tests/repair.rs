@@ -38,6 +38,7 @@ fn best_effort_repairs_nothing_and_reports_nothing() {
     assert_eq!(told(&room.bo(at(1), 1, &frames[3])), [4], "late is not replayed");
     assert_eq!(room.bo(at(1), 2, &frames[3]), []);
     assert_eq!((room.bo.inbox.next_wakeup(), room.ana.outbox.next_wakeup()), (None, None));
+    assert_eq!(room.ana.outbox.under_way(), 0, "nobody acknowledges it");
     let request = RepairRequest::new(room.group_stream(Service::BestEffort), Seq(1), Seq(9)).unwrap();
     assert_eq!(room.ana.outbox.on_wanted(at(500), leader(1), &request), (vec![], None));
 }
@@ -47,6 +48,10 @@ fn an_idle_sender_marks_its_streams_four_times() {
     let mut room = Room::sealed();
     let _ = room.ana.multicast(at(0), Service::Fifo, b"x");
     let _ = room.private(at(0), &["bo"], b"x");
+    let private = Channel::Private(name("bo"));
+    for (from, channel) in [(1, Channel::Group(Service::Fifo)), (2, private)] {
+        room.ana.outbox.on_received(leader(from), &[Receipt { channel, first: Seq(1), last: Seq(1) }], 1);
+    }
     let mut times = Vec::new();
     while let Some(wake) = room.ana.outbox.next_wakeup() {
         times.push((wake.since_start().as_millis(), room.ana.marks(wake).len()));

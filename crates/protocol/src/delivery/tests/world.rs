@@ -126,6 +126,12 @@ impl World {
             let now = self.now;
             let marks = self.sides[i].marks(now);
             self.give(i, &marks);
+            let id = self.sides[i].me.id.clone();
+            for (frame, has) in self.sides[i].outbox.again(now, &id) {
+                for relay in (0..RELAYS).filter(|r| !has.contains(&leader(u8::try_from(r + 1).unwrap()))) {
+                    self.send(|| Packet::ToRelay(relay, i, frame.clone()));
+                }
+            }
             let events = self.sides[i].inbox.on_wakeup(now, &self.rules);
             self.note(i, events);
         }
@@ -136,6 +142,11 @@ impl World {
         match packet {
             Packet::ToRelay(relay, from, frame) => {
                 let id = self.sides[from].me.id.clone();
+                if let Some((channel, seq)) = Relay::place_of(&DataFrame::parse(&frame).unwrap()) {
+                    let receipt = Receipt { channel, first: seq, last: seq };
+                    let from_leader = leader(u8::try_from(relay + 1).unwrap());
+                    self.sides[from].outbox.on_received(from_leader, &[receipt], RELAYS);
+                }
                 let audience = match self.relays[relay].on_frame(now, &id, &frame) {
                     RelayAction::Forward(audience) | RelayAction::ForwardLive(audience) => audience,
                     RelayAction::Ignore(fault) => return assert_eq!(fault, None, "all members are honest"),
@@ -258,6 +269,9 @@ fn storm(seed: u64, lost: u32) -> (u64, usize) {
     }
     world.lost = 0;
     world.run(world.now + Duration::from_secs(30));
+    for from in [0, 1] {
+        assert_eq!(world.sides[from].outbox.under_way(), 0, "seed {seed}: all is acknowledged in the end");
+    }
     let mut gaps = 0;
     for from in [0, 1] {
         let sender = world.sides[from].me.id.clone();
