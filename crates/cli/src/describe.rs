@@ -49,7 +49,13 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
         Event::Missed => ("what was said at the end of this stay may be missing".to_owned(), true),
         Event::Unsent(unsent) => {
             let unsent = usize::try_from(*unsent).unwrap_or(usize::MAX);
-            (format!("too few leaders acknowledged {} of yours: whether they arrive, nobody knows", count(unsent, "message")), true)
+            (
+                format!(
+                    "too few leaders acknowledged {} of yours: whether they arrive, nobody knows",
+                    count(unsent, "message")
+                ),
+                true,
+            )
         }
         Event::Lagged(missed) => (format!("this program was too slow and missed {missed} events"), true),
         Event::Confirmed(true) => (format!("{needed} leaders confirm the view"), false),

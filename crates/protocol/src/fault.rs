@@ -125,12 +125,7 @@ impl Fault {
     pub fn is_deviation(self) -> bool {
         !matches!(
             self,
-            Fault::Silent
-                | Fault::Replayed
-                | Fault::OldView
-                | Fault::Throttled
-                | Fault::LoginFailed
-                | Fault::Withheld
+            Fault::Silent | Fault::Replayed | Fault::OldView | Fault::Throttled | Fault::LoginFailed | Fault::Withheld
         )
     }
 

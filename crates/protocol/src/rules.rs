@@ -228,15 +228,11 @@ pub enum Rule {
     Accusation,
     /// The end of a session ends every stay in it, and lets nobody in (A22).
     SessionEnds,
-    /// A receiver learns from f+1 leaders how far a stream goes, so that no end of it is lost unsaid (K2, K24).
-    HeadsTold,
-    /// A member asks for repairs within a budget, whatever a sender leaves out.
-    RepairBudget,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 43] = [
+    pub const ALL: [Rule; 41] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -278,8 +274,6 @@ impl Rule {
         Rule::AdmissionVote,
         Rule::Accusation,
         Rule::SessionEnds,
-        Rule::HeadsTold,
-        Rule::RepairBudget,
     ];
 }
 

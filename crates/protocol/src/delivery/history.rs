@@ -122,7 +122,8 @@ impl History {
             first.is_some_and(|(stream, _)| stream.sender == *sender)
         };
         let account = self.senders.get(&sender.user);
-        let arrivals: Vec<u64> = account.map(|a| a.arrivals.iter().filter(of_stay).copied().collect()).unwrap_or_default();
+        let arrivals: Vec<u64> =
+            account.map(|a| a.arrivals.iter().filter(of_stay).copied().collect()).unwrap_or_default();
         arrivals.into_iter().for_each(|arrival| self.evict(arrival));
     }
 

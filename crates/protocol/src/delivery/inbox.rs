@@ -1,5 +1,7 @@
 //! The receiver's part: take each message once, in order, and notice what is missing.
 
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -9,12 +11,12 @@ use super::claims::Claims;
 use crate::data::{DEPARTED_MAX, DataFrame, DataHeader, FrameKind, Identity, Lookup, Opened, Shape, open, signed_by};
 use crate::delivery::pending::{BadCopies, Waiting};
 use crate::delivery::recent::Recent;
-use crate::delivery::stream::{ASK_AFTER_HEAD, InStream, Told};
-use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, StreamKey, Tail};
+use crate::delivery::stream::{InStream, Told};
+use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, StreamKey};
 use crate::fault::{Culprit, Fault};
 use crate::ids::{Epoch, LeaderId, MemberId, Seq, ViewDigest};
 use crate::policy::{Origin, Policy, Protection, Service};
-use crate::rules::{Rule, Rules};
+use crate::rules::Rule;
 use crate::time::{Time, earliest};
 use crate::view::MemberEntry;
 use crate::window::ReplayWindow;
@@ -142,71 +144,6 @@ impl Inbox {
         }
     }
 
-    /// The first view is installed: what was said before it is not for this member.
-    pub fn on_first_view(&mut self, epoch: Epoch) {
-        self.since.get_or_insert(epoch);
-    }
-
-    /// A leader tells how far streams go. What `enough` leaders say is believed: one of them is honest.
-    pub fn on_tails(
-        &mut self,
-        now: Time,
-        from: LeaderId,
-        tails: Vec<Tail>,
-        enough: usize,
-        reading: &Reading<'_>,
-    ) -> Vec<InboxEvent> {
-        let mut events = Vec::new();
-        for tail in tails.into_iter().filter(|tail| *tail.sender() != reading.me.id) {
-            if let Some(stream) = self.claims.note(from, tail, &reading.me.id.user) {
-                self.believe(now, from, &stream, enough, reading, &mut events);
-            }
-        }
-        events
-    }
-
-    /// The view has changed: what leaders said of members that came with it can be used now.
-    pub fn on_members(&mut self, now: Time, enough: usize, reading: &Reading<'_>) -> Vec<InboxEvent> {
-        let mut events = Vec::new();
-        for (stream, from) in self.claims.streams() {
-            self.believe(now, from, &stream, enough, reading, &mut events);
-        }
-        events
-    }
-
-    /// A stream goes as far as `enough` leaders say.
-    fn believe(
-        &mut self,
-        now: Time,
-        from: LeaderId,
-        key: &StreamKey,
-        enough: usize,
-        reading: &Reading<'_>,
-        events: &mut Vec<InboxEvent>,
-    ) {
-        let receives = self.policy.role(&reading.me.id.user).receives();
-        if !receives || reading.peers.entry(&key.sender).is_none() || self.closed.contains(&key.sender) {
-            return;
-        }
-        let enough = if reading.rules.enforces(Rule::HeadsTold) { enough } else { usize::MAX };
-        if !self.streams.contains_key(key) {
-            let joined = self.seen_joining.contains(&key.sender);
-            let since = self.since.filter(|_| !joined && matches!(key.channel, Channel::Group(_)));
-            let Some((start, next)) = self.claims.agreed(key, enough, since.unwrap_or_default()) else { return };
-            let ordered = key.channel != Channel::Group(Service::Reliable);
-            let start = if joined && matches!(key.channel, Channel::Group(_)) { Seq(1) } else { start };
-            if next <= start || self.streams.len() >= self.streams_max {
-                return;
-            }
-            self.streams.insert(key.clone(), Stream::Repaired(InStream::new(ordered, start, from)));
-        }
-        let Some((_, next)) = self.claims.agreed(key, enough, Epoch(0)) else { return };
-        self.with_stream(key, events, |stream, told| stream.extend_after(now, ASK_AFTER_HEAD, next, told));
-        if let Some(Stream::Repaired(stream)) = self.streams.get(key) {
-            self.claims.settle(key, stream.announced());
-        }
-    }
-
     /// A member is expelled: what of it still waited is told, and nothing more is waited for. Which of its
     /// numbers came stays known until [`Inbox::forget`], so that no copy counts as new.
     pub fn close(&mut self, member: &MemberId) -> Vec<InboxEvent> {
@@ -263,23 +200,20 @@ impl Inbox {
     }
 
     /// Asks for what is missing, gives up what nobody supplied, drops what waited too long.
-    pub fn on_wakeup(&mut self, now: Time, rules: &Rules) -> Vec<InboxEvent> {
+    pub fn on_wakeup(&mut self, now: Time) -> Vec<InboxEvent> {
         self.waiting.expire(now);
         let mut events = Vec::new();
         let due: Vec<StreamKey> =
             self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect();
         for key in due {
             let Some(Stream::Repaired(stream)) = self.streams.get(&key) else { continue };
-            let may_ask = !stream.would_ask(now) || self.take_repair(now, &key.sender, rules);
+            let may_ask = !stream.would_ask(now) || self.take_repair(now, &key.sender);
             self.with_stream(&key, &mut events, |stream, told| stream.on_wakeup(now, may_ask, told));
         }
         events
     }
 
-    fn take_repair(&mut self, now: Time, sender: &MemberId, rules: &Rules) -> bool {
-        if !rules.enforces(Rule::RepairBudget) {
-            return true;
-        }
+    fn take_repair(&mut self, now: Time, sender: &MemberId) -> bool {
         let full = || Budget::new(now, REPAIRS_PER_S_PER_SENDER, REPAIRS_BURST_PER_SENDER);
         let own = self.repairs_by_sender.entry(sender.clone()).or_insert_with(full);
         own.left(now) > 0 && self.repairs.take(now, 1) && own.take(now, 1)

@@ -275,9 +275,10 @@ impl Outbox {
             let kept = self.history.first(&key).unwrap_or(stream.next);
             Head { channel: channel.clone(), start: stream.start, epoch, next: stream.next, kept }
         };
-        let group = self.streams.iter().filter(|(channel, _)| {
-            matches!(channel, Channel::Group(service) if *service != Service::BestEffort)
-        });
+        let group = self
+            .streams
+            .iter()
+            .filter(|(channel, _)| matches!(channel, Channel::Group(service) if *service != Service::BestEffort));
         let mut heads: Vec<Head> = group.map(|(channel, stream)| head(channel, stream)).collect();
         let mut reached = since;
         for (change, user) in self.changed.range(since.saturating_add(1)..).take(PRIVATE_HEADS_MAX) {

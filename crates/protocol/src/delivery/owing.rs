@@ -79,11 +79,12 @@ impl Owing {
     pub(super) fn withheld(&mut self, now: Time, has: impl Fn(&StreamKey, Seq) -> bool) -> Vec<MemberId> {
         let mut named = Vec::new();
         for (sender, debts) in &mut self.senders {
-            debts.numbers.retain(|(channel, seq), _| {
-                has(&StreamKey { sender: sender.clone(), channel: channel.clone() }, *seq)
-            });
+            debts
+                .numbers
+                .retain(|(channel, seq), _| has(&StreamKey { sender: sender.clone(), channel: channel.clone() }, *seq));
             let supplied = debts.supplied;
-            let late = |debt: &Debt| !debt.given_up && now.since(debt.since.max(supplied.unwrap_or(debt.since))) >= PATIENCE;
+            let late =
+                |debt: &Debt| !debt.given_up && now.since(debt.since.max(supplied.unwrap_or(debt.since))) >= PATIENCE;
             if debts.numbers.values().filter(|debt| late(debt)).count() >= WITHHELD_MIN {
                 debts.numbers.values_mut().filter(|debt| late(debt)).for_each(|debt| debt.given_up = true);
                 named.push(sender.clone());

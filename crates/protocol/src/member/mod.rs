@@ -355,8 +355,7 @@ impl Member {
         }
         // Fewer than f+1 leaders may all be lying about the cause.
         let said = |cause: &Cause| self.ended_by.values().filter(|c| *c == cause).count();
-        let causes =
-            [Cause::Expelled, Cause::Expired, Cause::SessionOver, Cause::Elsewhere, Cause::Left, Cause::Lost];
+        let causes = [Cause::Expelled, Cause::Expired, Cause::SessionOver, Cause::Elsewhere, Cause::Left, Cause::Lost];
         let told = causes.into_iter().find(|c| said(c) >= confirm);
         if self.phase == Phase::Joining && told == Some(Cause::SessionOver) {
             // The end came while the stay was being announced: whether there is a next session, leaders tell.

@@ -352,7 +352,7 @@ impl Member {
 
     /// Repairs, gap notices and marks that are due.
     pub(super) fn tend_streams(&mut self, now: Time, step: &mut Step) {
-        for event in self.inbox.on_wakeup(now, &self.group.rules) {
+        for event in self.inbox.on_wakeup(now) {
             self.absorb_inbox_event(now, event, step);
         }
         if let Some(me) = self.me.as_ref().filter(|_| self.tends_outbox()) {

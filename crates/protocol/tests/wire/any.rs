@@ -77,9 +77,15 @@ fn channel() -> impl Strategy<Value = Channel> {
 }
 
 fn head() -> impl Strategy<Value = Head> {
-    (channel(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(channel, start, epoch, next, kept)| {
-        Head { channel, start: Seq(start), epoch: Epoch(epoch), next: Seq(next), kept: Seq(kept) }
-    })
+    (channel(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(channel, start, epoch, next, kept)| Head {
+            channel,
+            start: Seq(start),
+            epoch: Epoch(epoch),
+            next: Seq(next),
+            kept: Seq(kept),
+        },
+    )
 }
 
 fn tail() -> impl Strategy<Value = Tail> {
@@ -90,8 +96,11 @@ fn tail() -> impl Strategy<Value = Tail> {
 }
 
 fn receipt() -> impl Strategy<Value = Receipt> {
-    (channel(), any::<u64>(), any::<u64>())
-        .prop_map(|(channel, first, last)| Receipt { channel, first: Seq(first), last: Seq(last) })
+    (channel(), any::<u64>(), any::<u64>()).prop_map(|(channel, first, last)| Receipt {
+        channel,
+        first: Seq(first),
+        last: Seq(last),
+    })
 }
 
 fn repair() -> impl Strategy<Value = RepairRequest> {

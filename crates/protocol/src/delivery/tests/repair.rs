@@ -183,7 +183,12 @@ fn requests_are_bounded_on_the_wire() {
         crate::codec::decode::<RepairRequest>(&crate::codec::encode(&(stream.clone(), ranges))).is_ok()
     };
     assert!(several(&[(1, 100), (102, 200)]) && several(&[(1, 1); 1]));
-    assert!(!several(&[]) && !several(&[(1, 200), (300, 400)]) && !several(&[(5, 6), (6, 7)]) && !several(&[(5, 6), (1, 2)]));
+    assert!(
+        !several(&[])
+            && !several(&[(1, 200), (300, 400)])
+            && !several(&[(5, 6), (6, 7)])
+            && !several(&[(5, 6), (1, 2)])
+    );
     let many: Vec<_> = (0..65).map(|i| (10 * i + 1, 10 * i + 1)).collect();
     assert!(several(&many[..64]) && !several(&many));
 }
