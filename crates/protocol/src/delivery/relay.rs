@@ -145,6 +145,11 @@ impl Relay {
         }
     }
 
+    /// Whether a member is gone and its frames are still served.
+    pub fn is_departing(&self, member: &MemberId) -> bool {
+        self.departing.contains_key(member)
+    }
+
     /// How far streams go that a user may know of, as far as it changed since a version of what this leader knows; and the
     /// version that this takes the user to.
     pub fn heads_since(&self, version: u64, to: &UserName) -> (Vec<Tail>, u64) {

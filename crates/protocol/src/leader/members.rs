@@ -179,7 +179,10 @@ impl Leader {
             Ok(MemberRequest::Snapshot { view, after }) => self.send_snapshot(link, view, after, step),
             Ok(MemberRequest::Repair(request)) => self.on_repair(cx.now, link, &request, step),
             Ok(MemberRequest::Heads { heads, complete }) => {
-                self.relay.on_heads(&id, heads.into_inner(), complete);
+                // Of who was never let in, nothing is kept: nothing would make room again.
+                if attached.admitted || self.relay.is_departing(&id) {
+                    self.relay.on_heads(&id, heads.into_inner(), complete);
+                }
                 self.tell_tails(link, step);
             }
             Ok(MemberRequest::Leave) => {
