@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::group::GroupInfo;
 use crate::ids::LeaderId;
-use crate::introduction::FactKind;
+use crate::introduction::{FactKind, Facts};
 
 /// How far leaders differ in one respect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub fn review(group: &GroupInfo) -> Option<Vec<Score>> {
         let mut by_value: BTreeMap<String, (String, Vec<LeaderId>)> = BTreeMap::new();
         let mut unknown = Vec::new();
         for (id, signed) in group.rules.leaders().zip(said) {
-            let value = signed.facts.get(kind);
+            let value = &own_of(&signed.facts, kind);
             // Nobody is another owner for a capital letter.
             let plain: String = value.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
             if plain.is_empty() {
@@ -59,6 +59,18 @@ pub fn review(group: &GroupInfo) -> Option<Vec<Score>> {
         Score { kind, needed: needed(group, &values, unknown.len()), values, unknown }
     };
     Some(FactKind::ALL.into_iter().map(score).collect())
+}
+
+/// What somebody says of themselves. Two leaders in "own racks" share a host only if they share an owner.
+fn own_of(facts: &Facts, kind: FactKind) -> String {
+    let (value, owner) = (facts.get(kind), facts.get(FactKind::Owner).trim());
+    let first = value.split_whitespace().next().unwrap_or_default().to_lowercase();
+    let is_own = ["own", "self", "self-hosted", "selfhosted"].contains(&first.as_str());
+    if is_own && kind != FactKind::Owner && !owner.is_empty() {
+        format!("{value} of {owner}")
+    } else {
+        value.to_owned()
+    }
 }
 
 fn needed(group: &GroupInfo, values: &[(String, Vec<LeaderId>)], unknown: usize) -> usize {
@@ -77,7 +89,7 @@ fn needed(group: &GroupInfo, values: &[(String, Vec<LeaderId>)], unknown: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::introduction::{Facts, Introduction};
+    use crate::introduction::Introduction;
     use crate::testing::group_of_four;
 
     fn scores(owners: [&str; 4]) -> (usize, usize) {
@@ -108,6 +120,27 @@ mod tests {
         // Whoever did not say may be anybody's.
         assert_eq!(scores(["a", "b", "c", ""]), (1, 3));
         assert_eq!(scores(["", "", "", ""]), (1, 0));
+    }
+
+    #[test]
+    fn owners_with_racks_of_their_own_share_no_host() {
+        let hosting = |owners: [&str; 4]| {
+            let (group, secrets) = group_of_four();
+            let sign = |((info, secrets), owner): ((&crate::group::LeaderInfo, crate::group::LeaderSecrets), &str)| {
+                let facts = Facts::new(|kind| match kind {
+                    FactKind::Owner => owner.to_owned(),
+                    FactKind::Hosting => "own rack".to_owned(),
+                    _ => String::new(),
+                });
+                Introduction::sign(&group.name, secrets.id, info.clone(), facts.unwrap(), &secrets.signing).signed
+            };
+            let signed: Vec<_> = group.leaders.iter().zip(secrets).zip(owners).map(sign).collect();
+            let scores = review(&group.clone().with_introductions(signed).unwrap()).unwrap();
+            scores.into_iter().find(|score| score.kind == FactKind::Hosting).unwrap().needed
+        };
+        assert_eq!(hosting(["a", "b", "c", "d"]), 2);
+        assert_eq!(hosting(["a", "a", "c", "d"]), 1);
+        assert_eq!(hosting(["", "", "c", "d"]), 1, "whose they are is not known");
     }
 
     #[test]

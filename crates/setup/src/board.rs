@@ -39,8 +39,9 @@ impl Board {
         self.session
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.posts.is_empty()
+    /// Whether a participant has said anything in this session.
+    pub fn has_said(&self, author: LeaderId) -> bool {
+        self.posts.keys().any(|(_, leader)| *leader == author)
     }
 
     pub fn put(&mut self, terms: &Terms, post: Post) -> Put {

@@ -1,5 +1,7 @@
 //! One participant of a ceremony: frames in, a [`Step`] out.
 
+mod ending;
+mod meeting;
 pub(crate) mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +16,12 @@ use ringfort_protocol::group::LeaderSecrets;
 use ringfort_protocol::{Cx, GroupInfo, LeaderId, Time};
 
 use crate::board::{Board, Put};
-use crate::evidence::Evidence;
-use crate::message::{Certificate, GaveUp, Hello, Message, Post, Round, session};
-use crate::outcome::{Blame, Fault, Verdict};
-use crate::terms::{Terms, fingerprint};
+use crate::message::{Certificate, Confirmation, GaveUp, Hello, Message, Open, Post, Reason, Round};
+use crate::outcome::Verdict;
+use crate::terms::Terms;
 
-/// Starts of one participant that the others follow while they meet.
-const STARTS_MAX: u32 = 64;
+/// How often a leader can be started on the same keys. The others refuse a start with a higher number, all alike.
+pub const ATTEMPTS_MAX: u64 = 256;
 
 /// How long a ceremony waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct Unconfirmed {
     pub group: GroupInfo,
     /// What this leader alone holds.
     pub secrets: LeaderSecrets,
+    /// What this leader tells the others of it, now and whenever it is started again.
+    pub confirmation: Confirmation,
 }
 
 /// What the driver carries out, in this order.
@@ -75,8 +78,10 @@ pub struct Unconfirmed {
 pub enum Effect {
     /// Send a frame to a participant; it may be lost if there is no link.
     Send(LeaderId, Vec<u8>),
-    /// Make durable, in place of an earlier one, before anything that follows.
+    /// Make durable before anything that follows. There is at most one for the same keys.
     Persist(Box<Unconfirmed>),
+    /// Keep, for the next start: why this leader will not confirm the attempt that it has just left.
+    Remember(Reason),
     /// The result that was persisted last may be used. Keep the certificate beside it.
     Confirm(Certificate),
 }
@@ -88,8 +93,14 @@ pub enum Event {
     Here(LeaderId),
     /// A participant came with other terms, of this fingerprint.
     OtherTerms(LeaderId, String),
+    /// A participant has confirmed an earlier attempt that this one has not, and takes part in no other.
+    Bound(LeaderId),
     /// All are there: the ceremony has begun.
     Begun,
+    /// A participant was started again before it had said anything: all meet once more.
+    MeetAgain(LeaderId),
+    /// This leader has confirmed an attempt, and waits for the confirmations of these.
+    Waiting(Vec<LeaderId>),
     /// All have dealt; shares are under way.
     Dealt,
     /// All shares fit; the group, of this fingerprint, waits for the others to say so too.
@@ -119,15 +130,25 @@ pub struct Ceremony {
     keys: Option<Keys>,
     limits: Limits,
     hellos: BTreeMap<LeaderId, Hello>,
-    starts: BTreeMap<LeaderId, u32>,
-    /// Which session each other participant is ready for, with the number of its word.
-    opens: BTreeMap<LeaderId, (u64, u64, [u8; 32])>,
+    /// Who is ready for the session of `board`.
+    ready: BTreeMap<LeaderId, Open>,
+    /// The last word of each other participant that is ready for a session not known here.
+    opens: BTreeMap<LeaderId, Open>,
     count: u64,
     others_terms: BTreeSet<LeaderId>,
     /// There once all hellos are.
     pub(crate) board: Option<Board>,
     pub(crate) stage: rounds::Stage,
+    meeting_ends: Option<Time>,
     deadline: Option<Time>,
+    /// Sessions that came to nothing because somebody was started again.
+    left: BTreeSet<[u8; 32]>,
+    /// Who has confirmed which earlier session, unknown here.
+    bound: BTreeMap<LeaderId, [u8; 32]>,
+    /// Why this participant gave up an earlier session, or this one.
+    reason: Option<GaveUp>,
+    /// Who will not confirm the session that is waited for, and why.
+    refused: BTreeMap<LeaderId, GaveUp>,
     /// Session and group of a result that this participant holds and not all are known to have confirmed.
     unconfirmed: Option<([u8; 32], [u8; 32])>,
     disputed: BTreeSet<(Round, LeaderId)>,
@@ -143,14 +164,14 @@ impl fmt::Debug for Ceremony {
 }
 
 impl Ceremony {
-    /// Starts. `attempt` is above that of every earlier start on these keys, and durable. `unconfirmed` is the session and
-    /// the group of a result that an earlier start persisted on these terms.
+    /// Starts. `attempt` is above that of every earlier start on these keys, and durable; nothing was ever confirmed with them.
+    /// `reason` is what an earlier start was told to remember.
     pub fn start(
         terms: Arc<Terms>,
         me: LeaderId,
         keys: Keys,
         attempt: u64,
-        unconfirmed: Option<([u8; 32], [u8; 32])>,
+        reason: Option<Reason>,
         limits: Limits,
         cx: &mut Cx<'_>,
     ) -> (Self, Step) {
@@ -158,12 +179,36 @@ impl Ceremony {
         let hello = Hello::sign(&terms, me, attempt, nonce, &keys.signing);
         let mut ceremony = Ceremony::idle(terms, me, limits);
         ceremony.keys = Some(keys);
-        ceremony.unconfirmed = unconfirmed;
-        ceremony.deadline = Some(cx.now + limits.meeting);
+        ceremony.reason = reason.map(|reason| reason.0);
+        ceremony.meeting_ends = Some(cx.now + limits.meeting);
+        ceremony.deadline = ceremony.meeting_ends;
         ceremony.hellos.insert(me, hello.clone());
         let mut step = Step::default();
         ceremony.tell_all(&Message::Hello(hello), &mut step);
         (ceremony, step)
+    }
+
+    /// Says again what this participant has confirmed in an earlier start, and waits for the others to confirm it. `None` if
+    /// that is no confirmation of this leader on these terms.
+    pub fn wait(
+        terms: Arc<Terms>,
+        me: LeaderId,
+        confirmation: Confirmation,
+        limits: Limits,
+        now: Time,
+    ) -> Option<(Self, Step)> {
+        let (session, group) = confirmation.check(&terms, me)?;
+        let mut ceremony = Ceremony::idle(terms, me, limits);
+        ceremony.unconfirmed = Some((session, group));
+        ceremony.stage = rounds::Stage::Waiting;
+        ceremony.deadline = Some(now + limits.meeting);
+        let mut board = Board::new(session);
+        let mut step = Step::default();
+        let held = matches!(board.put(&ceremony.terms, confirmation.0.clone()), Put::New);
+        ceremony.board = Some(board);
+        ceremony.tell_all(&Message::Post(confirmation.0), &mut step);
+        ceremony.tell_waiting(&mut step);
+        held.then_some((ceremony, step))
     }
 
     /// Only tells the others that it is over: this participant holds the certificate.
@@ -182,13 +227,18 @@ impl Ceremony {
             keys: None,
             limits,
             hellos: BTreeMap::new(),
-            starts: BTreeMap::new(),
+            ready: BTreeMap::new(),
             opens: BTreeMap::new(),
             count: 0,
             others_terms: BTreeSet::new(),
             board: None,
             stage: rounds::Stage::Meeting,
+            meeting_ends: None,
             deadline: None,
+            left: BTreeSet::new(),
+            bound: BTreeMap::new(),
+            reason: None,
+            refused: BTreeMap::new(),
             unconfirmed: None,
             disputed: BTreeSet::new(),
             finished: BTreeSet::new(),
@@ -210,9 +260,9 @@ impl Ceremony {
             return step;
         }
         self.hellos.values().for_each(|hello| tell(&Message::Hello(hello.clone())));
-        if let Some(open) = self.open() {
-            tell(&open);
-        }
+        self.ready.values().for_each(|open| tell(&Message::Open(open.clone())));
+        // Who has confirmed what this participant gave up has to know that it waits in vain, and why.
+        self.reason.iter().for_each(|reason| tell(&Message::GaveUp(reason.clone())));
         self.board.iter().flat_map(Board::posts).for_each(|post| tell(&Message::Post(post.clone())));
         step
     }
@@ -225,9 +275,7 @@ impl Ceremony {
         }
         match Message::from_frame(frame) {
             Some(Message::Hello(hello)) => self.on_hello(cx, from, hello, &mut step),
-            Some(Message::Open { attempt, count, session }) => {
-                self.on_open(from, (attempt, count, session), &mut step);
-            }
+            Some(Message::Open(open)) => self.on_open(from, open, &mut step),
             Some(Message::Post(post)) => self.on_post(cx, from, post, &mut step),
             Some(Message::GaveUp(gave_up)) => self.on_gave_up(cx, gave_up, &mut step),
             Some(Message::Done(certificate)) => self.on_done(cx, from, certificate, &mut step),
@@ -253,159 +301,30 @@ impl Ceremony {
         step
     }
 
-    fn on_hello(&mut self, cx: &mut Cx<'_>, from: LeaderId, hello: Hello, step: &mut Step) {
-        let author = hello.author;
-        if hello.terms != self.terms.digest() {
-            if author == from && self.others_terms.insert(from) {
-                step.events.push(Event::OtherTerms(from, fingerprint(&hello.terms)));
-            }
-            return;
-        }
-        let held = self.hellos.get(&author);
-        let is_newer = held.is_none_or(|held| held.attempt < hello.attempt);
-        let is_other = held.is_some_and(|held| held.attempt == hello.attempt && held.nonce != hello.nonce);
-        if author == self.me || self.is_over() || !(is_newer || is_other) || !hello.is_signed(&self.terms) {
-            return;
-        }
-        if let (true, Some(held)) = (is_other, held) {
-            let evidence = Evidence::Hellos(held.clone(), hello);
-            return self.fail_on(cx, evidence, step);
-        }
-        if !matches!(self.stage, rounds::Stage::Meeting) {
-            return self.fail(cx, vec![Blame::of(author, Fault::Restarted)], step);
-        }
-        let starts = self.starts.entry(author).or_default();
-        *starts += 1;
-        if *starts > STARTS_MAX {
-            return;
-        }
-        if self.hellos.insert(author, hello.clone()).is_none() {
-            step.events.push(Event::Here(author));
-        }
-        self.pass_on(from, author, &Message::Hello(hello), step);
-        self.meet(step);
-    }
-
-    /// Once all hellos are there, says so, and which.
-    fn meet(&mut self, step: &mut Step) {
-        if self.hellos.len() < usize::from(self.terms.rules().n()) {
-            return;
-        }
-        let session = session(&self.terms, self.hellos.values());
-        self.board = Some(Board::new(session));
-        self.count += 1;
-        if let Some(open) = self.open() {
-            self.tell_all(&open, step);
-        }
-    }
-
-    fn open(&self) -> Option<Message> {
-        let (session, attempt) = (self.board.as_ref()?.session(), self.hellos.get(&self.me)?.attempt);
-        Some(Message::Open { attempt, count: self.count, session })
-    }
-
-    fn on_open(&mut self, from: LeaderId, open: (u64, u64, [u8; 32]), step: &mut Step) {
-        let held = self.opens.get(&from);
-        if held.is_some_and(|held| (held.0, held.1) >= (open.0, open.1)) {
-            return;
-        }
-        self.opens.insert(from, open);
-        // Posts of a session that it did not know yet were lost on it.
-        let board = self.board.iter().filter(|board| board.session() == open.2);
-        let posts = board.flat_map(Board::posts).map(|post| Message::Post(post.clone()).to_frame());
-        step.effects.extend(posts.map(|frame| Effect::Send(from, frame)));
-    }
-
     fn on_post(&mut self, cx: &mut Cx<'_>, from: LeaderId, post: Post, step: &mut Step) {
-        let Some(board) = self.board.as_mut().filter(|_| post.author != self.me) else { return };
-        if matches!(self.stage, rounds::Stage::Finished | rounds::Stage::Failed) {
+        if post.author == self.me || self.is_over() {
             return;
         }
+        let is_waiting = matches!(self.stage, rounds::Stage::Waiting);
+        if is_waiting && post.read().is_none_or(|body| body.round() != Round::Result) {
+            return;
+        }
+        let Some(board) = self.board.as_mut().filter(|board| board.session() == post.session) else {
+            return self.on_other_session(from, &post, step);
+        };
         let author = post.author;
         match board.put(&self.terms, post.clone()) {
             Put::New => self.pass_on(from, author, &Message::Post(post), step),
-            Put::Ignored => {}
-            Put::Proof(evidence) => self.fail_on(cx, *evidence, step),
+            Put::Ignored => return,
+            Put::Proof(evidence) => return self.fail_on(cx, *evidence, step),
+        }
+        if is_waiting {
+            self.tell_waiting(step);
         }
     }
 
-    fn on_gave_up(&mut self, cx: &mut Cx<'_>, gave_up: GaveUp, step: &mut Step) {
-        if self.is_over() || gave_up.author == self.me || !gave_up.is_signed(&self.terms) {
-            return;
-        }
-        let ours = self.board.as_ref().map(Board::session);
-        let proof = gave_up.evidence.as_ref().filter(|e| e.session().is_none() || e.session() == ours);
-        if let Some((culprit, _)) = proof.and_then(|proof| proof.check(&self.terms))
-            && culprit != self.me
-        {
-            return gave_up.evidence.into_iter().for_each(|proof| self.fail_on(cx, proof, step));
-        }
-        if matches!(self.stage, rounds::Stage::Meeting) || ours != Some(gave_up.session) {
-            return;
-        }
-        let reason = Fault::from_code(gave_up.fault).map(|fault| (gave_up.about, fault));
-        // What can be seen from here, too, is no hearsay.
-        let blame = match reason.map(|(about, fault)| Blame::of(about, fault)) {
-            Some(blame) if blame.fault == Fault::Silent && self.late().contains(&blame) => blame,
-            _ => Blame { reason, ..Blame::of(gave_up.author, Fault::GaveUp) },
-        };
-        self.fail_with(cx, vec![blame], Some(Message::GaveUp(gave_up)), step);
-    }
-
-    fn on_done(&mut self, cx: &mut Cx<'_>, from: LeaderId, certificate: Certificate, step: &mut Step) {
-        let Some(agreed) = certificate.check(&self.terms) else { return };
-        if self.unconfirmed == Some(agreed) {
-            self.finish(cx, certificate, step);
-        }
-        if matches!(self.stage, rounds::Stage::Finished) && self.finished.insert(from) {
-            self.settle(step);
-        }
-    }
-
-    fn settle(&mut self, step: &mut Step) {
-        if self.finished.len() + 1 == usize::from(self.terms.rules().n()) && self.deadline.take().is_some() {
-            step.events.push(Event::Settled);
-        }
-    }
-
-    fn finish(&mut self, cx: &mut Cx<'_>, certificate: Certificate, step: &mut Step) {
-        self.unconfirmed = None;
-        self.keys = None;
-        self.stage = rounds::Stage::Finished;
-        self.deadline = Some(cx.now + self.limits.farewell);
-        step.effects.push(Effect::Confirm(certificate.clone()));
-        step.events.push(Event::Confirmed);
-        let done = Message::Done(certificate);
-        self.tell_all(&done, step);
-        self.farewell = Some(done);
-    }
-
-    fn fail_on(&mut self, cx: &mut Cx<'_>, evidence: Evidence, step: &mut Step) {
-        if let Some((leader, fault)) = evidence.check(&self.terms) {
-            let blame = Blame { evidence: Some(evidence), ..Blame::of(leader, fault) };
-            self.fail(cx, vec![blame], step);
-        }
-    }
-
-    /// Ends it, and says why.
-    fn fail(&mut self, cx: &mut Cx<'_>, blames: Vec<Blame>, step: &mut Step) {
-        let session = self.board.as_ref().map_or([0; 32], Board::session);
-        let why = self.keys.as_ref().zip(blames.first());
-        let gave_up = why.map(|(keys, why)| GaveUp::sign(&self.terms, session, self.me, why, &keys.signing));
-        self.fail_with(cx, blames, gave_up.map(Message::GaveUp), step);
-    }
-
-    /// The secrets of the session are wiped; a result that was confirmed is kept.
-    fn fail_with(&mut self, cx: &mut Cx<'_>, blames: Vec<Blame>, farewell: Option<Message>, step: &mut Step) {
-        if self.is_over() {
-            return;
-        }
-        self.stage = rounds::Stage::Failed;
-        self.keys = None;
-        self.deadline = Some(cx.now + self.limits.farewell);
-        farewell.iter().for_each(|message| self.tell_all(message, step));
-        self.farewell = farewell;
-        step.events.push(Event::Failed(Verdict { blames, confirmed: self.unconfirmed.is_some() }));
+    fn session(&self) -> Option<[u8; 32]> {
+        self.board.as_ref().map(Board::session)
     }
 
     fn is_over(&self) -> bool {

@@ -7,7 +7,7 @@ use ringfort_protocol::LeaderId;
 use ringfort_protocol::codec::{decode, encode};
 
 use crate::evidence::Evidence;
-use crate::outcome::Blame;
+use crate::outcome::{Blame, Fault};
 use crate::terms::Terms;
 
 /// The largest frame, in bytes.
@@ -47,6 +47,38 @@ impl Hello {
 
     fn content(&self) -> Vec<u8> {
         encode(&(self.terms, self.author, self.attempt, self.nonce))
+    }
+}
+
+/// One participant would start in this session: it holds all the hellos that name it. Signed, so that it can be passed on.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Open {
+    pub author: LeaderId,
+    pub attempt: u64,
+    /// Counts what the author has said in this attempt.
+    pub count: u64,
+    pub session: [u8; 32],
+    pub signature: [u8; 64],
+}
+
+const OPEN_LABEL: &str = "ringfort setup open";
+
+impl Open {
+    pub fn sign(terms: &Terms, hello: &Hello, count: u64, session: [u8; 32], key: &SigningKey) -> Self {
+        let (author, attempt) = (hello.author, hello.attempt);
+        let mut open = Open { author, attempt, count, session, signature: [0; 64] };
+        open.signature = key.sign(OPEN_LABEL, &[&open.content(terms)]).to_bytes();
+        open
+    }
+
+    pub fn is_signed(&self, terms: &Terms) -> bool {
+        let signature = Signature::from_bytes(self.signature);
+        let key = terms.signing_key(self.author);
+        key.is_some_and(|key| key.verify(OPEN_LABEL, &[&self.content(terms)], &signature).is_ok())
+    }
+
+    fn content(&self, terms: &Terms) -> Vec<u8> {
+        encode(&(terms.digest(), self.author, self.attempt, self.count, self.session))
     }
 }
 
@@ -184,6 +216,48 @@ impl Certificate {
     }
 }
 
+/// A leader's own confirmation, for its file: it says it again until it holds all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmation(pub(crate) Post);
+
+impl Confirmation {
+    /// For a file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(&self.0)
+    }
+
+    /// From a file of at most [`FRAME_BYTES_MAX`].
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > FRAME_BYTES_MAX { None } else { decode(bytes).ok().map(Confirmation) }
+    }
+
+    /// The session, and the group that was confirmed, if this is what leader `me` said on these terms.
+    pub(crate) fn check(&self, terms: &Terms, me: LeaderId) -> Option<([u8; 32], [u8; 32])> {
+        match self.0.read()? {
+            Body::Confirm { group, .. } if self.0.author == me && self.0.is_signed(terms) => {
+                Some((self.0.session, group))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why this leader gave up an attempt that it had not confirmed, for its file: others may have confirmed it, and ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason(pub(crate) GaveUp);
+
+impl Reason {
+    /// For a file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(&self.0)
+    }
+
+    /// From a file of at most [`FRAME_BYTES_MAX`].
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > FRAME_BYTES_MAX { None } else { decode(bytes).ok().map(Reason) }
+    }
+}
+
 /// Why one participant gave up.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct GaveUp {
@@ -212,6 +286,12 @@ impl GaveUp {
         key.is_some_and(|key| key.verify(GAVE_UP_LABEL, &[&self.content(terms)], &signature).is_ok())
     }
 
+    /// What its author blames somebody else for.
+    pub fn blame(&self) -> Blame {
+        let fault = Fault::from_code(self.fault).unwrap_or(Fault::GaveUp);
+        Blame { evidence: self.evidence.clone(), ..Blame::of(self.about, fault) }
+    }
+
     /// Evidence speaks for itself.
     fn content(&self, terms: &Terms) -> Vec<u8> {
         encode(&(terms.digest(), self.session, self.author, self.about, self.fault))
@@ -225,8 +305,8 @@ impl GaveUp {
 pub enum Message {
     /// Passed on.
     Hello(Hello) = 1,
-    /// The sender holds all hellos, and would start in this session.
-    Open { attempt: u64, count: u64, session: [u8; 32] } = 2,
+    /// Passed on.
+    Open(Open) = 2,
     /// Passed on.
     Post(Post) = 3,
     /// Somebody has given up. Passed on, so that whoever gave up first is known to all.

@@ -30,10 +30,12 @@ pub enum Fault {
     Restarted = 9,
     /// Gave up, for a reason that cannot be checked here.
     GaveUp = 10,
+    /// Has confirmed an earlier attempt that this leader has not, and takes part in no other.
+    Bound = 11,
 }
 
 impl Fault {
-    const ALL: [Fault; 10] = [
+    const ALL: [Fault; 11] = [
         Fault::Equivocated,
         Fault::BadDeal,
         Fault::BadShare,
@@ -44,6 +46,7 @@ impl Fault {
         Fault::NotReady,
         Fault::Restarted,
         Fault::GaveUp,
+        Fault::Bound,
     ];
 
     pub(crate) fn from_code(code: u8) -> Option<Self> {
@@ -68,6 +71,7 @@ impl Fault {
             Fault::NotReady => "not-ready",
             Fault::Restarted => "restarted",
             Fault::GaveUp => "gave-up",
+            Fault::Bound => "bound",
         }
     }
 }
@@ -85,6 +89,7 @@ impl fmt::Display for Fault {
             Fault::NotReady => "was there, but did not get ready to start",
             Fault::Restarted => "was started again while the ceremony ran",
             Fault::GaveUp => "gave up",
+            Fault::Bound => "has confirmed an earlier attempt, which this leader has not",
         })
     }
 }
@@ -123,7 +128,7 @@ impl fmt::Display for Blame {
 pub struct Verdict {
     /// Whom to look at, at least one.
     pub blames: Vec<Blame>,
-    /// This participant had confirmed already: others may yet finish, and then so can this one, if it is run again on the
-    /// same terms.
+    /// This participant has confirmed: others may yet finish, and then so can this one. Run again, it waits for that; it takes
+    /// part in no other attempt with the same keys.
     pub confirmed: bool,
 }

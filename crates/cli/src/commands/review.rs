@@ -71,10 +71,11 @@ pub fn run(command: &GroupCommand) -> Outcome {
         });
     }
     output::line(format!(
-        "The group {:?} has {} leaders, of which {} may be hacked. To hold more, an attacker needs:\n",
+        "The group {:?} has {} leaders, of which {} may be hacked.{}\n",
         group.name,
         group.rules.n(),
-        group.rules.f()
+        group.rules.f(),
+        if scores.is_some() { " To hold more, an attacker needs:" } else { "" }
     ))?;
     for score in scores.iter().flatten() {
         output::line(format!(

@@ -198,6 +198,18 @@ fn who_does_not_come_is_named_and_the_next_time_it_works() {
 }
 
 #[test]
+fn an_attempt_that_is_given_up_leaves_nothing_and_a_finished_one_is_kept() {
+    let machines = Machines::new();
+    let folder = machines.machine(4);
+    run(&["setup", "give-up", text(&folder)]).succeeded();
+    assert!(!folder.exists());
+    machines.introduce(4, "").succeeded();
+    machines.make_group();
+    run(&["setup", "give-up", text(&folder)]).failed(14, &["has finished"]);
+    assert!(folder.join("leader-4/leader.toml").exists());
+}
+
+#[test]
 fn nothing_starts_on_terms_that_differ() {
     let machines = Machines::new();
     let folder = machines.machine(1);
@@ -211,7 +223,10 @@ fn nothing_starts_on_terms_that_differ() {
     let lacking = machines.introductions();
     let twice = [0, 1, 1, 2].map(|index: usize| text(&lacking[index]));
     run(&[&["setup", "terms"], &twice[..]].concat()).failed(2, &["two introductions of leader 2"]);
-    run(&["setup", "terms", text(&lacking[0])]).failed(2, &["use `ringfort init`"]);
+    let two = ["setup", "terms", text(&lacking[0]), text(&lacking[1])];
+    run(&two).failed(2, &["2 introductions given", "those of leaders 3 and 4 are missing"]);
+    let three = [0, 1, 3].map(|index: usize| text(&lacking[index]));
+    run(&[&["setup", "terms"], &three[..]].concat()).failed(2, &["that of leader 3 is missing"]);
 
     let altered = machines.path("altered");
     let original = std::fs::read_to_string(&lacking[2]).unwrap();

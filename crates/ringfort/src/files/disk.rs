@@ -104,6 +104,15 @@ pub(super) fn write_over(path: &Path, bytes: &[u8], access: Access) -> Result<()
     fs::rename(&fresh, path).and_then(|()| sync_folder(parent(path))).map_err(writing)
 }
 
+/// Takes a secret file away, and wipes it first, as far as the disk lets it be wiped. Durable.
+pub(super) fn wipe(path: &Path) -> Result<(), FileError> {
+    let writing = |error| FileError::writing(path, error);
+    let mut old = OpenOptions::new().write(true).open(path).map_err(writing)?;
+    let length = old.metadata().map_err(writing)?.len();
+    io::copy(&mut io::repeat(0).take(length), &mut old).and_then(|_| old.sync_all()).map_err(writing)?;
+    fs::remove_file(path).and_then(|()| sync_folder(parent(path))).map_err(writing)
+}
+
 /// Puts new bytes in the place of a secret file, and wipes the old ones, as far as the disk lets them be wiped.
 pub(super) fn replace_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let writing = |error| FileError::writing(path, error);

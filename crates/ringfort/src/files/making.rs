@@ -5,7 +5,8 @@
 //! | `making.toml` | the keys that the leader made for itself; secret |
 //! | `leader-N.introduction` | what the other operators get; public |
 //! | `attempts` | how often a ceremony was started, so that no two starts have one number |
-//! | `unconfirmed/` | a result that not all leaders are known to have confirmed: not to be used |
+//! | `unconfirmed/` | a result that not all leaders are known to have confirmed: not to be used. There is one at most: these keys make no other |
+//! | `gave-up` | why this leader did not confirm an attempt that others may have confirmed; public |
 //! | `leader-N/`, `group.toml` | the result, as a dealer would have made it |
 //! | `certificate` | the confirmations of all leaders; public |
 //! | `leader-N.evidence` | what proves that a leader deviated; public |
@@ -22,12 +23,15 @@ use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::group::LeaderInfo;
 use ringfort_protocol::introduction::{Facts, Introduction};
 use ringfort_protocol::{GroupInfo, LeaderId};
-use ringfort_setup::{Blame, Certificate, Evidence, FRAME_BYTES_MAX, Keys, Terms, Unconfirmed};
+use ringfort_setup::{
+    ATTEMPTS_MAX, Blame, Certificate, Confirmation, Evidence, FRAME_BYTES_MAX, Keys, Reason, Terms, Unconfirmed,
+};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::disk::{
-    Access, Staging, check_private_folder, read_text, sync_folder, temporary_beside, write_new, write_over,
+    Access, Staging, check_private_folder, parent, read_text, sync_folder, temporary_beside, wipe, write_new,
+    write_over,
 };
 use super::error::{FileError, FileErrorKind};
 use super::group::{GROUP_FILE, check_name, is_address, read_group, write_group};
@@ -42,7 +46,11 @@ pub const MAKING_FILE: &str = "making.toml";
 const ATTEMPTS_FILE: &str = "attempts";
 const UNCONFIRMED: &str = "unconfirmed";
 const SESSION_FILE: &str = "session";
+const CONFIRMATION_FILE: &str = "confirmation";
+const REASON_FILE: &str = "gave-up";
 const CERTIFICATE_FILE: &str = "certificate";
+
+const NEW_FOLDER: &str = "make a new folder with `ringfort setup new`";
 
 const SMALL_BYTES_MAX: usize = 16 * 1024;
 const ARMOURED_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
@@ -196,12 +204,19 @@ impl Making {
             })?,
         };
         let next = last.saturating_add(1);
+        if next > ATTEMPTS_MAX {
+            let what = format!("was started {last} times, and the others take part in no more");
+            return Err(FileError::new(FileErrorKind::Exists, &self.path, what, NEW_FOLDER));
+        }
         write_over(&path, format!("{next}\n").as_bytes(), Access::Public)?;
         Ok(next)
     }
 
-    /// Session and group of the result that an earlier start has persisted on these terms.
-    pub fn unconfirmed(&self, terms: &Terms) -> Result<Option<SessionAndGroup>, FileError> {
+    /// Session and group of the result that an earlier start has persisted.
+    ///
+    /// # Errors
+    /// Also when it was made on other terms: these keys are bound to it.
+    fn unconfirmed(&self, terms: &Terms) -> Result<Option<SessionAndGroup>, FileError> {
         let folder = self.path.join(UNCONFIRMED);
         if folder.symlink_metadata().is_err() {
             return Ok(None);
@@ -210,19 +225,54 @@ impl Making {
         let text = read_text(&path, SMALL_BYTES_MAX, Access::Public)?;
         let document: SessionDocument = parse(&path, &text, "the name of a session", Access::Public)?;
         if document.terms.0 != terms.digest() {
-            return Ok(None);
+            let what = "has confirmed a setup on other terms, with other introductions, sizes or another policy";
+            let action = "run it on those terms to wait for the others, or give that attempt up, together, with `ringfort setup give-up`";
+            return Err(FileError::new(FileErrorKind::Exists, &self.path, what, action));
         }
         let inside = folder.join(LeaderFolder::name(self.introduction.leader));
         let group = read_group(&inside.join(GROUP_FILE))?;
         Ok(Some((document.session.0, group.id().0)))
     }
 
-    /// Keeps a result that may not be used yet, in place of an older one. Durable.
+    /// What an earlier start has confirmed. Whoever has confirmed anything with these keys starts nothing else with them.
+    ///
+    /// # Errors
+    /// Also when it was confirmed on other terms.
+    pub fn confirmation(&self, terms: &Terms) -> Result<Option<Confirmation>, FileError> {
+        if self.unconfirmed(terms)?.is_none() {
+            return Ok(None);
+        }
+        let path = self.path.join(UNCONFIRMED).join(CONFIRMATION_FILE);
+        let bytes = unarmour(&path, "CONFIRMATION")?;
+        Confirmation::from_bytes(&bytes).map(Some).ok_or_else(|| self.damaged())
+    }
+
+    pub(crate) fn damaged(&self) -> FileError {
+        let path = self.path.join(UNCONFIRMED).join(CONFIRMATION_FILE);
+        FileError::malformed(&path, "is not what this leader has confirmed on these terms", NEW_FOLDER)
+    }
+
+    /// Keeps why this leader gave up an attempt without having confirmed it. Durable.
+    pub fn remember(&self, reason: &Reason) -> Result<(), FileError> {
+        let text = armour("GAVE UP", &reason.to_bytes());
+        write_over(&self.path.join(REASON_FILE), text.as_bytes(), Access::Public)
+    }
+
+    /// What [`Making::remember`] kept last.
+    pub fn reason(&self) -> Result<Option<Reason>, FileError> {
+        let path = self.path.join(REASON_FILE);
+        if path.symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        Ok(Reason::from_bytes(&unarmour(&path, "GAVE UP")?))
+    }
+
+    /// Keeps a result that may not be used yet. Durable. There is no other one with these keys.
     pub fn persist(&self, terms: &Terms, unconfirmed: &Unconfirmed) -> Result<(), FileError> {
         let folder = self.path.join(UNCONFIRMED);
         if folder.symlink_metadata().is_ok() {
-            // Gone before the new one comes: the core has forgotten it, too.
-            fs::remove_dir_all(&folder).map_err(|error| FileError::writing(&folder, error))?;
+            let what = "holds what was confirmed with these keys before, and is not replaced";
+            return Err(FileError::new(FileErrorKind::Exists, &folder, what, NEW_FOLDER));
         }
         let staging = Staging::make(temporary_beside(&folder)?)?;
         LeaderFolder::create(staging.path(), &unconfirmed.group, &unconfirmed.secrets, &[])?;
@@ -230,7 +280,31 @@ impl Making {
         let (terms, session) = (hex(&terms.digest()), hex(&unconfirmed.session));
         let text = format!("format = {FORMAT}\nterms = \"{terms}\"\nsession = \"{session}\"\n");
         write_new(&staging.path().join(SESSION_FILE), text.as_bytes(), Access::Public)?;
+        let said = armour("CONFIRMATION", &unconfirmed.confirmation.to_bytes());
+        write_new(&staging.path().join(CONFIRMATION_FILE), said.as_bytes(), Access::Public)?;
         staging.finish_as(&folder)
+    }
+
+    /// Deletes the folder with its keys: nothing can come of them any more.
+    ///
+    /// # Errors
+    /// When it has finished: then there is a leader in it.
+    pub fn give_up(self) -> Result<(), FileError> {
+        let certificate = self.path.join(CERTIFICATE_FILE);
+        if self.leader_folder().symlink_metadata().is_ok() || certificate.symlink_metadata().is_ok() {
+            let what = "has finished: it holds a leader of the group, and nothing is to be given up";
+            return Err(FileError::new(
+                FileErrorKind::Exists,
+                &self.path,
+                what,
+                "run `ringfort setup run` to help others finish",
+            ));
+        }
+        let writing = |error| FileError::writing(&self.path, error);
+        // The keys first, and wiped: whatever else is left over without them is worth nothing.
+        wipe(&self.path.join(MAKING_FILE))?;
+        fs::remove_dir_all(&self.path).map_err(writing)?;
+        sync_folder(parent(&self.path)).map_err(writing)
     }
 
     /// Puts the result that was persisted last in its place: it may be used.

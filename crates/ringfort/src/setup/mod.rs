@@ -101,10 +101,8 @@ pub async fn run_setup(
             Ceremony::over(terms, me, certificate, options.limits, clock.now())
         }
         None => {
-            let (attempt, unconfirmed) = (making.next_attempt()?, making.unconfirmed(&terms)?);
             let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
-            let (ceremony, step) =
-                Ceremony::start(terms, me, making.keys(), attempt, unconfirmed, options.limits, &mut cx);
+            let (ceremony, step) = begin(making, terms, me, options.limits, &mut cx)?;
             driver.carry_out(step, &mut observe)?;
             ceremony
         }
@@ -136,6 +134,23 @@ pub async fn run_setup(
     driver.say_goodbye().await;
     links.shutdown().await;
     Ok(driver.end.unwrap_or(SetupEnd::Stopped))
+}
+
+/// Whoever has confirmed waits for that; only who has not starts something new.
+fn begin(
+    making: &Making,
+    terms: Arc<Terms>,
+    me: LeaderId,
+    limits: Limits,
+    cx: &mut Cx<'_>,
+) -> Result<(Ceremony, Step), FileError> {
+    match making.confirmation(&terms)? {
+        Some(confirmation) => Ceremony::wait(terms, me, confirmation, limits, cx.now).ok_or_else(|| making.damaged()),
+        None => {
+            let (attempt, reason) = (making.next_attempt()?, making.reason()?);
+            Ok(Ceremony::start(terms, me, making.keys(), attempt, reason, limits, cx))
+        }
+    }
 }
 
 struct Driver<'a> {
@@ -177,6 +192,7 @@ impl Driver<'_> {
                     }
                 }
                 Effect::Persist(unconfirmed) => self.making.persist(&self.terms, &unconfirmed)?,
+                Effect::Remember(reason) => self.making.remember(&reason)?,
                 Effect::Confirm(certificate) => {
                     let group = self.making.confirm(&certificate)?;
                     self.end = Some(SetupEnd::Done(Box::new(group), self.making.leader_folder()));

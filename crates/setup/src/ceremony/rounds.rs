@@ -11,7 +11,7 @@ use super::{Ceremony, Effect, Event, Step, Unconfirmed};
 use crate::board::{Put, group_of};
 use crate::dkg::{self, OwnShares, Polynomials, Shares};
 use crate::evidence::{Evidence, open_shares};
-use crate::message::{Body, Certificate, Message, Post, Round, share_context};
+use crate::message::{Body, Certificate, Confirmation, Message, Post, Round, share_context};
 use crate::outcome::{Blame, Fault};
 
 /// How far this participant is, with the secrets that it needs from there. Leaving a stage wipes them.
@@ -21,6 +21,8 @@ pub enum Stage {
     Shared(Box<OwnShares>, KemSecret),
     /// It has said its last word: confirmed or complained.
     Told,
+    /// It confirmed in an earlier start, and takes part in nothing else.
+    Waiting,
     Finished,
     Failed,
 }
@@ -32,6 +34,7 @@ impl fmt::Debug for Stage {
             Stage::Dealt(..) => "dealt",
             Stage::Shared(..) => "shared",
             Stage::Told => "told",
+            Stage::Waiting => "waiting",
             Stage::Finished => "finished",
             Stage::Failed => "failed",
         })
@@ -48,20 +51,13 @@ impl Ceremony {
                 Stage::Meeting => self.is_ready() && self.begin(cx, step),
                 Stage::Dealt(..) => self.is_complete(Round::Deal) && self.share(cx, step),
                 Stage::Shared(..) => self.is_complete(Round::Shares) && self.conclude(cx, step),
-                Stage::Told => self.is_complete(Round::Result) && self.certify(cx, step),
+                Stage::Told | Stage::Waiting => self.is_complete(Round::Result) && self.certify(cx, step),
                 Stage::Finished | Stage::Failed => false,
             };
             if !went_on {
                 return;
             }
         }
-    }
-
-    /// All say that they hold the same hellos; or somebody has begun with the ones held here, and saw to that.
-    fn is_ready(&self) -> bool {
-        let Some(board) = &self.board else { return false };
-        let same = |leader| self.opens.get(&leader).is_some_and(|open| open.2 == board.session());
-        !board.is_empty() || self.terms.others(self.me).all(same)
     }
 
     /// Everybody's post of a round is there, and everybody saw the same posts before.
@@ -72,8 +68,13 @@ impl Ceremony {
     }
 
     fn post(&mut self, body: &Body, step: &mut Step) -> bool {
-        let (Some(keys), Some(board)) = (&self.keys, &mut self.board) else { return false };
-        let post = Post::sign(&self.terms, board.session(), self.me, body, &keys.signing);
+        let (Some(keys), Some(session)) = (&self.keys, self.session()) else { return false };
+        let post = Post::sign(&self.terms, session, self.me, body, &keys.signing);
+        self.say(post, step)
+    }
+
+    fn say(&mut self, post: Post, step: &mut Step) -> bool {
+        let Some(board) = &mut self.board else { return false };
         let is_new = matches!(board.put(&self.terms, post.clone()), Put::New);
         self.tell_all(&Message::Post(post), step);
         is_new
@@ -180,9 +181,11 @@ impl Ceremony {
         };
         step.events.push(Event::Fits(group.fingerprint()));
         self.unconfirmed = Some((session, id));
+        let post = Post::sign(&self.terms, session, self.me, &Body::Confirm { seen, group: id }, &keys.signing);
+        let confirmation = Confirmation(post.clone());
         // Whoever reads the confirmation may count on the share for ever.
-        step.effects.push(Effect::Persist(Box::new(Unconfirmed { session, group, secrets })));
-        self.post(&Body::Confirm { seen, group: id }, step)
+        step.effects.push(Effect::Persist(Box::new(Unconfirmed { session, group, secrets, confirmation })));
+        self.say(post, step)
     }
 
     /// All have said their last word, and none has complained with reason.
@@ -239,44 +242,5 @@ impl Ceremony {
             }
         }
         shown.iter().for_each(|post| self.tell_all(post, step));
-    }
-
-    /// Whom to blame if nothing more comes.
-    pub(super) fn late(&self) -> Vec<Blame> {
-        let Some(board) = self.board.as_ref().filter(|_| !matches!(self.stage, Stage::Meeting)) else {
-            return self.not_there();
-        };
-        let round = match self.stage {
-            Stage::Dealt(..) => Round::Deal,
-            Stage::Shared(..) => Round::Shares,
-            _ => Round::Result,
-        };
-        let missing: Vec<Blame> = board
-            .missing(&self.terms, round)
-            .into_iter()
-            .filter(|leader| *leader != self.me)
-            .map(|leader| Blame::of(leader, Fault::Silent))
-            .collect();
-        if !missing.is_empty() {
-            return missing;
-        }
-        let mut unfounded: Vec<LeaderId> =
-            board.mismatches(&self.terms, round).into_iter().map(|(witness, _)| witness).collect();
-        let complaints = board.round(Round::Result).filter(|(_, body)| matches!(body, Body::Complain { .. }));
-        unfounded.extend(complaints.map(|(post, _)| post.author).filter(|author| *author != self.me));
-        unfounded.dedup();
-        unfounded.into_iter().map(|leader| Blame::of(leader, Fault::Unfounded)).collect()
-    }
-
-    /// Who did not come, or did not get ready.
-    fn not_there(&self) -> Vec<Blame> {
-        let ours = self.board.as_ref().map(|board| board.session());
-        let blame = |leader: LeaderId| match (self.hellos.get(&leader), self.opens.get(&leader)) {
-            (None, _) => Some(Blame::of(leader, Fault::Silent)),
-            (_, Some(open)) if Some(open.2) == ours => None,
-            _ if ours.is_some() => Some(Blame::of(leader, Fault::NotReady)),
-            _ => None,
-        };
-        self.terms.others(self.me).filter_map(blame).collect()
     }
 }

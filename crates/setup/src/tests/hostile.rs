@@ -52,7 +52,7 @@ fn play(expected: &[Fault], make: impl Fn(u64) -> Deviation) {
 }
 
 /// Its own post, if the message is one, with what it says.
-fn own_post(hostile: &Hostile<'_>, message: &Message) -> Option<(Post, Body)> {
+pub fn own_post(hostile: &Hostile<'_>, message: &Message) -> Option<(Post, Body)> {
     match message {
         Message::Post(post) if post.author == hostile.me => Some((post.clone(), post.read()?)),
         _ => None,
@@ -92,7 +92,7 @@ fn what_it_tells_one_only_reaches_all() {
     play(&[], |_| drop_if(|h, to, m| to != 1 && own_post(h, m).is_some()));
     play(&[], |_| drop_if(|h, _, m| matches!(m, Message::Post(post) if post.author != h.me)));
     // It begins with some only, and nobody is left behind.
-    play(&[], |_| drop_if(|_, to, m| to == 3 && matches!(m, Message::Open { .. })));
+    play(&[], |_| drop_if(|_, to, m| to == 3 && matches!(m, Message::Open(_))));
 }
 
 #[test]
@@ -308,7 +308,8 @@ fn giving_up_names_who_gave_up() {
 
 #[test]
 fn starting_again_in_the_middle_is_named() {
-    play(&[Fault::Restarted], |_| {
+    // Where its start overtakes all that it said in the session, the others meet again; it is not there, and gives up on them.
+    play(&[Fault::Restarted, Fault::Silent], |_| {
         Box::new(|hostile, _, message| match own_post(hostile, &message) {
             Some((_, Body::Shares { .. })) => {
                 vec![Message::Hello(Hello::sign(hostile.terms, hostile.me, 99, [1; 32], &hostile.signing))]

@@ -14,7 +14,9 @@ use ringfort_protocol::introduction::{Facts, Introduction};
 use ringfort_protocol::{Cx, LeaderId, Policy, Rules, Time};
 
 use crate::message::Message;
-use crate::{Ceremony, Certificate, Effect, Event, Keys, Limits, Step, Terms, Unconfirmed, Verdict};
+use crate::{
+    Ceremony, Certificate, Confirmation, Effect, Event, Keys, Limits, Reason, Step, Terms, Unconfirmed, Verdict,
+};
 
 pub const LIMITS: Limits =
     Limits { meeting: Duration::from_secs(120), round: Duration::from_secs(20), farewell: Duration::from_secs(10) };
@@ -78,6 +80,7 @@ pub struct World {
     pub nodes: BTreeMap<LeaderId, Ceremony>,
     attempts: BTreeMap<LeaderId, u64>,
     pub persisted: BTreeMap<LeaderId, Unconfirmed>,
+    pub reasons: BTreeMap<LeaderId, Reason>,
     pub confirmed: BTreeMap<LeaderId, Certificate>,
     pub failed: BTreeMap<LeaderId, Verdict>,
     pub settled: BTreeSet<LeaderId>,
@@ -100,6 +103,7 @@ impl World {
             nodes: BTreeMap::new(),
             attempts: BTreeMap::new(),
             persisted: BTreeMap::new(),
+            reasons: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             failed: BTreeMap::new(),
             settled: BTreeSet::new(),
@@ -134,6 +138,31 @@ impl World {
         }
     }
 
+    /// Starts everybody but one, who comes later.
+    pub fn start_but(&mut self, late: LeaderId) {
+        for id in LeaderId::all(self.terms.rules().n()).filter(|id| *id != late) {
+            self.start(id);
+        }
+        for (a, b) in self.pairs().into_iter().filter(|(a, b)| *a != late && *b != late) {
+            let step = self.nodes.get_mut(&a).unwrap().on_link(b);
+            self.carry_out(a, step);
+        }
+    }
+
+    /// Starts one more, with links to all.
+    pub fn come(&mut self, id: LeaderId) {
+        self.restart(id);
+    }
+
+    /// Until nothing is left to deliver before this much time has passed.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now_ms + u64::try_from(time.as_millis()).unwrap();
+        while let Some(key) = self.queue.keys().next().copied().filter(|key| key.0 < until) {
+            self.deliver(key);
+        }
+        self.now_ms = until;
+    }
+
     fn pairs(&self) -> Vec<(LeaderId, LeaderId)> {
         let ids: Vec<LeaderId> = self.terms.rules().leaders().collect();
         ids.iter().flat_map(|a| ids.iter().map(|b| (*a, *b))).filter(|(a, b)| a != b).collect()
@@ -146,12 +175,18 @@ impl World {
             self.nodes.insert(id, core);
             return;
         }
+        if let Some(held) = self.persisted.get(&id) {
+            let confirmation = Confirmation::from_bytes(&held.confirmation.to_bytes()).unwrap();
+            let (core, step) = Ceremony::wait(self.terms.clone(), id, confirmation, LIMITS, now).unwrap();
+            self.nodes.insert(id, core);
+            return self.carry_out(id, step);
+        }
         let attempt = self.attempts.entry(id).or_default();
         *attempt += 1;
-        let unconfirmed = self.persisted.get(&id).map(|u| (u.session, u.group.id().0));
+        let reason = self.reasons.get(&id).map(|reason| Reason::from_bytes(&reason.to_bytes()).unwrap());
         let keys = keys(self.seed, id.number());
         let mut cx = Cx { now, unix_ms: 0, rng: &mut self.rng };
-        let (core, step) = Ceremony::start(self.terms.clone(), id, keys, *attempt, unconfirmed, LIMITS, &mut cx);
+        let (core, step) = Ceremony::start(self.terms.clone(), id, keys, *attempt, reason, LIMITS, &mut cx);
         self.nodes.insert(id, core);
         self.carry_out(id, step);
     }
@@ -215,7 +250,13 @@ impl World {
         for effect in step.effects {
             match effect {
                 Effect::Send(to, frame) => self.send(me, to, frame),
-                Effect::Persist(unconfirmed) => drop(self.persisted.insert(me, *unconfirmed)),
+                Effect::Persist(unconfirmed) => {
+                    assert!(
+                        self.persisted.insert(me, *unconfirmed).is_none(),
+                        "{me} confirmed twice with the same keys"
+                    );
+                }
+                Effect::Remember(reason) => drop(self.reasons.insert(me, reason)),
                 Effect::Confirm(certificate) => {
                     let (session, group) = certificate.check(&self.terms).expect("a certificate is checked");
                     let held = self.persisted.get(&me).expect("what is confirmed was persisted");

@@ -2,11 +2,12 @@
 
 mod run;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use ringfort::files::{self, Making, NewLeader};
-use ringfort::protocol::introduction::{FactKind, Facts};
+use ringfort::protocol::introduction::{FactKind, Facts, Introduction};
 use ringfort::protocol::{LeaderId, Policy, Rules};
 use ringfort::setup::Terms;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use serde::Serialize;
 pub use self::run::RunArgs;
 use crate::exit::{Failure, Outcome, Status};
 use crate::output;
-use crate::text::count;
+use crate::text::{count, names};
 
 /// The steps of a setup without a dealer.
 #[derive(Debug, Subcommand)]
@@ -26,8 +27,13 @@ pub enum SetupCommand {
     /// 3. Everywhere at the same time: make the group together
     ///
     /// The machines talk to each other at the leaders' addresses. Each ends with a folder of its own, and none ever holds the secrets of
-    /// two. Run on a folder that has finished, it helps leaders that were cut off at the end.
+    /// two. Run on a folder that has finished, it helps leaders that were cut off at the end. Run on one that has confirmed and not
+    /// finished, it waits for the others' confirmations, and starts nothing else.
     Run(RunArgs),
+    /// Give up an attempt that does not come to an end: delete a leader's folder with its keys
+    ///
+    /// All operators have to do it, together, and begin again with `ringfort setup new`. A leader that has finished is left alone.
+    GiveUp(GiveUpArgs),
     /// Check what proves that a leader deviated in a setup
     Verify(VerifyArgs),
 }
@@ -68,6 +74,14 @@ pub struct NewArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Gives an attempt up.
+#[derive(Debug, Args)]
+pub struct GiveUpArgs {
+    /// The folder made by `ringfort setup new`
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
 }
 
 /// What all operators agree on.
@@ -121,6 +135,7 @@ pub async fn run(command: SetupCommand) -> Outcome {
         SetupCommand::New(args) => new(&args),
         SetupCommand::Terms(args) => show_terms(&args),
         SetupCommand::Run(args) => run::take_part(args).await,
+        SetupCommand::GiveUp(args) => give_up(&args),
         SetupCommand::Verify(args) => verify(&args),
     }
 }
@@ -184,10 +199,32 @@ fn read_terms(args: &TermsArgs) -> Outcome<Terms> {
     }
     let n = u8::try_from(introductions.len())
         .map_err(|_| usage(&"these are more introductions than a group can have leaders"))?;
+    if let Some(told) = lacking(&introductions).filter(|_| args.faults.is_none()) {
+        return Err(usage(&told));
+    }
     let faults = args.faults.unwrap_or(n.saturating_sub(1) / 3);
     let rules = Rules::new(n, faults, args.key_threshold.unwrap_or(faults.saturating_add(1))).map_err(|e| usage(&e))?;
     let policy = args.policy.as_deref().map_or_else(|| Ok(Policy::default()), files::read_policy)?;
     Terms::new(rules, policy, introductions).map_err(|error| usage(&error))
+}
+
+/// Which introductions seem to have been left out: fewer than four make no group, and numbers have no gaps.
+fn lacking(introductions: &[Introduction]) -> Option<String> {
+    const LEADERS_MIN: u8 = 4;
+    let given: BTreeSet<u8> = introductions.iter().map(|i| i.leader.number()).collect();
+    let highest = given.last().copied().unwrap_or_default().max(LEADERS_MIN);
+    let missing: Vec<String> = (1..=highest).filter(|n| !given.contains(n)).map(|n| n.to_string()).collect();
+    if missing.is_empty() || given.len() < introductions.len() {
+        return None;
+    }
+    let those = match &missing[..] {
+        [one] => format!("that of leader {one} is missing"),
+        more => format!("those of leaders {} are missing", names(more)),
+    };
+    Some(format!(
+        "{} given, and a group without a dealer has at least {LEADERS_MIN}: {those}",
+        count(given.len(), "introduction")
+    ))
 }
 
 #[derive(Serialize)]
@@ -209,7 +246,7 @@ struct ShownLeader {
 fn show_terms(args: &TermsCommandArgs) -> Outcome {
     let terms = read_terms(&args.terms)?;
     if args.json {
-        let leader = |i: &ringfort::protocol::introduction::Introduction| ShownLeader {
+        let leader = |i: &Introduction| ShownLeader {
             leader: i.leader.number(),
             address: i.info.address.clone(),
             facts: FactKind::ALL.into_iter().map(|kind| (kind.word(), i.signed.facts.get(kind).to_owned())).collect(),
@@ -246,6 +283,12 @@ fn tell_terms(terms: &Terms, mut tell: impl FnMut(String) -> Outcome) -> Outcome
 struct Verified {
     leader: u8,
     fault: &'static str,
+}
+
+fn give_up(args: &GiveUpArgs) -> Outcome {
+    Making::open(&args.folder)?.give_up()?;
+    output::line(format!("{} is deleted with its keys, and no group can come of them.", args.folder.display()))?;
+    output::line("Once all operators have done it, each begins again with `ringfort setup new`.")
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {

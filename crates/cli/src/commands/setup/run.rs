@@ -15,6 +15,7 @@ use crate::commands::leader::resolve;
 use crate::common::Ending;
 use crate::exit::{Failure, Outcome, Status};
 use crate::output;
+use crate::text::names;
 
 /// Takes part.
 #[derive(Debug, Args)]
@@ -48,6 +49,9 @@ enum Line {
     Terms { fingerprint: String },
     Here { leader: u8 },
     OtherTerms { leader: u8, fingerprint: String },
+    Bound { leader: u8 },
+    MeetAgain { leader: u8 },
+    Waiting { leaders: Vec<u8> },
     Begun,
     Dealt,
     Fits { fingerprint: String },
@@ -80,7 +84,7 @@ pub(super) async fn take_part(args: RunArgs) -> Outcome {
     if args.json {
         output::json(&Line::Terms { fingerprint: terms.fingerprint() })?;
     } else {
-        output::note("Waiting for the other leaders. Ctrl-C stops it; nothing is lost by starting again.");
+        output::note("Waiting for the other leaders. Ctrl-C stops it; the same command goes on.");
     }
     let observe = |event: &Event| tell(&args, event);
     let options = SetupOptions { listen, limits };
@@ -132,6 +136,9 @@ fn tell(args: &RunArgs, event: &Event) {
         Event::OtherTerms(leader, fingerprint) => {
             Line::OtherTerms { leader: leader.number(), fingerprint: fingerprint.clone() }
         }
+        Event::Bound(leader) => Line::Bound { leader: leader.number() },
+        Event::MeetAgain(leader) => Line::MeetAgain { leader: leader.number() },
+        Event::Waiting(leaders) => Line::Waiting { leaders: leaders.iter().map(|leader| leader.number()).collect() },
         Event::Begun => Line::Begun,
         Event::Dealt => Line::Dealt,
         Event::Fits(fingerprint) => Line::Fits { fingerprint: fingerprint.clone() },
@@ -147,6 +154,14 @@ fn tell(args: &RunArgs, event: &Event) {
         Line::Here { leader } => output::note(format!("leader {leader} is here")),
         Line::OtherTerms { leader, fingerprint } => output::note(format!(
             "leader {leader} came with other terms ({fingerprint}): compare introductions, sizes and policy with its operator"
+        )),
+        Line::Bound { leader } => output::note(format!(
+            "leader {leader} has confirmed an earlier attempt, which this one has not, and takes part in no other: {GIVE_UP}"
+        )),
+        Line::MeetAgain { leader } => output::note(format!("leader {leader} was started anew: meeting once more")),
+        Line::Waiting { leaders } => output::note(format!(
+            "this leader has confirmed the group, and waits for the confirmations of: {}",
+            names(&leaders)
         )),
         Line::Begun => output::note("all are here: dealing"),
         Line::Dealt => output::note("all have dealt: sharing"),
@@ -196,18 +211,25 @@ fn failed(folder: &Path, verdict: &Verdict) -> Failure {
             format!("{blame}{}", proof.unwrap_or_default())
         })
         .collect();
+    let is = |fault| verdict.blames.iter().any(|blame| blame.fault == fault);
     let proven = verdict.blames.iter().any(|blame| blame.fault.is_deviation());
-    let advice = if proven {
-        "it is hacked or broken: repeat the setup without it, with a new introduction in its place"
-    } else if verdict.blames.iter().any(|blame| blame.fault == Fault::Restarted) {
-        "start it again at all leaders"
+    let advice = if verdict.confirmed {
+        format!(
+            "this leader has confirmed, so it starts nothing else: others may have finished, or may yet. Run it again, at all leaders, \
+             to wait for that. If nothing comes of it, {GIVE_UP}"
+        )
+    } else if is(Fault::Bound) {
+        GIVE_UP.to_owned()
+    } else if proven {
+        "it is hacked or broken: repeat the setup without it, with a new introduction in its place".to_owned()
+    } else if is(Fault::Restarted) {
+        "start it again at all leaders".to_owned()
     } else {
-        "see to that machine and its network, then start it again at all leaders"
+        "see to that machine and its network, then start it again at all leaders".to_owned()
     };
-    let kept = if verdict.confirmed {
-        "; if others have finished, the same command finishes here, too, while theirs runs"
-    } else {
-        ""
-    };
-    Failure::new(Status::Setup, format!("the setup failed: {}: {advice}{kept}", told.join("; ")))
+    Failure::new(Status::Setup, format!("the setup failed: {}: {advice}", told.join("; ")))
 }
+
+/// The only way out of an attempt that some have confirmed and others cannot.
+const GIVE_UP: &str =
+    "all operators give that attempt up, together: `ringfort setup give-up FOLDER`, then new introductions";
