@@ -96,7 +96,7 @@ pub fn login(error: &JoinError, group: &GroupInfo) -> String {
             "The operators have ended the session and not started another. Try again when they have.".to_owned()
         }
         JoinError::Timeout { timeout, needed, .. } => format!(
-            "Not enough leaders answered within {} s; {needed} honest ones must. Check the network of this machine. “ringfort status” shows which leaders can be reached.",
+            "Not enough leaders answered within {} s; {needed} must. Check the network of this machine. “ringfort status” shows which leaders can be reached.",
             timeout.as_secs()
         ),
         other => sentence(&other.to_string()),

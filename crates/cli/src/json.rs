@@ -55,6 +55,10 @@ pub enum LeaderLine {
         open: bool,
     },
     CaughtUp,
+    CutOff {
+        peer: u8,
+        for_ms: u64,
+    },
     MembersAsked {
         motion: &'static str,
         user: String,
@@ -101,6 +105,10 @@ impl From<&leader::Event> for LeaderLine {
             }
             leader::Event::Session(now) => LeaderLine::Session { session: now.number.get(), open: now.open },
             leader::Event::CaughtUp => LeaderLine::CaughtUp,
+            leader::Event::CutOff(peer, length) => {
+                let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+                LeaderLine::CutOff { peer: peer.number(), for_ms }
+            }
             leader::Event::MotionOpened(motion) => {
                 LeaderLine::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }
             }

@@ -3,6 +3,8 @@
 use curve25519_dalek::{RistrettoPoint, Scalar};
 use sha2::{Digest, Sha256, Sha512};
 
+use crate::meter;
+
 /// Hashes a list of parts under a label, so that different labels or lists give unrelated results.
 ///
 /// SHA-256 over an injective encoding: a fixed prefix, the label, the number of parts, each part; label
@@ -41,6 +43,7 @@ pub(crate) fn digest_wide(purpose: &str, label: &str, parts: &[&[u8]]) -> [u8; 6
 /// Source: RFC 9380 suite `ristretto255_XMD:SHA-512_R255MAP_RO_` (`expand_message_xmd` with SHA-512,
 /// then the one-way map of RFC 9496 §4.3.4). `dst` is at most 255 bytes; ours are constants.
 pub(crate) fn hash_to_group(dst: &[u8], msg: &[u8]) -> RistrettoPoint {
+    meter::charge(meter::HASH_TO_GROUP_NS);
     let mut uniform = [0; 64];
     expand_message_xmd(dst, msg, &mut uniform);
     RistrettoPoint::from_uniform_bytes(&uniform)

@@ -9,6 +9,7 @@ use x25519_dalek::StaticSecret;
 
 use crate::KeyError;
 use crate::kdf::derive;
+use crate::meter;
 use crate::secret::Secret32;
 
 type SuiteKem = hpke::kem::X25519HkdfSha256;
@@ -61,6 +62,7 @@ impl KemSecret {
     /// # Errors
     /// [`OpenError`] for anything else.
     pub fn open(&self, info: &[u8], aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        meter::charge(meter::MULTIPLY_NS);
         let (encapped, ciphertext) = sealed.split_at_checked(ENCAPPED_BYTES).ok_or(OpenError)?;
         let encapped = <SuiteKem as Kem>::EncappedKey::from_bytes(encapped).map_err(|_| OpenError)?;
         let secret = <SuiteKem as Kem>::PrivateKey::from_bytes(self.secret.as_bytes()).map_err(|_| OpenError)?;
@@ -80,6 +82,7 @@ impl KemSecret {
     ///
     /// `None` when `other` is of low order. Whoever holds either secret can compute it.
     pub fn agree(&self, other: &KemPublic, label: &str, context: &[&[u8]]) -> Option<Secret32> {
+        meter::charge(meter::MULTIPLY_NS);
         let shared = self.secret.diffie_hellman(&x25519_dalek::PublicKey::from(other.0));
         if !shared.was_contributory() {
             return None;
@@ -144,6 +147,7 @@ pub fn seal_to(
     plaintext: &[u8],
     mut rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, KeyError> {
+    meter::charge(2 * meter::MULTIPLY_NS);
     let public = <SuiteKem as Kem>::PublicKey::from_bytes(&public.0).map_err(|_| KeyError)?;
     let (encapped, ciphertext) = hpke::single_shot_seal_with_rng::<SuiteAead, SuiteKdf, SuiteKem>(
         &OpModeS::Base,

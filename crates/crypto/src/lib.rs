@@ -30,6 +30,7 @@ pub mod hash;
 pub mod kdf;
 pub mod kem;
 pub mod login_key;
+pub mod meter;
 pub mod oprf;
 pub mod password;
 pub mod secret;

@@ -9,6 +9,7 @@ use rand_core::CryptoRng;
 
 use crate::KeyError;
 use crate::hash::digest_wide;
+use crate::meter;
 use crate::secret::Secret32;
 
 /// The signature does not fit the key and the message.
@@ -46,6 +47,7 @@ impl SigningKey {
     /// What is signed is the SHA-512 of an injective encoding, so a signature under one label or split
     /// into parts never passes for another.
     pub fn sign(&self, label: &str, parts: &[&[u8]]) -> Signature {
+        meter::charge(meter::SIGN_NS);
         Signature(self.0.sign(&digest_wide("sign", label, parts)).to_bytes())
     }
 }
@@ -67,6 +69,7 @@ impl VerifyingKey {
     /// [`KeyError`] when the bytes are no point, not its canonical encoding, or a point of small order
     /// (under which one signature fits many messages).
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        meter::charge(meter::READ_KEY_NS);
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyError)?;
         if key.is_weak() || key.to_edwards().compress().as_bytes() != bytes {
             return Err(KeyError);
@@ -85,6 +88,7 @@ impl VerifyingKey {
     /// # Errors
     /// [`BadSignature`] otherwise.
     pub fn verify(&self, label: &str, parts: &[&[u8]], signature: &Signature) -> Result<(), BadSignature> {
+        meter::charge(meter::VERIFY_NS);
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         self.0.verify_strict(&digest_wide("sign", label, parts), &signature).map_err(|_| BadSignature)
     }

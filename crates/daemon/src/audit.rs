@@ -64,6 +64,11 @@ pub enum Decision {
         open: bool,
     },
     CaughtUp,
+    /// A leader asked for more than its share of this one's work.
+    CutOff {
+        peer: u8,
+        for_ms: u64,
+    },
     MembersAsked {
         motion: &'static str,
         user: String,
@@ -101,6 +106,11 @@ pub enum Decision {
         leader: u8,
         up: bool,
     },
+    LeaderCutOff {
+        leader: u8,
+        fault: &'static str,
+        seconds: u64,
+    },
     RefusalsNotWritten {
         count: u64,
     },
@@ -115,6 +125,9 @@ impl Decision {
             Told::Event(event) => Decision::of_event(event),
             Told::PeerUp(leader) => Decision::LeaderLink { leader: leader.number(), up: true },
             Told::PeerDown(leader) => Decision::LeaderLink { leader: leader.number(), up: false },
+            Told::CutOff(leader, fault, length) => {
+                Decision::LeaderCutOff { leader: leader.number(), fault: fault.word(), seconds: length.as_secs() }
+            }
             Told::Order(order, outcome) => {
                 let (word, user) = order_words(order);
                 let why_not = outcome.as_ref().err().map(ToString::to_string);
@@ -140,6 +153,10 @@ impl Decision {
             }
             Event::Session(now) => Decision::Session { session: now.number.get(), open: now.open },
             Event::CaughtUp => Decision::CaughtUp,
+            Event::CutOff(peer, length) => {
+                let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+                Decision::CutOff { peer: peer.number(), for_ms }
+            }
             Event::MotionOpened(motion) => {
                 Decision::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }
             }

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfort::leader::LeaderOptions;
+use ringfort::leader::{InputLimits, LeaderOptions};
 use ringfort::link::{AcceptLimits, LinkLimits};
 use ringfort::protocol::GroupInfo;
 
@@ -69,8 +69,18 @@ sections! {
         progress_bytes_min: u64 = 65_536, Range(1, 16_777_216);
         /// How long a link that closes goes on sending what is queued, milliseconds. A stop takes twice this at most.
         close_grace_ms: u64 = 500, Range(10, 10_000);
-        /// Frames that wait for the leader's loop, of all links together.
-        inputs_max: u64 = 1_024, Range(16, 65_536);
+        /// Frames taken before the login; the one beyond ends the link.
+        unauthenticated_frames_max: u64 = 32, Range(8, 1_024);
+        /// How long within a minute a member that reads too slowly may hold up the senders, milliseconds.
+        hold_ms: u64 = 1_000, Range(0, 60_000);
+        /// What waits for the leader's loop of one other leader, bytes.
+        leader_inputs_bytes_max: u64 = 2_097_152, Range(65_536, 1_073_741_824);
+        /// What waits for it of one member, bytes.
+        member_inputs_bytes_max: u64 = 1_048_576, Range(65_536, 1_073_741_824);
+        /// What waits for it of all members together, bytes.
+        members_inputs_bytes_max: u64 = 33_554_432, Range(1_048_576, 1_073_741_824);
+        /// What waits for it of all links together that have not logged in, bytes.
+        strangers_inputs_bytes_max: u64 = 1_048_576, Range(65_536, 1_073_741_824);
         /// Frames whose records share one durable commit.
         commit_batch_max: u64 = 64, Range(1, 4_096);
     }
@@ -295,6 +305,7 @@ impl Config {
                 handshake_timeout: Duration::from_millis(limits.handshake_timeout_ms),
                 login_timeout: Duration::from_millis(limits.login_timeout_ms),
                 unauthenticated_bytes_max: size(limits.unauthenticated_bytes_max),
+                unauthenticated_frames_max: size(limits.unauthenticated_frames_max),
             },
             link: LinkLimits {
                 frame_unauthenticated_bytes_max: size(limits.frame_unauthenticated_bytes_max),
@@ -304,9 +315,15 @@ impl Config {
                 live_queue_bytes_max: size(limits.live_queue_bytes_max),
                 patience: Duration::from_millis(limits.patience_ms),
                 progress_bytes_min: size(limits.progress_bytes_min),
+                hold_max: Duration::from_millis(limits.hold_ms),
                 close_grace: Duration::from_millis(limits.close_grace_ms),
             },
-            inputs_max: size(limits.inputs_max),
+            inputs: InputLimits {
+                leader_bytes_max: size(limits.leader_inputs_bytes_max),
+                member_bytes_max: size(limits.member_inputs_bytes_max),
+                members_bytes_max: size(limits.members_inputs_bytes_max),
+                strangers_bytes_max: size(limits.strangers_inputs_bytes_max),
+            },
             batch_max: size(limits.commit_batch_max),
             inbox_period: Duration::from_millis(self.periods.inbox_ms),
             order_patience: Duration::from_secs(self.periods.order_patience_s),

@@ -25,7 +25,16 @@ pub fn facts() -> Facts {
 pub fn report(peers: &[(u8, bool)]) -> Report {
     let peer = |(number, up): &(u8, bool)| {
         let id = LeaderId::new(*number).expect("a leader's number");
-        (id, PeerReport { up: *up, heard: Duration::from_millis(1500), queued_bytes: 7 })
+        (
+            id,
+            PeerReport {
+                up: *up,
+                heard: Duration::from_millis(1500),
+                queued_bytes: 7,
+                busy: Duration::from_millis(30),
+                cut_off: 1,
+            },
+        )
     };
     Report {
         uptime: Duration::from_secs(60),
@@ -49,6 +58,7 @@ pub fn report(peers: &[(u8, bool)]) -> Report {
         queued_bytes: 300,
         queued_bytes_largest: 200,
         inputs_waiting: 3,
+        inputs_bytes: 900,
         traffic: Traffic {
             member_frames_in: 100,
             commits: 8,

@@ -234,7 +234,7 @@ fn as_leader(stage: &mut Stage, op: &Op<'_>) {
         Op::Status(to, fill) => (to, wire::plain(&PeerMessage::Status([*fill; 32]))),
         Op::Buckets(to, fill, count) => {
             let count = if *count % 2 == 0 { wire::BUCKETS } else { usize::from(*count % 512) };
-            (to, wire::plain(&PeerMessage::Buckets(vec![[*fill; 16]; count])))
+            (to, wire::plain(&PeerMessage::Buckets(vec![[*fill; 32]; count])))
         }
         _ => return,
     };

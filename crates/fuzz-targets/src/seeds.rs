@@ -92,7 +92,7 @@ fn wire_seeds() -> Vec<Vec<u8>> {
         seeds.push(tagged(3, &encode(&notice)));
         seeds.push(tagged(6, &encode_frame(&notice)));
     }
-    seeds.push(tagged(4, &encode(&PeerMessage::Buckets(vec![[3; 16]; 4]))));
+    seeds.push(tagged(4, &encode(&PeerMessage::Buckets(vec![[3; 32]; 4]))));
     seeds.push(tagged(7, &[0, 0]));
     seeds.push(tagged(7, &[12, 1, 2, 3]));
     seeds.retain(|seed| seed.len() <= 2048);

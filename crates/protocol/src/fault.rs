@@ -129,6 +129,12 @@ impl Fault {
         )
     }
 
+    /// Whether a leader's link is cut for it, for a while: what costs work, and what only the leader at its other end
+    /// can have caused, on this very link.
+    pub fn cuts_link(self) -> bool {
+        matches!(self, Fault::Malformed | Fault::BadProposal | Fault::Flooding | Fault::BadView | Fault::BadStatement)
+    }
+
     /// The offence as a stable word, for logs and summaries.
     pub fn word(self) -> &'static str {
         match self {

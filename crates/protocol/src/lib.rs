@@ -30,6 +30,7 @@ pub mod sealed;
 pub mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod unheard;
 pub mod view;
 pub mod wire;
 

@@ -74,6 +74,11 @@ impl Poll {
         Poll { rule, until: now + rule.wait(), least, votes }
     }
 
+    /// Whether it can pass at all: too few are asked about an expulsion in a group of two.
+    pub fn can_pass(&self) -> bool {
+        self.votes.len() >= self.least
+    }
+
     /// A member's vote; its last one counts. Nothing comes of a stranger's.
     pub fn cast(&mut self, voter: &MemberId, yes: bool) {
         if let Some(vote) = self.votes.get_mut(voter) {

@@ -101,6 +101,11 @@ impl Rules {
         self.weakened(Rule::Certificate, usize::from(self.f) + 1)
     }
 
+    /// `n-f` leaders that do not hear a member, all at once, before one of them votes that it is lost.
+    pub fn lost(&self) -> usize {
+        usize::from(self.n - self.f)
+    }
+
     /// Shares that make the group key.
     pub fn key_threshold(&self) -> usize {
         usize::from(self.key_threshold)
@@ -204,6 +209,12 @@ pub enum Rule {
     RequestLimit,
     /// What one leader may propose before anything of it is accepted is limited (L9).
     PendingLimit,
+    /// What one leader may make another do is limited (L9).
+    PeerBudget,
+    /// A leader votes that a member is lost only while n-f leaders do not hear it.
+    LostTogether,
+    /// That a leader does not hear a member is forgotten when it is not said again.
+    OpinionExpires,
     /// A message that anybody may read is altered by nobody (K26, K38).
     DataTag,
     /// A leader's own vote is durable before it is sent (P10).
@@ -232,7 +243,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 41] = [
+    pub const ALL: [Rule; 44] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -262,6 +273,9 @@ impl Rule {
         Rule::DenialSignature,
         Rule::RequestLimit,
         Rule::PendingLimit,
+        Rule::PeerBudget,
+        Rule::LostTogether,
+        Rule::OpinionExpires,
         Rule::DataTag,
         Rule::VoteDurable,
         Rule::Statement,

@@ -16,6 +16,7 @@ use crate::delivery::{HEADS_MAX, Head, RECEIPTS_MAX, Receipt, RepairRequest, Tai
 use crate::ids::{Epoch, UserName, ViewDigest, ViewId, invalid};
 use crate::keys::ViewClaim;
 use crate::motion::Motion;
+use crate::unheard::Unheard;
 use crate::view::{Cause, MemberEntry};
 
 pub use crate::data::DATA_TAG;
@@ -34,6 +35,8 @@ pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
 pub const INLINE_ENTRIES_MAX: usize = 32;
 /// Proposals in one message.
 pub const PROPOSALS_MAX: usize = 256;
+/// Members in one message about whom a leader does not hear.
+pub const UNHEARD_MAX: usize = 1024;
 /// Classes of users whose state leaders compare.
 pub const BUCKETS: usize = 256;
 
@@ -70,6 +73,18 @@ pub fn plain<T: BorshSerialize>(message: &T) -> bytes::Bytes {
 /// Decodes the body of a plain frame.
 pub fn decode_plain<T: BorshDeserialize>(body: &[u8]) -> Result<T, DecodeError> {
     decode(body)
+}
+
+/// Whether a message between leaders says at its head that it lists more than any may: told before its items are decoded.
+pub fn lists_too_many(body: &[u8]) -> bool {
+    let [kind, length @ ..] = body else { return false };
+    let length = length.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let most = match kind {
+        1 => PROPOSALS_MAX,
+        3 => BUCKETS,
+        _ => return false,
+    };
+    usize::try_from(length).is_ok_and(|length| length > most)
 }
 
 /// Member to leader, sealed.
@@ -220,7 +235,9 @@ pub enum PeerMessage {
     /// A digest of all that the sender has accepted.
     Status([u8; 32]) = 2,
     /// The same by class of users, for whoever found a difference. Exactly [`BUCKETS`].
-    Buckets(Vec<[u8; 16]>) = 3,
+    Buckets(Vec<[u8; 32]>) = 3,
     /// The sender's share of the secret that decoy login keys are derived with; told whenever two leaders meet.
     Decoys(DecoyShare) = 4,
+    /// Members that the sender does not hear at the moment: said again for as long as it is so.
+    Unheard(Unheard) = 5,
 }

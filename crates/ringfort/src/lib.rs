@@ -24,6 +24,7 @@ pub mod files;
 mod group;
 pub mod leader;
 pub mod link;
+mod runtime;
 pub mod seal;
 pub mod setup;
 pub mod store;

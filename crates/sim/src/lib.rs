@@ -21,6 +21,7 @@ pub mod checkers;
 pub mod dice;
 pub mod explore;
 pub mod mutants;
+pub mod mutator;
 pub mod network;
 pub mod run;
 pub mod settle;

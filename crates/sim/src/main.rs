@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use ringfort_sim::explore::Limits;
 use ringfort_sim::mutants;
+use ringfort_sim::mutator::script::Script;
+use ringfort_sim::mutator::sweep::Sweep;
 use ringfort_sim::run::{Verdict, run};
 use ringfort_sim::settle;
 use ringfort_sim::setup::Setup;
@@ -50,6 +52,31 @@ enum Command {
         jobs: u64,
         #[command(flatten)]
         shape: Shape,
+    },
+    /// Runs in which chance decides on every message of the hacked leaders, and perhaps of a member's. What fails is played
+    /// again with fewer changes until none can be spared, and told as a line for `crates/sim/corpus`.
+    Mutate {
+        /// The seeds: one, or A..B.
+        #[arg(long, default_value = "0..100")]
+        seeds: String,
+        /// Leaders.
+        #[arg(long, default_value_t = 4)]
+        n: u8,
+        /// Hours of the run, for one with outages and sleep.
+        #[arg(long)]
+        hours: Option<u64>,
+        /// The only turns that are taken, as they were printed.
+        #[arg(long)]
+        script: Option<String>,
+        /// Threads.
+        #[arg(long, default_value_t = 1)]
+        jobs: u64,
+        /// Runs that are spent on finding the fewest changes of one failure.
+        #[arg(long, default_value_t = 60)]
+        effort: usize,
+        /// Prints every event.
+        #[arg(long)]
+        verbose: bool,
     },
     /// Weakens every rule in turn and shows who noticed.
     Mutants,
@@ -124,6 +151,14 @@ fn main() -> Result<ExitCode> {
             verdict.is_good()
         }
         Command::Sweep { from, count, jobs, shape } => sweep(from, count, jobs.max(1), &shape)?,
+        Command::Mutate { seeds, n, hours, script, jobs, effort, verbose } => {
+            ensure!(n >= 4, "fewer than four leaders tolerate no hacked one");
+            let script = script.as_deref().map_or(Ok(Script::Chance), str::parse)?;
+            let start = Instant::now();
+            let good = Sweep { seeds: range(&seeds)?, n, hours, script, jobs: jobs.max(1), effort, verbose }.report();
+            println!("{:.1} s", start.elapsed().as_secs_f64());
+            good
+        }
         Command::Mutants => mutants::report(LIMITS),
         Command::Settle { runs, users } => {
             settle::report(runs, users);
@@ -131,6 +166,16 @@ fn main() -> Result<ExitCode> {
         }
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One seed, or A..B without the last.
+fn range(text: &str) -> Result<std::ops::Range<u64>> {
+    let (first, last) = match text.split_once("..") {
+        Some((first, last)) => (first.parse()?, last.parse()?),
+        None => text.parse::<u64>().map(|seed| (seed, seed + 1))?,
+    };
+    ensure!(first < last, "there is no seed in {text}");
+    Ok(first..last)
 }
 
 fn tell(verdict: &Verdict) {

@@ -18,6 +18,21 @@ pub enum Wire {
     Raw,
 }
 
+/// What a network does besides losing and delaying frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weather {
+    /// Frames, of a hundred thousand, that are held up for long, and with them all behind them on their link.
+    pub stalls_per_100k: u64,
+    /// How long at most.
+    pub stall_max_ms: u64,
+    /// What hostile leaders send arrives before what others send.
+    pub favours_hostile: bool,
+    /// Time between two resets of a link, in which all that is under way is lost; zero for none.
+    pub reset_every_ms: u64,
+    /// Time between two outages of a leader or sleeps of a member; zero for none.
+    pub outage_every_ms: u64,
+}
+
 /// One end of a connection: `0..n` are leaders, above them clients.
 pub type Port = usize;
 
@@ -43,6 +58,9 @@ pub struct Network {
     loss: u64,
     delay_max_ms: u64,
     cuts: BTreeSet<(Port, Port)>,
+    /// Leaders that no member reaches, and members that reach no leader.
+    pub deaf: BTreeSet<Port>,
+    weather: Weather,
     /// When the last frame of a direction of a link arrives: order under TLS.
     last: BTreeMap<(u64, bool), Time>,
     kept: Vec<Bytes>,
@@ -50,7 +68,7 @@ pub struct Network {
 
 impl Network {
     /// A network drawn from a seed.
-    pub fn new(seed: u64, wire: Wire) -> Self {
+    pub fn new(seed: u64, wire: Wire, weather: Weather) -> Self {
         let mut dice = Dice::new(seed, "network");
         let loss = *dice.pick(&[0, 5, 20, 60]).expect("a fixed list");
         let delay_max_ms = *dice.pick(&[10, 40, 200]).expect("a fixed list");
@@ -61,15 +79,24 @@ impl Network {
             loss,
             delay_max_ms,
             cuts: BTreeSet::new(),
+            deaf: BTreeSet::new(),
+            weather,
             last: BTreeMap::new(),
             kept: Vec::new(),
         }
     }
 
-    /// A frame sent now over link `link`, upwards or not.
-    pub fn carry(&mut self, now: Time, link: u64, up: bool, class: Class, frame: Bytes) -> Fate {
+    /// A frame sent now over link `link`, upwards or not, by a hostile leader or not.
+    pub fn carry(&mut self, now: Time, link: u64, (up, by_hostile): (bool, bool), class: Class, frame: Bytes) -> Fate {
         let mut fate = Fate::default();
-        let delay = self.delay();
+        let mut delay = self.delay();
+        if self.hostile && self.weather.stalls_per_100k > 0 {
+            let stalled = self.dice.below(100_000) < self.weather.stalls_per_100k;
+            delay += if stalled { self.dice.between_ms(1_000, self.weather.stall_max_ms) } else { Duration::ZERO };
+        }
+        if by_hostile && self.weather.favours_hostile {
+            delay = Duration::from_millis(1);
+        }
         if !self.hostile {
             let at = self.in_order(link, up, now + delay);
             fate.arrivals.push((at, frame));
@@ -113,6 +140,7 @@ impl Network {
 
     /// All partitions end.
     pub fn heal(&mut self) {
+        self.deaf.clear();
         self.cuts.clear();
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::checkers::{End, Violation};
+use crate::checkers::{self, End, Violation};
+use crate::mutator::script::Tried;
 use crate::setup::Setup;
 use crate::workload;
 use crate::world::World;
@@ -24,6 +25,8 @@ pub struct Verdict {
     pub settled: Option<Duration>,
     /// Messages sent, and delivered.
     pub messages: (u64, u64),
+    /// What mutators did.
+    pub tried: Vec<Tried>,
 }
 
 impl Verdict {
@@ -41,11 +44,18 @@ pub fn run(setup: Setup) -> Verdict {
     world.network.hostile = faults;
     workload::plan(&mut world, operations + users, length);
     workload::plan_sessions(&mut world, length + Duration::from_secs(3));
+    workload::plan_weather(&mut world);
     world.run_for(length);
     world.stabilise();
     workload::plan(&mut world, operations, Duration::from_secs(3));
     world.run_for(Duration::from_secs(3));
     finish(world, patience)
+}
+
+/// Whether something has neither arrived nor been told to be lost.
+fn is_waiting(world: &World) -> bool {
+    !checkers::delivery::missing(world).is_empty()
+        || world.setup.tells_gaps && !checkers::gaps::untold(world).is_empty()
 }
 
 /// Lets a world settle, probes it and judges it.
@@ -55,9 +65,7 @@ pub fn finish(mut world: World, patience: Duration) -> Verdict {
     if settled.is_some() {
         workload::probe(&mut world);
         let sent = world.now;
-        while world.now.since(sent) < PROBE
-            || world.now.since(sent) < PROBE_MAX && !crate::checkers::delivery::missing(&world).is_empty()
-        {
+        while world.now.since(sent) < PROBE || world.now.since(sent) < PROBE_MAX && is_waiting(&world) {
             world.run_for(Duration::from_secs(1));
         }
     }
@@ -69,5 +77,6 @@ pub fn finish(mut world: World, patience: Duration) -> Verdict {
         events: world.trace.events,
         settled,
         messages: (world.facts.sent.len() as u64, world.facts.delivered),
+        tried: world.tried,
     }
 }

@@ -8,7 +8,8 @@ use ringfort_protocol::rules::Rule;
 use ringfort_protocol::{Policy, Rules};
 
 use crate::dice::Dice;
-use crate::network::Wire;
+use crate::mutator::script::Script;
+use crate::network::{Weather, Wire};
 use crate::strategy::Vice;
 
 /// The parameters of one run.
@@ -42,6 +43,16 @@ pub struct Setup {
     pub mutation: Option<Rule>,
     /// Whether events are printed.
     pub verbose: bool,
+    /// What mutators may do.
+    pub script: Script,
+    /// Whether one of the users is in the attacker's hands.
+    pub hacked_member: bool,
+    /// Whether a message that neither comes nor is told to be lost is a violation.
+    pub tells_gaps: bool,
+    /// What the network does besides.
+    pub weather: Weather,
+    /// How many times slower than in short runs everything goes that people do.
+    pub pace: u32,
 }
 
 /// The policy of runs: short periods, so that much happens in little time.
@@ -94,7 +105,49 @@ impl Setup {
             policy,
             mutation: None,
             verbose: false,
+            script: Script::Chance,
+            hacked_member: false,
+            tells_gaps: false,
+            weather: Weather::default(),
+            pace: 1,
         }
+    }
+
+    /// A run whose hostile leaders' every message is up to chance, and perhaps a member's.
+    pub fn mutated(seed: u64, n: u8) -> Self {
+        let setup = Setup::with(seed, n, n.saturating_sub(1) / 3, Vice::Mutate);
+        let mut dice = Dice::new(seed, "weather");
+        let weather = Weather {
+            stalls_per_100k: *dice.pick(&[0, 0, 30, 200]).expect("a fixed list"),
+            stall_max_ms: *dice.pick(&[2_000, 5_000]).expect("a fixed list"),
+            favours_hostile: dice.chance(500),
+            reset_every_ms: *dice.pick(&[0, 300, 1_000, 4_000]).expect("a fixed list"),
+            outage_every_ms: 0,
+        };
+        Setup { wire: Wire::Tls, hacked_member: dice.chance(400), weather, ..setup }
+    }
+
+    /// A mutated run of hours: outages of a minute to an hour that do not overlap, members that sleep, frames that are
+    /// minutes under way.
+    pub fn long(seed: u64, n: u8, hours: u64) -> Self {
+        let setup = Setup::mutated(seed, n);
+        let mut dice = Dice::new(seed, "long weather");
+        let weather = Weather {
+            stalls_per_100k: *dice.pick(&[0, 10, 50]).expect("a fixed list"),
+            stall_max_ms: *dice.pick(&[20_000, 100_000, 300_000]).expect("a fixed list"),
+            reset_every_ms: *dice.pick(&[0, 60_000, 600_000]).expect("a fixed list"),
+            outage_every_ms: 15 * 60_000,
+            ..setup.weather
+        };
+        let policy = Policy {
+            heartbeat_ms: 5_000,
+            confirm_within_ms: 20_000,
+            overlap_ms: 10_000,
+            rekey_period_ms: 10 * 60_000,
+            remove_silent_after_ms: 60_000,
+            ..setup.policy
+        };
+        Setup { weather, policy, fault_phase: Duration::from_secs(hours * 3600), pace: 200, users: 4, ..setup }
     }
 
     /// A run without any fault, for a start.

@@ -27,6 +27,14 @@ pub enum Work {
     EndSession,
     /// Operators start the next session, if the one before it is over.
     StartSession,
+    /// A link is reset in the middle of everything, if it is the time of faults.
+    Reset,
+    /// A leader is cut off from all members, or a member's machine sleeps, if it is the time of faults.
+    Outage,
+    /// The leader is reached again.
+    OutageOver(usize),
+    /// The machine wakes up.
+    WakeUp(ClientId),
 }
 
 /// Runs in which sessions end, of a thousand.
@@ -37,13 +45,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(700);
 /// The people's dice.
 pub struct Workload {
     dice: Dice,
+    weather: Dice,
     talking: bool,
 }
 
 impl Workload {
     /// For one run.
     pub fn new(setup: &Setup) -> Self {
-        Workload { dice: Dice::new(setup.seed, "workload"), talking: false }
+        let (dice, weather) = (Dice::new(setup.seed, "workload"), Dice::new(setup.seed, "weather of the run"));
+        Workload { dice, weather, talking: false }
     }
 }
 
@@ -72,6 +82,17 @@ pub fn plan_sessions(world: &mut World, length: Duration) {
     }
 }
 
+/// Plans the resets and outages of a run's weather. By dice of their own, as sessions.
+pub fn plan_weather(world: &mut World) {
+    let weather = world.setup.weather;
+    if weather.reset_every_ms > 0 {
+        world.schedule(Duration::from_millis(weather.reset_every_ms), Happening::Work(Work::Reset));
+    }
+    if weather.outage_every_ms > 0 {
+        world.schedule(Duration::from_millis(weather.outage_every_ms / 3), Happening::Work(Work::Outage));
+    }
+}
+
 /// Nobody starts a conversation any more.
 pub fn hush(world: &mut World) {
     world.workload.talking = false;
@@ -85,7 +106,7 @@ pub fn perform(world: &mut World, work: Work) {
             if world.workload.talking {
                 talk(world);
                 let wait = world.workload.dice.between_ms(20, 120);
-                world.schedule(wait, Happening::Work(Work::Talk));
+                world.schedule(wait * world.setup.pace, Happening::Work(Work::Talk));
             }
         }
         Work::Leave(user, back) => {
@@ -98,6 +119,10 @@ pub fn perform(world: &mut World, work: Work) {
         }
         Work::EndSession => end_session(world),
         Work::StartSession => start_session(world),
+        Work::Reset => reset(world),
+        Work::Outage => outage(world),
+        Work::OutageOver(port) => drop(world.network.deaf.remove(&port)),
+        Work::WakeUp(client) => world.wake_up(client),
         Work::Return(user) => {
             if world.users.get(user).is_some_and(|u| u.wants_in) {
                 world.start_client(user);
@@ -238,6 +263,54 @@ fn trouble(world: &mut World, client: ClientId) {
     }
 }
 
+/// One link ends, of a member or between leaders, with all that is under way in it.
+fn reset(world: &mut World) {
+    if world.facts.stable {
+        return;
+    }
+    let links = world.links_where(|_| true);
+    let peers = world.linked_peers();
+    let place = world.workload.weather.index(links.len() + peers.len());
+    match (links.get(place), peers.get(place.saturating_sub(links.len()))) {
+        (Some(link), _) => world.reset_link(*link),
+        (None, Some((a, b))) => world.cut_peers(*a, *b),
+        (None, None) => {}
+    }
+    let every = world.setup.weather.reset_every_ms;
+    let wait = world.workload.weather.between_ms(every / 2, every * 3 / 2);
+    world.schedule(wait, Happening::Work(Work::Reset));
+}
+
+/// A minute to an hour without one leader, or without one member; before the next, all is well for some minutes.
+fn outage(world: &mut World) {
+    if world.facts.stable {
+        return;
+    }
+    let length = match world.workload.weather.below(10) {
+        0 => Duration::from_secs(3_600),
+        1..4 => world.workload.weather.between_ms(120_000, 1_200_000),
+        _ => world.workload.weather.between_ms(65_000, 75_000),
+    };
+    let clients = present(world);
+    if world.workload.weather.chance(300)
+        && let Some(client) = world.workload.weather.pick(&clients).copied()
+    {
+        world.put_to_sleep(client, length);
+    } else {
+        let honest: Vec<LeaderId> = world.honest().map(|l| l.id).collect();
+        let Some(leader) = world.workload.weather.pick(&honest).copied() else { return };
+        world.trace.line(world.now, &format_args!("no member reaches {leader} for {length:?}"));
+        let port = World::leader_port(leader);
+        world.network.deaf.insert(port);
+        let links = world.links_where(|state| state.leader == leader);
+        links.into_iter().for_each(|link| world.reset_link(link));
+        world.schedule(length, Happening::Work(Work::OutageOver(port)));
+    }
+    let every = world.setup.weather.outage_every_ms;
+    let wait = length + world.workload.weather.between_ms(every / 3, every * 2);
+    world.schedule(wait, Happening::Work(Work::Outage));
+}
+
 fn present(world: &World) -> Vec<ClientId> {
     let clients = world.users.iter().filter_map(|u| u.client);
     clients.filter(|c| world.client(*c).member.as_ref().is_some_and(|m| m.view().is_some())).collect()
@@ -269,6 +342,7 @@ fn burst(world: &mut World) {
 pub fn probe(world: &mut World) {
     let clients: Vec<ClientId> =
         world.users.iter().filter(|u| u.is_admissible() && u.wants_in).filter_map(|u| u.client).collect();
+    let clients: Vec<ClientId> = clients.into_iter().filter(|client| !world.is_hacked(*client)).collect();
     for client in clients {
         for service in [Service::Fifo, Service::Reliable] {
             world.say(client, service, None, true);

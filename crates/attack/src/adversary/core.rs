@@ -8,7 +8,6 @@ use bytes::Bytes;
 use ringfort::leader::LeaderCore;
 use ringfort_protocol::codec::decode;
 use ringfort_protocol::coordination::SignedProposal;
-use ringfort_protocol::data::DATA_TAG;
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
 use ringfort_protocol::leader::{Class, Command, Effect, Figures, Leader, Record, Step};
 use ringfort_protocol::login::{LoginRequest, Method};
@@ -73,6 +72,7 @@ impl Adversary {
             links: self.core.links_for_testing_only(),
             members: self.core.members(),
             view: self.core.view(),
+            refreshes: self.core.refreshes_for_testing_only(),
             heard: &self.heard,
             doors: &self.doors,
             peers: &self.peers,
@@ -181,7 +181,7 @@ impl LeaderCore for Adversary {
     }
 
     fn on_member_frame(&mut self, cx: &mut Cx<'_>, link: LinkId, frame: &Bytes) -> Step {
-        if frame.get(1) == Some(&DATA_TAG) && self.core.member_of(link).is_none() {
+        if matches!(wire::sort(frame), Ok(Sorted::Data)) && self.core.member_of(link).is_none() {
             let relayed = self.ask(cx, |vice, den| vice.accomplice(den, frame.clone()));
             let effects = relayed.into_iter().map(|(to, frame)| Effect::Send(to, Class::Data, frame));
             return Step { effects: effects.collect(), events: Vec::new() };

@@ -2,7 +2,7 @@
 
 use ringfort_crypto::threshold::SecretShare;
 
-use super::{Vice, chaos, login, messages, proposals, shares, spy, views};
+use super::{Vice, chaos, login, messages, mutate, proposals, shares, spy, views};
 
 /// What a hacked leader does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -33,10 +33,12 @@ pub enum Kind {
     Spy,
     /// All of these in turn.
     Chaos,
+    /// Changes, holds, repeats or swallows each of its messages as chance has it.
+    Mutate,
 }
 
 impl Kind {
-    /// All of them.
+    /// All that can be told apart by what they do; that leaves out the mutator, which the soak uses.
     pub const ALL: [Kind; 13] = [
         Kind::Silent,
         Kind::BadShares,
@@ -69,6 +71,7 @@ impl Kind {
             Kind::Flood => "flood",
             Kind::Spy => "spy",
             Kind::Chaos => "chaos",
+            Kind::Mutate => "mutate",
         }
     }
 
@@ -93,6 +96,7 @@ impl Kind {
             Kind::Flood => "floods leaders with bogus proposals and members with bogus frames",
             Kind::Spy => "looks honest, records every message, and tries all its secrets on them",
             Kind::Chaos => "all of these in turn",
+            Kind::Mutate => "changes, holds, repeats or swallows each of its messages as chance has it",
         }
     }
 
@@ -119,7 +123,7 @@ impl Kind {
                 "flooding",
                 "bad-evaluation",
             ],
-            Kind::Expel | Kind::Drop | Kind::Spy => &[],
+            Kind::Expel | Kind::Drop | Kind::Spy | Kind::Mutate => &[],
         }
     }
 
@@ -139,6 +143,7 @@ impl Kind {
             Kind::Flood => Box::<proposals::Flood>::default(),
             Kind::Spy => Box::new(spy::Spy::with_second(second)),
             Kind::Chaos => Box::<chaos::Chaos>::default(),
+            Kind::Mutate => Box::<mutate::Mutate>::default(),
         }
     }
 }

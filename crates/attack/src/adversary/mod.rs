@@ -13,6 +13,7 @@ mod core;
 mod kind;
 mod login;
 mod messages;
+mod mutate;
 mod process;
 mod proposals;
 mod shares;
@@ -54,6 +55,8 @@ pub struct Den<'a> {
     pub members: &'a MemberSet,
     /// The view the core published last.
     pub view: ViewId,
+    /// Refreshes that the core has accepted.
+    pub refreshes: u64,
     /// Proposals heard lately, of everybody.
     pub heard: &'a [SignedProposal],
     /// Logins under way.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ringfort::link::{AcceptLimits, LinkLimits};
+use ringfort::leader::LeaderOptions;
 use ringfort_protocol::Policy;
 use serde::Serialize;
 
@@ -22,8 +22,16 @@ pub struct Bound {
     pub unauthenticated_bytes_each: u64,
     /// Members that may attack at once on this stage.
     pub members: u64,
-    /// Both queues of a member's link.
+    /// All queues of a member's link.
     pub queues_bytes_each: u64,
+    /// The other leaders.
+    pub leaders: u64,
+    /// What may wait to be sent to each of them.
+    pub leader_queue_bytes_each: u64,
+    /// What may wait for the leader's core, of everybody together.
+    pub inputs_bytes: u64,
+    /// Frames that links are reading.
+    pub reading_bytes: u64,
     /// Messages kept for repair.
     pub history_bytes: u64,
     /// What an allocator may keep.
@@ -34,14 +42,25 @@ pub struct Bound {
 
 impl Bound {
     /// Out of the limits in force.
-    pub fn of(accept: &AcceptLimits, link: &LinkLimits, policy: &Policy, members: usize) -> Self {
+    pub fn of(options: &LeaderOptions, policy: &Policy, members: usize, leaders: usize) -> Self {
+        let LeaderOptions { accept, link, inputs, .. } = options;
         let unauthenticated_max = 2 * accept.unauthenticated_max as u64;
         let unauthenticated_bytes_each = accept.unauthenticated_bytes_max as u64 + CONNECTION_BYTES;
-        let queues_bytes_each = (link.control_queue_bytes_max + link.data_queue_bytes_max) as u64;
+        let queues_bytes_each =
+            (link.control_queue_bytes_max + link.data_queue_bytes_max + link.live_queue_bytes_max) as u64;
+        let leader_queue_bytes_each = link.control_queue_bytes_max as u64;
+        let inputs_bytes = (leaders * inputs.leader_bytes_max
+            + inputs.members_bytes_max.min(members * inputs.member_bytes_max)
+            + inputs.strangers_bytes_max) as u64;
+        let reading_bytes = (2 * (members + leaders) * link.frame_authenticated_bytes_max) as u64;
+        let leaders = leaders as u64;
         let history_bytes = u64::from(policy.history_bytes_max);
         let members = members as u64;
         let total = unauthenticated_max * unauthenticated_bytes_each
             + members * queues_bytes_each
+            + leaders * leader_queue_bytes_each
+            + inputs_bytes
+            + reading_bytes
             + history_bytes
             + SLACK_BYTES;
         Bound {
@@ -49,6 +68,10 @@ impl Bound {
             unauthenticated_bytes_each,
             members,
             queues_bytes_each,
+            leaders,
+            leader_queue_bytes_each,
+            inputs_bytes,
+            reading_bytes,
             history_bytes,
             slack_bytes: SLACK_BYTES,
             total_kib: total / 1024,
@@ -165,12 +188,17 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "\nA leader may use {:.1} MiB above its rest: {} connections before login of {} KiB each, {} members' queues of \
-             {} MiB each, {} MiB of messages kept for repair, {} MiB that the allocator may keep.",
+             {} MiB each, {} leaders' of {} MiB each, {} MiB that wait for its core, {} MiB being read, {} MiB of messages \
+             kept for repair, {} MiB that the allocator may keep.",
             mib(bound.total_kib),
             bound.unauthenticated_max,
             bound.unauthenticated_bytes_each / 1024,
             bound.members,
             bound.queues_bytes_each >> 20,
+            bound.leaders,
+            bound.leader_queue_bytes_each >> 20,
+            bound.inputs_bytes >> 20,
+            bound.reading_bytes >> 20,
             bound.history_bytes >> 20,
             bound.slack_bytes >> 20,
         )?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ringfort::link::{AcceptLimits, LinkLimits};
+use ringfort::leader::LeaderOptions;
 use ringfort_protocol::Policy;
 use ringfort_protocol::wire::MemberRequest;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -69,7 +69,7 @@ impl Room {
 
     /// What a leader may use above its rest.
     pub fn bound(&self) -> Bound {
-        Bound::of(&AcceptLimits::default(), &LinkLimits::default(), &self.stage.info.policy, MEMBERS)
+        Bound::of(&LeaderOptions::default(), &self.stage.info.policy, MEMBERS, usize::from(N) - 1)
     }
 
     /// Ends all processes.

@@ -167,6 +167,9 @@ fn describe(event: &Event) -> Value {
         Event::MotionDecided(motion, passed, _) => {
             json!({ "event": "members_decided", "user": motion.user.as_str(), "passed": passed })
         }
+        Event::CutOff(peer, length) => {
+            json!({ "event": "cut_off", "peer": peer.number(), "seconds": length.as_secs_f32() })
+        }
         Event::Convicted(member) => json!({ "event": "convicted", "user": member.user.as_str() }),
         Event::Blamed(culprit, fault) => {
             let (whom, name) = match culprit {

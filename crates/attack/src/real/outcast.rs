@@ -112,14 +112,9 @@ impl Outcast {
                     if kept.len() < KEPT_MAX {
                         kept.push(frame.clone());
                     }
-                    let class = match class {
-                        ringfort_protocol::member::Class::Control => link::Class::Control,
-                        ringfort_protocol::member::Class::Data => link::Class::Data,
-                        ringfort_protocol::member::Class::Live => link::Class::Live,
-                    };
                     if let Some(sender) = self.links.get(&leader) {
                         // A link that ended is part of the story.
-                        let _ = sender.send(class, frame);
+                        let _ = sender.send(class.into(), frame);
                     }
                 }
                 Effect::Authenticated(leader) => {

@@ -37,11 +37,11 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub async fn begin(seed: u64, program: PathBuf) -> anyhow::Result<Running> {
+    pub async fn begin(seed: u64, long: bool, program: PathBuf) -> anyhow::Result<Running> {
         let pace =
             Pace { talk: Duration::from_millis(100), rekey: Duration::from_secs(3), show_talk: false, topic: CHAT };
         let policy = ringfort_protocol::Policy {
-            remove_silent_after_ms: 120_000,
+            remove_silent_after_ms: 60_000,
             overlap_ms: 20_000,
             history_bytes_max: 4 << 20,
             ..fast_policy(pace)
@@ -49,7 +49,8 @@ impl Running {
         let mut stage = Stage::wired(Story::silent(), pace, program, policy).await?;
         stage.keep_logs(&HONEST);
         stage.begin().await?;
-        Ok(Running { plan: Plan::new(seed), stage, report: Report::new(seed), lost: false, visits: Visits::default() })
+        let (plan, report) = (Plan::new(seed, long), Report::new(seed));
+        Ok(Running { plan, stage, report, lost: false, visits: Visits::default() })
     }
 
     /// Keeps the leaders' folders; where they are.
@@ -88,12 +89,19 @@ impl Running {
         match turn.fault {
             Fault::Kill => self.stage.stop(leader).await?,
             Fault::Freeze => self.stage.freeze(leader)?,
-            Fault::CutOff => self.stage.wires()?.around(leader).iter().for_each(|wire| wire.sever()),
+            Fault::CutOff | Fault::LongCut => self.stage.wires()?.around(leader).iter().for_each(|wire| wire.sever()),
             Fault::CutLeaders => self.stage.wires()?.between(leader, turn.other)?.sever(),
             Fault::CutMember => {
                 let place = usize::from(turn.other) % HONEST.len();
                 let member = HONEST.get(place).copied().unwrap_or("ana");
                 self.stage.wires()?.of_member(member, leader)?.sever();
+            }
+            Fault::Sleep => {
+                let wires = self.stage.wires()?;
+                let member = HONEST.get(usize::from(turn.other) % HONEST.len()).copied().unwrap_or("ana");
+                for leader in 1..=N {
+                    wires.of_member(member, leader)?.sever();
+                }
             }
             Fault::FullDisk => self.stage.fill_disk(leader)?,
             Fault::ClockAhead => self.stage.shift_clock(leader, turn.minutes * 60).await?,
@@ -107,7 +115,9 @@ impl Running {
         let leader = turn.leader;
         match turn.fault {
             Fault::Freeze => self.stage.thaw(leader)?,
-            Fault::CutOff | Fault::CutLeaders | Fault::CutMember => self.stage.wires()?.heal(),
+            Fault::CutOff | Fault::CutLeaders | Fault::CutMember | Fault::LongCut | Fault::Sleep => {
+                self.stage.wires()?.heal();
+            }
             Fault::ClockAhead | Fault::ClockBack => self.stage.shift_clock(leader, 0).await?,
             Fault::Kill | Fault::Attack(_) => self.stage.start(leader).await?,
             Fault::FullDisk => {

@@ -20,6 +20,9 @@ use self::faults::Running;
 pub use self::plan::{Fault, Plan, Turn};
 pub use self::report::{Report, Use};
 
+/// From here on, a soak has faults of more than a minute.
+const LONG: Duration = Duration::from_secs(300);
+
 /// How long, and which faults.
 #[derive(Args, Clone, Debug)]
 pub struct SoakArgs {
@@ -59,7 +62,7 @@ pub async fn play(args: &SoakArgs, program: PathBuf) -> anyhow::Result<Report> {
     let length = Duration::try_from_secs_f64(args.minutes * 60.0)?;
     let bar = ProgressBar::with_draw_target(Some(length.as_secs()), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{elapsed_precise} {bar:30} {msg}")?);
-    let mut running = Running::begin(args.seed, program).await?;
+    let mut running = Running::begin(args.seed, length >= LONG, program).await?;
     if args.keep {
         eprintln!("the leaders' folders stay in {}", running.keep().display());
     }

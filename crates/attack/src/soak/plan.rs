@@ -23,6 +23,10 @@ pub enum Fault {
     CutLeaders,
     /// Its link to one member is cut.
     CutMember,
+    /// Nobody reaches it for more than a minute: longer than members may be silent at it.
+    LongCut,
+    /// A member's machine sleeps: it reaches nobody for a while.
+    Sleep,
     /// Its disk takes no more; once it has stopped, it is started again with room.
     FullDisk,
     /// Its clock jumps ahead, by minutes.
@@ -35,16 +39,35 @@ pub enum Fault {
 
 impl Fault {
     /// All that are no attacks.
-    pub const PLAIN: [Fault; 8] = [
+    pub const PLAIN: [Fault; 10] = [
         Fault::Kill,
         Fault::Freeze,
         Fault::CutOff,
         Fault::CutLeaders,
         Fault::CutMember,
+        Fault::LongCut,
+        Fault::Sleep,
         Fault::FullDisk,
         Fault::ClockAhead,
         Fault::ClockBack,
     ];
+
+    /// All attacks: those with a name, and chance.
+    pub fn attacks() -> Vec<Fault> {
+        Kind::ALL.into_iter().chain([Kind::Mutate]).map(Fault::Attack).collect()
+    }
+
+    /// How long it lasts: at least and at most. A short soak has no time for what takes a minute.
+    fn lasts(self, long: bool) -> (Duration, Duration) {
+        match self {
+            _ if !long => (Duration::from_millis(500), Duration::from_secs(4)),
+            Fault::LongCut => (Duration::from_secs(65), Duration::from_secs(80)),
+            // Shorter than the overlap: what was said meanwhile can still be read.
+            Fault::Sleep => (Duration::from_secs(5), Duration::from_secs(15)),
+            Fault::Attack(Kind::Mutate) => (Duration::from_secs(5), Duration::from_secs(15)),
+            _ => (Duration::from_millis(500), Duration::from_secs(4)),
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -55,6 +78,8 @@ impl fmt::Display for Fault {
             Fault::CutOff => "cut-off",
             Fault::CutLeaders => "cut-leaders",
             Fault::CutMember => "cut-member",
+            Fault::LongCut => "long-cut",
+            Fault::Sleep => "sleep",
             Fault::FullDisk => "full-disk",
             Fault::ClockAhead => "clock-ahead",
             Fault::ClockBack => "clock-back",
@@ -84,14 +109,15 @@ pub struct Turn {
 #[derive(Debug)]
 pub struct Plan {
     rng: ChaCha20Rng,
+    long: bool,
     plain: VecDeque<Fault>,
     attacks: VecDeque<Fault>,
 }
 
 impl Plan {
-    /// The plan of a seed.
-    pub fn new(seed: u64) -> Self {
-        Plan { rng: ChaCha20Rng::seed_from_u64(seed), plain: VecDeque::new(), attacks: VecDeque::new() }
+    /// The plan of a seed; a long one has faults of more than a minute.
+    pub fn new(seed: u64, long: bool) -> Self {
+        Plan { rng: ChaCha20Rng::seed_from_u64(seed), long, plain: VecDeque::new(), attacks: VecDeque::new() }
     }
 
     /// A number below `end`.
@@ -117,7 +143,7 @@ impl Plan {
         let attack = self.below(2) == 0;
         if attack {
             if self.attacks.is_empty() {
-                self.attacks = self.shuffled(Kind::ALL.into_iter().map(Fault::Attack).collect());
+                self.attacks = self.shuffled(Fault::attacks());
             }
             self.attacks.pop_front().unwrap_or(Fault::Kill)
         } else {
@@ -134,11 +160,13 @@ impl Plan {
         let place = self.below(n);
         let other = (place + 1 + self.below(n - 1)) % n;
         let number = |place: u64| u8::try_from(place + 1).unwrap_or(1);
+        let fault = self.fault();
+        let (least, most) = fault.lasts(self.long);
         Turn {
             leader: number(place),
             other: number(other),
-            fault: self.fault(),
-            lasts: self.between(Duration::from_millis(500), Duration::from_secs(4)),
+            fault,
+            lasts: self.between(least, most),
             rest: self.between(Duration::from_millis(200), Duration::from_secs(2)),
             minutes: 1 + i64::try_from(self.below(30)).unwrap_or(0),
         }
@@ -154,7 +182,7 @@ mod tests {
     #[test]
     fn one_seed_is_one_plan() {
         let turns = |seed| {
-            let mut plan = Plan::new(seed);
+            let mut plan = Plan::new(seed, true);
             (0..100).map(|_| plan.turn()).collect::<Vec<_>>()
         };
         assert_eq!(turns(7), turns(7));
@@ -162,13 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn only_a_long_soak_has_faults_of_more_than_a_minute() {
+        let longest = |long| {
+            let mut plan = Plan::new(3, long);
+            (0..500).map(|_| plan.turn().lasts).max()
+        };
+        assert!(longest(false) <= Some(Duration::from_secs(4)) && longest(true) > Some(Duration::from_secs(65)));
+    }
+
+    #[test]
     fn everything_happens_to_everybody_and_no_leader_is_its_own_other() {
-        let mut plan = Plan::new(1);
+        let mut plan = Plan::new(1, true);
         let turns: Vec<Turn> = (0..2_000).map(|_| plan.turn()).collect();
         let seen: BTreeSet<(Fault, u8)> = turns.iter().map(|turn| (turn.fault, turn.leader)).collect();
-        assert_eq!(seen.len(), (Fault::PLAIN.len() + Kind::ALL.len()) * usize::from(N));
+        assert_eq!(seen.len(), (Fault::PLAIN.len() + Fault::attacks().len()) * usize::from(N));
         assert!(turns.iter().all(|turn| turn.leader != turn.other && (1..=N).contains(&turn.other)));
-        let early: BTreeSet<Fault> = turns.iter().take(60).map(|turn| turn.fault).collect();
-        assert_eq!(early.len(), Fault::PLAIN.len() + Kind::ALL.len(), "all of them within a few minutes");
+        let early: BTreeSet<Fault> = turns.iter().take(72).map(|turn| turn.fault).collect();
+        assert_eq!(early.len(), Fault::PLAIN.len() + Fault::attacks().len(), "all of them early");
     }
 }

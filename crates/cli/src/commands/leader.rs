@@ -241,6 +241,10 @@ impl Log {
             Event::MotionDecided(motion, passed, Count { yes, no, of }) => {
                 info!(motion = motion_word(motion), user = %motion.user, passed, yes, no, of, "members decided");
             }
+            Event::CutOff(peer, length) => {
+                let seconds = length.as_secs_f32();
+                warn!(peer = peer.number(), seconds, "a leader deviates: nothing of it is looked at for so long");
+            }
             Event::Convicted(member) => warn!(%member, "signed two messages under one number: expelled"),
             Event::Denied(..) | Event::Blamed(..) if !self.has_room() => {}
             Event::Denied(user, reason) => info!(%user, %reason, "login refused"),

@@ -10,6 +10,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{InputPoint, KeyRole, PublicKeySet, SHARES_MAX};
 use crate::KeyError;
 use crate::hash::hash_to_scalar;
+use crate::meter;
 use crate::secret::Secret32;
 
 /// Bytes of an encoded [`Evaluation`].
@@ -81,6 +82,7 @@ impl SecretShare {
     ///
     /// An input of another role gives an evaluation nobody accepts.
     pub fn evaluate(&self, input: &InputPoint, rng: &mut dyn CryptoRng) -> Evaluation {
+        meter::charge(3 * meter::MULTIPLY_NS);
         let fresh = Secret32::random(rng);
         let secret_bytes = Zeroizing::new(self.secret.to_bytes());
         let index = self.index.to_be_bytes();

@@ -5,6 +5,7 @@ use curve25519_dalek::{RistrettoPoint, Scalar};
 
 use super::{Evaluation, InputPoint, Output, PublicKeySet, decompress};
 use crate::hash::digest_wide;
+use crate::meter;
 
 /// An evaluation whose proof does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +44,7 @@ impl PublicKeySet {
     /// # Errors
     /// [`BadShare`] otherwise; a wrong role, an unknown index and any other encoding included.
     pub fn verify(&self, index: u16, input: &InputPoint, evaluation: &Evaluation) -> Result<(), BadShare> {
+        meter::charge(2 * meter::MULTIPLY_NS);
         let opened = self.open(input, index, evaluation).ok_or(BadShare)?;
         if self.hold(input, core::slice::from_ref(&opened)) { Ok(()) } else { Err(BadShare) }
     }
@@ -108,6 +110,7 @@ impl PublicKeySet {
         let mut good: Vec<Opened> = Vec::with_capacity(evaluations.len());
         let mut bad: Vec<u16> = Vec::new();
         for (index, evaluation) in evaluations {
+            meter::charge(2 * meter::MULTIPLY_NS);
             match self.open(input, *index, evaluation) {
                 Some(opened) => good.push(opened),
                 None => bad.push(*index),

@@ -39,6 +39,7 @@ pub fn title(kind: Kind) -> &'static str {
         Kind::Flood => "Flood everybody",
         Kind::Spy => "Listen in",
         Kind::Chaos => "Everything at once",
+        Kind::Mutate => "Leave it to chance",
     }
 }
 
@@ -58,6 +59,7 @@ pub fn does(kind: Kind) -> &'static str {
         Kind::Flood => "sends thousands of bogus votes and frames",
         Kind::Spy => "behaves well, records everything, and tries all its keys on it",
         Kind::Chaos => "does all of this in turn",
+        Kind::Mutate => "lets chance change each of its messages",
     }
 }
 

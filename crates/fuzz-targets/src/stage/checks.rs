@@ -56,7 +56,10 @@ impl Facts {
                     panic!("policy leaves nothing to the members")
                 }
                 leader::Event::Session(now) => panic!("{id}: {now}, and no operator asked for it"),
-                leader::Event::Denied(..) | leader::Event::CaughtUp | leader::Event::Blamed(..) => {}
+                leader::Event::Denied(..)
+                | leader::Event::CaughtUp
+                | leader::Event::CutOff(..)
+                | leader::Event::Blamed(..) => {}
             }
         }
     }

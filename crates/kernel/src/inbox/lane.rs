@@ -49,12 +49,4 @@ impl<T> Lane<T> {
     pub fn len(&self) -> usize {
         self.prompt.len() + self.bulk.len()
     }
-
-    /// Drops everything; how many bytes and inputs that was.
-    pub fn clear(&mut self) -> (usize, usize) {
-        let dropped = (std::mem::take(&mut self.bytes), self.len());
-        self.prompt = VecDeque::new();
-        self.bulk = VecDeque::new();
-        dropped
-    }
 }

@@ -113,12 +113,6 @@ impl<K: Ord + Clone, T> Inbox<K, T> {
         }
     }
 
-    /// Drops what waits in a lane. Its debts stay.
-    pub fn clear(&mut self, peer: &K) {
-        let dropped = self.at_home(peer, |pool, _| pool.clear(peer));
-        self.waiting -= dropped.unwrap_or_default();
-    }
-
     /// Takes an input of `bytes` bytes.
     ///
     /// # Errors

@@ -50,13 +50,6 @@ impl<K: Ord + Clone, T> Pool<K, T> {
         Some(lane)
     }
 
-    pub fn clear(&mut self, peer: &K) -> usize {
-        self.step_out(peer);
-        let (bytes, inputs) = self.lanes.get_mut(peer).map(Lane::clear).unwrap_or_default();
-        self.bytes -= bytes;
-        inputs
-    }
-
     pub fn push(&mut self, peer: &K, urgency: Urgency, bytes: usize, input: T, clock: u64) -> Result<(), Refused<T>> {
         let Some(lane) = self.lanes.get_mut(peer) else { return Err(Refused::NoLane(input)) };
         let fits = lane.bytes.saturating_add(bytes) <= self.limits.lane_bytes_max

@@ -282,6 +282,7 @@ impl Universe {
 
     /// Compares states with a peer and hears its accepted operations, where they differ.
     fn catch_up(&self, core: &mut Coordination, me: u8, peer: u8, theirs: &Coordination) -> Vec<Output> {
+        let mut theirs = theirs.clone();
         let mut outputs = Vec::new();
         let Some(PeerMessage::Status(root)) = theirs.status().into_iter().next() else { return outputs };
         for told in core.on_status(id(peer), root) {

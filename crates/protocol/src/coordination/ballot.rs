@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::message::{Operation, Rank, SignedProposal};
 use super::{BALLOTS_PER_SUBJECT_MAX, Life};
 use crate::ids::{Incarnation, LeaderId};
+use crate::login::WireSignature;
 use crate::rules::{Rule, Rules};
 use crate::view::Cause;
 
@@ -15,6 +16,8 @@ pub(super) struct Ballot {
     pub operation: Operation,
     content: [u8; 32],
     pub votes: BTreeMap<LeaderId, Vote>,
+    /// This leader's vote as it was signed.
+    pub signed: Option<(Operation, WireSignature)>,
 }
 
 /// One leader's word.
@@ -98,6 +101,17 @@ impl Life {
         voted.filter(|(b, vote)| pending(b, vote)).map(|(b, vote)| b.as_voted(vote)).collect()
     }
 
+    pub fn ballot_mut(&mut self, operation: &Operation) -> Option<&mut Ballot> {
+        let key = (operation.rank(), operation.content());
+        self.ballots.iter_mut().find(|b| b.key() == key)
+    }
+
+    /// Whether somebody wants more than is reached.
+    pub fn is_open(&self) -> bool {
+        let reached = self.key();
+        self.ballots.last().is_some_and(|b| b.key() > reached)
+    }
+
     pub fn ballot(&self, operation: &Operation) -> Option<&Ballot> {
         let key = (operation.rank(), operation.content());
         self.ballots.iter().find(|b| b.key() == key)
@@ -107,6 +121,12 @@ impl Life {
     pub fn last_incarnation(&self, me: LeaderId) -> Incarnation {
         let voted = self.ballots.iter().filter(|b| b.votes.contains_key(&me)).map(Ballot::rank).max();
         Incarnation(self.rank().max(voted.unwrap_or(0)).div_ceil(2))
+    }
+
+    /// The highest stay accepted here or voted for by any leader. What hacked ones name only lets a user jump that
+    /// wants to.
+    pub fn highest_stay_named(&self) -> Incarnation {
+        Incarnation(self.ballots.last().map_or(0, Ballot::rank).max(self.rank()).div_ceil(2))
     }
 
     /// Whether a vote would add nothing.
@@ -124,7 +144,7 @@ impl Life {
         let key = (operation.rank(), content);
         let place = self.ballots.iter().position(|b| b.key() >= key).unwrap_or(self.ballots.len());
         if self.ballots.get(place).is_none_or(|b| b.key() != key) {
-            self.ballots.insert(place, Ballot { operation, content, votes: BTreeMap::new() });
+            self.ballots.insert(place, Ballot { operation, content, votes: BTreeMap::new(), signed: None });
         }
         let Some(ballot) = self.ballots.get_mut(place) else { return false };
         let new = !ballot.votes.contains_key(&leader) && key > reached;
@@ -186,6 +206,7 @@ impl Life {
     pub fn tell_cause(&mut self, told: Cause) {
         if let Some(Operation::Remove(_, cause)) = &mut self.accepted {
             *cause = told;
+            self.signed = None;
         }
     }
 

@@ -18,6 +18,7 @@ pub mod inspect;
 mod message;
 mod orders;
 mod record;
+mod room;
 mod session;
 mod sync;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ringfort_crypto::set_hash::SetElement;
 use ringfort_crypto::sign::{SigningKey, VerifyingKey};
 
 use ballot::Ballot;
@@ -35,18 +37,18 @@ pub use session::{Session, SessionOrder};
 use crate::fault::Fault;
 use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Epoch, Incarnation, LeaderId, MemberId, SessionId, UserName};
-use crate::login::Denial;
+use crate::login::{Denial, WireSignature};
 use crate::rules::{Rule, Rules};
 use crate::view::{Cause, Change, MemberEntry, MemberSet};
 use crate::wire::PeerMessage;
 
-/// Users of whom something is known.
+/// Users of whom something was accepted.
 pub const SUBJECTS_MAX: usize = 65_536;
-/// Operations that one leader may have proposed and nobody accepted yet.
+/// Operations that one leader may have proposed and nobody accepted yet, in groups of up to as many members.
 const PENDING_PER_LEADER_MAX: usize = 4_096;
 /// Operations of one user that one leader may propose at once.
 const BALLOTS_PER_SUBJECT_MAX: usize = 4;
-/// How far a stay's number may jump: a member cannot run the counter out.
+/// How far a stay's number may jump beyond what any leader has voted for: a member cannot run the counter out.
 const INCARNATION_JUMP_MAX: u64 = 64;
 
 /// What a step of coordination asks for, in order.
@@ -88,6 +90,11 @@ struct Life {
     /// This leader's operator expelled the user and has not taken it back.
     unwanted: bool,
     ballots: Vec<Ballot>,
+    /// Who spoke of the subject first, while nothing of it is accepted.
+    founder: Option<LeaderId>,
+    /// What the accepted state adds to its class, and this leader's signature under it: made once for each state.
+    element: Option<SetElement>,
+    signed: Option<WireSignature>,
 }
 
 /// The coordination component of one leader.
@@ -103,7 +110,17 @@ pub struct Coordination {
     members: MemberSet,
     epoch: u64,
     pending: BTreeMap<LeaderId, usize>,
+    /// Subjects that each leader spoke of first and of which nothing is accepted.
+    founded: BTreeMap<LeaderId, usize>,
+    /// Users that this leader's operator has wanted out; their lives say whether that still stands.
+    unwanted: BTreeSet<Subject>,
+    /// Subjects with votes beyond the state reached.
+    open: BTreeSet<Subject>,
+    /// Where telling one's own open votes goes on.
+    told: Option<Subject>,
     buckets: sync::Buckets,
+    /// Where answering each leader's comparison goes on.
+    answered: BTreeMap<LeaderId, (usize, Subject)>,
     /// Until f+1 leaders are found in the same state, nothing is said: those found so far.
     catching_up: Option<BTreeSet<LeaderId>>,
 }
@@ -122,7 +139,12 @@ impl Coordination {
             members: MemberSet::default(),
             epoch: 0,
             pending: BTreeMap::new(),
+            founded: BTreeMap::new(),
+            unwanted: BTreeSet::new(),
+            open: BTreeSet::new(),
+            told: None,
             buckets: sync::Buckets::default(),
+            answered: BTreeMap::new(),
             catching_up: None,
         };
         for record in records {
@@ -184,7 +206,8 @@ impl Coordination {
             return Ok(Standing::VotedFor);
         }
         let new = entry.id.incarnation.0;
-        let fresh = new > floor.0 && new - floor.0 <= INCARNATION_JUMP_MAX;
+        let known = life.map_or(floor, |life| floor.max(life.highest_stay_named()));
+        let fresh = new > floor.0 && new.saturating_sub(known.0) <= INCARNATION_JUMP_MAX;
         if !fresh && self.rules.enforces(Rule::Incarnation) {
             return Err(Denial::Incarnation(floor));
         }
@@ -214,7 +237,7 @@ impl Coordination {
 
     fn propose(&mut self, operation: Operation) -> Vec<Output> {
         let subject = operation.subject();
-        if !self.has_room_for(&subject) {
+        if !self.has_room_for(self.me, &subject) {
             return Vec::new();
         }
         let mut out = Vec::new();
@@ -238,8 +261,8 @@ impl Coordination {
         if after != before {
             out.push(Output::Persist(after));
         }
-        let proposal = self.sign(operation.clone(), false);
-        out.push(Output::Broadcast(PeerMessage::Proposals(vec![proposal])));
+        let said = self.own_vote(operation).unwrap_or_else(|| self.sign(operation.clone(), false));
+        out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
     }
 
     fn sign(&self, operation: Operation, accepted: bool) -> SignedProposal {
@@ -251,23 +274,42 @@ impl Coordination {
     /// What an attacker said in its name thus ends with the attack: leaders that are hacked one after the
     /// other do not add up, and a flood does not silence the leader for ever.
     pub fn on_peer_up(&mut self, peer: LeaderId) {
-        self.lives.values_mut().for_each(|life| life.withdraw(peer));
-        self.lives.retain(|_, life| life.is_worth_keeping());
+        let open: Vec<Subject> = self.open.iter().cloned().collect();
+        for subject in open {
+            if let Some(life) = self.lives.get_mut(&subject) {
+                life.withdraw(peer);
+            }
+            self.tidy(&subject);
+        }
         self.pending.remove(&peer);
+        self.answered.remove(&peer);
     }
 
     /// Handles a leader's proposals.
     #[must_use]
     pub fn on_proposals(&mut self, from: LeaderId, proposals: Vec<SignedProposal>) -> Vec<Output> {
+        self.on_proposals_within(from, proposals, &mut || true)
+    }
+
+    /// The same within the sender's means: `pay` is asked before each signature is checked. What is not paid for is
+    /// not looked at; an honest leader says it again.
+    #[must_use]
+    pub fn on_proposals_within(
+        &mut self,
+        from: LeaderId,
+        proposals: Vec<SignedProposal>,
+        pay: &mut dyn FnMut() -> bool,
+    ) -> Vec<Output> {
         let mut out = Vec::new();
         for proposal in proposals {
-            match self.check(from, &proposal) {
-                Ok(true) => {
+            match self.check(from, &proposal, pay) {
+                Ok(Check::Count) => {
                     let subject = proposal.operation.subject();
                     self.record_vote(from, proposal.operation, proposal.accepted);
                     self.tally(&subject, &mut out);
                 }
-                Ok(false) => {}
+                Ok(Check::Skip) => {}
+                Ok(Check::Unpaid) => break,
                 Err(fault) => {
                     out.push(Output::Blame(from, fault));
                     break;
@@ -278,7 +320,7 @@ impl Coordination {
     }
 
     /// Whether a proposal is worth counting. Known and outdated ones are told apart before any signature is checked.
-    fn check(&self, from: LeaderId, proposal: &SignedProposal) -> Result<bool, Fault> {
+    fn check(&self, from: LeaderId, proposal: &SignedProposal, pay: &mut dyn FnMut() -> bool) -> Result<Check, Fault> {
         if proposal.leader != from || !proposal.operation.is_sound() {
             return Err(Fault::BadProposal);
         }
@@ -286,44 +328,27 @@ impl Coordination {
             return Err(Fault::WrongSession);
         }
         let subject = proposal.operation.subject();
-        match self.lives.get(&subject) {
-            Some(life) => {
-                let outdated = proposal.operation.rank() < life.rank();
-                if outdated && self.rules.enforces(Rule::Incarnation) || life.knows(from, proposal) {
-                    return Ok(false);
-                }
+        if let Some(life) = self.lives.get(&subject) {
+            let outdated = proposal.operation.rank() < life.rank();
+            if outdated && self.rules.enforces(Rule::Incarnation) || life.knows(from, proposal) {
+                return Ok(Check::Skip);
             }
-            None if !self.has_room_for(&subject) => return Ok(false),
-            None => {}
         }
-        let flooded = self.pending.get(&from).is_some_and(|count| *count >= PENDING_PER_LEADER_MAX);
+        let flooded = self.pending.get(&from).is_some_and(|count| *count >= self.pending_max());
         if flooded && self.rules.enforces(Rule::PendingLimit) {
             return Err(Fault::Flooding);
+        }
+        if !self.has_room_for(from, &subject) {
+            return Ok(Check::Skip);
+        }
+        if !pay() {
+            return Ok(Check::Unpaid);
         }
         let key = self.keys.get(usize::from(from.number()) - 1).ok_or(Fault::BadProposal)?;
         if proposal.verify(key).is_err() && self.rules.enforces(Rule::ProposalSignature) {
             return Err(Fault::BadProposal);
         }
-        Ok(true)
-    }
-
-    /// Users are bounded; the key and the session always have their place.
-    fn has_room_for(&self, subject: &Subject) -> bool {
-        let is_user = matches!(subject, Subject::User(_));
-        !is_user || self.lives.len() < SUBJECTS_MAX || self.lives.contains_key(subject)
-    }
-
-    fn record_vote(&mut self, leader: LeaderId, operation: Operation, accepted: bool) {
-        let life = self.lives.entry(operation.subject()).or_default();
-        let pending = self.pending.entry(leader).or_default();
-        if life.record_vote(leader, operation, accepted) {
-            *pending += 1;
-        }
-        while life.ballots_of(leader) > BALLOTS_PER_SUBJECT_MAX {
-            if life.drop_lowest_vote(leader) {
-                *pending = pending.saturating_sub(1);
-            }
-        }
+        Ok(Check::Count)
     }
 
     /// Applies the second and third rules of Figure 3 to a subject until nothing changes.
@@ -335,6 +360,7 @@ impl Coordination {
                 Action::Accept(operation) => self.accept(subject, operation, out),
             }
         }
+        self.tidy(subject);
     }
 
     fn next_action(&self, life: &Life) -> Option<Action> {
@@ -360,10 +386,10 @@ impl Coordination {
     /// f+1 leaders, one of them honest, say that operators expelled the user.
     fn bar(&mut self, subject: &Subject, out: &mut Vec<Output>) {
         let Some(life) = self.lives.get_mut(subject) else { return };
-        self.buckets.toggle(subject, life);
+        self.buckets.take(subject, life);
         life.barred = true;
         life.tell_cause(Cause::Expelled);
-        self.buckets.toggle(subject, life);
+        self.buckets.put(subject, life);
         let own = life.ballots.iter().find_map(|b| match (&b.operation, b.votes.get(&self.me)) {
             (Operation::Remove(member, _), Some(vote)) if vote.cause != Some(Cause::Expelled) => Some(member.clone()),
             _ => None,
@@ -411,16 +437,27 @@ impl Coordination {
     /// Takes a subject's life to an operation: the epoch and the digests follow, and it is durable.
     fn reach(&mut self, subject: &Subject, operation: Operation, out: &mut Vec<Output>) {
         let Some(life) = self.lives.get_mut(subject) else { return };
-        self.buckets.toggle(subject, life);
+        self.buckets.take(subject, life);
         self.epoch = self.epoch.saturating_sub(life.rank()).saturating_add(operation.rank());
         self.catching_up.iter_mut().for_each(BTreeSet::clear);
         for leader in life.accept(operation) {
             let pending = self.pending.entry(leader).or_default();
             *pending = pending.saturating_sub(1);
         }
-        self.buckets.toggle(subject, life);
+        self.buckets.put(subject, life);
+        if let Some(founder) = life.founder.take() {
+            room::less(&mut self.founded, founder);
+        }
+        self.tidy(subject);
         out.push(Output::Persist(self.record(subject)));
     }
+}
+
+/// What becomes of a proposal.
+enum Check {
+    Count,
+    Skip,
+    Unpaid,
 }
 
 enum Action {

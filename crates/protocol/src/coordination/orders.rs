@@ -21,6 +21,7 @@ impl Coordination {
         let subject = Subject::User(user.clone());
         if let Some(life) = self.lives.get_mut(&subject) {
             life.unwanted = true;
+            self.unwanted.insert(subject.clone());
             if life.is_taken_back() {
                 life.tell_cause(Cause::Left);
             }
@@ -37,10 +38,11 @@ impl Coordination {
         if self.last_incarnation(user) != Incarnation(0) {
             return self.expel(user);
         }
-        if !self.has_room_for(&subject) {
+        if !self.has_room_for(self.me, &subject) {
             return Err(Rejected::Full(SUBJECTS_MAX));
         }
         self.lives.entry(subject.clone()).or_default().unwanted = true;
+        self.unwanted.insert(subject.clone());
         let mut out = vec![Output::Persist(self.record(&subject))];
         let first = next_incarnation(self.session().number.base());
         out.extend(self.remove(&MemberId { user: user.clone(), incarnation: first }, Cause::Expelled));
@@ -58,7 +60,8 @@ impl Coordination {
             }
             _ => None,
         };
-        let removals: Vec<Operation> = self.lives.values().filter_map(forgotten).collect();
+        let wanted_out = self.unwanted.iter().filter_map(|subject| self.lives.get(subject));
+        let removals: Vec<Operation> = wanted_out.filter_map(forgotten).collect();
         removals.into_iter().flat_map(|removal| self.propose(removal)).collect()
     }
 
@@ -67,14 +70,16 @@ impl Coordination {
         let subject = Subject::User(user.clone());
         let Some(life) = self.lives.get_mut(&subject) else { return Vec::new() };
         let was_unwanted = std::mem::take(&mut life.unwanted);
+        self.unwanted.remove(&subject);
         if !life.barred {
             return if was_unwanted { vec![Output::Persist(self.record(&subject))] } else { Vec::new() };
         }
-        self.buckets.toggle(&subject, life);
+        self.buckets.take(&subject, life);
         life.barred = false;
         life.tell_cause(Cause::Expelled);
         life.ballots.retain(|b| !matches!(b.operation, Operation::Remove(..)));
-        self.buckets.toggle(&subject, life);
+        self.buckets.put(&subject, life);
+        self.tidy(&subject);
         vec![Output::Persist(self.record(&subject))]
     }
 }

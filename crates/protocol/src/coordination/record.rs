@@ -61,8 +61,11 @@ impl Coordination {
             self.members.insert(entry.clone());
         }
         let LifeRecord { subject, accepted, barred, unwanted, votes } = record;
-        let life = Life { accepted, barred, unwanted, ..Life::default() };
-        self.buckets.toggle(&subject, &life);
+        let mut life = Life { accepted, barred, unwanted, ..Life::default() };
+        self.buckets.put(&subject, &mut life);
+        if unwanted {
+            self.unwanted.insert(subject.clone());
+        }
         self.lives.insert(subject, life);
         votes.into_iter().for_each(|vote| self.record_vote(self.me, vote, false));
     }

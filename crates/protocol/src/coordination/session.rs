@@ -7,7 +7,9 @@
 //! - a stay that is accepted in a session means that the session has begun: n-f leaders vote for it, so an honest one
 //!   of them knew it open.
 
-use super::{Coordination, Life, Operation, Output, Rank, Subject};
+use std::cmp::Reverse;
+
+use super::{Ballot, Coordination, Life, Operation, Output, Rank, Subject};
 use crate::fault::Rejected;
 use crate::ids::{Incarnation, SESSIONS_MAX, SessionNumber, UserName};
 use crate::rules::Rule;
@@ -101,10 +103,14 @@ impl Coordination {
         Session::of(rank).unwrap_or_default()
     }
 
-    /// What leaders ask for beyond the session accepted here, with how many of them do.
+    /// What most leaders ask for beyond the session accepted here, with how many of them do: what this leader's
+    /// operator ordered, if it did, and not what fewer made up.
     pub fn session_asked(&self) -> Option<(Session, usize)> {
         let life = self.lives.get(&Subject::Session)?;
-        let asked = life.ballots.iter().rev().find(|ballot| ballot.rank() > life.rank())?;
+        let open = life.ballots.iter().filter(|ballot| ballot.rank() > life.rank());
+        let weight =
+            |ballot: &&Ballot| (ballot.votes.contains_key(&self.me), ballot.votes.len(), Reverse(ballot.rank()));
+        let asked = open.max_by_key(weight)?;
         Some((Session::of(asked.rank())?, asked.votes.len()))
     }
 

@@ -3,9 +3,12 @@
 //! Leaders compare a digest of all they have accepted; where it differs, digests by class of
 //! users; where those differ, they send each other their own accepted operations, signed.
 
-use ringfort_crypto::hash::digest;
+use std::collections::BTreeSet;
 
-use super::{Coordination, Life, Output, Subject};
+use ringfort_crypto::hash::digest;
+use ringfort_crypto::set_hash::SetHash;
+
+use super::{Coordination, Life, Operation, Output, Subject};
 use crate::codec::encode;
 use crate::fault::Fault;
 use crate::ids::LeaderId;
@@ -15,32 +18,71 @@ use crate::wire::{BUCKETS, PROPOSALS_MAX, PeerMessage};
 /// Messages of proposals that answer one comparison.
 const ANSWER_MESSAGES_MAX: usize = 8;
 
-/// Accepted state, hashed by class of subjects: each accumulates its lives by exclusive or.
+/// Accepted state, hashed by class of subjects: each class is a set that nobody can make equal to another.
 ///
-/// Not against forgery: peers are authenticated, and a lying one harms only its own comparison.
+/// Users choose what their joins look like, so a sum that they could solve for (exclusive or) would let a few of
+/// them hide a difference.
 #[derive(Debug)]
 #[cfg_attr(feature = "mutants", derive(Clone))]
-pub(super) struct Buckets(Vec<[u8; 16]>);
+pub(super) struct Buckets {
+    sets: Vec<SetHash>,
+    digests: Vec<[u8; 32]>,
+    subjects: Vec<BTreeSet<Subject>>,
+}
 
 impl Default for Buckets {
     fn default() -> Self {
-        Buckets(vec![[0; 16]; BUCKETS])
+        Buckets {
+            sets: vec![SetHash::default(); BUCKETS],
+            digests: vec![SetHash::default().digest(); BUCKETS],
+            subjects: vec![BTreeSet::new(); BUCKETS],
+        }
     }
 }
 
 impl Buckets {
-    /// Puts a life in or takes it out.
-    pub fn toggle(&mut self, subject: &Subject, life: &Life) {
+    /// Puts a life in, as it is now.
+    pub fn put(&mut self, subject: &Subject, life: &mut Life) {
         let Some(operation) = &life.accepted else { return };
-        let state = encode(&(operation.rank(), operation.content(), life.barred));
-        let hash = digest("ringfort life", &[name(subject), &state]);
-        if let Some(bucket) = self.0.get_mut(bucket(subject)) {
-            bucket.iter_mut().zip(hash).for_each(|(a, b)| *a ^= b);
+        let state = (operation.rank(), operation.content(), life.barred);
+        let element = SetHash::element(&encode(&(subject, state)));
+        let place = bucket(subject);
+        self.change(place, |set| set.add(&element));
+        if let Some(subjects) = self.subjects.get_mut(place) {
+            subjects.insert(subject.clone());
+        }
+        (life.element, life.signed) = (Some(element), None);
+    }
+
+    /// Takes a life out, before it changes.
+    pub fn take(&mut self, subject: &Subject, life: &mut Life) {
+        if let Some(element) = life.element.take() {
+            self.change(bucket(subject), |set| set.remove(&element));
+        }
+    }
+
+    fn change(&mut self, place: usize, change: impl FnOnce(&mut SetHash)) {
+        if let (Some(set), Some(digest)) = (self.sets.get_mut(place), self.digests.get_mut(place)) {
+            change(set);
+            *digest = set.digest();
         }
     }
 
     fn root(&self) -> [u8; 32] {
-        digest("ringfort lives", &[self.0.as_flattened()])
+        digest("ringfort lives", &[self.digests.as_flattened()])
+    }
+
+    /// Subjects of classes that are not as theirs, after a place and then from the beginning.
+    fn differing(&self, theirs: &[[u8; 32]], after: Option<&(usize, Subject)>) -> Vec<(usize, Subject)> {
+        let differs = |place: &usize| self.digests.get(*place) != theirs.get(*place);
+        let all = || {
+            let classes = self.subjects.iter().enumerate().filter(move |(place, _)| differs(place));
+            classes.flat_map(|(place, subjects)| subjects.iter().map(move |subject| (place, subject)))
+        };
+        let passed =
+            |(place, subject): (usize, &Subject)| after.is_none_or(|(at, last)| (place, subject) > (*at, last));
+        let rest = all().filter(|one| passed(*one)).chain(all().filter(|one| !passed(*one)));
+        rest.take(ANSWER_MESSAGES_MAX * PROPOSALS_MAX).map(|(place, subject)| (place, subject.clone())).collect()
     }
 }
 
@@ -58,26 +100,54 @@ fn bucket(subject: &Subject) -> usize {
 }
 
 impl Coordination {
-    /// What this leader tells its peers from time to time: its status, and votes that are not settled yet.
-    pub fn status(&self) -> Vec<PeerMessage> {
-        let unsettled: Vec<_> = self
-            .lives
-            .values()
-            .flat_map(|life| life.ballots.iter().filter(|b| b.key() > life.key()))
-            .filter_map(|b| b.votes.get(&self.me).map(|vote| (b, vote)))
-            .take(if self.is_catching_up() { 0 } else { PROPOSALS_MAX })
-            .map(|(b, vote)| self.sign(b.as_voted(vote), false))
-            .collect();
-        let mut messages = vec![PeerMessage::Status(self.buckets.root())];
-        if !unsettled.is_empty() {
-            messages.push(PeerMessage::Proposals(unsettled));
+    /// A digest of all that is accepted here.
+    pub fn root(&self) -> [u8; 32] {
+        self.buckets.root()
+    }
+
+    /// What this leader tells its peers from time to time: its status, and votes that are not settled yet. Sessions and
+    /// the key come first; of more users than one message holds, the next message tells the next.
+    pub fn status(&mut self) -> Vec<PeerMessage> {
+        let mut messages = vec![PeerMessage::Status(self.root())];
+        if self.is_catching_up() {
+            return messages;
+        }
+        let is_user = |subject: &&Subject| subject.user().is_some();
+        let first = self.open.iter().filter(|subject| !is_user(subject) || self.wants_out(subject));
+        let after = |subject: &&Subject| self.told.as_ref().is_none_or(|told| *subject > told);
+        let users = || self.open.iter().filter(is_user);
+        let rest = users().filter(after).chain(users().filter(|subject| !after(subject)));
+        let mut unsettled: Vec<(Subject, Operation)> = Vec::new();
+        for subject in first.chain(rest) {
+            if unsettled.len() >= PROPOSALS_MAX {
+                break;
+            }
+            let own = self.open_votes(subject).map(|operation| (subject.clone(), operation));
+            unsettled.extend(own.filter(|vote| !unsettled.contains(vote)).collect::<Vec<_>>());
+        }
+        unsettled.truncate(PROPOSALS_MAX);
+        self.told = unsettled.last().map(|(subject, _)| subject.clone()).filter(|subject| subject.user().is_some());
+        let said: Vec<_> = unsettled.iter().filter_map(|(_, operation)| self.own_vote(operation)).collect();
+        if !said.is_empty() {
+            messages.push(PeerMessage::Proposals(said));
         }
         messages
     }
 
+    fn open_votes(&self, subject: &Subject) -> impl Iterator<Item = Operation> {
+        let life = self.lives.get(subject);
+        let open = life.into_iter().flat_map(|life| life.ballots.iter().filter(|b| b.key() > life.key()));
+        open.filter_map(|b| b.votes.get(&self.me).map(|vote| b.as_voted(vote)))
+    }
+
+    /// Whether this leader votes for a user's expulsion.
+    fn wants_out(&self, subject: &Subject) -> bool {
+        self.open_votes(subject).any(|operation| matches!(operation, Operation::Remove(_, Cause::Expelled)))
+    }
+
     /// A peer's status: if it differs, ours by class.
     pub fn on_status(&mut self, from: LeaderId, root: [u8; 32]) -> Vec<Output> {
-        let same = root == self.buckets.root();
+        let same = root == self.root();
         if let Some(found) = &mut self.catching_up {
             if same {
                 found.insert(from)
@@ -92,33 +162,20 @@ impl Coordination {
         if same {
             return Vec::new();
         }
-        vec![Output::Tell(from, PeerMessage::Buckets(self.buckets.0.clone()))]
+        vec![Output::Tell(from, PeerMessage::Buckets(self.buckets.digests.clone()))]
     }
 
     /// A peer's classes: where they differ, our accepted operations.
-    pub fn on_buckets(&self, from: LeaderId, theirs: &[[u8; 16]]) -> Vec<Output> {
+    pub fn on_buckets(&mut self, from: LeaderId, theirs: &[[u8; 32]]) -> Vec<Output> {
         if theirs.len() != BUCKETS {
             return vec![Output::Blame(from, Fault::Malformed)];
         }
-        let differs: Vec<bool> = self.buckets.0.iter().zip(theirs).map(|(a, b)| a != b).collect();
-        let mut differing: Vec<_> = self
-            .lives
-            .iter()
-            .map(|(subject, life)| (bucket(subject), life))
-            .filter(|(bucket, _)| differs.get(*bucket).copied().unwrap_or(false))
-            .collect();
         // Class by class: what one answer carries makes whole classes equal, and the next goes on from there.
-        differing.sort_by_key(|(bucket, _)| *bucket);
-        let ours: Vec<_> = differing
-            .into_iter()
-            .filter_map(|(_, life)| {
-                // Who was taken back here is not to be barred elsewhere by this leader's word.
-                let cause = life.is_taken_back().then_some(Cause::Left);
-                life.accepted.as_ref().map(|operation| operation.with_cause(cause))
-            })
-            .take(ANSWER_MESSAGES_MAX * PROPOSALS_MAX)
-            .map(|operation| self.sign(operation, true))
-            .collect();
+        let differing = self.buckets.differing(theirs, self.answered.get(&from));
+        if let Some(last) = differing.last() {
+            self.answered.insert(from, last.clone());
+        }
+        let ours: Vec<_> = differing.iter().filter_map(|(_, subject)| self.own_word(subject)).collect();
         ours.chunks(PROPOSALS_MAX).map(|part| Output::Tell(from, PeerMessage::Proposals(part.to_vec()))).collect()
     }
 }

@@ -18,12 +18,22 @@ const CLAIM_REPEAT: Duration = Duration::from_millis(400);
 
 impl Leader {
     /// A user's stay began or ended: its link is told apart from those that only wait.
-    pub(super) fn mark_admitted(&mut self, change: &Change) {
-        let Some(attached) = self.attached.get(change.user()).and_then(|link| attached_mut(&mut self.links, *link))
-        else {
+    pub(super) fn mark_admitted(&mut self, change: &Change, step: &mut Step) {
+        let user = change.user();
+        let is_in = |entry: &MemberEntry| matches!(change, Change::Added(added) if added == entry);
+        let waiting = self.waiting.get(user).copied();
+        let waiting = waiting.filter(|link| attached_mut(&mut self.links, *link).is_some_and(|a| is_in(&a.entry)));
+        if let Some(link) = waiting {
+            self.waiting.remove(user);
+            if let Some(old) = self.attached.insert(user.clone(), link) {
+                self.links.remove(&old);
+                step.effects.push(Effect::Close(old));
+            }
+        }
+        let Some(attached) = self.attached.get(user).and_then(|link| attached_mut(&mut self.links, *link)) else {
             return;
         };
-        attached.admitted = matches!(change, Change::Added(entry) if *entry == attached.entry);
+        attached.admitted = is_in(&attached.entry);
     }
 
     /// Sends the view just published to every attached member of it: one encoding, one seal each.

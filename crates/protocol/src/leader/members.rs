@@ -24,10 +24,13 @@ impl Leader {
 
     /// A link is gone.
     pub fn on_link_down(&mut self, link: LinkId) {
-        if let Some(Link { stage: Stage::Member(attached), .. }) = self.links.remove(&link) {
-            self.relay.on_link_down(&attached.entry.id);
+        let Some(Link { stage: Stage::Member(gone), .. }) = self.links.remove(&link) else { return };
+        self.relay.on_link_down(&gone.entry.id);
+        for links in [&mut self.attached, &mut self.waiting] {
+            if links.get(&gone.entry.id.user) == Some(&link) {
+                links.remove(&gone.entry.id.user);
+            }
         }
-        self.attached.retain(|_, attached| *attached != link);
     }
 
     /// A frame on a member's link.
@@ -133,7 +136,10 @@ impl Leader {
                 return;
             }
         };
-        if let Some(old) = self.attached.insert(entry.id.user.clone(), link) {
+        let live = self.attached.get(&entry.id.user).and_then(|old| self.links.get(old));
+        let displaces = resumed || !live.is_some_and(Link::is_admitted);
+        let links = if displaces { &mut self.attached } else { &mut self.waiting };
+        if let Some(old) = links.insert(entry.id.user.clone(), link) {
             self.links.remove(&old);
             step.effects.push(Effect::Close(old));
         }

@@ -10,20 +10,20 @@ mod figures;
 mod link;
 mod members;
 mod motions;
+mod peers;
+mod silence;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 pub use figures::Figures;
 pub use step::{Class, Effect, Event, Record, Step};
 
 use crate::coordination::{Coordination, Output, Session, SessionOrder};
 use crate::delivery::Relay;
-use crate::fault::{Culprit, Fault, Rejected};
+use crate::fault::{Culprit, Rejected};
 use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Epoch, Incarnation, LeaderId, LinkId, MemberId, UserName, ViewId};
 use crate::keys::Publisher;
@@ -32,9 +32,10 @@ use crate::motion::Motion;
 use crate::rules::Rule;
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
-use crate::wire::{self, PROPOSALS_MAX, PeerMessage, Sorted};
 use link::Link;
 use motions::Motions;
+use peers::Account;
+use silence::Silences;
 
 /// Time between two views of one leader: concurrent changes share a view.
 const PUBLISH_SPACING: Duration = Duration::from_millis(25);
@@ -54,11 +55,15 @@ pub struct Leader {
     links: BTreeMap<LinkId, Link>,
     /// The newest authenticated link of each user.
     attached: BTreeMap<UserName, LinkId>,
+    /// Links of users who want to come in for a new stay while an earlier one is alive: it stays until they are in.
+    waiting: BTreeMap<UserName, LinkId>,
     peers: BTreeSet<LeaderId>,
+    accounts: BTreeMap<LeaderId, Account>,
     /// Accepted but not published yet.
     unpublished: Option<Vec<Change>>,
     published_at: Time,
     presence: BTreeMap<MemberId, Presence>,
+    unheard: Silences,
     motions: Motions,
     status_at: Time,
     /// When members are to be told what of theirs came.
@@ -75,11 +80,15 @@ struct Presence {
     began: Time,
     /// Whether this leader has voted for its end because it has lasted long enough.
     expired: bool,
+    /// Whether this leader does not hear it at the moment.
+    silent: bool,
+    /// Whether this leader has voted for its end because n-f leaders did not hear it.
+    given_up: bool,
 }
 
 impl Presence {
     fn new(now: Time, since: Epoch) -> Self {
-        Presence { heard: now, since, began: now, expired: false }
+        Presence { heard: now, since, began: now, expired: false, silent: false, given_up: false }
     }
 }
 
@@ -133,10 +142,13 @@ impl Leader {
             publisher,
             links: BTreeMap::new(),
             attached: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             peers: BTreeSet::new(),
+            accounts: BTreeMap::new(),
             unpublished: None,
             published_at: cx.now,
             presence,
+            unheard: Silences::default(),
             motions: Motions::default(),
             status_at: cx.now,
             acknowledge_at: None,
@@ -185,45 +197,6 @@ impl Leader {
     /// Leaders with a live link.
     pub fn peers(&self) -> &BTreeSet<LeaderId> {
         &self.peers
-    }
-
-    /// A link to another leader is up.
-    pub fn on_peer_up(&mut self, peer: LeaderId) -> Step {
-        self.peers.insert(peer);
-        self.state.on_peer_up(peer);
-        let mut step = Step::default();
-        step.tell_peer(peer, &PeerMessage::Decoys(self.login.decoy_share()));
-        for message in self.state.status() {
-            step.tell_peer(peer, &message);
-        }
-        step
-    }
-
-    /// A link to another leader is gone.
-    pub fn on_peer_down(&mut self, peer: LeaderId) {
-        self.peers.remove(&peer);
-    }
-
-    /// A frame from another leader, on a link that proves its key.
-    pub fn on_peer_frame(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes) -> Step {
-        let mut step = Step::default();
-        let message = match wire::sort(frame) {
-            Ok(Sorted::Plain(body)) => wire::decode_plain(body).map_err(|_| Fault::Malformed),
-            _ => Err(Fault::Malformed),
-        };
-        let outputs = match message {
-            Ok(PeerMessage::Proposals(list)) if list.len() <= PROPOSALS_MAX => self.state.on_proposals(peer, list),
-            Ok(PeerMessage::Proposals(_)) => vec![Output::Blame(peer, Fault::Flooding)],
-            Ok(PeerMessage::Status(root)) => self.state.on_status(peer, root),
-            Ok(PeerMessage::Buckets(theirs)) => self.state.on_buckets(peer, &theirs),
-            Ok(PeerMessage::Decoys(share)) => {
-                let bad = self.login.on_decoy_share(&self.group, &self.secrets, peer, share);
-                bad.into_iter().map(|leader| Output::Blame(leader, Fault::BadShare)).collect()
-            }
-            Err(fault) => vec![Output::Blame(peer, fault)],
-        };
-        self.absorb(cx, outputs, &mut step);
-        step
     }
 
     /// The operator asks for something.
@@ -299,20 +272,6 @@ impl Leader {
         step
     }
 
-    fn remove_silent(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
-        let limit = self.group.policy.remove_silent_after();
-        let silent: Vec<MemberId> =
-            self.presence.iter().filter(|(_, p)| cx.now.since(p.heard) > limit).map(|(id, _)| id.clone()).collect();
-        for member in silent {
-            if let Some(presence) = self.presence.get_mut(&member) {
-                presence.heard = cx.now;
-            }
-            step.events.push(Event::Blamed(Culprit::Member(member.clone()), Fault::Silent));
-            let outputs = self.state.remove(&member, Cause::Lost);
-            self.absorb(cx, outputs, step);
-        }
-    }
-
     /// Votes for the end of stays that have lasted as long as policy allows (A18): f+1 leaders' clocks decide.
     fn end_long_stays(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
         let limit = self.group.policy.stay_max().filter(|_| self.group.rules.enforces(Rule::StayLimit));
@@ -359,11 +318,12 @@ impl Leader {
             let ended: Vec<_> = self.presence.range(stay(0)..=stay(u64::MAX)).map(|(id, _)| id.clone()).collect();
             for id in ended {
                 self.presence.remove(&id);
+                self.unheard.forget(&id);
                 self.motions.forget_voter(&id);
                 self.relay.forget(&id, now + self.group.policy.overlap());
                 over.push(id);
             }
-            self.mark_admitted(change);
+            self.mark_admitted(change, step);
             match change {
                 Change::Added(entry) => {
                     let since = self.state.epoch();

@@ -14,9 +14,9 @@ use crate::time::{Cx, Time};
 use crate::view::MemberEntry;
 use crate::wire::{LeaderNotice, plain};
 
-/// Motions that are open at once, and verdicts that are remembered.
+/// Motions of each kind that are open at once, and verdicts that are remembered.
 const MOTIONS_MAX: usize = 64;
-/// Of these, how many expulsions one member may have asked for.
+/// Of these, how many expulsions one member may have asked for, and seen refused within the time for a vote.
 const MOTIONS_PER_MEMBER_MAX: usize = 2;
 
 /// What is asked, and what has been answered.
@@ -25,6 +25,8 @@ pub(super) struct Motions {
     open: BTreeMap<Motion, Open>,
     /// Whom the members let in or refused, and until when that stands.
     settled: BTreeMap<UserName, (bool, Time)>,
+    /// Expulsions that the members refused, who had asked for them, and until when nobody may ask again.
+    refused: BTreeMap<UserName, (UserName, Time)>,
 }
 
 struct Open {
@@ -54,6 +56,7 @@ pub(super) enum Entrance {
 impl Motions {
     fn forget_old(&mut self, now: Time) {
         self.settled.retain(|_, (_, until)| *until > now);
+        self.refused.retain(|_, (_, until)| *until > now);
     }
 
     /// A stay ended: who has gone does not vote any more.
@@ -68,11 +71,22 @@ impl Motions {
 
     /// Whether there is no room for a question about a user.
     fn are_too_many(&self, user: &UserName) -> bool {
-        self.open.len() >= MOTIONS_MAX && !self.open.contains_key(&Motion::admit(user.clone()))
+        self.open_of(MotionKind::Admit) >= MOTIONS_MAX && !self.open.contains_key(&Motion::admit(user.clone()))
     }
 
-    fn asked_by(&self, user: &UserName) -> usize {
-        self.open.values().filter(|open| open.asked_by.as_ref() == Some(user)).count()
+    /// Neither kind takes the other's room: who asks for expulsions keeps nobody out.
+    fn open_of(&self, kind: MotionKind) -> usize {
+        self.open.keys().filter(|motion| motion.kind == kind).count()
+    }
+
+    /// Whether a member may ask for an expulsion.
+    fn may_ask(&self, now: Time, asker: &UserName, about: &UserName) -> bool {
+        let refused = |about| self.refused.get(about).filter(|(_, until)| *until > now);
+        let asked = self.open.values().filter(|open| open.asked_by.as_ref() == Some(asker)).count();
+        let vain = self.refused.values().filter(|(by, until)| by == asker && *until > now).count();
+        refused(about).is_none()
+            && asked + vain < MOTIONS_PER_MEMBER_MAX
+            && self.open_of(MotionKind::Expel) < MOTIONS_MAX
     }
 }
 
@@ -118,6 +132,9 @@ impl Leader {
     ) {
         let electors = self.state.members().iter().map(|entry| entry.id.clone());
         let poll = Poll::open(now, rule, motion.kind, electors.filter(|id| id.user != motion.user));
+        if motion.kind == MotionKind::Expel && !poll.can_pass() {
+            return;
+        }
         self.motions.open.insert(motion.clone(), Open { poll, asked_by, candidate });
         step.events.push(Event::MotionOpened(motion.clone()));
         let links: Vec<LinkId> = self.links.iter().filter(|(_, link)| link.is_admitted()).map(|(id, _)| *id).collect();
@@ -163,8 +180,7 @@ impl Leader {
             && !self.motions.open.contains_key(motion)
             && voter.user != motion.user
             && self.state.members().get(&motion.user).is_some()
-            && self.motions.open.len() < MOTIONS_MAX
-            && self.motions.asked_by(&voter.user) < MOTIONS_PER_MEMBER_MAX
+            && self.motions.may_ask(cx.now, &voter.user, &motion.user)
         {
             self.open_motion(cx.now, motion, rule, (Some(voter.user.clone()), None), step);
         }
@@ -195,7 +211,10 @@ impl Leader {
                 let outputs = self.state.banish(&motion.user);
                 self.absorb(cx, outputs, step);
             }
-            MotionKind::Expel => {}
+            MotionKind::Expel => {
+                let stands = self.group.policy.expulsion_vote.map_or(cx.now, |rule| cx.now + rule.wait());
+                self.motions.refused.extend(open.asked_by.map(|asker| (motion.user.clone(), (asker, stands))));
+            }
             MotionKind::Admit => {
                 // A group that has become empty lets the first one in, whatever its members wanted.
                 let passed = passed || count.of == 0;

@@ -1,6 +1,7 @@
 //! What a leader asks of its driver.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -77,6 +78,8 @@ pub enum Event {
     MotionDecided(Motion, bool, Count),
     /// A member signed two messages under one number, and somebody showed both.
     Convicted(MemberId),
+    /// A leader asks for more than its share of this one's work: it is not listened to for so long.
+    CutOff(LeaderId, Duration),
     /// A peer did wrong.
     Blamed(Culprit, Fault),
 }

@@ -19,8 +19,10 @@ use crate::wire;
 
 /// How long a joining member waits for more leaders once f+1 have proved themselves.
 const GATHER: Duration = Duration::from_millis(500);
-/// A join that has not led to a view by then is tried again as a newer stay.
+/// A join that has not led to a view by then is announced again: the same stay, if no leader says that it is too low.
 const JOIN_RETRY: Duration = Duration::from_secs(8);
+/// How far fewer than f+1 leaders take a stay's number up each time: what a hacked one says does not run it out.
+const STAY_STEP: u64 = 32;
 
 /// How a leader refused this user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +190,9 @@ impl Member {
         }
         let count = |f: &dyn Fn(&Failed) -> bool| self.failed.values().filter(|x| f(x)).count();
         let outdated = count(&|f| matches!(f, Failed::Denied(Denial::Incarnation(_))));
+        let own = self.me.as_ref().map(|me| me.id.incarnation);
+        let too_low = |last: Incarnation| own.is_none_or(|own| last >= own);
+        let too_low = count(&|f| matches!(f, Failed::Denied(Denial::Incarnation(last)) if too_low(*last)));
         let expelled = count(&|f| *f == Failed::Denied(Denial::Expelled));
         match self.phase {
             Phase::Joining => {
@@ -206,7 +211,7 @@ impl Member {
                     self.phase = Phase::Ended;
                     step.events.push(Event::JoinFailed(reason));
                     step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
-                } else if outdated >= self.group.rules.confirm() {
+                } else if too_low >= self.group.rules.confirm() {
                     self.new_stay(step);
                 } else if failed == Failed::NotAuthentic && self.me.is_some() {
                     step.effects.push(Effect::Reconnect(from));
@@ -303,22 +308,22 @@ impl Member {
         let mut reports: Vec<Incarnation> = self.reported.values().copied().collect();
         reports.sort_by(|a, b| b.cmp(a));
         let honest = reports.get(usize::from(self.group.rules.f())).copied().unwrap_or_default();
-        let own = self.me.as_ref().map_or(Incarnation(0), |me| me.id.incarnation);
-        crate::view::next_incarnation(honest.max(own))
+        crate::view::next_incarnation(honest.max(self.used))
     }
 
     /// Tries again as a newer stay.
     pub(super) fn new_stay(&mut self, step: &mut Step) {
-        let own = self.me.take().map(|me| me.id.incarnation);
-        if let Some(own) = own {
-            // A stay that may be pending somewhere is never announced again with other keys.
-            self.reported.values_mut().for_each(|last| *last = own.max(*last));
-        }
+        // A stay that may be pending somewhere is never announced again with other keys.
+        self.used = self.me.take().map_or(self.used, |me| self.used.max(me.id.incarnation));
         self.tracker = None;
         self.ended_by.clear();
         self.failed.clear();
         self.verified_at = None;
         self.announced_at = None;
+        self.connect_again(step);
+    }
+
+    fn connect_again(&mut self, step: &mut Step) {
         step.effects.extend(self.links.keys().map(|l| Effect::Reconnect(*l)));
         self.links.clear();
     }
@@ -327,8 +332,29 @@ impl Member {
         let overdue = self.announced_at.is_some_and(|at| cx.now >= at + JOIN_RETRY);
         if self.phase == Phase::Joining && overdue && !self.awaits_vote(cx.now) {
             step.blame(Culprit::Outsider(Some(self.user.clone())), Fault::Silent);
-            self.new_stay(step);
+            match self.said_too_low() {
+                Some(last) => {
+                    self.new_stay(step);
+                    self.used = self.used.max(Incarnation(last.0.min(self.used.0.saturating_add(STAY_STEP))));
+                }
+                // No quorum was reached: the number is as good as it was.
+                None => {
+                    self.announced_at = Some(cx.now);
+                    self.failed.clear();
+                    self.connect_again(step);
+                }
+            }
         }
+    }
+
+    /// The highest stay before which leaders have refused this one.
+    fn said_too_low(&self) -> Option<Incarnation> {
+        let own = self.me.as_ref().map(|me| me.id.incarnation)?;
+        let last = |failed: &Failed| match failed {
+            Failed::Denied(Denial::Incarnation(last)) if *last >= own && last.session() == own.session() => Some(*last),
+            _ => None,
+        };
+        self.failed.values().filter_map(last).max()
     }
 
     /// Announced, or in the group now: leaders that did not know this user learn of it from the others.

@@ -4,6 +4,7 @@
 //! Source: seed 002 §2.3 and §3. A member acts on f+1 consistent leaders and on nothing less.
 
 mod access;
+mod hacked;
 mod joining;
 mod logging;
 mod standing;
@@ -76,6 +77,8 @@ pub struct Member {
     me: Option<Identity>,
     /// The highest stay each leader reported at login.
     reported: BTreeMap<LeaderId, Incarnation>,
+    /// The highest stay that this member has announced: it never announces another with that number.
+    used: Incarnation,
     failed: BTreeMap<LeaderId, Failed>,
     verified_at: Option<Time>,
     announced_at: Option<Time>,
@@ -101,6 +104,8 @@ pub struct Member {
     log: Option<Keeper>,
     /// Why the stay ended, until it is in the log.
     ended: Option<Cause>,
+    #[cfg(feature = "mutants")]
+    speaks_openly: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +125,7 @@ impl Member {
             phase: Phase::Joining,
             me: None,
             reported: BTreeMap::new(),
+            used: Incarnation(0),
             failed: BTreeMap::new(),
             verified_at: None,
             announced_at: None,
@@ -141,6 +147,8 @@ impl Member {
             voting: Voting::default(),
             log: None,
             ended: None,
+            #[cfg(feature = "mutants")]
+            speaks_openly: false,
             group,
             user,
         }
@@ -382,8 +390,11 @@ impl Member {
     }
 
     fn request(&mut self, leader: LeaderId, request: &MemberRequest, step: &mut Step) {
+        let openly = self.speaks_openly();
         if let Some(channel) = self.links.get_mut(&leader).and_then(Link::channel) {
-            step.effects.push(Effect::Send(leader, Class::Control, channel.seal(&encode(request))));
+            let payload = encode(request);
+            let frame = if openly { [&[0], &payload[..]].concat().into() } else { channel.seal(&payload) };
+            step.effects.push(Effect::Send(leader, Class::Control, frame));
         }
     }
 

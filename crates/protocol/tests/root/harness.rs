@@ -95,6 +95,10 @@ pub struct World {
     pub lossy: bool,
     /// Agents that get no new links.
     pub held: BTreeSet<usize>,
+    /// Pairs of an agent and a leader between which the network makes no link.
+    pub apart: BTreeSet<(usize, LeaderId)>,
+    /// Leaders whose words to other leaders are kept back by whoever has hacked them.
+    pub mute: BTreeSet<LeaderId>,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
@@ -128,6 +132,8 @@ impl World {
             silent: BTreeSet::new(),
             lossy: false,
             held: BTreeSet::new(),
+            apart: BTreeSet::new(),
+            mute: BTreeSet::new(),
             leader_events: Vec::new(),
             now: Time::ZERO + STEP,
             rng: rng(5),
@@ -250,6 +256,14 @@ impl World {
         Ok(())
     }
 
+    /// A member votes on somebody's expulsion.
+    pub fn vote(&mut self, who: usize, about: &str, yes: bool) {
+        let motion = ringfort_protocol::motion::Motion::expel(user(about));
+        let step = self.agents[who].member.vote(self.now, motion, yes).unwrap();
+        self.carry_out_member(who, step);
+        self.deliver();
+    }
+
     pub fn leave(&mut self, who: usize) {
         let step = self.agents[who].member.leave();
         self.carry_out_member(who, step);
@@ -286,6 +300,7 @@ impl World {
         for who in 0..self.agents.len() {
             for id in LeaderId::all(4) {
                 if self.held.contains(&who)
+                    || self.apart.contains(&(who, id))
                     || self.agents[who].member.has_ended()
                     || self.agents[who].links.contains_key(&id)
                 {
@@ -325,6 +340,29 @@ impl World {
         }
     }
 
+    /// The network parts agents from leaders; both ends notice.
+    pub fn part(&mut self, agents: &[usize], leaders: &[u8]) {
+        let pairs = agents.iter().flat_map(|who| leaders.iter().map(|number| (*who, leader_id(*number))));
+        self.apart.extend(pairs);
+        let cut: Vec<_> = self.links.iter().filter(|(_, pair)| self.apart.contains(*pair)).map(|(l, _)| *l).collect();
+        cut.into_iter().for_each(|link| self.cut(link));
+    }
+
+    /// A user's program ends without a word.
+    pub fn kill(&mut self, who: usize) {
+        self.held.insert(who);
+        let cut: Vec<_> = self.links.iter().filter(|(_, pair)| pair.0 == who).map(|(l, _)| *l).collect();
+        cut.into_iter().for_each(|link| self.cut(link));
+    }
+
+    /// A hacked leader says something to another.
+    pub fn say(&mut self, from: u8, to: u8, frame: &Bytes) {
+        let (from, to) = (leader_id(from), leader_id(to));
+        let step = self.leaders.get_mut(&to).unwrap().on_peer_frame(cx!(self), from, frame);
+        self.carry_out_leader(to, step);
+        self.deliver();
+    }
+
     /// The attacker puts a frame on the link between an agent and a leader.
     pub fn inject(&mut self, who: usize, id: LeaderId, to_leader: bool, frame: Bytes) {
         if let Some(link) = self.agents[who].links.get(&id).copied() {
@@ -352,7 +390,7 @@ impl World {
                     self.carry_out_member(who, step);
                 }
                 Packet::Between(from, to, frame) => {
-                    if !self.silent.contains(&to) {
+                    if !self.mute.contains(&from) && !self.silent.contains(&to) {
                         let step = self.leaders.get_mut(&to).unwrap().on_peer_frame(cx!(self), from, &frame);
                         self.carry_out_leader(to, step);
                     }

@@ -9,6 +9,8 @@ mod ends;
 mod enrolments;
 mod harness;
 mod hostile;
+mod outages;
+mod peers;
 mod roles;
 mod scenarios;
 mod sessions;

@@ -12,6 +12,7 @@ use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, L
 use ringfort_protocol::motion::{Motion, MotionKind};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::statement::Statement;
+use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{Few, LeaderNotice, MemberRequest, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Seq, SessionId, UserName, ViewDigest, ViewId};
@@ -235,7 +236,16 @@ pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
     prop_oneof![
         prop::collection::vec(proposal, 0..4).prop_map(PeerMessage::Proposals),
         bytes::<32>().prop_map(PeerMessage::Status),
-        prop::collection::vec(bytes::<16>(), 0..300).prop_map(PeerMessage::Buckets),
+        prop::collection::vec(bytes::<32>(), 0..300).prop_map(PeerMessage::Buckets),
         bytes::<128>().prop_map(PeerMessage::Decoys),
+        unheard(),
     ]
+}
+
+fn unheard() -> impl Strategy<Value = PeerMessage> {
+    let said = (1u8..65, bytes::<32>(), any::<u64>(), prop::collection::vec(member(), 0..4), signature());
+    said.prop_map(|(leader, session, number, members, signature)| {
+        let (leader, session) = (LeaderId::new(leader).unwrap(), SessionId(session));
+        PeerMessage::Unheard(Unheard { leader, session, number, members, signature })
+    })
 }

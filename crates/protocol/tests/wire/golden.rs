@@ -23,6 +23,7 @@ use ringfort_protocol::roles::{Role, RoleRule};
 use ringfort_protocol::sealed::{End, SealedChannel};
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::time::{Cx, Time};
+use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::{Cause, Change, MemberSet, SessionVerifyingKey, ViewHasher};
 use ringfort_protocol::wire::{BUCKETS, Few, LeaderNotice, MemberRequest, PeerMessage, plain};
 use ringfort_protocol::{
@@ -48,8 +49,8 @@ fn messages_are_as_recorded() {
 
 #[test]
 fn a_whole_list_of_classes_is_their_bytes_one_after_the_other() {
-    let bytes = encode(&PeerMessage::Buckets((0..=255).map(|i| [i; 16]).collect()));
-    let classes = (0..=255u8).flat_map(|i| [i; 16]);
+    let bytes = encode(&PeerMessage::Buckets((0..=255).map(|i| [i; 32]).collect()));
+    let classes = (0..=255u8).flat_map(|i| [i; 32]);
     let expected: Vec<u8> = [3].into_iter().chain(256u32.to_le_bytes()).chain(classes).collect();
     assert_eq!(BUCKETS, 256);
     assert_eq!(bytes, expected);
@@ -267,6 +268,16 @@ impl Fixed {
             ("propose session", self.proposal(Operation::Session(258), false)),
             ("status", encode(&PeerMessage::Status([0x57; 32]))),
             ("no classes", encode(&PeerMessage::Buckets(vec![]))),
+            (
+                "unheard",
+                encode(&PeerMessage::Unheard(Unheard::sign(
+                    &self.secrets[1].signing,
+                    leader(2),
+                    self.group.session(),
+                    258,
+                    vec![self.ana.id.clone()],
+                ))),
+            ),
             ("decoys", encode(&PeerMessage::Decoys([0xdc; 128]))),
         ]
     }

@@ -4,25 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::log::{Chunk, Head};
 use ringfort_protocol::member::{self, Class, Effect, JoinFailure, Member, Secret, Step};
 use ringfort_protocol::motion::Motion;
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::{Cause, Change};
-use ringfort_protocol::{Cx, GroupInfo, LeaderId, Rejected, Topic, UserName};
+use ringfort_protocol::{GroupInfo, LeaderId, Rejected, Topic, UserName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::event::{Event, Events, LeaderState, Message, Snapshot};
-use super::links::{self, Input};
+use super::links::{self, Input, Shared};
 use super::{JoinError, SendError};
-use crate::clock::{Clock, unix_ms};
 use crate::files::LogFile;
-use crate::link::{self, ConnectOptions, LinkError, LinkLimits, LinkSender};
-use crate::os_rng;
+use crate::link::{ConnectOptions, LinkError, LinkLimits, LinkSender};
+use crate::runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 
 const COMMANDS_MAX: usize = 256;
-const INPUTS_MAX: usize = 1024;
+/// Inputs served before everything else is looked at.
+const SERVE_MAX: usize = 64;
 /// Events waiting for the program.
 const EVENTS_MAX: usize = 4096;
 /// How long a program that does not take its events holds up the member.
@@ -33,7 +34,7 @@ pub(super) type Sent = Result<Vec<LinkSender>, Rejected>;
 
 enum Woken {
     Time,
-    Input(Input),
+    Inputs,
     Command(Option<Command>),
 }
 
@@ -70,17 +71,16 @@ pub(super) fn start(
         ended: None,
     };
     let (state, on_state) = watch::channel(snapshot);
-    let clock = Clock::start();
-    let mut rng = os_rng();
-    let mut cx = Cx { now: clock.now(), unix_ms: unix_ms(), rng: &mut rng };
-    let mut member = Member::new(&mut cx, info.clone(), user, secret);
+    let mut outside = Outside::start();
+    let mut member = Member::new(&mut outside.cx(), info.clone(), user, secret);
     let log = log.map(|(file, head)| {
         member.keep_log(head);
         file
     });
     let driver = Driver {
-        clock,
+        outside,
         member,
+        shared: Shared::new(&info),
         links: BTreeMap::new(),
         events,
         lagged: 0,
@@ -96,8 +96,9 @@ pub(super) fn start(
 }
 
 struct Driver {
-    clock: Clock,
+    outside: Outside,
     member: Member,
+    shared: Shared,
     links: BTreeMap<LeaderId, (u64, LinkSender)>,
     events: mpsc::Sender<Event>,
     lagged: u64,
@@ -112,35 +113,33 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self, info: Arc<GroupInfo>, limits: LinkLimits, mut commands: mpsc::Receiver<Command>) {
-        let (inputs, mut received) = mpsc::channel(INPUTS_MAX);
         let options = ConnectOptions { limits, ..ConnectOptions::default() };
         for leader in info.rules.leaders() {
-            self.tasks.spawn(links::keep(info.clone(), leader, options.clone(), inputs.clone()));
+            self.tasks.spawn(links::keep(info.clone(), leader, options.clone(), self.shared.clone()));
         }
-        drop(inputs);
-        let mut rng = os_rng();
         while !self.member.has_ended() {
-            let now = self.clock.now();
-            let due = self.member.next_wakeup(now).map(|time| self.clock.instant(time));
-            let due = due.unwrap_or_else(|| tokio::time::Instant::now() + Duration::from_secs(3600));
+            let due = self.outside.due(self.member.next_wakeup(self.outside.clock.now()));
             let woken = tokio::select! {
                 () = tokio::time::sleep_until(due) => Woken::Time,
-                Some(input) = received.recv() => Woken::Input(input),
+                () = self.shared.inputs.ready() => Woken::Inputs,
                 command = commands.recv() => Woken::Command(command),
             };
-            let step = {
-                let mut cx = Cx { now: self.clock.now(), unix_ms: unix_ms(), rng: &mut rng };
-                match woken {
-                    Woken::Time => self.member.on_wakeup(&mut cx),
-                    Woken::Input(input) => self.on_input(&mut cx, input),
-                    Woken::Command(Some(command)) => self.on_command(&mut cx, command),
-                    // Nobody holds the group any more: leave, without waiting for an answer.
-                    Woken::Command(None) => break,
+            match woken {
+                Woken::Time => {
+                    let step = self.member.on_wakeup(&mut self.outside.cx());
+                    self.carry_out(step).await;
                 }
-            };
-            self.carry_out(step).await;
+                Woken::Inputs => self.serve().await,
+                Woken::Command(Some(command)) => {
+                    let step = self.on_command(command);
+                    self.carry_out(step).await;
+                }
+                // Nobody holds the group any more: leave, without waiting for an answer.
+                Woken::Command(None) => break,
+            }
             self.answer_flushes();
             self.show();
+            tokio::task::consume_budget().await;
         }
         for (_, _, reply) in self.flushes.drain(..) {
             let _ = reply.send(self.member.under_way());
@@ -149,7 +148,7 @@ impl Driver {
             let step = self.member.leave();
             self.carry_out(step).await;
         }
-        let step = self.member.close_log(&mut Cx { now: self.clock.now(), unix_ms: unix_ms(), rng: &mut rng });
+        let step = self.member.close_log(&mut self.outside.cx());
         self.carry_out(step).await;
         // Closing flushes what is queued; the links' tasks end with this one.
         let senders: Vec<LinkSender> = self.links.values().map(|(_, sender)| sender.clone()).collect();
@@ -159,20 +158,61 @@ impl Driver {
         }
     }
 
-    fn on_input(&mut self, cx: &mut Cx<'_>, input: Input) -> Step {
+    /// Serves what leaders sent, in turn, for a few milliseconds at most.
+    async fn serve(&mut self) {
+        let (began, mut bytes) = (Instant::now(), 0);
+        for _ in 0..SERVE_MAX {
+            let next = if self.member.has_ended() { None } else { self.shared.inputs.pop() };
+            let Some((leader, input)) = next else { return };
+            bytes += input.bytes();
+            let started = Instant::now();
+            let step = self.on_input(input);
+            let fault = deviation(leader, &step);
+            self.shared.inputs.charge(&leader, cost_since(started));
+            self.carry_out(step).await;
+            if let Some(fault) = fault {
+                self.cut_off(leader, fault).await;
+            }
+            if bytes >= SERVE_BYTES || began.elapsed() >= SERVE_FOR {
+                return;
+            }
+        }
+    }
+
+    /// A leader that deviates on its own link is cut off for a while: each time for twice as long.
+    async fn cut_off(&mut self, leader: LeaderId, fault: Fault) {
+        let Some((_, sender)) = self.links.remove(&leader) else { return };
+        sender.close();
+        let length = self.shared.barred.bar(leader);
+        tracing::warn!(
+            leader = leader.number(),
+            fault = fault.word(),
+            seconds = length.as_secs(),
+            "the link to a leader is cut"
+        );
+        self.note(leader, false, Some(&LinkError::Deviated { fault: fault.word(), length }));
+        let step = self.member.on_link_down(self.outside.clock.now(), leader);
+        self.carry_out(step).await;
+    }
+
+    fn on_input(&mut self, input: Input) -> Step {
         match input {
+            Input::Up(leader, _, _, sender) if self.shared.barred.left(leader).is_some() => {
+                sender.close();
+                Step::default()
+            }
             Input::Up(leader, generation, exporter, sender) => {
                 self.links.insert(leader, (generation, sender));
                 self.note(leader, true, None);
-                self.member.on_link_up(cx, leader, exporter)
+                self.member.on_link_up(&mut self.outside.cx(), leader, exporter)
             }
             Input::Frame(leader, generation, frame) if self.is_current(leader, generation) => {
-                self.member.on_frame(cx, leader, &frame)
+                self.member.on_frame(&mut self.outside.cx(), leader, &frame)
             }
             Input::Down(leader, generation) if self.is_current(leader, generation) => {
                 self.links.remove(&leader);
                 self.note(leader, false, None);
-                self.member.on_link_down(cx.now, leader)
+                self.member.on_link_down(self.outside.clock.now(), leader)
             }
             Input::Frame(..) | Input::Down(..) => Step::default(),
             Input::Failed(leader, error) => {
@@ -199,7 +239,8 @@ impl Driver {
         });
     }
 
-    fn on_command(&mut self, cx: &mut Cx<'_>, command: Command) -> Step {
+    fn on_command(&mut self, command: Command) -> Step {
+        let cx = &mut self.outside.cx();
         let (outcome, reply) = match command {
             Command::Multicast { service, topic, payload, reply } => {
                 (self.member.multicast(cx, service, &topic, &payload), reply)
@@ -254,14 +295,9 @@ impl Driver {
         for effect in step.effects {
             match effect {
                 Effect::Send(leader, class, frame) => {
-                    let class = match class {
-                        Class::Control => link::Class::Control,
-                        Class::Data => link::Class::Data,
-                        Class::Live => link::Class::Live,
-                    };
                     if let Some((_, sender)) = self.links.get(&leader) {
                         // What a stalled relay does not take, receivers get from another or ask for.
-                        let _ = sender.send(class, frame);
+                        let _ = sender.send(class.into(), frame);
                     }
                 }
                 Effect::Authenticated(leader) => {
@@ -300,7 +336,7 @@ impl Driver {
         match event {
             member::Event::View { view, changes } => {
                 let before = self.state.borrow().members.clone();
-                self.on_view();
+                self.on_view(!changes.is_empty());
                 self.tell(view_event(view, changes, &before)).await;
             }
             member::Event::Message(delivery) => {
@@ -345,13 +381,15 @@ impl Driver {
         }
     }
 
-    /// A new view: the list of members is made anew once, here, for everybody who asks.
-    fn on_view(&mut self) {
-        let members = Arc::new(self.member.member_names());
+    /// A new view: the list of members is made anew once, here, for everybody who asks, and only if it has changed.
+    fn on_view(&mut self, changed: bool) {
+        let members = changed.then(|| Arc::new(self.member.member_names()));
         let (view, key) = (self.member.view(), self.member.key_fingerprint());
         self.state.send_modify(|snapshot| {
             snapshot.view = view;
-            snapshot.members = members;
+            if let Some(members) = members {
+                snapshot.members = members;
+            }
             snapshot.key_fingerprint = key;
             snapshot.installed = Some(Instant::now());
         });
@@ -362,7 +400,7 @@ impl Driver {
 
     /// Shows what changed of the leaders.
     fn show(&self) {
-        let now = self.clock.now();
+        let now = self.outside.clock.now();
         let confirmed = self.member.is_confirmed();
         let standings = self.member.leaders(now);
         let (motions, awaits_vote) = (self.member.motions(now), self.member.awaits_vote(now));
@@ -389,6 +427,16 @@ impl Driver {
             self.lagged += 1;
         }
     }
+}
+
+/// What a leader did on its own link that the link is cut for.
+fn deviation(leader: LeaderId, step: &Step) -> Option<Fault> {
+    step.events.iter().find_map(|event| match event {
+        member::Event::Blamed(Culprit::Leader(culprit), fault) if *culprit == leader && fault.cuts_link() => {
+            Some(*fault)
+        }
+        _ => None,
+    })
 }
 
 /// Who was there before and is there anew has logged in again, in place of an earlier stay.

@@ -27,13 +27,13 @@ pub enum JoinError {
     Denied(Denial),
     /// Too few leaders in reach.
     #[error(
-        "could not join within {} s: {needed} honest leaders must answer and agree. Check the network and that the leaders run ({problems})",
+        "could not join within {} s: {needed} leaders must answer and agree. Check the network and that the leaders run ({problems})",
         timeout.as_secs()
     )]
     Timeout {
         /// How long it was tried.
         timeout: Duration,
-        /// f + 1.
+        /// n - f.
         needed: usize,
         /// What is known of each leader that did not help.
         problems: String,

@@ -21,7 +21,7 @@ pub use error::{GroupEnded, JoinError, SendError};
 pub use event::{Event, Events, LeaderState, Message, Snapshot};
 
 use crate::files::{LogFile, LogOptions};
-use crate::link::{LinkLimits, LinkSender};
+use crate::link::{LinkLimits, LinkSender, pace};
 use driver::{Command, Sent};
 
 /// How long a leave waits for what is under way.
@@ -153,9 +153,7 @@ impl Group {
         let (reply, sent) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| SendError::Ended)?;
         let relays: Vec<LinkSender> = sent.await.map_err(|_| SendError::Ended)??;
-        for relay in relays {
-            relay.ready().await;
-        }
+        pace::ready(&relays).await;
         Ok(())
     }
 
@@ -215,14 +213,14 @@ impl Group {
 
     fn explain_timeout(&self, timeout: Duration) -> JoinError {
         let snapshot = self.snapshot();
-        let needed = usize::from(self.info.rules.f()) + 1;
+        let (believed, needed) = (self.info.rules.confirm(), usize::from(self.info.rules.n() - self.info.rules.f()));
         let problems: Vec<String> = snapshot.leaders.iter().filter_map(LeaderState::problem).collect();
         let wrong_keys = snapshot.leaders.iter().filter(|l| l.wrong_key).count();
         let versions = snapshot.leaders.iter().filter(|l| l.wrong_version).count();
-        if versions >= needed {
+        if versions >= believed {
             return JoinError::Version;
         }
-        if wrong_keys >= needed {
+        if wrong_keys >= believed {
             return JoinError::WrongKeys;
         }
         JoinError::Timeout { timeout, needed, problems: problems.join("; ") }

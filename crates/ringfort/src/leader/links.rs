@@ -7,19 +7,38 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rand_core::Rng;
-use ringfort_protocol::data::DATA_TAG;
+use ringfort_kernel::inbox::{PoolLimits, Urgency};
 use ringfort_protocol::group::LeaderSecrets;
 use ringfort_protocol::{GroupInfo, LeaderId, LinkId};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::{LeaderError, LeaderOptions};
 use crate::link::{
-    Accepted, Backoff, ConnectOptions, Gate, LinkKey, LinkPublicKey, LinkReceiver, LinkSender, Listener, PeerKind,
-    connect,
+    Accepted, Backoff, ConnectOptions, LinkKey, LinkPublicKey, LinkReceiver, LinkSender, Listener, PeerKind, connect,
 };
 use crate::os_rng;
+use crate::runtime::{Barred, DEVIATION_FIRST, DEVIATION_MAX, Inputs};
+
+/// Whose inputs share one account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Peer {
+    Leader(LeaderId),
+    Member(LinkId),
+}
+
+/// The pools of a leader's inbox: nobody of one of them can keep those of another waiting.
+pub(super) mod pool {
+    use ringfort_kernel::inbox::PoolId;
+
+    pub const LEADERS: PoolId = PoolId(0);
+    pub const MEMBERS: PoolId = PoolId(1);
+    /// Links that have not logged in: one account for all of them.
+    pub const STRANGERS: PoolId = PoolId(2);
+    /// Their parts of the leader's time, while all of them want it.
+    pub const SHARES: [u32; 3] = [4, 4, 2];
+}
 
 /// What links tell the driver.
 pub(super) enum Input {
@@ -27,14 +46,25 @@ pub(super) enum Input {
     MemberFrame(LinkId, Bytes),
     MemberDown(LinkId),
     PeerUp(LeaderId, u64, LinkSender),
-    PeerFrame(LeaderId, Bytes),
+    PeerFrame(LeaderId, u64, Bytes),
     PeerDown(LeaderId, u64),
 }
 
-/// The tasks that read, and what they share.
+impl Input {
+    /// What it brought, bytes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Input::MemberFrame(_, frame) | Input::PeerFrame(_, _, frame) => frame.len(),
+            Input::MemberUp(..) | Input::MemberDown(_) | Input::PeerUp(..) | Input::PeerDown(..) => 0,
+        }
+    }
+}
+
+/// The tasks that read, and what they share with the driver.
 pub(super) struct Links {
     address: SocketAddr,
-    gate: Gate,
+    pub inputs: Inputs<Peer, Input>,
+    pub barred: Barred,
     stop_listening: Arc<Notify>,
     tasks: JoinSet<()>,
 }
@@ -44,7 +74,6 @@ impl Links {
         group: &Arc<GroupInfo>,
         secrets: &LeaderSecrets,
         options: &LeaderOptions,
-        inputs: mpsc::Sender<Input>,
     ) -> Result<Self, LeaderError> {
         let me = secrets.id;
         let key = Arc::new(LinkKey::from_seed(*secrets.link.expose()));
@@ -55,15 +84,17 @@ impl Links {
             .map_err(|cause| LeaderError::Listen { address: wanted.to_string(), cause })?;
         let address = listener.local_addr();
 
-        let gate = Gate::default();
+        let inputs = Inputs::new(pools(options, group.leaders.len()));
+        let barred = Barred::new(DEVIATION_FIRST, DEVIATION_MAX);
+        group.rules.leaders().for_each(|peer| inputs.open(Peer::Leader(peer), pool::LEADERS));
         let generations = Arc::new(AtomicU64::new(1));
         let mut tasks = JoinSet::new();
         let stop_listening = Arc::new(Notify::new());
         let accepting = Accepting {
             group: group.clone(),
             me,
-            gate: gate.clone(),
             inputs: inputs.clone(),
+            barred: barred.clone(),
             generations: generations.clone(),
             stop: stop_listening.clone(),
         };
@@ -74,20 +105,17 @@ impl Links {
                 peer,
                 key: key.clone(),
                 inputs: inputs.clone(),
+                barred: barred.clone(),
                 generations: generations.clone(),
                 options: ConnectOptions { limits: options.link.clone(), ..ConnectOptions::default() },
             };
             tasks.spawn(connecting.run());
         }
-        Ok(Links { address, gate, stop_listening, tasks })
+        Ok(Links { address, inputs, barred, stop_listening, tasks })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    pub fn register(&self, sender: &LinkSender) {
-        self.gate.register(sender.clone());
     }
 
     /// No link is taken from here on; those that are open go on.
@@ -98,6 +126,21 @@ impl Links {
     pub async fn shutdown(mut self) {
         self.tasks.shutdown().await;
     }
+}
+
+fn pools(options: &LeaderOptions, leaders: usize) -> [PoolLimits; 3] {
+    let limits = &options.inputs;
+    let [leader, member, stranger] = pool::SHARES;
+    let lane = limits.leader_bytes_max;
+    [
+        PoolLimits { share: leader, lane_bytes_max: lane, bytes_max: lane.saturating_mul(leaders) },
+        PoolLimits { share: member, lane_bytes_max: limits.member_bytes_max, bytes_max: limits.members_bytes_max },
+        PoolLimits {
+            share: stranger,
+            lane_bytes_max: options.link.frame_unauthenticated_bytes_max,
+            bytes_max: limits.strangers_bytes_max,
+        },
+    ]
 }
 
 fn listen_address(group: &GroupInfo, me: LeaderId, options: &LeaderOptions) -> Result<SocketAddr, LeaderError> {
@@ -112,8 +155,8 @@ fn listen_address(group: &GroupInfo, me: LeaderId, options: &LeaderOptions) -> R
 struct Accepting {
     group: Arc<GroupInfo>,
     me: LeaderId,
-    gate: Gate,
-    inputs: mpsc::Sender<Input>,
+    inputs: Inputs<Peer, Input>,
+    barred: Barred,
     generations: Arc<AtomicU64>,
     stop: Arc<Notify>,
 }
@@ -139,16 +182,15 @@ impl Accepting {
             let (sender, receiver) = link.split();
             match peer {
                 PeerKind::Leader(key) => match peers.get(&key) {
-                    Some(id) => {
+                    Some(id) if self.barred.left(*id).is_none() => {
                         sender.authenticated();
                         readers.spawn(read_peer(*id, number, sender, receiver, self.inputs.clone()));
                     }
-                    None => sender.close(),
+                    _ => sender.close(),
                 },
                 PeerKind::Anonymous => {
                     debug!(%remote, link = number, "a member's link");
-                    let (gate, inputs) = (self.gate.clone(), self.inputs.clone());
-                    readers.spawn(read_member(LinkId(number), exporter, sender, receiver, gate, inputs));
+                    readers.spawn(read_member(LinkId(number), exporter, sender, receiver, self.inputs.clone()));
                 }
             }
         }
@@ -158,52 +200,53 @@ impl Accepting {
     }
 }
 
-/// Reads a member's link. A sender of data waits while members that keep up have full queues.
+/// Reads a member's link. A lane that is full stops it, and by TCP its member, alone.
 async fn read_member(
     link: LinkId,
     exporter: [u8; 32],
     sender: LinkSender,
     mut receiver: LinkReceiver,
-    gate: Gate,
-    inputs: mpsc::Sender<Input>,
+    inputs: Inputs<Peer, Input>,
 ) {
-    if inputs.send(Input::MemberUp(link, exporter, sender)).await.is_err() {
+    let peer = Peer::Member(link);
+    inputs.open(peer, pool::STRANGERS);
+    if inputs.push(&peer, Urgency::Prompt, 0, Input::MemberUp(link, exporter, sender)).await.is_err() {
         return;
     }
     while let Ok(Some(frame)) = receiver.recv().await {
-        if frame.get(1) == Some(&DATA_TAG) {
-            gate.ready().await;
-        }
-        if inputs.send(Input::MemberFrame(link, frame)).await.is_err() {
+        if inputs.push_frame(&peer, frame, |frame| Input::MemberFrame(link, frame)).await.is_err() {
             return;
         }
     }
-    drop(inputs.send(Input::MemberDown(link)).await);
+    // After everything else of it.
+    drop(inputs.push(&peer, Urgency::Bulk, 0, Input::MemberDown(link)).await);
 }
 
 async fn read_peer(
-    peer: LeaderId,
+    leader: LeaderId,
     generation: u64,
     sender: LinkSender,
     mut receiver: LinkReceiver,
-    inputs: mpsc::Sender<Input>,
+    inputs: Inputs<Peer, Input>,
 ) {
-    if inputs.send(Input::PeerUp(peer, generation, sender)).await.is_err() {
+    let peer = Peer::Leader(leader);
+    if inputs.push(&peer, Urgency::Prompt, 0, Input::PeerUp(leader, generation, sender)).await.is_err() {
         return;
     }
     while let Ok(Some(frame)) = receiver.recv().await {
-        if inputs.send(Input::PeerFrame(peer, frame)).await.is_err() {
+        if inputs.push_frame(&peer, frame, |frame| Input::PeerFrame(leader, generation, frame)).await.is_err() {
             return;
         }
     }
-    drop(inputs.send(Input::PeerDown(peer, generation)).await);
+    drop(inputs.push(&peer, Urgency::Bulk, 0, Input::PeerDown(leader, generation)).await);
 }
 
 struct Connecting {
     group: Arc<GroupInfo>,
     peer: LeaderId,
     key: Arc<LinkKey>,
-    inputs: mpsc::Sender<Input>,
+    inputs: Inputs<Peer, Input>,
+    barred: Barred,
     generations: Arc<AtomicU64>,
     options: ConnectOptions,
 }
@@ -213,6 +256,7 @@ impl Connecting {
         let Some(info) = self.group.leader(self.peer) else { return };
         let mut backoff = Backoff::default();
         loop {
+            self.barred.over(self.peer).await;
             let key = LinkPublicKey(info.link_key);
             match connect(&info.address, key, Some(&self.key), &self.options).await {
                 Ok(link) => {
@@ -223,9 +267,6 @@ impl Connecting {
                     read_peer(self.peer, generation, sender, receiver, self.inputs.clone()).await;
                 }
                 Err(error) => debug!(peer = self.peer.number(), %error, "no link to leader"),
-            }
-            if self.inputs.is_closed() {
-                return;
             }
             tokio::time::sleep(backoff.next(os_rng().next_u64())).await;
         }

@@ -1,29 +1,38 @@
 //! Counts for a leader's report.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ringfort_protocol::LeaderId;
+use ringfort_protocol::{LeaderId, Time};
 
+use super::driver::Driver;
+use super::links::{Input, Peer};
 use super::told::{PeerReport, Report, Traffic};
-use super::{Driver, Input};
 
 /// What the driver counts beside its work.
 pub(super) struct Meter {
     started: Instant,
     heard: BTreeMap<LeaderId, Instant>,
+    leaders: BTreeMap<LeaderId, Costs>,
     pub traffic: Traffic,
+}
+
+/// What another leader has cost.
+#[derive(Clone, Copy, Default)]
+struct Costs {
+    busy: Duration,
+    cut_off: u64,
 }
 
 impl Meter {
     pub fn start() -> Self {
-        Meter { started: Instant::now(), heard: BTreeMap::new(), traffic: Traffic::default() }
+        Meter { started: Instant::now(), heard: BTreeMap::new(), leaders: BTreeMap::new(), traffic: Traffic::default() }
     }
 
     pub fn count(&mut self, input: &Input) {
         match input {
             Input::MemberFrame(..) => self.traffic.member_frames_in += 1,
-            Input::PeerFrame(peer, _) => {
+            Input::PeerFrame(peer, ..) => {
                 self.traffic.peer_frames_in += 1;
                 self.heard.insert(*peer, Instant::now());
             }
@@ -35,22 +44,39 @@ impl Meter {
     }
 }
 
+impl Meter {
+    /// Time that was spent on a peer.
+    pub fn spent(&mut self, peer: Peer, time: Duration) {
+        if let Peer::Leader(leader) = peer {
+            self.leaders.entry(leader).or_default().busy += time;
+        }
+    }
+
+    /// A leader's link was cut for what it did.
+    pub fn cut(&mut self, leader: LeaderId) {
+        self.leaders.entry(leader).or_default().cut_off += 1;
+    }
+}
+
 impl Driver {
-    pub(super) fn report(&self, inputs_waiting: usize) -> Report {
+    pub(super) fn report(&self, now: Time) -> Report {
+        let (inputs_waiting, inputs_bytes) = self.links.inputs.waiting();
         let queued = || self.members.values().map(crate::link::LinkSender::queued_bytes);
         let peer = |(peer, heard): (&LeaderId, &Instant)| {
             let sender = self.peers.get(peer).map(|(_, sender)| sender);
             let queued_bytes = sender.map_or(0, crate::link::LinkSender::queued_bytes);
-            (*peer, PeerReport { up: sender.is_some(), heard: heard.elapsed(), queued_bytes })
+            let Costs { busy, cut_off } = self.meter.leaders.get(peer).copied().unwrap_or_default();
+            (*peer, PeerReport { up: sender.is_some(), heard: heard.elapsed(), queued_bytes, busy, cut_off })
         };
         Report {
             uptime: self.meter.started.elapsed(),
-            core: self.core.figures(self.clock.now()),
+            core: self.core.figures(now),
             peers: self.meter.heard.iter().map(peer).collect(),
             links: self.members.len(),
             queued_bytes: queued().sum(),
             queued_bytes_largest: queued().max().unwrap_or_default(),
             inputs_waiting,
+            inputs_bytes,
             traffic: self.meter.traffic,
             store_bytes: self.store.bytes(),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ringfort_protocol::fault::Fault;
 use ringfort_protocol::leader::{Event, Figures};
 use ringfort_protocol::{LeaderId, Rejected};
 
@@ -21,6 +22,9 @@ pub enum Told<'a> {
     PeerUp(LeaderId),
     /// The link to another leader is gone.
     PeerDown(LeaderId),
+    /// The link to another leader was cut for what it did on it, and none is taken for so long: twice as long as the
+    /// last time, if that is not long ago.
+    CutOff(LeaderId, Fault, Duration),
     /// An order of the operator was carried out, or rejected.
     Order(&'a OperatorRequest, Result<(), &'a Rejected>),
     /// A file in the operator's inbox that was no order.
@@ -49,6 +53,8 @@ pub struct Report {
     pub queued_bytes_largest: usize,
     /// What links have brought and not been looked at.
     pub inputs_waiting: usize,
+    /// The same in bytes.
+    pub inputs_bytes: usize,
     /// Traffic since the start.
     pub traffic: Traffic,
     /// The store's files, bytes.
@@ -64,6 +70,10 @@ pub struct PeerReport {
     pub heard: Duration,
     /// What waits for it, bytes.
     pub queued_bytes: usize,
+    /// How long this leader has worked on what it sent, since the start.
+    pub busy: Duration,
+    /// How often its link was cut for what it did.
+    pub cut_off: u64,
 }
 
 /// What a driver has moved since the start.

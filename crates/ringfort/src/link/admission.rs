@@ -49,6 +49,10 @@ pub(super) enum Full {
 #[error("too many bytes before login")]
 pub(super) struct BytesBeforeLogin;
 
+#[derive(Debug, Error)]
+#[error("too many frames before login")]
+pub(super) struct FramesBeforeLogin;
+
 impl Admissions {
     pub(super) fn new(limits: AcceptLimits) -> Arc<Self> {
         Arc::new(Self { limits, counts: Mutex::default() })
@@ -75,6 +79,7 @@ impl Admissions {
             address,
             login_deadline: now + self.limits.login_timeout,
             bytes: AtomicUsize::new(0),
+            frames: AtomicUsize::new(0),
             handshaken: AtomicBool::new(false),
             unauthenticated: AtomicBool::new(true),
             leaving: AtomicBool::new(false),
@@ -141,6 +146,7 @@ pub(super) struct Slot {
     address: IpAddr,
     pub(super) login_deadline: Instant,
     bytes: AtomicUsize,
+    frames: AtomicUsize,
     handshaken: AtomicBool,
     unauthenticated: AtomicBool,
     leaving: AtomicBool,
@@ -182,6 +188,14 @@ impl Slot {
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if total > self.admissions.limits.unauthenticated_bytes_max {
             return Err(io::Error::other(BytesBeforeLogin));
+        }
+        Ok(())
+    }
+
+    pub(super) fn count_frame(&self) -> Result<(), FramesBeforeLogin> {
+        let earlier = if self.is_authenticated() { 0 } else { self.frames.fetch_add(1, Ordering::Relaxed) };
+        if earlier >= self.admissions.limits.unauthenticated_frames_max {
+            return Err(FramesBeforeLogin);
         }
         Ok(())
     }

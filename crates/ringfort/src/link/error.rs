@@ -1,6 +1,7 @@
 //! What can go wrong on a link, in words for a person.
 
 use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -40,6 +41,14 @@ pub enum LinkError {
     /// The peer does not read: control frames filled their queue.
     #[error("the peer does not read what it is sent")]
     NotReading,
+    /// The link was cut here, for what the peer did on it.
+    #[error("the peer deviated ({fault}), and is cut off for {} s", length.as_secs())]
+    Deviated {
+        /// What it did, in a word.
+        fault: &'static str,
+        /// For how long.
+        length: Duration,
+    },
     /// The link ended without the peer saying goodbye.
     #[error("the link was cut")]
     Closed,

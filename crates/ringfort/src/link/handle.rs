@@ -11,7 +11,7 @@ use tokio_rustls::TlsStream;
 use super::admission::Slot;
 use super::outbox::{End, Outbox, Stage};
 use super::socket::Socket;
-use super::{LinkLimits, LinkReceiver, SendError, writer};
+use super::{LinkLimits, LinkReceiver, SendError, pace, writer};
 
 /// Which queue a frame waits in. Control goes first, then what is live; each class stays in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl std::fmt::Debug for Exporter {
     }
 }
 
-/// Sends frames. Cheap to clone; all clones feed the same two queues.
+/// Sends frames. Cheap to clone; all clones feed the same three queues.
 #[derive(Debug, Clone)]
 pub struct LinkSender {
     pub(super) outbox: Arc<Outbox>,
@@ -113,10 +113,11 @@ impl LinkSender {
     }
 
     /// Resolves when the data queue is below its high-water mark, or at once when the link is stalled
-    /// or closed. Without progress it takes no longer than `patience`.
+    /// or closed. Without progress it takes no longer than `patience`. For a sender to this peer alone; whoever
+    /// sends to several asks [`pace`](super::pace).
     pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static {
-        let outbox = self.outbox.clone();
-        async move { outbox.ready().await }
+        let link = self.clone();
+        async move { pace::ready(&[link]).await }
     }
 
     /// Whether the data queue has been above its mark for `patience` without progress in the socket,
@@ -125,7 +126,7 @@ impl LinkSender {
         self.outbox.is_stalled()
     }
 
-    /// Bytes of both queues, with 64 for each frame, including what is being written.
+    /// Bytes of all queues, with 64 for each frame, including what is being written.
     pub fn queued_bytes(&self) -> usize {
         self.outbox.queued_bytes()
     }

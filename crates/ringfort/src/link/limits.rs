@@ -22,6 +22,9 @@ pub struct LinkLimits {
     /// What counts as progress within `patience`, bytes taken by the socket. Default 64 KiB, so that a
     /// peer reading one byte a second does not pass for a slow one.
     pub progress_bytes_min: usize,
+    /// How long within a minute a peer that reads, but too slowly, may hold up those who send to it, while most others
+    /// keep up. Beyond it, it loses data. Default 1 s.
+    pub hold_max: Duration,
     /// How long `close()` goes on sending what is queued. Default 500 ms.
     pub close_grace: Duration,
 }
@@ -36,6 +39,7 @@ impl Default for LinkLimits {
             live_queue_bytes_max: 256 * 1024,
             patience: Duration::from_secs(1),
             progress_bytes_min: 64 * 1024,
+            hold_max: Duration::from_secs(1),
             close_grace: Duration::from_millis(500),
         }
     }
@@ -66,6 +70,8 @@ pub struct AcceptLimits {
     /// Bytes read from the socket before `authenticated()`, handshake included. Default 64 KiB; the
     /// read that passes it ends the link.
     pub unauthenticated_bytes_max: usize,
+    /// Frames read before `authenticated()`: a login takes four. Default 32; the frame that passes it ends the link.
+    pub unauthenticated_frames_max: usize,
 }
 
 impl Default for AcceptLimits {
@@ -77,6 +83,7 @@ impl Default for AcceptLimits {
             handshake_timeout: Duration::from_secs(5),
             login_timeout: Duration::from_secs(15),
             unauthenticated_bytes_max: 64 * 1024,
+            unauthenticated_frames_max: 32,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use ringfort_kernel::{Budget, Time};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -25,19 +27,44 @@ pub(super) struct Outbox {
     pub(super) frame_bytes_max: AtomicUsize,
     pub(super) slot: Option<Arc<Slot>>,
     queues: Mutex<Queues>,
-    /// Data above the mark on a link that is neither stalled nor closed; a hint that may lag one way
-    /// only: a stalled link can still be marked until somebody looks.
-    holding: AtomicBool,
+    /// A [`Load`], as it was when somebody last looked: what is not light may have become so by time alone.
+    load: AtomicU8,
+    /// When time starts for the budget.
+    start: Instant,
     stage: watch::Sender<Stage>,
     /// Wakes the writer.
     work: Notify,
-    /// Wakes `ready`.
+    /// Wakes `eased`.
     below: Notify,
     /// The reader has seen the end of what the peer sends.
     hung_up: Notify,
 }
 
-#[derive(Debug, Default)]
+/// How a link stands with those who send data to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Load {
+    /// Below the mark.
+    Light,
+    /// Above it, and senders wait for it.
+    Holding,
+    /// Above it, and it has been waited for enough: senders wait only if most of their receivers are like this.
+    Behind,
+    /// Stalled or closed: nobody waits for it.
+    Out,
+}
+
+impl Load {
+    fn of(code: u8) -> Self {
+        [Self::Light, Self::Holding, Self::Behind].into_iter().find(|load| *load as u8 == code).unwrap_or(Self::Out)
+    }
+}
+
+/// A link that has used up what it may hold up senders holds up none for so long.
+const HOLD_AGAIN: Duration = Duration::from_millis(50);
+const MINUTE_SECS: u64 = 60;
+
+#[derive(Debug)]
 struct Queues {
     control: VecDeque<Bytes>,
     data: VecDeque<Bytes>,
@@ -50,9 +77,45 @@ struct Queues {
     stalled: bool,
     /// While data is above the mark: when it rose there or last made progress, and bytes written since.
     window: Option<(Instant, usize)>,
+    /// Microseconds for which it may hold up senders.
+    allowance: Budget,
+    /// Since when it does, as far as paid for.
+    holding_since: Option<Instant>,
 }
 
 impl Queues {
+    fn new(limits: &LinkLimits) -> Self {
+        let allowance = u64::try_from(limits.hold_max.as_micros()).unwrap_or(u64::MAX);
+        Queues {
+            control: VecDeque::new(),
+            data: VecDeque::new(),
+            live: VecDeque::new(),
+            live_bytes: 0,
+            control_bytes: 0,
+            data_bytes: 0,
+            closed: false,
+            stalled: false,
+            window: None,
+            allowance: Budget::new(Time::ZERO, allowance / MINUTE_SECS, allowance),
+            holding_since: None,
+        }
+    }
+
+    /// Pays for the time that senders were held up, and says whether they still are.
+    fn holds(&mut self, now: Instant, start: Instant) -> bool {
+        let time = Time::from_start(now.saturating_duration_since(start));
+        let since = self.holding_since.take();
+        if let Some(since) = since {
+            let held = u64::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u64::MAX);
+            let held = held.min(self.allowance.left(time));
+            self.allowance.take(time, held);
+        }
+        let least = if since.is_some() { 1 } else { HOLD_AGAIN.as_micros().try_into().unwrap_or(u64::MAX) };
+        let holds = self.allowance.left(time) >= least;
+        self.holding_since = holds.then_some(now);
+        holds
+    }
+
     /// Makes room by dropping the oldest; a frame for which there never is room still goes alone.
     fn push_live(&mut self, frame: Bytes, bytes_max: usize) {
         self.live_bytes += cost(&frame);
@@ -136,10 +199,11 @@ impl Outbox {
     pub(super) fn new(limits: LinkLimits, slot: Option<Arc<Slot>>) -> Arc<Self> {
         Arc::new(Self {
             frame_bytes_max: AtomicUsize::new(limits.frame_unauthenticated_bytes_max),
-            limits,
             slot,
-            queues: Mutex::default(),
-            holding: AtomicBool::new(false),
+            queues: Mutex::new(Queues::new(&limits)),
+            limits,
+            load: AtomicU8::new(Load::Light as u8),
+            start: Instant::now(),
             stage: watch::Sender::new(Stage::Open),
             work: Notify::new(),
             below: Notify::new(),
@@ -251,35 +315,31 @@ impl Outbox {
         self.hung_up.notified().await;
     }
 
-    /// Resolves when data is below its mark, or the link is stalled or closed.
-    pub(super) async fn ready(&self) {
-        loop {
-            let mut below = pin!(self.below.notified());
-            below.as_mut().enable();
-            let Some(stalls_at) = self.stalls_at() else {
-                return;
-            };
-            // Either way, look again: the window may have moved.
+    /// Resolves when senders may no longer have to wait for this link: to be asked again in any case.
+    pub(super) async fn eased(&self) {
+        let mut below = pin!(self.below.notified());
+        below.as_mut().enable();
+        if let Some(stalls_at) = self.stalls_at() {
+            // Either way, the caller looks again: the window may have moved.
             let _ = timeout_at(stalls_at, below).await;
         }
     }
 
-    /// When this link will count as stalled; `None` if it holds nobody back.
+    /// When this link will count as stalled; `None` if nobody waits for it.
     fn stalls_at(&self) -> Option<Instant> {
-        if !self.holding.load(Ordering::Acquire) {
-            return None;
-        }
-        let mut queues = self.queues();
-        self.assess(&mut queues);
-        if !self.holding.load(Ordering::Acquire) {
-            return None;
-        }
-        queues.window.map(|(since, _)| since + self.limits.patience)
+        let load = self.load();
+        let window = self.queues().window.filter(|_| matches!(load, Load::Holding | Load::Behind));
+        window.map(|(since, _)| since + self.limits.patience)
     }
 
-    /// Whether `ready` would wait, as far as is known without looking closely.
-    pub(super) fn is_holding(&self) -> bool {
-        self.holding.load(Ordering::Acquire)
+    /// How it stands with those who send data to it.
+    pub(super) fn load(&self) -> Load {
+        let known = Load::of(self.load.load(Ordering::Acquire));
+        if known == Load::Light {
+            return known;
+        }
+        let mut queues = self.queues();
+        self.assess(&mut queues)
     }
 
     pub(super) fn is_stalled(&self) -> bool {
@@ -332,11 +392,11 @@ impl Outbox {
         self.work.notify_one();
     }
 
-    /// Brings `stalled`, the window and `holding` up to date, and wakes who waits for less data.
-    fn assess(&self, queues: &mut Queues) {
+    /// Brings `stalled`, the window and the load up to date, and wakes who waits for less of it.
+    fn assess(&self, queues: &mut Queues) -> Load {
         let above = queues.data_bytes > self.limits.data_mark_bytes();
+        let now = Instant::now();
         if above {
-            let now = Instant::now();
             let (since, _) = *queues.window.get_or_insert((now, 0));
             if now.saturating_duration_since(since) >= self.limits.patience {
                 queues.stalled = true;
@@ -345,10 +405,21 @@ impl Outbox {
             queues.window = None;
             queues.stalled = false;
         }
-        let holding = above && !queues.stalled && !queues.closed;
-        if self.holding.swap(holding, Ordering::AcqRel) && !holding {
+        let waits = above && !queues.stalled && !queues.closed;
+        let load = match (waits, waits && queues.holds(now, self.start)) {
+            (true, true) => Load::Holding,
+            (true, false) => Load::Behind,
+            (false, _) if queues.stalled || queues.closed => Load::Out,
+            (false, _) => Load::Light,
+        };
+        if !waits {
+            queues.holding_since = None;
+        }
+        let before = Load::of(self.load.swap(load as u8, Ordering::AcqRel));
+        if before != load && load != Load::Holding {
             self.below.notify_waiters();
         }
+        load
     }
 
     fn queues(&self) -> MutexGuard<'_, Queues> {

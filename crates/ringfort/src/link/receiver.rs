@@ -100,6 +100,9 @@ impl LinkReceiver {
         if rest.len() < length {
             return Ok(None);
         }
+        if let Some(slot) = &self.outbox.slot {
+            slot.count_frame().map_err(|error| LinkError::Protocol(error.to_string()))?;
+        }
         self.buffer.advance(header.len());
         Ok(Some(self.buffer.split_to(length).freeze()))
     }

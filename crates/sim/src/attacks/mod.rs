@@ -10,6 +10,7 @@ pub mod leaving;
 pub mod logins;
 pub mod logs;
 pub mod messages;
+pub mod outages;
 pub mod passwords;
 pub mod roles;
 pub mod sessions;
@@ -65,6 +66,7 @@ pub const ALL: &[&[Attack]] = &[
     heartbeats::ALL,
     votes::ALL,
     leaving::ALL,
+    outages::ALL,
     roles::ALL,
     doors::ALL,
     sessions::ALL,

@@ -27,7 +27,7 @@ impl Checker for Blame {
         };
         let honest = match culprit {
             Culprit::Leader(leader) => !facts.hostile.contains(leader),
-            Culprit::Member(_) => true,
+            Culprit::Member(member) => !facts.hacked.contains(&member.user),
             // A login that fails is no accusation: whoever it was has proved nothing.
             Culprit::Outsider(_) => false,
         };

@@ -23,7 +23,8 @@ impl Checker for Delivery {
 pub fn missing(world: &World) -> Vec<String> {
     let mut missing = Vec::new();
     for (number, sent) in world.facts.sent.iter().filter(|(n, s)| s.probe && !world.facts.refused.contains(n)) {
-        for client in world.users.iter().filter_map(|u| u.client) {
+        let honest = world.users.iter().filter(|u| !world.facts.hacked.contains(&u.name));
+        for client in honest.filter_map(|u| u.client) {
             let id = world.client(client).member.as_ref().and_then(|m| m.id());
             let concerned = client != sent.client && id.is_some_and(|id| sent.members.contains(id));
             if concerned && !world.facts.heard.contains(&(client, *number)) {

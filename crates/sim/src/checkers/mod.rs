@@ -7,18 +7,22 @@ mod agreement;
 mod authentication;
 mod blame;
 mod consistency;
+mod current;
 pub mod delivery;
 mod endings;
 mod forward;
+pub mod gaps;
 mod integrity;
 mod liveness;
 mod logs;
+mod lost;
 mod readability;
 mod removals;
 mod secrecy;
 mod sessions;
 mod views;
 mod word;
+mod work;
 
 use std::time::Duration;
 
@@ -92,6 +96,9 @@ pub trait Checker {
     /// Looks at one thing that happened.
     fn see(&mut self, _facts: &Facts, _seen: &Seen<'_>, _wrong: &mut Vec<String>) {}
 
+    /// Looks at everything, from time to time.
+    fn look(&mut self, _world: &World, _wrong: &mut Vec<String>) {}
+
     /// Looks at the end.
     fn finish(&mut self, _end: &End<'_>, _wrong: &mut Vec<String>) {}
 }
@@ -131,6 +138,12 @@ impl Checkers {
         if setup.wire == crate::network::Wire::Tls {
             checkers.push(Box::new(blame::Blame));
         }
+        if setup.vice == crate::strategy::Vice::Mutate {
+            checkers.push(Box::new(lost::Lost::new(setup)));
+            checkers.push(Box::new(current::Current::new(setup)));
+            checkers.push(Box::<work::Work>::default());
+            checkers.push(Box::new(gaps::Gaps));
+        }
         Checkers { checkers, violations: Vec::new(), verbose: setup.verbose }
     }
 
@@ -140,6 +153,15 @@ impl Checkers {
         for checker in &mut self.checkers {
             checker.see(facts, seen, &mut wrong);
             note(&mut self.violations, self.verbose, checker.name(), seen.at, &mut wrong);
+        }
+    }
+
+    /// Looks at everything.
+    pub fn look(&mut self, world: &World) {
+        let mut wrong = Vec::new();
+        for checker in &mut self.checkers {
+            checker.look(world, &mut wrong);
+            note(&mut self.violations, self.verbose, checker.name(), world.now, &mut wrong);
         }
     }
 

@@ -20,6 +20,9 @@ impl Checker for Removals {
         let silent = facts.silent.iter().any(|m| m.user == *user);
         let expelled = facts.expelled.contains(user);
         let over = facts.session_over_for(user);
+        if facts.hacked.contains(user) {
+            return;
+        }
         if !(left || silent || expelled || over) {
             wrong.push(format!("{id} removed {user} ({cause:?}), who did nothing"));
         }

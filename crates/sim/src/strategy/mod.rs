@@ -18,7 +18,11 @@ use ringfort_protocol::view::{MemberEntry, MemberSet};
 use ringfort_protocol::wire::{LeaderNotice, LoginAnswer, PeerMessage};
 use ringfort_protocol::{LeaderId, LinkId, Time, UserName, ViewId};
 
+pub use claims::claim;
+
 use crate::dice::Dice;
+use crate::mutator::Mutator;
+use crate::mutator::script::{Script, Tried};
 
 /// The strategies, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,10 +77,12 @@ pub enum Vice {
     Garbage,
     /// A new vice every second.
     Everything,
+    /// Chance decides on each of its messages.
+    Mutate,
 }
 
 impl Vice {
-    /// All of them.
+    /// All of them but the mutator, which has runs of its own ([`crate::setup::Setup::mutated`]).
     pub const ALL: [Vice; 25] = [
         Vice::Honest,
         Vice::Silent,
@@ -148,6 +154,7 @@ impl Vice {
             Vice::ForgeEnds => Box::new(claims::ForgeEnds),
             Vice::Garbage => Box::new(messages::Garbage),
             Vice::Everything => Box::new(Everything::default()),
+            Vice::Mutate => Box::<Mutator>::default(),
         })
     }
 }
@@ -174,6 +181,14 @@ pub struct Den<'a> {
     pub users: &'a [UserName],
     /// Proposals heard lately, of everybody.
     pub heard: &'a [SignedProposal],
+    /// Refreshes that its core has accepted.
+    pub refreshes: u64,
+    /// The seed of the run.
+    pub seed: u64,
+    /// What a mutator may do in it.
+    pub script: &'a Script,
+    /// What a mutator did.
+    pub tried: &'a mut Vec<Tried>,
 }
 
 impl Den<'_> {

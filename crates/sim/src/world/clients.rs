@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ringfort_crypto::meter;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::fault::Rejected;
 use ringfort_protocol::leader::Command;
@@ -14,9 +15,11 @@ use ringfort_protocol::view::MemberSet;
 use ringfort_protocol::{Cx, LeaderId, LinkId, MemberId, Time, Topic, UserName, ViewId};
 use zeroize::Zeroizing;
 
+use super::work::Cost;
 use super::{Happening, Sent, World, unix_ms};
 use crate::checkers::What;
 use crate::dice::Dice;
+use crate::mutator::member::HackedMember;
 use crate::workload::Work;
 
 /// One run of a member's program.
@@ -84,6 +87,10 @@ pub struct Client {
     dice: Dice,
     deadline: Option<Time>,
     uplinks: BTreeMap<LeaderId, Uplink>,
+    /// What it does in place of what its program would, if it is in the attacker's hands.
+    hacked: Option<HackedMember>,
+    /// Until when its machine sleeps.
+    asleep: Option<Time>,
 }
 
 impl Client {
@@ -116,6 +123,9 @@ impl World {
                 truth: Vec::new(),
             });
             self.names.push(name.clone());
+            if self.setup.hacked_member && place == 2 {
+                self.facts.hacked.insert(name.clone());
+            }
             if registered {
                 let everywhere = place != 1 || self.dice.chance(500);
                 self.register(&name, &key, everywhere);
@@ -166,7 +176,12 @@ impl World {
         self.trace.line(self.now, &format_args!("{} starts client {}", person.name, id.0));
         let leaders: Vec<LeaderId> = self.group.rules.leaders().collect();
         let uplinks = leaders.iter().map(|l| (*l, Uplink::default())).collect();
-        self.clients.push(Client { user, member: Some(member), dice, deadline: None, uplinks });
+        let hacked = self.facts.hacked.contains(member.user());
+        let hacked = hacked.then(|| HackedMember::new(self.setup.seed, id.0));
+        if hacked.is_some() {
+            member.speak_openly_for_testing_only();
+        }
+        self.clients.push(Client { user, member: Some(member), dice, deadline: None, uplinks, hacked, asleep: None });
         if let Some(person) = self.users.get_mut(user) {
             person.client = Some(id);
         }
@@ -179,13 +194,34 @@ impl World {
     }
 
     /// Gives a member an input and carries out what it asks for.
-    pub(crate) fn with_member(&mut self, id: ClientId, input: impl FnOnce(&mut Member, &mut Cx<'_>) -> Step) {
+    ///
+    /// What it cost the member is returned.
+    pub(crate) fn with_member(&mut self, id: ClientId, input: impl FnOnce(&mut Member, &mut Cx<'_>) -> Step) -> Cost {
         let now = self.now;
         let client = self.client_mut(id);
-        let Some(member) = client.member.as_mut() else { return };
+        let Some(member) = client.member.as_mut() else { return Cost::default() };
         let mut cx = cx(now, &mut client.dice);
+        meter::take_ns();
         let step = input(member, &mut cx);
+        let bytes = |effect: &Effect| if let Effect::Send(_, _, frame) = effect { frame.len() as u64 } else { 0 };
+        let cost = Cost { work_ns: meter::take_ns(), sent_bytes: step.effects.iter().map(bytes).sum() };
         self.carry_out_member(id, step);
+        cost
+    }
+
+    /// What a hacked member sends in place of what its program would.
+    fn twist_member(&mut self, id: ClientId, effect: Effect) -> Vec<Effect> {
+        let now = self.now;
+        let mut tried = std::mem::take(&mut self.tried);
+        let script = std::mem::take(&mut self.setup.script);
+        let client = self.client_mut(id);
+        let out = match client.hacked.as_mut() {
+            Some(hacked) => hacked.play(now, &script, client.member.as_mut(), effect, &mut tried),
+            None => vec![effect],
+        };
+        self.tried = tried;
+        self.setup.script = script;
+        out
     }
 
     fn carry_out_member(&mut self, id: ClientId, step: Step) {
@@ -196,7 +232,8 @@ impl World {
         for event in &step.events {
             self.on_member_event(id, event);
         }
-        for effect in step.effects {
+        let effects: Vec<Effect> = step.effects.into_iter().flat_map(|effect| self.twist_member(id, effect)).collect();
+        for effect in effects {
             match effect {
                 Effect::Send(leader, class, frame) => self.send_up(id, leader, class, frame),
                 Effect::Authenticated(_) => {}
@@ -247,6 +284,16 @@ impl World {
         let name = self.users.get(self.client(id).user).map(|u| u.name.clone());
         let name = name.as_ref().map_or("", UserName::as_str);
         self.trace.line(self.now, &format_args!("{name} (client {}): {event:?}", id.0));
+        if self.client(id).hacked.is_some() {
+            return;
+        }
+        if let Event::Gap { sender, count, .. } = event {
+            *self.facts.gaps.entry((id, sender.clone())).or_default() += count;
+        }
+        if let Event::View { .. } = event {
+            let now = self.now;
+            self.facts.first_view.entry(id).or_insert(now);
+        }
         if let Event::Message(delivery) = event {
             self.facts.delivered += 1;
             let number = delivery.payload.first_chunk::<8>().map(|b| u64::from_be_bytes(*b));
@@ -295,6 +342,31 @@ impl World {
         self.with_member(id, |member, _| member.leave());
     }
 
+    /// The member's machine sleeps: its links are gone, and nothing wakes its program until then.
+    pub(crate) fn put_to_sleep(&mut self, id: ClientId, length: Duration) {
+        self.trace.line(self.now, &format_args!("client {} sleeps for {length:?}", id.0));
+        let until = self.now + length;
+        self.client_mut(id).asleep = Some(until);
+        let port = self.port(id);
+        self.network.deaf.insert(port);
+        let links = self.links_where(|state| state.client == id);
+        links.into_iter().for_each(|link| self.reset_link(link));
+        self.schedule(length, Happening::Work(Work::WakeUp(id)));
+    }
+
+    /// It wakes up.
+    pub(crate) fn wake_up(&mut self, id: ClientId) {
+        let port = self.port(id);
+        self.network.deaf.remove(&port);
+        let now = self.now;
+        let client = self.client_mut(id);
+        client.asleep = None;
+        if client.deadline.is_some_and(|at| at <= now) {
+            client.deadline = None;
+            self.with_member(id, Member::on_wakeup);
+        }
+    }
+
     fn set_client_timer(&mut self, id: ClientId) {
         let now = self.now;
         let client = self.client_mut(id);
@@ -311,6 +383,9 @@ impl World {
     pub(super) fn wake_client(&mut self, id: ClientId) {
         let now = self.now;
         let client = self.client_mut(id);
+        if client.asleep.is_some_and(|until| until > now) {
+            return;
+        }
         if client.deadline == Some(now) {
             client.deadline = None;
             self.with_member(id, Member::on_wakeup);

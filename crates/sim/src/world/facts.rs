@@ -71,6 +71,16 @@ pub struct Facts {
     pub broken_words: Vec<String>,
     /// When leaders crashed before all of a step was on disk: nobody has heard of it.
     pub forgotten: BTreeMap<LeaderId, Time>,
+    /// Users whose programs and keys are in the attacker's hands.
+    pub hacked: BTreeSet<UserName>,
+    /// When an honest leader last heard a user's program.
+    pub heard_at: BTreeMap<(LeaderId, UserName), Time>,
+    /// When an honest leader heard somebody again of whom it had heard nothing for as long as the policy allows.
+    pub deaf_until: BTreeMap<(LeaderId, UserName), Time>,
+    /// Messages that receivers were told are lost, by whose they are.
+    pub gaps: BTreeMap<(ClientId, MemberId), u64>,
+    /// When clients first had a view.
+    pub first_view: BTreeMap<ClientId, Time>,
     /// Whether the network is kind now.
     pub stable: bool,
 }

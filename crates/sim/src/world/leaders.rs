@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ringfort_crypto::meter;
 use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal, Subject};
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::group::LeaderSecrets;
@@ -12,6 +13,7 @@ use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
 use ringfort_protocol::wire::{self, LeaderNotice, LoginAnswer, PeerMessage, Sorted};
 use ringfort_protocol::{Cx, Fault, LeaderId, LinkId, Time, UserName, codec};
 
+use super::work::Cost;
 use super::{Happening, World, unix_ms};
 use crate::checkers::What;
 use crate::dice::Dice;
@@ -130,14 +132,19 @@ impl World {
     }
 
     /// Gives a leader an input and carries out what it asks for.
-    pub(crate) fn with_leader(&mut self, id: LeaderId, input: impl FnOnce(&mut Leader, &mut Cx<'_>) -> Step) {
+    ///
+    /// What it cost the leader is returned.
+    pub(crate) fn with_leader(&mut self, id: LeaderId, input: impl FnOnce(&mut Leader, &mut Cx<'_>) -> Step) -> Cost {
         let now = self.now;
         let node = self.leader_mut(id);
-        let Some(core) = node.core.as_mut() else { return };
+        let Some(core) = node.core.as_mut() else { return Cost::default() };
         let mut cx = Cx { now, unix_ms: unix_ms(now), rng: &mut node.dice.0 };
+        meter::take_ns();
         let step = input(core, &mut cx);
+        let cost = Cost { work_ns: meter::take_ns(), sent_bytes: sent_bytes(&step) };
         self.carry_out(id, step);
         self.set_leader_timer(id);
+        cost
     }
 
     /// An operator's order.
@@ -364,6 +371,8 @@ impl World {
     fn scheming<T>(&mut self, id: LeaderId, scheme: impl FnOnce(&mut dyn Strategy, &mut Den<'_>) -> Vec<T>) -> Vec<T> {
         let (now, group) = (self.now, self.group.clone());
         let (gang, names) = (std::mem::take(&mut self.gang), std::mem::take(&mut self.names));
+        let (seed, script) = (self.setup.seed, std::mem::take(&mut self.setup.script));
+        let mut tried = std::mem::take(&mut self.tried);
         let node = self.leader_mut(id);
         let out = match (node.strategy.as_mut(), node.core.as_ref()) {
             (Some(strategy), Some(core)) => {
@@ -378,6 +387,10 @@ impl World {
                     view: core.view(),
                     users: &names,
                     heard: node.heard.make_contiguous(),
+                    refreshes: core.refreshes_for_testing_only(),
+                    seed,
+                    script: &script,
+                    tried: &mut tried,
                 };
                 scheme(strategy.as_mut(), &mut den)
             }
@@ -385,12 +398,14 @@ impl World {
         };
         self.gang = gang;
         self.names = names;
+        self.setup.script = script;
+        self.tried = tried;
         out
     }
 
     /// A hostile leader's own initiative.
     pub(super) fn scheme(&mut self, id: LeaderId) {
-        self.schedule(SCHEME_PERIOD, Happening::Scheme { leader: id });
+        self.schedule(SCHEME_PERIOD * self.setup.pace.min(20), Happening::Scheme { leader: id });
         let crashes = matches!(self.setup.vice, Vice::CrashReturn | Vice::CrashForget);
         if crashes && self.leader_mut(id).dice.chance(60) {
             self.crash(id, self.setup.vice == Vice::CrashForget);
@@ -408,6 +423,16 @@ impl World {
             }
         }
     }
+}
+
+/// Bytes that a step sends; a relay counts once, since honest members pay for it.
+fn sent_bytes(step: &Step) -> u64 {
+    let bytes = |effect: &Effect| match effect {
+        Effect::Send(_, _, frame) | Effect::SendPeer(_, frame) => frame.len() as u64,
+        Effect::Relay(_, _, frame) => frame.len() as u64,
+        _ => 0,
+    };
+    step.effects.iter().map(bytes).sum()
 }
 
 fn name_of(operation: &Operation) -> Option<UserName> {

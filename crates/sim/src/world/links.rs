@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ringfort_protocol::leader::Class;
 use ringfort_protocol::{LeaderId, LinkId};
 
+use super::work::Place;
 use super::{ClientId, Happening, World};
 
 /// A link that lasted this long starts the back-off over.
@@ -25,6 +26,8 @@ pub struct LinkState {
     at_client: bool,
     /// Something was lost or altered in it.
     tainted: bool,
+    /// Reset: what is under way in it never arrives.
+    lost: bool,
 }
 
 impl World {
@@ -33,12 +36,14 @@ impl World {
         self.leaders.len() + client.0
     }
 
-    fn leader_port(leader: LeaderId) -> usize {
+    pub(crate) fn leader_port(leader: LeaderId) -> usize {
         usize::from(leader.number()) - 1
     }
 
     pub(super) fn connect(&mut self, client: ClientId, leader: LeaderId) {
-        let reaches = self.network.reaches(Self::leader_port(leader), self.port(client));
+        let reaches = self.network.reaches(Self::leader_port(leader), self.port(client))
+            && !self.network.deaf.contains(&Self::leader_port(leader))
+            && !self.network.deaf.contains(&self.port(client));
         let up = self.leader(leader).core.is_some();
         let Some(uplink) = self.client_mut(client).uplink(leader) else { return };
         if uplink.link.is_some() || uplink.closed {
@@ -56,8 +61,16 @@ impl World {
             uplink.link = Some(link);
             uplink.since = Some(now);
         }
-        let state =
-            LinkState { client, leader, exporter, broken: false, at_leader: true, at_client: false, tainted: false };
+        let state = LinkState {
+            client,
+            leader,
+            exporter,
+            broken: false,
+            at_leader: true,
+            at_client: false,
+            tainted: false,
+            lost: false,
+        };
         self.links.insert(link, state);
         if let Some(core) = self.leader_mut(leader).core.as_mut() {
             core.on_link_up(link, exporter);
@@ -117,7 +130,8 @@ impl World {
     }
 
     fn carry(&mut self, link: LinkId, up: bool, class: Class, frame: Bytes) {
-        let fate = self.network.carry(self.now, link.0, up, class, frame);
+        let favoured = self.links.get(&link).is_some_and(|s| !up && self.leader(s.leader).hostile);
+        let fate = self.network.carry(self.now, link.0, (up, favoured), class, frame);
         let Some(state) = self.links.get_mut(&link) else { return };
         state.tainted |=
             fate.arrivals.len() != 1 || self.network.hostile && self.setup.wire == crate::network::Wire::Raw;
@@ -133,18 +147,38 @@ impl World {
     }
 
     pub(super) fn frame_to_leader(&mut self, leader: LeaderId, link: LinkId, frame: &Bytes) {
-        if self.links.get(&link).is_none_or(|s| !s.at_leader) {
-            return;
-        }
+        let Some(state) = self.links.get(&link).filter(|s| s.at_leader && !s.lost) else { return };
+        let client = state.client;
         self.trace.bytes(self.now, "up", [link.0, 0], frame);
-        self.with_leader(leader, |core, cx| core.on_member_frame(cx, link, frame));
+        self.note_heard(leader, client);
+        let cost = self.with_leader(leader, |core, cx| core.on_member_frame(cx, link, frame));
+        self.note_work(Place::Leader(leader), Place::Client(client), cost, frame);
     }
 
     pub(super) fn frame_to_client(&mut self, link: LinkId, frame: &Bytes) {
-        let Some(state) = self.links.get(&link).filter(|s| s.at_client) else { return };
+        let Some(state) = self.links.get(&link).filter(|s| s.at_client && !s.lost) else { return };
         let (client, leader) = (state.client, state.leader);
         self.trace.bytes(self.now, "down", [link.0, 0], frame);
-        self.with_member(client, |member, cx| member.on_frame(cx, leader, frame));
+        let cost = self.with_member(client, |member, cx| member.on_frame(cx, leader, frame));
+        self.note_work(Place::Client(client), Place::Leader(leader), cost, frame);
+    }
+
+    /// A link is reset: what is under way in it is lost, both ways.
+    pub(crate) fn reset_link(&mut self, link: LinkId) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.lost = true;
+        }
+        self.break_link(link);
+    }
+
+    /// The links that satisfy a condition.
+    pub(crate) fn links_where(&self, which: impl Fn(&LinkState) -> bool) -> Vec<LinkId> {
+        self.links.iter().filter(|(_, state)| !state.broken && which(state)).map(|(id, _)| *id).collect()
+    }
+
+    /// The pairs of leaders with a link to each other.
+    pub(crate) fn linked_peers(&self) -> Vec<(LeaderId, LeaderId)> {
+        self.peers.keys().copied().collect()
     }
 
     /// A link breaks; each end learns of it in its own time.
@@ -277,7 +311,8 @@ impl World {
 
     pub(super) fn send_peer(&mut self, from: LeaderId, to: LeaderId, frame: Bytes) {
         let Some(number) = self.peers.get(&(from.min(to), from.max(to))).copied() else { return };
-        let fate = self.network.carry(self.now, number, from < to, Class::Control, frame);
+        let favoured = self.leader(from).hostile;
+        let fate = self.network.carry(self.now, number, (from < to, favoured), Class::Control, frame);
         for (at, frame) in fate.arrivals {
             self.queue.push(at, Happening::ToPeer { from, to, number, frame });
         }
@@ -292,6 +327,7 @@ impl World {
         }
         self.trace.bytes(self.now, "peer", [from.number().into(), to.number().into()], frame);
         self.overhear(to, frame);
-        self.with_leader(to, |core, cx| core.on_peer_frame(cx, from, frame));
+        let cost = self.with_leader(to, |core, cx| core.on_peer_frame(cx, from, frame));
+        self.note_work(Place::Leader(to), Place::Leader(from), cost, frame);
     }
 }

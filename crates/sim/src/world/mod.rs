@@ -5,6 +5,7 @@ mod facts;
 mod leaders;
 mod links;
 mod queue;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,9 +20,11 @@ pub use facts::{Facts, Sent};
 pub use leaders::{CrashPoint, LeaderNode, Store};
 pub use links::LinkState;
 pub use queue::{Happening, Queue};
+pub use work::{Cost, Ledger, Place, SENT_SHARE_BYTES, WORK_SHARE_NS};
 
 use crate::checkers::{Checkers, Seen, What};
 use crate::dice::Dice;
+use crate::mutator::script::Tried;
 use crate::network::Network;
 use crate::setup::{Setup, copy_secrets};
 use crate::trace::Trace;
@@ -34,6 +37,9 @@ pub const UNIX_START_S: u64 = 1_800_000_000;
 pub fn unix_ms(now: Time) -> u64 {
     UNIX_START_S * 1000 + u64::try_from(now.since_start().as_millis()).expect("runs are short")
 }
+
+/// Time between two looks of the checkers.
+const LOOK_PERIOD: Duration = Duration::from_millis(250);
 
 /// Everything there is in one run.
 pub struct World {
@@ -68,6 +74,10 @@ pub struct World {
     gang: Vec<LeaderSecrets>,
     /// Every user's name, and names of nobody.
     names: Vec<UserName>,
+    /// What mutators did.
+    pub tried: Vec<Tried>,
+    /// Who made whom work.
+    pub ledger: Ledger,
 }
 
 impl World {
@@ -78,7 +88,7 @@ impl World {
         let hostile = hostile_leaders(&setup, &mut dice);
         let gang = secrets.iter().filter(|s| hostile.contains(&s.id)).map(copy_secrets).collect();
         let mut world = World {
-            network: Network::new(setup.seed, setup.wire),
+            network: Network::new(setup.seed, setup.wire, setup.weather),
             trace: Trace::new(setup.verbose),
             now: Time::from_start(Duration::from_secs(1)),
             queue: Queue::default(),
@@ -93,6 +103,8 @@ impl World {
             workload: Workload::new(&setup),
             gang,
             names: Vec::new(),
+            tried: Vec::new(),
+            ledger: Ledger::default(),
             group,
             dice,
             setup,
@@ -105,7 +117,16 @@ impl World {
         }
         world.enrol_users();
         world.connect_peers();
+        world.schedule(LOOK_PERIOD, Happening::Look);
         world
+    }
+
+    /// The checkers look at everything.
+    fn look(&mut self) {
+        self.schedule(LOOK_PERIOD * self.setup.pace, Happening::Look);
+        let mut checkers = std::mem::take(&mut self.checkers);
+        checkers.look(self);
+        self.checkers = checkers;
     }
 
     /// Lets things happen until `until`.
@@ -141,6 +162,7 @@ impl World {
             Happening::ConnectPeers => self.connect_peers(),
             Happening::Restart { leader, forget } => self.restart(leader, forget),
             Happening::Scheme { leader } => self.scheme(leader),
+            Happening::Look => self.look(),
             Happening::Work(work) => crate::workload::perform(self, work),
         }
     }
@@ -188,7 +210,7 @@ impl World {
         let mut present: Vec<&MemberId> = Vec::new();
         let mut key = None;
         for user in &self.users {
-            if !user.is_admissible() || !user.wants_in {
+            if !user.is_admissible() || !user.wants_in || self.facts.hacked.contains(&user.name) {
                 continue;
             }
             let Some(member) = user.client.and_then(|c| self.client(c).member.as_ref()) else { return false };
@@ -200,7 +222,8 @@ impl World {
         }
         present.sort();
         self.honest().filter_map(|l| l.core.as_ref()).all(|leader| {
-            let mut members: Vec<&MemberId> = leader.members().iter().map(|e| &e.id).collect();
+            let all = leader.members().iter().map(|e| &e.id);
+            let mut members: Vec<&MemberId> = all.filter(|id| !self.facts.hacked.contains(&id.user)).collect();
             members.sort();
             leader.is_published() && members == present
         })

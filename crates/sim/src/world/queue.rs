@@ -84,6 +84,8 @@ pub enum Happening {
         /// Which.
         leader: LeaderId,
     },
+    /// Those who judge look at the world.
+    Look,
     /// Users and operators do something.
     Work(Work),
 }

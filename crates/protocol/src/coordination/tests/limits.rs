@@ -105,9 +105,9 @@ fn a_full_group_takes_nobody_else_but_lets_members_back_in() {
 
 #[test]
 fn buckets_of_the_wrong_number_are_blamed() {
-    let room = Room::new(4, 1);
+    let mut room = Room::new(4, 1);
     for count in [0, 1, 255, 257] {
-        let outputs = room.me.on_buckets(leader(2), &vec![[0; 16]; count]);
+        let outputs = room.me.on_buckets(leader(2), &vec![[0; 32]; count]);
         assert_eq!(outputs, vec![Output::Blame(leader(2), Fault::Malformed)], "{count}");
     }
 }
@@ -126,7 +126,7 @@ fn leaders_in_one_state_say_no_more_than_that() {
 
 impl Coordination {
     /// What this leader sends to one whose status differs.
-    fn buckets_for_tests(&mut self) -> Vec<[u8; 16]> {
+    fn buckets_for_tests(&mut self) -> Vec<[u8; 32]> {
         match self.on_status(leader(9), [0; 32]).swap_remove(0) {
             Output::Tell(_, PeerMessage::Buckets(buckets)) => buckets,
             other => panic!("not buckets: {other:?}"),

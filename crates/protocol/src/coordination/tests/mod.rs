@@ -155,7 +155,7 @@ impl Cluster {
             PeerMessage::Proposals(list) => state.on_proposals(from, list),
             PeerMessage::Status(root) => state.on_status(from, root),
             PeerMessage::Buckets(theirs) => state.on_buckets(from, &theirs),
-            PeerMessage::Decoys(_) => unreachable!("coordination tells no such thing"),
+            PeerMessage::Decoys(_) | PeerMessage::Unheard(_) => unreachable!("coordination tells no such thing"),
         };
         self.carry_out(to, outputs);
     }
@@ -169,7 +169,7 @@ impl Cluster {
     /// Every leader tells every other its status, as it does from time to time.
     fn compare(&mut self) {
         for by in self.ids() {
-            for message in self.leaders[&by].status() {
+            for message in self.at(by.number()).status() {
                 self.carry_out(by, vec![Output::Broadcast(message)]);
             }
         }
@@ -205,6 +205,6 @@ fn state_of(state: &Coordination) -> State {
         hash: state.members().hash().digest(),
         epoch: state.epoch(),
         refreshes: state.refreshes(),
-        status: state.status().swap_remove(0),
+        status: PeerMessage::Status(state.root()),
     }
 }

@@ -48,9 +48,9 @@ fn one_leader_alone_brings_nobody_up_to_its_state() {
 }
 
 impl Coordination {
-    fn buckets_of_nothing(&self) -> Vec<[u8; 16]> {
+    fn buckets_of_nothing(&self) -> Vec<[u8; 32]> {
         assert!(self.members().is_empty());
-        vec![[0; 16]; crate::wire::BUCKETS]
+        vec![[0; 32]; crate::wire::BUCKETS]
     }
 }
 

@@ -82,6 +82,28 @@ async fn bytes_before_login_are_limited() {
 }
 
 #[tokio::test]
+async fn frames_before_login_are_limited_however_small() {
+    let mut listener = listen_default().await;
+    let client = dial(&listener, None).await.unwrap();
+    let (sender, mut receiver) = soon(listener.accept()).await.unwrap().link.split();
+    for _ in 0..40 {
+        client.sender().send(Class::Control, frame(1)).unwrap();
+    }
+    for _ in 0..32 {
+        assert_eq!(soon(receiver.recv()).await.unwrap().unwrap().len(), 1);
+    }
+    assert!(matches!(soon(receiver.recv()).await, Err(LinkError::Protocol(_))));
+    assert!(sender.is_closed());
+
+    let (client, server) = pair(&mut listener).await;
+    let (_sender, mut receiver) = server.split();
+    for _ in 0..100 {
+        client.sender().send(Class::Control, frame(1)).unwrap();
+        soon(receiver.recv()).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn strangers_make_way_for_who_comes_after_them() {
     let accept = AcceptLimits { unauthenticated_per_address_max: 3, ..AcceptLimits::default() };
     let mut listener = listen(accept, LinkLimits::default()).await;

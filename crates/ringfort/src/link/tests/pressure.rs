@@ -88,15 +88,12 @@ async fn a_trickle_is_not_progress_but_a_slow_stream_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gate_waits_for_the_slow_but_not_for_the_stuck() {
+async fn a_sender_waits_for_the_slow_but_not_for_the_stuck() {
     let mut listener = listen(AcceptLimits::default(), small()).await;
     let (fast_client, fast) = pair(&mut listener).await;
     let (stuck_client, stuck) = pair(&mut listener).await;
     let (fast, stuck) = (fast.split(), stuck.split());
-    let gate = Gate::new();
-    gate.register(fast.0.clone());
-    gate.register(stuck.0.clone());
-    assert_eq!(gate.len(), 2);
+    let audience = [fast.0.clone(), stuck.0.clone()];
 
     const FRAMES: usize = 4000;
     let reading = tokio::spawn(async move {
@@ -109,8 +106,10 @@ async fn the_gate_waits_for_the_slow_but_not_for_the_stuck() {
     let mut lost_by_stuck = 0;
     for number in 0..FRAMES {
         let start = Instant::now();
-        soon(gate.ready()).await;
+        soon(pace::ready(&audience)).await;
         longest_wait = longest_wait.max(start.elapsed());
+        // The fast one is half of the audience: it is waited for by itself, as its pace is the sender's.
+        soon(fast.0.ready()).await;
         fast.0.send(Class::Data, frame(8000)).unwrap_or_else(|error| panic!("frame {number}: {error}"));
         lost_by_stuck += usize::from(stuck.0.send(Class::Data, frame(8000)).is_err());
     }
@@ -122,8 +121,7 @@ async fn the_gate_waits_for_the_slow_but_not_for_the_stuck() {
     drop(stuck_client);
     stuck.0.close();
     fast.0.close();
-    assert!(gate.is_empty());
-    soon(gate.ready()).await;
+    soon(pace::ready(&audience)).await;
 }
 
 #[tokio::test]
@@ -132,10 +130,8 @@ async fn closing_frees_whoever_waits() {
     let mut listener = listen(AcceptLimits::default(), limits).await;
     let (_client, server) = pair(&mut listener).await;
     let sender = server.sender();
-    let gate = Gate::new();
-    gate.register(sender.clone());
     fill(&sender).await;
-    let waiting = tokio::spawn(async move { gate.ready().await });
+    let waiting = tokio::spawn(sender.ready());
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished());
     sender.close();
@@ -143,6 +139,74 @@ async fn closing_frees_whoever_waits() {
     // The grace of `close` is short even if the peer never reads.
     soon(sender.ended()).await;
     assert_eq!(sender.queued_bytes(), 0);
+}
+
+/// Frames a second to a member that reads as fast as it can, beside members that read at most so many bytes a second.
+async fn pace_beside(others: &[usize], lasting: Duration) -> f64 {
+    let mut listener = listen(AcceptLimits::default(), LinkLimits::default()).await;
+    let mut audience = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for bytes_per_s in std::iter::once(&usize::MAX).chain(others) {
+        let (client, server) = pair(&mut listener).await;
+        let (sender, receiver) = server.split();
+        audience.push(sender);
+        tasks.spawn(read_at_most(client, *bytes_per_s, receiver));
+    }
+    let start = Instant::now();
+    let mut taken = 0_u32;
+    while start.elapsed() < lasting {
+        pace::ready(&audience).await;
+        for (number, link) in audience.iter().enumerate() {
+            let sent = link.send(Class::Data, frame(16_000));
+            taken += u32::from(number == 0 && sent.is_ok());
+        }
+        tokio::task::yield_now().await;
+    }
+    f64::from(taken) / start.elapsed().as_secs_f64()
+}
+
+async fn read_at_most(client: Link, bytes_per_s: usize, _open: LinkReceiver) {
+    let (_sender, mut receiver) = client.split();
+    let (start, mut read) = (Instant::now(), 0_usize);
+    while let Ok(Some(frame)) = receiver.recv().await {
+        read += frame.len();
+        if bytes_per_s != usize::MAX {
+            let due = Duration::from_secs_f64(read as f64 / bytes_per_s as f64);
+            tokio::time::sleep(due.saturating_sub(start.elapsed())).await;
+        }
+    }
+}
+
+/// One member on a slow line loses data after a second of patience, and nobody else notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_steady_slow_reader_does_not_set_the_pace_of_the_others() {
+    let lasting = Duration::from_secs(8);
+    // At once, so that a busy machine is as busy for both.
+    let calm = pace_beside(&[usize::MAX], lasting);
+    let beside = pace_beside(&[usize::MAX, 1_000_000], lasting);
+    let (calm, beside) = tokio::join!(calm, beside);
+    assert!(beside >= 0.8 * calm, "{beside:.0} frames a second beside a slow reader, {calm:.0} without");
+}
+
+/// Where most receivers are slow, the sender is too fast: it waits, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pace_of_most_receivers_is_the_senders() {
+    let mut listener = listen(AcceptLimits::default(), LinkLimits::default()).await;
+    let mut audience = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let (client, server) = pair(&mut listener).await;
+        let (sender, receiver) = server.split();
+        audience.push(sender);
+        tasks.spawn(read_at_most(client, 4_000_000, receiver));
+    }
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(4) {
+        pace::ready(&audience).await;
+        for link in &audience {
+            assert_eq!(link.send(Class::Data, frame(16_000)), Ok(()), "after {:?}", start.elapsed());
+        }
+    }
 }
 
 /// Speech must not wait behind a file, and old speech not before new.

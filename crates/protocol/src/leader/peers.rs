@@ -1,0 +1,210 @@
+//! A leader's links to the other leaders, and what each of them may make it do.
+//!
+//! Up to f of them are hacked, and each has a link that nobody can refuse it. So each has an account, whatever links it
+//! makes: it pays for what it sends by size and for every signature that is checked for it. Who asks for more than its
+//! share is cut off for growing times. That alone blames nobody, since the network can hold back what an honest leader
+//! said in a minute and deliver it at once; an honest leader loses nothing, for it says again what is not settled.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ringfort_kernel::Budget;
+
+use super::{Event, Leader, Step};
+use crate::coordination::Output;
+use crate::fault::{Culprit, Fault};
+use crate::ids::LeaderId;
+use crate::rules::Rule;
+use crate::time::{Cx, Time};
+use crate::wire::{self, PeerMessage, Sorted};
+
+/// What all hacked leaders together may cost, in units a second, of about four microseconds each: half of a core.
+const WORK_PER_S: u64 = 131_072;
+/// What one of them may cost, however few they are: a quarter.
+const WORK_PER_PEER_S: u64 = 65_536;
+/// What may come at once: who was away has much to say.
+const WORK_BURST: u64 = 262_144;
+/// What one frame costs whatever is in it, and each part of its length.
+const FRAME: u64 = 4;
+const PART_BYTES: usize = 64;
+/// What checking one signature costs.
+const VERIFICATION: u64 = 16;
+/// What a deviation costs, so that repeating it cuts the link.
+const DEVIATION: u64 = WORK_BURST / 16;
+/// What must be left before a leader is asked for what it has accepted: the answer is paid for by who gives it.
+const QUESTION: u64 = WORK_BURST / 2;
+/// More than any honest leader says: two megabytes a second, on top of what its queue and the network can hold.
+const HONEST_PER_S: u64 = 32_768;
+const HONEST_BURST: u64 = 524_288;
+/// Comparisons are answered and asked for no more often than they are begun.
+const COMPARE_SPACING: Duration = Duration::from_millis(400);
+/// How long the first cut lasts, and the longest.
+const CUT_MIN: Duration = Duration::from_secs(1);
+const CUT_MAX: Duration = Duration::from_secs(64);
+/// After so long without another, the next cut is as short as the first.
+const FORGIVEN: Duration = Duration::from_secs(600);
+
+/// What one other leader has left.
+#[derive(Debug)]
+pub(super) struct Account {
+    work: Budget,
+    /// What an honest leader can have sent at all.
+    honest: Budget,
+    cut_until: Time,
+    next_cut: Duration,
+    convicted: bool,
+    asked: Option<Time>,
+    answered: Option<Time>,
+}
+
+impl Account {
+    fn new(now: Time, f: u8) -> Self {
+        let share = (WORK_PER_S / u64::from(f).max(1)).min(WORK_PER_PEER_S);
+        Account {
+            work: Budget::new(now, share, WORK_BURST),
+            honest: Budget::new(now, HONEST_PER_S, HONEST_BURST),
+            cut_until: Time::ZERO,
+            next_cut: CUT_MIN,
+            convicted: false,
+            asked: None,
+            answered: None,
+        }
+    }
+
+    fn cut(&mut self, now: Time) -> Duration {
+        if now.since(self.cut_until) > FORGIVEN {
+            self.next_cut = CUT_MIN;
+        }
+        let length = self.next_cut;
+        self.cut_until = now + length;
+        self.next_cut = (length * 2).min(CUT_MAX);
+        length
+    }
+
+    /// Whether it may be asked now for what it has accepted.
+    fn may_ask(&mut self, now: Time) -> bool {
+        let may = is_due(self.asked, now) && self.work.left(now) >= QUESTION;
+        if may {
+            self.asked = Some(now);
+        }
+        may
+    }
+
+    /// Whether its comparison is answered now.
+    fn may_answer(&mut self, now: Time) -> bool {
+        let may = is_due(self.answered, now);
+        if may {
+            self.answered = Some(now);
+        }
+        may
+    }
+}
+
+fn is_due(last: Option<Time>, now: Time) -> bool {
+    last.is_none_or(|last| now >= last + COMPARE_SPACING)
+}
+
+fn cost(frame: &[u8]) -> u64 {
+    FRAME + u64::try_from(frame.len() / PART_BYTES).unwrap_or(u64::MAX)
+}
+
+impl Leader {
+    /// A link to another leader is up.
+    pub fn on_peer_up(&mut self, peer: LeaderId) -> Step {
+        self.peers.insert(peer);
+        self.state.on_peer_up(peer);
+        self.unheard.on_link(peer);
+        let mut step = Step::default();
+        step.tell_peer(peer, &PeerMessage::Decoys(self.login.decoy_share()));
+        for message in self.state.status() {
+            step.tell_peer(peer, &message);
+        }
+        step
+    }
+
+    /// A link to another leader is gone.
+    pub fn on_peer_down(&mut self, peer: LeaderId) {
+        self.peers.remove(&peer);
+    }
+
+    /// A frame from another leader, on a link that proves its key.
+    pub fn on_peer_frame(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes) -> Step {
+        let mut step = Step::default();
+        let f = self.group.rules.f();
+        let account = self.accounts.entry(peer).or_insert_with(|| Account::new(cx.now, f));
+        let enforced = self.group.rules.enforces(Rule::PeerBudget);
+        if !account.honest.take(cx.now, cost(frame)) && enforced && !std::mem::replace(&mut account.convicted, true) {
+            step.blame(Culprit::Leader(peer), Fault::Flooding);
+        }
+        if cx.now < account.cut_until && enforced {
+            return step;
+        }
+        account.convicted = false;
+        if !account.work.take(cx.now, cost(frame)) && enforced {
+            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
+            return step;
+        }
+        let outputs = self.on_peer_message(cx, peer, read(frame), &mut step);
+        self.absorb(cx, outputs, &mut step);
+        step
+    }
+
+    fn on_peer_message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: LeaderId,
+        message: Result<PeerMessage, Fault>,
+        step: &mut Step,
+    ) -> Vec<Output> {
+        let Some(account) = self.accounts.get_mut(&peer) else { return Vec::new() };
+        let enforced = self.group.rules.enforces(Rule::PeerBudget);
+        let mut unpaid = false;
+        let mut pay = |work: &mut Budget, units| {
+            unpaid |= !work.take(cx.now, units) && enforced;
+            !unpaid
+        };
+        let outputs = match message {
+            Ok(PeerMessage::Proposals(list)) => {
+                let work = &mut account.work;
+                self.state.on_proposals_within(peer, list, &mut || pay(work, VERIFICATION))
+            }
+            Ok(PeerMessage::Status(root)) => {
+                let outputs = self.state.on_status(peer, root).into_iter();
+                let may = |output: &Output| !matches!(output, Output::Tell(..)) || !enforced || account.may_ask(cx.now);
+                outputs.filter(may).collect()
+            }
+            Ok(PeerMessage::Buckets(_)) if !account.may_answer(cx.now) && enforced => Vec::new(),
+            Ok(PeerMessage::Buckets(theirs)) => self.state.on_buckets(peer, &theirs),
+            Ok(PeerMessage::Decoys(_)) if !pay(&mut account.work, VERIFICATION) => Vec::new(),
+            Ok(PeerMessage::Decoys(share)) => {
+                let bad = self.login.on_decoy_share(&self.group, &self.secrets, peer, share);
+                bad.into_iter().map(|leader| Output::Blame(leader, Fault::BadShare)).collect()
+            }
+            Ok(PeerMessage::Unheard(said)) => {
+                let paid = pay(&mut account.work, VERIFICATION);
+                let fault = if paid { self.on_unheard(cx.now, peer, said) } else { None };
+                fault.into_iter().map(|fault| Output::Blame(peer, fault)).collect()
+            }
+            Err(fault) => vec![Output::Blame(peer, fault)],
+        };
+        let deviates =
+            |output: &Output| matches!(output, Output::Blame(who, fault) if *who == peer && fault.is_deviation());
+        let Some(account) = self.accounts.get_mut(&peer) else { return outputs };
+        if outputs.iter().any(deviates) {
+            pay(&mut account.work, DEVIATION);
+        }
+        if unpaid {
+            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
+        }
+        outputs
+    }
+}
+
+/// Length before content: a list that is too long is not decoded.
+fn read(frame: &[u8]) -> Result<PeerMessage, Fault> {
+    match wire::sort(frame) {
+        Ok(Sorted::Plain(body)) if wire::lists_too_many(body) => Err(Fault::Flooding),
+        Ok(Sorted::Plain(body)) => wire::decode_plain(body).map_err(|_| Fault::Malformed),
+        _ => Err(Fault::Malformed),
+    }
+}
