@@ -13,7 +13,7 @@ use crate::data::{
 use crate::delivery::history::History;
 use crate::delivery::underway::UnderWay;
 use crate::delivery::{Channel, HEADS_MAX, Head, REPAIR_BYTES_MAX, Receipt, RepairRequest, StreamKey, numbers_of};
-use crate::fault::{Fault, Rejected};
+use crate::fault::Rejected;
 use crate::ids::{Epoch, LeaderId, MemberId, Seq, Topic, UserName, ViewDigest};
 use crate::policy::{Policy, Service};
 use crate::time::{Time, earliest};
@@ -30,9 +30,9 @@ const RESEND_AFTER: Duration = Duration::from_millis(200);
 const RESEND_BYTES_PER_S: u64 = 1024 * 1024;
 const RESEND_BYTES_BURST: u64 = 2 * 1024 * 1024;
 
-/// The same frame goes to the same leader again so often over one link. One that goes on asking is named.
+/// The same frame goes to the same leader again so often over one link. One that goes on asking is no offender: others may
+/// make it ask for what it had no room to keep.
 const RESENDS_MAX: u32 = 3;
-const ASKS_MAX: u32 = 8;
 
 /// Private streams that one report tells of, the group's besides.
 const PRIVATE_HEADS_MAX: usize = HEADS_MAX - 8;
@@ -198,20 +198,15 @@ impl Outbox {
     }
 
     /// A leader asks for frames that it lacks: those still kept, within its budget, not sent to it just now and not too
-    /// often. Where it goes on asking for what it was given, its fault.
-    pub fn on_wanted(&mut self, now: Time, from: LeaderId, request: &RepairRequest) -> (Vec<Bytes>, Option<Fault>) {
-        let (mut frames, mut bytes, mut fault) = (Vec::new(), 0, None);
+    /// often.
+    pub fn on_wanted(&mut self, now: Time, from: LeaderId, request: &RepairRequest) -> Vec<Bytes> {
+        let (mut frames, mut bytes) = (Vec::new(), 0);
         let full = || Budget::new(now, RESEND_BYTES_PER_S, RESEND_BYTES_BURST);
         let budget = self.resends.entry(from).or_insert_with(full);
         for seq in request.numbers() {
             let Some(kept) = self.history.get_mut(request.stream(), Seq(seq)) else { continue };
-            let (sent, asks) = kept.resent.get(&from).copied().unwrap_or((kept.sent, 0));
-            if now.since(sent) < RESEND_AFTER {
-                continue;
-            }
-            if asks >= RESENDS_MAX {
-                kept.resent.insert(from, (now, asks.saturating_add(1)));
-                fault = fault.or((asks == ASKS_MAX).then_some(Fault::Flooding));
+            let (sent, times) = kept.resent.get(&from).copied().unwrap_or((kept.sent, 0));
+            if now.since(sent) < RESEND_AFTER || times >= RESENDS_MAX {
                 continue;
             }
             let length = kept.frame.len();
@@ -219,11 +214,11 @@ impl Outbox {
             if full || !budget.take(now, u64::try_from(length).unwrap_or(u64::MAX)) {
                 break;
             }
-            kept.resent.insert(from, (now, asks + 1));
+            kept.resent.insert(from, (now, times + 1));
             bytes += length;
             frames.push(kept.frame.clone());
         }
-        (frames, fault)
+        frames
     }
 
     /// A leader is linked anew: what it was sent before may be lost.

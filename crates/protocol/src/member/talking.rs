@@ -150,11 +150,8 @@ impl Member {
 
     /// A leader lacks frames of this member's. They go to that leader and no other.
     pub(super) fn on_wanted(&mut self, now: Time, from: LeaderId, request: &RepairRequest, step: &mut Step) {
-        let (frames, fault) = self.outbox.on_wanted(now, from, request);
+        let frames = self.outbox.on_wanted(now, from, request);
         step.effects.extend(frames.into_iter().map(|frame| Effect::Send(from, Class::Data, frame)));
-        if let Some(fault) = fault {
-            self.blame_leader(from, fault, step);
-        }
     }
 
     /// Leaders that must have acknowledged a message before it counts as sent: f+1, so that one of them is honest, unless
