@@ -70,7 +70,7 @@ impl PasswordArgs {
             })
         };
         let password = not_empty(ask(format!("Password of {user}: "))?, "the password")?;
-        if new && *ask("The same once more: ".to_owned())? != *password {
+        if new && *ask("Repeat it: ".to_owned())? != *password {
             return Err(Failure::new(Status::Usage, "the two passwords differ: start again"));
         }
         Ok(password)
@@ -101,6 +101,8 @@ pub fn read_secret_line(path: &Path) -> Outcome<Zeroizing<String>> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
         Failure::new(Status::Unreadable, format!("{shown}: the password file cannot be read ({error}): check the path"))
     })?;
+    // An editor's byte order mark is no part of a secret.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     not_empty(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()), &shown)
 }
 

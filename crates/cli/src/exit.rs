@@ -247,7 +247,8 @@ impl From<LeaderError> for Failure {
                 io::ErrorKind::PermissionDenied => Status::Permissions,
                 _ => Status::Other,
             },
-            LeaderError::Address(_) => Status::Usage,
+            // Names may resolve a moment later: after a power cut the router often comes up last.
+            LeaderError::Address(_) => Status::Other,
             LeaderError::Store(error) => FileErrorKind::from(error).into(),
             LeaderError::Listen { .. } => Status::Other,
         };
@@ -264,8 +265,8 @@ impl From<SetupError> for Failure {
                 io::ErrorKind::PermissionDenied => Status::Permissions,
                 _ => Status::Other,
             },
-            SetupError::Listen { .. } => Status::Other,
-            SetupError::NotMine(_) | SetupError::Address(_) => Status::Usage,
+            SetupError::Listen { .. } | SetupError::Address(_) => Status::Other,
+            SetupError::NotMine(_) => Status::Usage,
         };
         Failure::new(status, error)
     }

@@ -272,7 +272,10 @@ impl Config {
                 "[limits] frame_bytes_max is below the {needed} that this group's messages need: raise it"
             ));
         }
-        self.listen_address()?;
+        // A good name that cannot be looked up now may be found at the next start.
+        if self.listen.address.as_deref().is_some_and(|address| ringfort::files::check_address(address).is_err()) {
+            self.listen_address()?;
+        }
         if let Some(program) = self.hooks.on_suspicion.first() {
             crate::hooks::check_program(Path::new(program))?;
         }

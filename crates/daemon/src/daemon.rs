@@ -67,7 +67,7 @@ impl Daemon {
     ) -> Result<Self, DaemonError> {
         config.check_for(&open.group).map_err(DaemonError::Config)?;
         let me = open.secrets.id;
-        let listen = match listen.or(config.listen_address().map_err(DaemonError::Config)?) {
+        let listen = match listen.or(config.listen_address().map_err(io::Error::other)?) {
             Some(address) => Some(address),
             None => own_address(&open),
         };

@@ -55,6 +55,7 @@ pub fn culprit_kind(culprit: &Culprit) -> &'static str {
 pub fn order_words(order: &OperatorRequest) -> (&'static str, Option<&UserName>) {
     match order {
         OperatorRequest::Accept(record) => ("accept", Some(&record.user)),
+        OperatorRequest::Replace(record) => ("replace", Some(&record.user)),
         OperatorRequest::Expel(user) => ("expel", Some(user)),
         OperatorRequest::Refresh => ("refresh", None),
         OperatorRequest::Session(order) => (session_word(*order), None),

@@ -53,9 +53,9 @@ pub fn fixture() -> &'static Fixture {
         let (group, secrets) = deal_group("fuzz", rules, &addresses, policy, &mut rng);
         let key = SessionVerifyingKey(key_of("cat").verifying_key());
         let certificate = Certificate::issue(&group, 0, &authority, user("cat"), key, EXPIRES_UNIX_S);
-        let mut records = enrol_key(&group, &user("ana"), &key_of("ana").verifying_key(), &mut rng);
+        let mut records = enrol_key(&group, &user("ana"), &key_of("ana").verifying_key(), &mut rng).records;
         let pia = enrol_password(&group, &user("pia"), b"correct horse", &mut rng);
-        records.extend(pia.expect("a password hashes to a point"));
+        records.extend(pia.expect("a password hashes to a point").records);
         Fixture { group: Arc::new(group), secrets, certificate, records }
     })
 }

@@ -47,11 +47,11 @@ impl Room {
         exporter: [u8; 32],
         init: &LoginRequest,
     ) -> LoginAnswer {
-        let LoginRequest::Init { user, method, n1 } = init.clone() else { unreachable!() };
+        let LoginRequest::Init { user, method, n1, asks } = init.clone() else { unreachable!() };
         let mut cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut self.rng };
         let secrets = &self.secrets[leader];
-        let message = (user, method, n1);
-        self.servers[leader].on_init(&mut cx, &self.group, secrets, link, &exporter, Incarnation(0), message)
+        let message = (user, method, n1, asks);
+        self.servers[leader].on_init(&mut cx, &self.group, secrets, link, &exporter, Incarnation(0), message).unwrap()
     }
 
     /// Whether a leader takes message 3 on a link.

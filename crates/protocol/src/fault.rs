@@ -49,6 +49,9 @@ pub enum Rejected {
     /// The leader does not know the user.
     #[error("{0} is not registered here")]
     UnknownUser(UserName),
+    /// A record that would replace what the user has registered already.
+    #[error("{0} is registered here with another password or key: whoever wants to replace it has to say so")]
+    Registered(UserName),
     /// A record that is not for this leader, or was altered.
     #[error("the enrolment record cannot be opened: it is for another leader or group, or was altered")]
     BadRecord,

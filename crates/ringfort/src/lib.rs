@@ -24,6 +24,7 @@ pub mod files;
 mod group;
 pub mod leader;
 pub mod link;
+pub mod password;
 mod runtime;
 pub mod seal;
 pub mod setup;

@@ -22,10 +22,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringfort_protocol::GroupId;
 use ringfort_protocol::leader::Record;
+use ringfort_protocol::login::Registration;
+use ringfort_protocol::{GroupId, UserName};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use self::error::StoreError;
@@ -45,6 +46,7 @@ const SCHEMA: &str = "
     CREATE TABLE life (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE registration (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE attempts (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS registered (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// Another process gets this long to let go, such as one that is just making a backup.
@@ -62,9 +64,18 @@ pub struct Store {
 impl Store {
     /// Makes an empty memory at `path`, with mode 0600, where nothing is yet.
     pub fn create(path: &Path, group: GroupId, key: Option<StoreKey>) -> Result<Self, StoreError> {
+        Self::create_as(path, group, key, false)
+    }
+
+    /// Makes an empty memory in place of a lost one. From its first moment it says that the leader may have said what is not in it.
+    pub fn create_old(path: &Path, group: GroupId) -> Result<Self, StoreError> {
+        Self::create_as(path, group, None, true)
+    }
+
+    fn create_as(path: &Path, group: GroupId, key: Option<StoreKey>, catching_up: bool) -> Result<Self, StoreError> {
         create_private(path)?;
         let mut connection = connect(path)?;
-        let meta = Meta { group, catching_up: false, sealed_with: key.as_ref().map(StoreKey::id) };
+        let meta = Meta { group, catching_up, sealed_with: key.as_ref().map(StoreKey::id) };
         let make = |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
             make(&transaction, &meta)?;
@@ -150,6 +161,7 @@ impl Store {
             return Ok(());
         }
         let mut meta = self.meta.clone();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut write = || {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for record in records {
@@ -159,12 +171,29 @@ impl Store {
                 } else {
                     rows::put(&transaction, record, self.key.as_ref())?;
                 }
+                if let Record::Registration(user, _) = record {
+                    rows::note_registered(&transaction, user.as_str(), now)?;
+                }
             }
             transaction.commit()
         };
         write().map_err(|source| fault(&self.path, source))?;
         self.meta = meta;
         Ok(())
+    }
+
+    /// When what the user has registered here was accepted, Unix seconds.
+    pub fn registered_at(&self, user: &UserName) -> Result<Option<u64>, StoreError> {
+        rows::registered_at(&self.connection, &self.path, user.as_str())
+    }
+
+    /// What the user has registered here; `key` opens it in a memory that was opened to be read only.
+    pub fn registration(&self, user: &UserName, key: Option<&StoreKey>) -> Result<Option<Registration>, StoreError> {
+        let records = rows::load(&self.connection, &self.path, key.or(self.key.as_ref()).filter(|_| self.is_sealed()))?;
+        Ok(records.into_iter().find_map(|record| match record {
+            Record::Registration(name, registration) if name == *user => Some(registration),
+            _ => None,
+        }))
     }
 
     /// Whether registrations are sealed.
@@ -208,6 +237,17 @@ impl Store {
         copy().map_err(|source| fault(to, source))?;
         let unusable = |source| StoreError::Unusable { path: to.to_owned(), source };
         File::open(to).and_then(|file| file.sync_all()).map_err(unusable)
+    }
+
+    /// Puts all of it into one file, durable, without a log beside it, and closes it.
+    pub fn finish_alone(self) -> Result<(), StoreError> {
+        let Store { connection, path, .. } = self;
+        let close = || {
+            connection.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
+            connection.close().map_err(|(_, error)| error)
+        };
+        close().map_err(|source| fault(&path, source))?;
+        File::open(&path).and_then(|file| file.sync_all()).map_err(|source| StoreError::Unusable { path, source })
     }
 
     /// What its files take, bytes.

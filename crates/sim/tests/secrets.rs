@@ -70,7 +70,7 @@ fn lived() -> (Vec<Canary>, Bench) {
 /// Pia is enrolled by password and joins: what her leaders store of her are secrets too.
 fn join_by_password(bench: &mut Bench, canaries: &mut Vec<Canary>) {
     let pia: UserName = "pia".parse().unwrap();
-    let records = enrol_password(&bench.group, &pia, PASSWORD, &mut bench.dice.0).unwrap();
+    let records = enrol_password(&bench.group, &pia, PASSWORD, &mut bench.dice.0).unwrap().records;
     for record in records {
         let registration = record.open(&bench.group, bench.secrets_of(record.leader)).unwrap();
         let Registration::Password(stored) = registration else { panic!("a password") };

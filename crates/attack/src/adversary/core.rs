@@ -187,7 +187,7 @@ impl LeaderCore for Adversary {
             return Step { effects: effects.collect(), events: Vec::new() };
         }
         if let (Ok(Sorted::Plain(body)), Some(door)) = (wire::sort(frame), self.doors.get_mut(&link))
-            && let Ok(LoginRequest::Init { user, method, n1 }) = wire::decode_plain(body)
+            && let Ok(LoginRequest::Init { user, method, n1, .. }) = wire::decode_plain(body)
         {
             door.init = Some((user, method, n1));
         }

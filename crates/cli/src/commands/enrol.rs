@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ringfort::protocol::{UserName, login};
+use ringfort::protocol::UserName;
+use ringfort::protocol::login::{self, Enrolment};
 use ringfort::{files, os_rng};
 use serde::Serialize;
 
@@ -41,6 +42,7 @@ pub struct EnrolArgs {
 struct Prepared {
     user: String,
     records: Vec<String>,
+    code: String,
     operators_needed: usize,
 }
 
@@ -50,13 +52,13 @@ struct Prepared {
 /// Unusable files, a password that is too short or too long.
 pub fn run(args: EnrolArgs) -> Outcome {
     let group = args.group.read()?;
-    let records = match &args.key {
+    let Enrolment { records, code } = match &args.key {
         Some(path) => {
             let key = files::read_user_key(path)?.verifying_key();
             login::enrol_key(&group, &args.user, &key, &mut os_rng())
         }
         None => {
-            let password = args.password.read(&args.user, true)?;
+            let password = ringfort::password::prepare(&args.password.read(&args.user, true)?);
             let chars_min = files::PASSWORD_CHARS_MIN;
             if password.chars().count() < chars_min || password.len() > files::PASSWORD_BYTES_MAX {
                 let told = format!(
@@ -78,15 +80,17 @@ pub fn run(args: EnrolArgs) -> Outcome {
         return output::json(&Prepared {
             user: args.user.to_string(),
             records: paths.iter().map(|path| path.display().to_string()).collect(),
+            code,
             operators_needed: needed,
         });
     }
     for path in &paths {
         output::line(path.display().to_string())?;
     }
+    output::line(format!("\nCode: {code}"))?;
     output::line(format!(
-        "\nSend each record to that leader's operator, who runs `ringfort accept FOLDER RECORD`.\n\
-         {} can join once {} have accepted; let all of them, so that {} may fail.",
+        "\nSend each record to that leader's operator, who runs `ringfort accept FOLDER RECORD`, and read them the code by voice:\n\
+         it is the same for all of them, and shows that the record is yours. {} can join once {} have accepted; let all of them, so that {} may fail.",
         args.user,
         count(needed, "operator"),
         group.rules.f(),

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use ringfort::files::{GROUP_FILE, LeaderFolder, read_group};
+use ringfort::files::{GROUP_FILE, LeaderFolder, check_address, read_group};
 use ringfort::leader::Told;
 use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
@@ -163,6 +163,7 @@ fn check_config(args: &CheckConfigArgs) -> Outcome {
     let (config, path) = Config::read(&args.folder, args.config.as_deref())?;
     let group = read_group(&args.folder.join(GROUP_FILE))?;
     config.check_for(&group).map_err(|what| told(&path, &what))?;
+    config.listen_address().map_err(|what| told(&path, &what))?;
     let which = if path.exists() { path.display().to_string() } else { "the defaults".to_owned() };
     output::line(format!("{which}: a leader can run with this."))
 }
@@ -266,7 +267,9 @@ impl Log {
 
 /// What `--listen` names.
 pub(crate) fn resolve(address: &str) -> Outcome<SocketAddr> {
-    let usage = |why: String| Failure::new(Status::Usage, format!("--listen {address}: {why}: give HOST:PORT"));
+    // A good name that cannot be looked up is passing trouble, and no reason to give up for good.
+    let status = if check_address(address).is_ok() { Status::Other } else { Status::Usage };
+    let usage = |why: String| Failure::new(status, format!("--listen {address}: {why}: give HOST:PORT"));
     let mut found = address.to_socket_addrs().map_err(|error| usage(error.to_string()))?;
     found.next().ok_or_else(|| usage("no such host".to_owned()))
 }

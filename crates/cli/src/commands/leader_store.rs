@@ -53,7 +53,7 @@ impl UnlockArgs {
             return key_file(&path);
         }
         ask("Passphrase of this leader: ").and_then(|passphrase| {
-            if new && *ask("The same once more: ")? != *passphrase {
+            if new && *ask("Repeat it: ")? != *passphrase {
                 return Err(Failure::new(Status::Usage, "the two passphrases differ: start again"));
             }
             Ok(Unlock::Passphrase(passphrase))

@@ -5,14 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ringfort::files::{self, FileError, FileErrorKind, OperatorRequest};
+use ringfort::files::{self, Candidate, FileErrorKind, Known, OperatorRequest};
 use ringfort::protocol::coordination::SessionOrder;
 use ringfort::protocol::{SESSIONS_MAX, SessionNumber, UserName};
 use ringfort_daemon::words::session_word;
 use serde::Serialize;
 
 use crate::commands::leader_store::UnlockArgs;
-use crate::exit::Outcome;
+use crate::exit::{Failure, Outcome, Status};
 use crate::output;
 use crate::text::count;
 
@@ -25,6 +25,9 @@ pub struct AcceptArgs {
     /// The record made for this leader
     #[arg(value_name = "RECORD")]
     pub record: PathBuf,
+    /// Replace what the user has registered here: from then on that opens nothing at this leader
+    #[arg(long)]
+    pub replace: bool,
     /// What opens a sealed folder.
     #[command(flatten)]
     pub unlock: UnlockArgs,
@@ -102,42 +105,88 @@ struct Asked<'a> {
     operators_needed: usize,
 }
 
-/// A leader that runs needs no key from us: its folder is locked.
-fn accept_record(args: &AcceptArgs) -> Result<UserName, FileError> {
-    match files::accept(&args.folder, &args.record) {
-        Err(error) if error.kind() == FileErrorKind::Sealed => {
-            let unlock = args.unlock.find(&args.folder).ok().flatten();
-            files::accept_with(&args.folder, &args.record, unlock.as_ref())
-        }
-        outcome => outcome,
-    }
+#[derive(Serialize)]
+struct AcceptedRecord<'a> {
+    request: &'static str,
+    user: &'a str,
+    /// What the user's machine showed; none where a running leader's folder is sealed.
+    code: Option<&'a str>,
+    /// The code of what is replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<&'a str>,
+    state: &'static str,
+    operators_needed: usize,
 }
 
 /// Runs `ringfort accept`: at once if the leader is stopped, through its inbox if it runs.
 ///
 /// # Errors
-/// A record for another leader or group, an unusable folder.
+/// A record for another leader or group, a user who has registered something else, an unusable folder.
 pub fn accept(args: &AcceptArgs) -> Outcome {
     let needed = operators_needed(&args.folder)?;
-    let (user, state) = match accept_record(args) {
-        Ok(user) => (user, "done"),
+    let unlock = args.unlock.find(&args.folder).ok().flatten();
+    let found = files::look_at_record(&args.folder, &args.record, unlock.as_ref())?;
+    if let Some(known) = found.known.as_ref().filter(|_| !args.replace) {
+        return Err(refuse_known(&found, known));
+    }
+    let state = match files::accept_with(&args.folder, &args.record, unlock.as_ref(), args.replace) {
+        Ok(_) => "done",
+        // A leader that runs needs no key from us: its folder is locked.
         Err(error) if error.kind() == FileErrorKind::Busy => {
-            let record = files::read_record(&args.record)?;
-            files::drop_record(&args.folder, &record)?;
-            (record.user, "left")
+            files::drop_record(&args.folder, &files::read_record(&args.record)?, args.replace)?;
+            "left"
         }
         Err(error) => return Err(error.into()),
     };
+    let user = &found.user;
     if args.json {
-        let user = Some(user.as_str());
-        return output::json(&Asked { request: "accept", user, session: None, state, operators_needed: needed });
+        return output::json(&AcceptedRecord {
+            request: if args.replace { "replace" } else { "accept" },
+            user: user.as_str(),
+            code: found.code.as_deref(),
+            replaces: found.known.as_ref().map(|known| known.code.as_str()),
+            state,
+            operators_needed: needed,
+        });
     }
-    let told = if state == "done" {
-        format!("{user} is registered at this leader.")
-    } else {
-        format!("The running leader registers {user} within a second.")
+    let replaces = found.known.as_ref().map(|known| {
+        format!(
+            " It replaces what {user} had registered here{}, which opens nothing at this leader any more.",
+            since(known)
+        )
+    });
+    let replaces = replaces.unwrap_or_default();
+    let told = match (state, &found.code) {
+        ("done", _) => format!("{user} is registered at this leader."),
+        (_, Some(_)) => format!("The running leader registers {user} within a second."),
+        _ => format!(
+            "The running leader registers {user} within a second, unless something else is registered: see its audit."
+        ),
     };
-    output::line(format!("{told} {user} can join once {} have accepted.", count(needed, "operator")))
+    output::line(format!("{told}{replaces} {user} can join once {} have accepted.", count(needed, "operator")))?;
+    match &found.code {
+        Some(code) => output::line(format!(
+            "\nCode: {code}\nHave {user} read you the code by voice. If it is another, {user} did not make this record: run `ringfort expel`."
+        )),
+        None => output::line("The folder is sealed: give the key to see the code that the user reads you."),
+    }
+}
+
+fn refuse_known(found: &Candidate, known: &Known) -> Failure {
+    let (user, new) = (&found.user, found.code.as_deref().unwrap_or("unknown"));
+    Failure::new(
+        Status::Exists,
+        format!(
+            "{user} is registered here already{}, with the code {}; this record has the code {new}. \
+             Ask {user}, by voice, for the new code and why it is new; if both are right, use --replace",
+            since(known),
+            known.code
+        ),
+    )
+}
+
+fn since(known: &Known) -> String {
+    known.since_unix_s.map_or_else(String::new, |unix_s| format!(" since {}", crate::text::date(unix_s)))
 }
 
 /// Runs `ringfort expel`.

@@ -29,7 +29,8 @@ fn a_password_is_enrolled_by_f_plus_1_operators_at_running_leaders() {
     world.send(EVA, &["hi"]).failed(20, &[]);
 
     accept(&world, 1, 2).failed(11, &["is for leader 2, not for leader 1"]);
-    assert_eq!(accept(&world, 1, 1).json()["state"], "left");
+    let accepted = accept(&world, 1, 1).json();
+    assert_eq!((&accepted["state"], &accepted["code"]), (&"left".into(), &prepared["code"]));
     assert_eq!(accept(&world, 2, 2).json()["operators_needed"], 2);
     eventually("eva's join", || (world.send(EVA, &["hi"]).status == 0).then_some(()));
 
@@ -51,6 +52,39 @@ fn a_password_is_enrolled_by_f_plus_1_operators_at_running_leaders() {
     world.leader(1).next("eva's end", |line| line["event"] == "ended" && line["cause"] == "expelled");
     let said = world.send(EVA, &["hi"]);
     assert!([20, 21].contains(&said.status), "{said:?}");
+}
+
+#[test]
+fn nobody_takes_the_place_of_a_user_unseen() {
+    let mut world = World::new("");
+    let prepared = enrol(&world, &[]).json();
+    let accepted = accept(&world, 1, 1).json();
+    assert_eq!((&accepted["state"], &accepted["code"]), (&"done".into(), &prepared["code"]));
+    assert_eq!(accept(&world, 1, 1).json()["state"], "done", "the same record once more");
+    (1..=4).for_each(|number| world.start(number));
+    accept(&world, 2, 2).succeeded();
+
+    // Somebody else makes records for the same name, and two operators get them.
+    std::fs::remove_dir_all(world.path("records")).unwrap();
+    let key = world.path("evil.key");
+    run(&["key", "new", text(&key)]).succeeded();
+    let other = enrol(&world, &["--key", text(&key)]).json();
+    assert_ne!(other["code"], prepared["code"]);
+    let known = prepared["code"].as_str().unwrap();
+    let new = other["code"].as_str().unwrap();
+    accept(&world, 1, 1).failed(14, &["eva is registered here already since 20", known, new, "--replace"]);
+    eventually("the second leader to have taken its first record", || {
+        (accept(&world, 2, 2).status == 14).then_some(())
+    });
+
+    let (folder, record) = (world.leader_folder(1), world.path("records/eva.leader-1.record"));
+    let replaced = run(&["accept", text(&folder), text(&record), "--replace", "--json"]).json();
+    assert_eq!((&replaced["request"], &replaced["replaces"]), (&"replace".into(), &known.into()));
+    let audit = folder.join("audit.jsonl");
+    eventually("the audit's word of it", || {
+        let told = std::fs::read_to_string(&audit).unwrap_or_default();
+        told.lines().any(|line| line.contains("\"replace\"") && line.contains("\"eva\"")).then_some(())
+    });
 }
 
 #[test]

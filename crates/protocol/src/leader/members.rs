@@ -91,11 +91,13 @@ impl Leader {
                     Err(fault) => self.refuse_outsider(link, Some(user), fault, step),
                 }
             }
-            LoginRequest::Init { user, method, n1 } => {
+            LoginRequest::Init { user, method, n1, asks } => {
                 let last = self.state.login_floor(&user);
-                let message = (user, method, n1);
-                let answer = self.login.on_init(cx, &self.group, &self.secrets, login, &exporter, last, message);
-                step.effects.push(Effect::Send(link, Class::Control, wire::plain(&answer)));
+                let message = (user.clone(), method, n1, asks);
+                match self.login.on_init(cx, &self.group, &self.secrets, login, &exporter, last, message) {
+                    Ok(answer) => step.effects.push(Effect::Send(link, Class::Control, wire::plain(&answer))),
+                    Err(fault) => self.refuse_outsider(link, Some(user), fault, step),
+                }
             }
             LoginRequest::Ack { .. } => {
                 let admitted = self.state.members();

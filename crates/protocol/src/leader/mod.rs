@@ -95,8 +95,10 @@ impl Presence {
 /// What the local operator may ask.
 #[derive(Debug)]
 pub enum Command {
-    /// Accepts a user's enrolment record (A2). f+1 operators must.
+    /// Accepts a user's enrolment record (A2). f+1 operators must. Refused where the user has registered something else.
     Enrol(EnrolmentRecord),
+    /// The same, in place of what the user has registered: from then on that opens nothing at this leader.
+    Replace(EnrolmentRecord),
     /// Registers a user, or takes an expelled one back: what accepting a record comes to.
     Register(UserName, Registration),
     /// Takes a user out, now and later (A16). f+1 operators must.
@@ -204,6 +206,13 @@ impl Leader {
         let mut step = Step::default();
         let outputs = match command {
             Command::Enrol(record) => {
+                let registration = record.open(&self.group, &self.secrets)?;
+                if self.login.differs(&self.group, &record.user, &registration) {
+                    return Err(Rejected::Registered(record.user));
+                }
+                self.register(record.user, registration, &mut step)?
+            }
+            Command::Replace(record) => {
                 let registration = record.open(&self.group, &self.secrets)?;
                 self.register(record.user, registration, &mut step)?
             }

@@ -54,8 +54,10 @@ impl LoginClient {
             }
         };
         let transcript = Transcript::new(group, &group.rules, leader, &exporter, user, &method, &n1);
+        let asks = credential.signing_key().map(|key| transcript.ask(key));
+        let transcript = transcript.asked(asks.as_ref());
         let client = LoginClient { leader, exporter, long_term, transcript, answer: None };
-        (client, LoginRequest::Init { user: user.clone(), method, n1 })
+        (client, LoginRequest::Init { user: user.clone(), method, n1, asks })
     }
 
     /// Message 2, AuthKeyDist, or a refusal. Returns the highest stay that the leader knows of.
@@ -65,11 +67,12 @@ impl LoginClient {
             LoginAnswer::KeyDist { n2, last, tag, signature } => {
                 key.verify("ringfort login key-dist", &[&self.transcript.digest, n2, tag], &signature.0)
                     .map_err(|_| LoginFailure::Fault(Fault::BadLoginProof))?;
-                if !self.transcript.distribution_tag_holds(&self.long_term, n2, last.0, tag) {
+                let last = u64::from_le_bytes(self.transcript.mask(&self.long_term, n2, *last));
+                if !self.transcript.distribution_tag_holds(&self.long_term, n2, last, tag) {
                     return Err(LoginFailure::NoProof);
                 }
-                self.answer = Some((*n2, *last));
-                Ok(*last)
+                self.answer = Some((*n2, Incarnation(last)));
+                Ok(Incarnation(last))
             }
             LoginAnswer::Denied { reason, signature } => {
                 let reason_bytes = crate::codec::encode(reason);

@@ -63,6 +63,9 @@ pub enum LoginRequest {
         method: Method,
         /// The member's nonce.
         n1: [u8; 32],
+        /// For logins with a key: by that key, over the link and all of the above. Only to whoever can sign, the leader says of
+        /// which stays it knows.
+        asks: Option<WireSignature>,
     } = 2,
     /// AuthAckKey (message 3), with what the other leaders must agree on: the stay and its keys.
     Ack {
@@ -116,8 +119,9 @@ pub enum LoginAnswer {
     KeyDist {
         /// The leader's nonce.
         n2: [u8; 32],
-        /// The highest stay of this user that the leader knows of; zero for none.
-        last: Incarnation,
+        /// The highest stay of this user that the leader knows of, zero for none, under a mask of `P_a,i` (for key logins, of the
+        /// link's own secret, and zero for who has not signed): whoever only asks learns nothing of it.
+        last: [u8; 8],
         /// Shows that the leader holds `P_a,i`; for key logins, a tag under the link's own secret.
         tag: [u8; 32],
         /// By the leader's signing key.

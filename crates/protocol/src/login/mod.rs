@@ -24,7 +24,7 @@ use ringfort_crypto::hash::digest;
 use ringfort_crypto::kdf::{derive, mac, mac_verify};
 use ringfort_crypto::password::{Argon2Cost, harden};
 use ringfort_crypto::secret::{Secret, Secret32};
-use ringfort_crypto::sign::{BadSignature, SigningKey};
+use ringfort_crypto::sign::{BadSignature, SigningKey, VerifyingKey};
 
 pub(crate) use client::throttled_is_genuine;
 pub use client::{LoginClient, LoginFailure};
@@ -33,7 +33,9 @@ pub use hardening::{Hardened, Hardening};
 pub use message::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 #[cfg(feature = "mutants")]
 pub use registration::enrol_dealt_for_testing_only;
-pub use registration::{EnrolmentRecord, PasswordRegistration, Registration, enrol_key, enrol_password};
+pub use registration::{
+    Enrolment, EnrolmentCode, EnrolmentRecord, PasswordRegistration, Registration, enrol_key, enrol_password,
+};
 pub use server::{Authenticated, LoginServer, LoginServerLink};
 pub use throttle::{Attempts, Throttle, ThrottleKey};
 
@@ -148,7 +150,7 @@ fn fresh(rules: &Rules, n2: &[u8; 32]) -> [u8; 32] {
     if rules.enforces(Rule::LoginNonce) { *n2 } else { [0; 32] }
 }
 
-/// What both ends of a login have seen, up to N1.
+/// What both ends of a login have seen of message 1.
 #[derive(Debug)]
 struct Transcript {
     digest: [u8; 32],
@@ -179,6 +181,29 @@ impl Transcript {
 
     fn distribution_tag_holds(&self, key: &Secret32, n2: &[u8; 32], last: u64, tag: &[u8; 32]) -> bool {
         mac_verify(key, "ringfort login key-dist", &[&self.digest, n2, &last.to_be_bytes()], tag)
+    }
+
+    /// Hides the number of a stay from whoever does not know the key, and shows it to who does.
+    fn mask(&self, key: &Secret32, n2: &[u8; 32], bytes: [u8; 8]) -> [u8; 8] {
+        let stream = derive(key.expose(), "ringfort login last stay", &[&self.digest, n2]);
+        let mut masked = bytes;
+        masked.iter_mut().zip(stream.expose()).for_each(|(byte, mask)| *byte ^= mask);
+        masked
+    }
+
+    /// What a member signs to be told of its stays; needed before [`Transcript::asked`].
+    fn ask(&self, key: &SigningKey) -> WireSignature {
+        WireSignature(key.sign("ringfort login asks", &[&self.digest]))
+    }
+
+    fn is_asked_by(&self, key: &VerifyingKey, asks: &WireSignature) -> bool {
+        key.verify("ringfort login asks", &[&self.digest], &asks.0).is_ok()
+    }
+
+    /// With the last part of message 1, so that all that follows is about the message as it was sent.
+    fn asked(self, asks: Option<&WireSignature>) -> Self {
+        let Some(asks) = asks else { return self };
+        Transcript { digest: digest("ringfort login asked", &[&self.digest, &crate::codec::encode(asks)]) }
     }
 
     /// `K_a,i`: from `P_a,i`, the link's exporter value and both nonces.

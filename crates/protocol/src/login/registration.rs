@@ -69,6 +69,38 @@ impl std::fmt::Debug for Registration {
     }
 }
 
+/// A code that a user and an operator compare by voice: five groups of five digits.
+pub type EnrolmentCode = String;
+
+/// What a user's machine makes for the operators, and what user and operators compare.
+#[derive(Clone, Debug)]
+pub struct Enrolment {
+    /// One record for each leader.
+    pub records: Vec<EnrolmentRecord>,
+    /// The same for all records of this enrolment, and for no other.
+    pub code: EnrolmentCode,
+}
+
+/// About 83 bits: nobody finds another key with the same code, however long they search for one user of one group.
+fn code(group: &GroupInfo, user: &UserName, key: &[u8]) -> EnrolmentCode {
+    let digest = ringfort_crypto::hash::digest("ringfort enrolment code", &[&group.id().0, user.as_bytes(), key]);
+    let (fours, _) = digest.as_chunks::<4>();
+    let groups: Vec<String> =
+        fours.iter().take(5).map(|four| format!("{:05}", u32::from_be_bytes(*four) % 100_000)).collect();
+    groups.join(" ")
+}
+
+impl Registration {
+    /// What the user's machine showed when it made this: of the group, the name, and the key that is announced or public. Whoever
+    /// has not made the records of this user cannot make others with the same code.
+    pub fn code(&self, group: &GroupInfo, user: &UserName) -> EnrolmentCode {
+        match self {
+            Registration::Password(stored) => code(group, user, &encode(&(STORED_PASSWORD, &stored.announced))),
+            Registration::Key(key) => code(group, user, &encode(&(STORED_KEY, SessionVerifyingKey(*key)))),
+        }
+    }
+}
+
 /// The first byte of what is stored: a password of before users had login keys of their own; a public key; a password.
 const STORED_OLD_PASSWORD: u8 = 1;
 const STORED_KEY: u8 = 2;
@@ -118,7 +150,8 @@ impl Registration {
     }
 }
 
-/// A user's wish to be registered, sealed to one leader. Safe to send by any means.
+/// A user's wish to be registered, sealed to one leader. What is in it stays secret by whatever means it is sent; whose it is does
+/// not show in it: the operator compares its code with the user.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct EnrolmentRecord {
     /// Who asks.
@@ -180,14 +213,10 @@ fn aad(group: &GroupInfo, user: &UserName, leader: LeaderId) -> Vec<u8> {
 }
 
 /// Prepares one record per leader for a user who logs in by key. Each operator accepts theirs; f+1 acceptances let the user in.
-pub fn enrol_key(
-    group: &GroupInfo,
-    user: &UserName,
-    key: &VerifyingKey,
-    rng: &mut dyn CryptoRng,
-) -> Vec<EnrolmentRecord> {
+pub fn enrol_key(group: &GroupInfo, user: &UserName, key: &VerifyingKey, rng: &mut dyn CryptoRng) -> Enrolment {
     let registration = Registration::Key(*key);
-    group.rules.leaders().filter_map(|leader| EnrolmentRecord::seal(group, user, leader, &registration, rng)).collect()
+    let seal = |leader| EnrolmentRecord::seal(group, user, leader, &registration, rng);
+    Enrolment { records: group.rules.leaders().filter_map(seal).collect(), code: registration.code(group, user) }
 }
 
 /// The same for a user who logs in by password: deals a login key for this user alone, and forgets it. No leader is asked.
@@ -201,7 +230,7 @@ pub fn enrol_password(
     user: &UserName,
     password: &[u8],
     rng: &mut dyn CryptoRng,
-) -> Option<Vec<EnrolmentRecord>> {
+) -> Option<Enrolment> {
     let threshold = u16::try_from(group.rules.login_threshold()).ok()?;
     let dealt = UserKey::deal(u16::from(group.rules.n()), threshold, rng).ok()?;
     enrol_dealt(group, user, password, &dealt, rng)
@@ -215,7 +244,7 @@ pub fn enrol_dealt_for_testing_only(
     password: &[u8],
     dealt: &UserKey,
     rng: &mut dyn CryptoRng,
-) -> Option<Vec<EnrolmentRecord>> {
+) -> Option<Enrolment> {
     enrol_dealt(group, user, password, dealt, rng)
 }
 
@@ -225,7 +254,7 @@ fn enrol_dealt(
     password: &[u8],
     dealt: &UserKey,
     rng: &mut dyn CryptoRng,
-) -> Option<Vec<EnrolmentRecord>> {
+) -> Option<Enrolment> {
     let root = harden_password(group, user, &dealt.evaluate(password, rng)?);
     let announced = AnnouncedKey(dealt.announced());
     let mut records = Vec::new();
@@ -234,5 +263,6 @@ fn enrol_dealt(
         let registration = Registration::Password(Box::new(PasswordRegistration { key, share, announced }));
         records.push(EnrolmentRecord::seal(group, user, leader, &registration, rng)?);
     }
-    Some(records)
+    let code = code(group, user, &encode(&(STORED_PASSWORD, &announced)));
+    Some(Enrolment { records, code })
 }

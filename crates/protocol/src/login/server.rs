@@ -22,6 +22,8 @@ use crate::view::{MemberEntry, MemberSet};
 
 /// Evaluations that one link may ask for: a person's few typing errors.
 const EVALUATIONS_PER_LINK_MAX: u8 = 3;
+/// Logins that one link may begin. Each costs a signature: a member begins one, and one more when it has hardened its password.
+const INITS_PER_LINK_MAX: u8 = 2;
 
 /// Registrations and limits of one leader.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub struct LoginServer {
 #[derive(Default)]
 pub struct LoginServerLink {
     evaluations: u8,
+    inits: u8,
     pending: Option<Pending>,
 }
 
@@ -103,6 +106,11 @@ impl LoginServer {
         self.users.contains_key(user)
     }
 
+    /// Whether the user is registered here with another password or key than this.
+    pub fn differs(&self, group: &GroupInfo, user: &UserName, registration: &Registration) -> bool {
+        self.users.get(user).is_some_and(|known| known.code(group, user) != registration.code(group, user))
+    }
+
     /// Number of registered users.
     pub fn registered(&self) -> usize {
         self.users.len()
@@ -162,8 +170,12 @@ impl LoginServer {
         link: &mut LoginServerLink,
         exporter: &[u8; 32],
         last: Incarnation,
-        (user, method, n1): (UserName, Method, [u8; 32]),
-    ) -> LoginAnswer {
+        (user, method, n1, asks): (UserName, Method, [u8; 32], Option<WireSignature>),
+    ) -> Result<LoginAnswer, Fault> {
+        link.inits = link.inits.saturating_add(1);
+        if link.inits > INITS_PER_LINK_MAX {
+            return Err(Fault::Flooding);
+        }
         let mut n2 = [0; 32];
         cx.rng.fill_bytes(&mut n2);
         let long_term = match (&method, self.users.get(&user)) {
@@ -172,11 +184,35 @@ impl LoginServer {
             (Method::Key | Method::Certificate(_) | Method::Session, _) => Secret32::new(bound(&group.rules, exporter)),
         };
         let transcript = Transcript::new(group, &group.rules, secrets.id, exporter, &user, &method, &n1);
-        let tag = transcript.distribution_tag(&long_term, &n2, last.0);
+        let last = if self.may_be_told(cx, group, &user, &method, asks.as_ref(), &transcript) { last.0 } else { 0 };
+        let transcript = transcript.asked(asks.as_ref());
+        let tag = transcript.distribution_tag(&long_term, &n2, last);
+        let last = transcript.mask(&long_term, &n2, last.to_le_bytes());
         let signature =
             WireSignature(secrets.signing.sign("ringfort login key-dist", &[&transcript.digest, &n2, &tag]));
         link.pending = Some(Pending { user, method, transcript, long_term, n2 });
-        LoginAnswer::KeyDist { n2, last, tag, signature }
+        Ok(LoginAnswer::KeyDist { n2, last, tag, signature })
+    }
+
+    /// Whether whoever asks may know of the user's stays. For a password the mask decides: only who knows it can read them.
+    fn may_be_told(
+        &self,
+        cx: &Cx<'_>,
+        group: &GroupInfo,
+        user: &UserName,
+        method: &Method,
+        asks: Option<&WireSignature>,
+        transcript: &Transcript,
+    ) -> bool {
+        let by = |key: &VerifyingKey| asks.is_some_and(|asks| transcript.is_asked_by(key, asks));
+        match (method, self.users.get(user)) {
+            (Method::Password, _) => true,
+            (Method::Key, Some(Registration::Key(key))) => by(key),
+            (Method::Certificate(certificate), _) => {
+                certificate.check(group, user, cx.unix_ms / 1000).is_ok() && by(&certificate.key.0)
+            }
+            _ => false,
+        }
     }
 
     /// Handles message 3, AuthAckKey; `admitted` are the members accepted here. An error is a refusal to

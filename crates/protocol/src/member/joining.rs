@@ -122,7 +122,10 @@ impl Member {
                         self.failed.remove(&from);
                     }
                     link.stage = Stage::Proved(client, credential);
-                    self.reported.insert(from, last);
+                    // Where this member shows its session key only, the leader says nothing of its stays.
+                    if !matches!(link.stage, Stage::Proved(_, Credential::Session(_))) {
+                        self.reported.insert(from, last);
+                    }
                     self.verified_at.get_or_insert(cx.now);
                     self.announce_if_ready(cx, step);
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringfort_protocol::Rejected;
 use ringfort_protocol::leader::Command;
 use ringfort_protocol::login::enrol_password;
 use ringfort_protocol::member::{Event, JoinFailure, Secret};
@@ -10,10 +11,35 @@ use crate::harness::{World, leader_id, rng, user};
 
 /// The operators of these leaders accept records for `pia`, made for this password.
 fn enrol(world: &mut World, leaders: &[u8], password: &[u8], seed: u64) {
-    let records = enrol_password(&world.group, &user("pia"), password, &mut rng(seed)).unwrap();
+    let records = enrol_password(&world.group, &user("pia"), password, &mut rng(seed)).unwrap().records;
     for record in records.into_iter().filter(|record| leaders.contains(&record.leader.number())) {
+        world.command(record.leader.number(), Command::Replace(record)).unwrap();
+    }
+}
+
+#[test]
+fn what_somebody_has_registered_is_replaced_only_by_who_says_so() {
+    let mut world = World::new(&[]);
+    enrol(&mut world, &[1, 2, 3, 4], b"correct horse", 1);
+    let records = |seed| enrol_password(&world.group, &user("pia"), b"of another", &mut rng(seed)).unwrap().records;
+    let (hostile, again) = (records(2), records(2));
+    let same = enrol_password(&world.group, &user("pia"), b"correct horse", &mut rng(1)).unwrap().records;
+    for record in hostile {
+        let refused = world.command(record.leader.number(), Command::Enrol(record)).map(|_| ());
+        assert_eq!(refused, Err(Rejected::Registered(user("pia"))));
+    }
+    for record in same {
         world.command(record.leader.number(), Command::Enrol(record)).unwrap();
     }
+    assert_eq!(joins(&mut world, b"correct horse"), Ok(true));
+    for record in again {
+        world.command(record.leader.number(), Command::Replace(record)).unwrap();
+    }
+    assert_eq!(
+        joins(&mut world, b"correct horse"),
+        Err(JoinFailure::NotAuthentic),
+        "the old one opens nothing any more"
+    );
 }
 
 /// Whether `pia` gets in with this password, or why not, or neither within ten seconds.

@@ -145,9 +145,9 @@ impl World {
         let mut registered = BTreeMap::new();
         for name in names {
             let records = if name.starts_with('p') {
-                enrol_password(&group, &user(name), password(name).as_bytes(), &mut world.rng).unwrap()
+                enrol_password(&group, &user(name), password(name).as_bytes(), &mut world.rng).unwrap().records
             } else {
-                enrol_key(&group, &user(name), &key_of(name).verifying_key(), &mut world.rng)
+                enrol_key(&group, &user(name), &key_of(name).verifying_key(), &mut world.rng).records
             };
             for (record, secrets) in records.iter().zip(&secrets) {
                 let registration = record.open(&group, secrets).unwrap();

@@ -112,9 +112,12 @@ fn played() -> Played {
         server.register(user("ana"), Registration::Key(key_of("ana").verifying_key()));
         let mut link = LoginServerLink::default();
         let frames = frames_of(ana.on_link_up(cx!(draws), secrets.id, EXPORTER));
-        let Some(LoginRequest::Init { user, method, n1 }) = frames.first().and_then(request) else { panic!("no init") };
-        let message = (user, method, n1);
-        let answer = server.on_init(cx!(draws), &group, secrets, &mut link, &EXPORTER, Incarnation(0), message);
+        let Some(LoginRequest::Init { user, method, n1, asks }) = frames.first().and_then(request) else {
+            panic!("no init")
+        };
+        let message = (user, method, n1, asks);
+        let answer =
+            server.on_init(cx!(draws), &group, secrets, &mut link, &EXPORTER, Incarnation(0), message).unwrap();
         parts.push((server, link));
         acks = frames_of(ana.on_frame(cx!(draws), secrets.id, &wire::plain(&answer)));
     }

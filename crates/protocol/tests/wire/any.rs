@@ -148,7 +148,8 @@ pub fn login_request() -> impl Strategy<Value = LoginRequest> {
     let ack = (bytes::<32>(), entry(), bytes::<32>(), signature(), prop::option::of(signature()));
     prop_oneof![
         (user(), bytes::<32>()).prop_map(|(user, blinded)| LoginRequest::Blind { user, blinded }),
-        (user(), method(), bytes::<32>()).prop_map(|(user, method, n1)| LoginRequest::Init { user, method, n1 }),
+        (user(), method(), bytes::<32>(), prop::option::of(signature()))
+            .prop_map(|(user, method, n1, asks)| LoginRequest::Init { user, method, n1, asks }),
         ack.prop_map(|(n3, entry, tag, possession, identity)| LoginRequest::Ack {
             n3,
             incarnation: entry.id.incarnation,
@@ -175,9 +176,8 @@ pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
     prop_oneof![
         (bytes::<128>(), prop::collection::vec(bytes::<32>(), 0..=22))
             .prop_map(|(evaluation, key)| LoginAnswer::Evaluated { evaluation, key: AnnouncedKey(key) }),
-        (bytes::<32>(), any::<u64>(), bytes::<32>(), signature()).prop_map(|(n2, last, tag, signature)| {
-            LoginAnswer::KeyDist { n2, last: Incarnation(last), tag, signature }
-        }),
+        (bytes::<32>(), bytes::<8>(), bytes::<32>(), signature())
+            .prop_map(|(n2, last, tag, signature)| LoginAnswer::KeyDist { n2, last, tag, signature }),
         (denial, signature()).prop_map(|(reason, signature)| LoginAnswer::Denied { reason, signature }),
     ]
 }

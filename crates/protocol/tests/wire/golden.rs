@@ -107,14 +107,18 @@ impl Fixed {
         let (signature, key) = (self.signature, self.ana.entry().signing);
         let authority = SigningKey::from_secret(&Secret32::new([4; 32]));
         let certificate = Certificate::issue(&self.group, 1, &authority, user("ana"), key, 1_800_000_000);
-        let init = |method| encode(&LoginRequest::Init { user: user("ana"), method, n1: [0x11; 32] });
+        let init = |method| {
+            let asks = (method != Method::Password).then_some(signature);
+            encode(&LoginRequest::Init { user: user("ana"), method, n1: [0x11; 32], asks })
+        };
         let entry = self.ana.entry();
         let ack = |identity| {
             let (incarnation, signing, sealing) = (entry.id.incarnation, entry.signing, entry.sealing);
             let (n3, tag, possession) = ([0x13; 32], [0x7a; 32], signature);
             encode(&LoginRequest::Ack { n3, incarnation, signing, sealing, tag, possession, identity })
         };
-        let key_dist = LoginAnswer::KeyDist { n2: [0x12; 32], last: Incarnation(258), tag: [0x7a; 32], signature };
+        let key_dist =
+            LoginAnswer::KeyDist { n2: [0x12; 32], last: [2, 1, 0, 0, 0, 0, 0, 0], tag: [0x7a; 32], signature };
         let denied = |reason| encode(&LoginAnswer::Denied { reason, signature });
         let key = AnnouncedKey(vec![[0xa1; 32], [0xa2; 32]]);
         vec![
@@ -140,7 +144,7 @@ impl Fixed {
     }
 
     fn records(&self) -> Vec<EnrolmentRecord> {
-        enrol_password(&self.group, &user("ana"), b"correct horse", &mut rng(9)).unwrap()
+        enrol_password(&self.group, &user("ana"), b"correct horse", &mut rng(9)).unwrap().records
     }
 
     fn registration(&self, place: usize) -> Registration {
@@ -170,10 +174,10 @@ impl Fixed {
 
         let ana = user("ana");
         let (mut client, init) = LoginClient::start(group, leader(1), exporter, &ana, &credential, &mut rng(8));
-        let LoginRequest::Init { user: name, method, n1 } = init.clone() else { unreachable!() };
-        let message = (name, method, n1);
+        let LoginRequest::Init { user: name, method, n1, asks } = init.clone() else { unreachable!() };
+        let message = (name, method, n1, asks);
         let last = Incarnation(257);
-        let answer = server.on_init(&mut cx, group, secrets, &mut link, &exporter, last, message);
+        let answer = server.on_init(&mut cx, group, secrets, &mut link, &exporter, last, message).unwrap();
         client.on_answer(group, &answer).unwrap();
         let (ack, mut channel) = client.acknowledge(group, &credential, &self.ana, &mut rng(10)).unwrap();
         let members = MemberSet::default();

@@ -9,7 +9,9 @@ use ringfort_protocol::{GroupId, LeaderId};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::disk::{Access, Staging, check_private_folder, make_private_folder, read_text, temporary_beside, write_new};
+use super::disk::{
+    Access, Staging, check_private_folder, make_private_folder, read_text, sync_folder, temporary_beside, write_new,
+};
 use super::error::{FileError, FileErrorKind};
 use super::group::{GROUP_FILE, read_group};
 use super::inbox::INBOX;
@@ -171,9 +173,23 @@ pub fn rebuild(folder: &Path) -> Result<Option<PathBuf>, FileError> {
             is_kept = true;
         }
     }
-    drop(Store::create(&old, group.id(), None)?);
-    Store::mark_as_old(&old, group.id())?;
+    // Complete, and marked, before it has its name: a crash at any moment leaves no memory, or one that knows what it is.
+    let fresh = temporary_beside(&old)?;
+    let made = Store::create_old(&fresh, group.id()).map(|store| store.finish_alone());
+    if let Err(error) = made.and_then(|closed| closed) {
+        remove_store(&fresh);
+        return Err(error.into());
+    }
+    fs::rename(&fresh, &old).and_then(|()| sync_folder(folder)).map_err(|error| FileError::writing(&old, error))?;
     Ok(is_kept.then_some(aside))
+}
+
+/// What is left of a memory that was not finished.
+fn remove_store(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        // The error that counts is the one that stopped it.
+        let _ = fs::remove_file(PathBuf::from(format!("{}{suffix}", path.display())));
+    }
 }
 
 fn digest_of(path: &Path) -> Result<Hex<32>, FileError> {

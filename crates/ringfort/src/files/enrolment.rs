@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use data_encoding::BASE64;
 use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::leader::Record;
-use ringfort_protocol::login::{EnrolmentRecord, Registration};
+use ringfort_protocol::login::{EnrolmentCode, EnrolmentRecord, Registration};
 use ringfort_protocol::{GroupInfo, Rejected, UserName, group::LeaderSecrets};
 
 use super::disk::{Access, read_text, write_new};
 use super::error::{FileError, FileErrorKind};
-use super::leader_folder::{LeaderFolder, OpenLeader};
+use super::leader_folder::{LeaderFolder, OpenLeader, STORE_FILE, read_leader_with};
 use super::sealing::Unlock;
+use crate::seal::StoreKey;
+use crate::store::Store;
 
 /// The format of records: 1 knew no login keys of users' own.
 const FORMAT: u32 = 2;
@@ -26,7 +28,7 @@ const BEGIN: &str = "-----BEGIN RINGFORT ENROLMENT RECORD-----";
 const END: &str = "-----END RINGFORT ENROLMENT RECORD-----";
 const LINE_CHARS: usize = 64;
 
-/// Writes one file per record into `dir`, named `USER.leader-N.record`. Safe to send by any means.
+/// Writes one file per record into `dir`, named `USER.leader-N.record`. They keep their secret however they are sent.
 pub fn write_records(dir: &Path, records: &[EnrolmentRecord]) -> Result<Vec<PathBuf>, FileError> {
     let mut paths = Vec::new();
     for record in records {
@@ -42,21 +44,74 @@ pub fn read_record(path: &Path) -> Result<EnrolmentRecord, FileError> {
     unarmour(path, &read_text(path, RECORD_TEXT_BYTES_MAX, Access::Public)?)
 }
 
+/// What a record is about: what an operator compares before it is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Who wants to be registered.
+    pub user: UserName,
+    /// What the user's machine showed, if the record can be opened here.
+    pub code: Option<EnrolmentCode>,
+    /// What the user has registered here, if that is something else.
+    pub known: Option<Known>,
+}
+
+/// What somebody has registered at a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The code of it.
+    pub code: EnrolmentCode,
+    /// When it was accepted here, Unix seconds.
+    pub since_unix_s: Option<u64>,
+}
+
+/// Looks into a record beside a leader, which may run, and changes nothing. Without `unlock` a sealed folder tells only the name.
+pub fn look_at_record(folder: &Path, record: &Path, unlock: Option<&Unlock>) -> Result<Candidate, FileError> {
+    let (path, record) = (record, read_record(record)?);
+    let nothing = Candidate { user: record.user.clone(), code: None, known: None };
+    let Some((group, secrets, key)) = read_leader_with(folder, unlock)? else { return Ok(nothing) };
+    let registration = open_record(path, &record, &group, &secrets)?;
+    let code = registration.code(&group, &record.user);
+    let store = Store::read(&folder.join(STORE_FILE), group.id())?;
+    let known = known(&store, &group, &record.user, key.as_ref())?.filter(|known| known.code != code);
+    Ok(Candidate { user: record.user, code: Some(code), known })
+}
+
+fn known(
+    store: &Store,
+    group: &GroupInfo,
+    user: &UserName,
+    key: Option<&StoreKey>,
+) -> Result<Option<Known>, FileError> {
+    let Some(registration) = store.registration(user, key)? else { return Ok(None) };
+    Ok(Some(Known { code: registration.code(group, user), since_unix_s: store.registered_at(user)? }))
+}
+
 /// Registers the user of a record at a leader that is stopped. A running one makes this [`FileErrorKind::Busy`]:
 /// then leave it the record with [`super::drop_request`].
 ///
-/// Also takes back a user whom operators expelled, as the running leader does.
-pub fn accept(folder: &Path, record: &Path) -> Result<UserName, FileError> {
-    accept_with(folder, record, None)
+/// Also takes back a user whom operators expelled, as the running leader does. Who has registered something else is refused.
+pub fn accept(folder: &Path, record: &Path) -> Result<Candidate, FileError> {
+    accept_with(folder, record, None, false)
 }
 
-/// The same; `unlock` opens a sealed folder.
-pub fn accept_with(folder: &Path, record: &Path, unlock: Option<&Unlock>) -> Result<UserName, FileError> {
+/// The same; `unlock` opens a sealed folder, and `replace` takes the record in place of what the user has registered.
+pub fn accept_with(
+    folder: &Path,
+    record: &Path,
+    unlock: Option<&Unlock>,
+    replace: bool,
+) -> Result<Candidate, FileError> {
     let path = record;
     let record = read_record(path)?;
     let OpenLeader { group, secrets, mut store, lock: _lock, .. } = LeaderFolder::open_with(folder, unlock)?;
     let registration = open_record(path, &record, &group, &secrets)?;
     let user = record.user;
+    let code = registration.code(&group, &user);
+    let known = known(&store, &group, &user, None)?.filter(|known| known.code != code);
+    if known.is_some() && !replace {
+        let what = format!("{user} has registered something else here");
+        return Err(FileError::new(FileErrorKind::Exists, path, what, "compare the codes, and use --replace"));
+    }
     let mut records = Vec::new();
     let mut registered = 0;
     for old in store.load()? {
@@ -75,7 +130,7 @@ pub fn accept_with(folder: &Path, record: &Path, unlock: Option<&Unlock>) -> Res
     }
     records.push(Record::Registration(user.clone(), registration));
     store.persist(&records.iter().collect::<Vec<_>>())?;
-    Ok(user)
+    Ok(Candidate { user, code: Some(code), known })
 }
 
 pub(super) fn open_record(

@@ -1,5 +1,6 @@
 //! `group.toml`: the public document of a group, the same for leaders and members.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -196,8 +197,8 @@ pub(super) fn check_parts(
     let correct = "correct this value";
     check_name(path, name)?;
     for (position, address) in addresses.iter().enumerate() {
-        if !is_address(address) {
-            let what = format!("the address {address:?} of leader {} is not of the form host:port", position + 1);
+        if let Err(why) = check_address(address) {
+            let what = format!("the address {address:?} of leader {} {why}", position + 1);
             return Err(FileError::malformed(path, what, correct));
         }
         if addresses.iter().take(position).any(|other| other == address) {
@@ -220,8 +221,50 @@ pub(super) fn check_name(path: &Path, name: &str) -> Result<(), FileError> {
     Ok(())
 }
 
-pub(super) fn is_address(address: &str) -> bool {
+/// Why an address can be no leader's. One that can is `leader.example:7400`, `192.0.2.1:7400` or `[2001:db8::5]:7400`. A group file cannot be corrected afterwards, so this is looked at before it is written.
+pub fn check_address(address: &str) -> Result<(), &'static str> {
     let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-    let plain = address.bytes().all(|b| b.is_ascii_graphic());
-    plain && address.len() <= ADDRESS_BYTES_MAX && parts.is_some_and(|(host, port)| !host.is_empty() && port != 0)
+    let Some((host, port)) = parts.filter(|_| address.len() <= ADDRESS_BYTES_MAX) else {
+        return Err("is not of the form host:port");
+    };
+    if port == 0 {
+        return Err("has no port: 0 stands for any");
+    }
+    let ip = match host.strip_prefix('[').map(|rest| rest.strip_suffix(']').unwrap_or_default()) {
+        Some(six) => Some(IpAddr::V6(six.parse().map_err(|_| "has no IPv6 address between its brackets")?)),
+        None if host.contains(':') && host.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.') => {
+            return Err("is not of the form host:port: an IPv6 address stands in brackets, as [2001:db8::5]:7400");
+        }
+        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    };
+    match ip {
+        Some(ip) if ip.is_unspecified() => {
+            Err("stands for every address of whatever machine reads it: give the one that others reach")
+        }
+        Some(ip) if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) => Err("is no machine's address"),
+        Some(_) => Ok(()),
+        None if is_host_name(host) => Ok(()),
+        None => Err("has neither a host's name nor an address"),
+    }
+}
+
+/// Labels of letters, digits, hyphens and underscores, the last not all digits.
+fn is_host_name(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253 && name.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether only the machine itself reaches this address: right for trying things out, and for nothing else.
+pub fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        || bare.trim_end_matches('.').eq_ignore_ascii_case("localhost")
 }

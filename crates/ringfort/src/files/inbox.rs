@@ -38,6 +38,8 @@ const HEADER: &str = "# A request to the leader that runs on this folder. It tak
 pub enum OperatorRequest {
     /// Register the user of this record, or take an expelled one back.
     Accept(EnrolmentRecord),
+    /// The same, in place of what the user has registered.
+    Replace(EnrolmentRecord),
     /// Take a user out, now and later.
     Expel(UserName),
     /// Renew the group key.
@@ -80,6 +82,7 @@ struct Document {
 #[serde(rename_all = "kebab-case")]
 enum Word {
     Accept,
+    Replace,
     Expel,
     #[default]
     Refresh,
@@ -107,7 +110,7 @@ pub fn drop_request(folder: &Path, request: &OperatorRequest) -> Result<(), File
     let inbox = folder.join(INBOX);
     let (group, secrets) = read_leader(folder)?;
     // Where the secrets are sealed, the running leader finds out.
-    if let (OperatorRequest::Accept(record), Some(secrets)) = (request, &secrets) {
+    if let (OperatorRequest::Accept(record) | OperatorRequest::Replace(record), Some(secrets)) = (request, &secrets) {
         open_record(folder, record, &group, secrets)?;
     }
     if !inbox.is_dir() {
@@ -126,6 +129,9 @@ pub(super) fn request_text(path: &Path, request: &OperatorRequest) -> Result<Str
         OperatorRequest::Accept(record) => {
             Document { request: Word::Accept, record: Some(armour(record)), ..Document::default() }
         }
+        OperatorRequest::Replace(record) => {
+            Document { request: Word::Replace, record: Some(armour(record)), ..Document::default() }
+        }
         OperatorRequest::Expel(user) => {
             Document { request: Word::Expel, user: Some(user.to_string()), ..Document::default() }
         }
@@ -142,9 +148,10 @@ pub(super) fn request_text(path: &Path, request: &OperatorRequest) -> Result<Str
     render(path, HEADER, &Document { format: FORMAT, ..document })
 }
 
-/// Leaves an enrolment record for the leader that runs on `folder`.
-pub fn drop_record(folder: &Path, record: &EnrolmentRecord) -> Result<(), FileError> {
-    drop_request(folder, &OperatorRequest::Accept(record.clone()))
+/// Leaves an enrolment record for the leader that runs on `folder`; `replace` whatever the user has registered, or not.
+pub fn drop_record(folder: &Path, record: &EnrolmentRecord, replace: bool) -> Result<(), FileError> {
+    let record = record.clone();
+    drop_request(folder, &if replace { OperatorRequest::Replace(record) } else { OperatorRequest::Accept(record) })
 }
 
 /// Reads what waits, at most [`REQUESTS_READ_MAX`]. What is no request is deleted and reported.
@@ -211,6 +218,9 @@ pub(super) fn parse_request(path: &Path, text: &str) -> Result<OperatorRequest, 
         Document { request: Word::Accept, record: Some(record), user: None, session: None, .. } => {
             OperatorRequest::Accept(unarmour(path, &record)?)
         }
+        Document { request: Word::Replace, record: Some(record), user: None, session: None, .. } => {
+            OperatorRequest::Replace(unarmour(path, &record)?)
+        }
         Document { request: Word::Expel, user: Some(user), record: None, session: None, .. } => {
             OperatorRequest::Expel(user.parse().map_err(|error: BadName| malformed(error.to_string()))?)
         }
@@ -222,7 +232,7 @@ pub(super) fn parse_request(path: &Path, text: &str) -> Result<OperatorRequest, 
                 Word::EndSession => SessionOrder::End(number),
                 Word::StartSession => SessionOrder::Start(number),
                 Word::RestartSession => SessionOrder::Restart(number),
-                Word::Accept | Word::Expel | Word::Refresh => {
+                Word::Accept | Word::Replace | Word::Expel | Word::Refresh => {
                     return Err(malformed("this request says too much".to_owned()));
                 }
             })

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{Access, read_text, write_new};
 use super::error::{FileError, FileErrorKind};
-use super::group::{check_name, is_address};
+use super::group::{check_address, check_name};
 use super::text::{FORMAT, Hex, parse, render};
 
 const INTRODUCTION_BYTES_MAX: usize = 16 * 1024;
@@ -121,8 +121,8 @@ pub(super) fn parse_introduction(path: &Path, text: &str) -> Result<Introduction
     let leader =
         LeaderId::new(document.leader).ok_or_else(|| malformed(format!("there is no leader {}", document.leader)))?;
     check_name(path, &document.group)?;
-    if !is_address(&document.address) {
-        return Err(malformed(format!("the address {:?} is not of the form host:port", document.address)));
+    if let Err(why) = check_address(&document.address) {
+        return Err(malformed(format!("the address {:?} {why}", document.address)));
     }
     let no_key = |name| malformed(format!("the {name} is not a key"));
     VerifyingKey::from_bytes(&document.link_key.0).map_err(|_| no_key("link_key"))?;

@@ -32,6 +32,7 @@ use super::group::{GROUP_FILE, read_group, write_group};
 use super::inbox::INBOX;
 use super::sealing::{self, Unlock};
 use super::text::{FORMAT, Hex, SecretHex, parse, secret_digits};
+use crate::seal::StoreKey;
 use crate::store::Store;
 
 /// The file of secrets in a leader's folder.
@@ -211,6 +212,24 @@ pub(super) fn read_leader(folder: &Path) -> Result<(Arc<GroupInfo>, Option<Leade
     let text = read_secrets_text(&path)?;
     let secrets = if sealing::is_sealed(&text) { None } else { Some(parse_secrets(&path, &text, &group)?) };
     Ok((group, secrets))
+}
+
+/// Group, secrets and the key to the memory.
+pub(super) type OpenedBeside = (Arc<GroupInfo>, LeaderSecrets, Option<StoreKey>);
+
+/// What is in a folder, read without the lock; nothing if they are sealed and `unlock` is not given.
+pub(super) fn read_leader_with(folder: &Path, unlock: Option<&Unlock>) -> Result<Option<OpenedBeside>, FileError> {
+    check_private_folder(folder)?;
+    let group = read_group(&folder.join(GROUP_FILE))?;
+    let path = folder.join(SECRETS_FILE);
+    let text = read_secrets_text(&path)?;
+    if !sealing::is_sealed(&text) {
+        return Ok(Some((group.clone(), parse_secrets(&path, &text, &group)?, None)));
+    }
+    let Some(unlock) = unlock else { return Ok(None) };
+    let (key, plain) = sealing::open_text(&path, &text, Some(unlock))?;
+    let secrets = parse_secrets(&path, &plain, &group)?;
+    Ok(Some((group, secrets, Some(key))))
 }
 
 pub(super) fn read_secrets_text(path: &Path) -> Result<Zeroizing<String>, FileError> {

@@ -34,7 +34,7 @@ use super::disk::{
     write_over,
 };
 use super::error::{FileError, FileErrorKind};
-use super::group::{GROUP_FILE, check_name, is_address, read_group, write_group};
+use super::group::{GROUP_FILE, check_address, check_name, read_group, write_group};
 use super::introduction::{read_introduction, write_introduction};
 use super::leader_folder::{FolderLock, LeaderFolder, take_lock};
 use super::os_rng;
@@ -110,13 +110,10 @@ impl Making {
     pub fn create(folder: &Path, new: NewLeader) -> Result<PathBuf, FileError> {
         let NewLeader { group_name, leader, address, facts } = new;
         check_name(folder, &group_name)?;
-        if !is_address(&address) {
-            let what = format!("the address {address:?} is not of the form host:port");
-            return Err(FileError::malformed(
-                folder,
-                what,
-                "give the address at which the other leaders reach this one",
-            ));
+        if let Err(why) = check_address(&address) {
+            let what = format!("the address {address:?} {why}");
+            let action = "give the address at which the other leaders reach this one";
+            return Err(FileError::malformed(folder, what, action));
         }
         if folder.symlink_metadata().is_ok() {
             let action = "choose a new folder: nothing is overwritten";

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ringfort_protocol::log::{Chunk, Head, LOG_MAGIC, resume};
 use ringfort_protocol::{GroupId, UserName};
 
+use super::disk::{parent, sync_folder};
 use super::error::{FileError, FileErrorKind};
 
 /// The largest log, receipt or piece of evidence that is read.
@@ -88,7 +89,9 @@ impl LogFile {
         let mut parts = parts(path)?;
         let next = parts.last().map_or(1, |(number, _)| number + 1);
         let full = numbered(path, next);
-        fs::rename(path, &full).map_err(|error| FileError::writing(path, error))?;
+        fs::rename(path, &full)
+            .and_then(|()| sync_folder(parent(path)))
+            .map_err(|error| FileError::writing(path, error))?;
         parts.push((next, full));
         let surplus = parts.len().saturating_sub(self.options.parts_max as usize);
         for (_, old) in parts.iter().take(surplus) {
@@ -103,6 +106,8 @@ impl LogFile {
 fn open(path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     let file = options.read(true).append(true).create(true).mode(0o600).open(path);
+    // A file whose name is not durable is not durable, either.
+    let file = file.and_then(|file| sync_folder(parent(path)).map(|()| file));
     let file = file.map_err(|error| FileError::writing(path, error))?;
     let metadata = file.metadata().map_err(|error| FileError::reading(path, error))?;
     if metadata.mode() & 0o077 != 0 {
@@ -126,7 +131,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 /// The full parts of a log, oldest first.
 fn parts(path: &Path) -> Result<Vec<(u32, PathBuf)>, FileError> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = parent(path);
     let prefix = format!("{}.", path.file_name().unwrap_or_default().to_string_lossy());
     let entries = fs::read_dir(folder).map_err(|error| FileError::reading(folder, error))?;
     let mut parts: Vec<(u32, PathBuf)> = entries
@@ -167,7 +172,7 @@ pub fn write_proof(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.map_err(|error| FileError::writing(path, error))
+    written.and_then(|()| sync_folder(parent(path))).map_err(|error| FileError::writing(path, error))
 }
 
 #[cfg(test)]

@@ -36,9 +36,12 @@ mod user_key;
 mod users;
 
 pub use backup::{FolderState, back_up, check, check_backup, rebuild, restore};
-pub use enrolment::{accept, accept_with, read_record, write_records};
+pub use enrolment::{Candidate, Known, accept, accept_with, look_at_record, read_record, write_records};
 pub use error::{FileError, FileErrorKind};
-pub use group::{ADDRESS_BYTES_MAX, GROUP_FILE, GROUP_NAME_BYTES_MAX, check_fingerprint, read_group, write_group};
+pub use group::{
+    ADDRESS_BYTES_MAX, GROUP_FILE, GROUP_NAME_BYTES_MAX, check_address, check_fingerprint, is_loopback, read_group,
+    write_group,
+};
 pub use inbox::{
     INBOX, Inbox, OperatorRequest, REQUESTS_READ_MAX, REQUESTS_WAITING_MAX, Waiting, drop_record, drop_request,
     read_requests, take_requests,

@@ -16,6 +16,7 @@ use super::disk::Access;
 use super::error::{FileError, FileErrorKind};
 use super::os_rng;
 use super::text::{FORMAT, Hex, parse, render};
+use crate::password::prepare;
 use crate::seal::{StoreKey, open, seal};
 
 /// A key file holds at least so many bytes, and no more than so many are read.
@@ -173,6 +174,7 @@ fn outer_key(path: &Path, unlock: &Unlock, cost: Option<(u32, u32)>, context: &[
     match unlock {
         Unlock::KeyFile(bytes) => Ok(derive(bytes, "ringfort leader key file", &[context])),
         Unlock::Passphrase(passphrase) => {
+            let passphrase = prepare(passphrase);
             let (memory_kib, passes) = cost.unwrap_or(COST);
             // A cost that exhausts the machine is refused before it is paid.
             let cost = Argon2Cost::new(memory_kib, passes).ok().filter(|cost| cost.memory_kib() <= 1 << 20);
@@ -193,7 +195,7 @@ fn outer_key(path: &Path, unlock: &Unlock, cost: Option<(u32, u32)>, context: &[
 fn check_strength(path: &Path, unlock: &Unlock) -> Result<(), FileError> {
     let weak = |what: String, action: &str| FileError::new(FileErrorKind::Malformed, path, what, action);
     match unlock {
-        Unlock::Passphrase(passphrase) if passphrase.chars().count() < PASSPHRASE_CHARS_MIN => {
+        Unlock::Passphrase(passphrase) if prepare(passphrase).chars().count() < PASSPHRASE_CHARS_MIN => {
             let what = format!("is not sealed: the passphrase has fewer than {PASSPHRASE_CHARS_MIN} characters");
             Err(weak(what, "choose a longer one, best of several random words"))
         }

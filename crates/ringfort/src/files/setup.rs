@@ -15,6 +15,7 @@ use super::group::{GROUP_FILE, check_parts, write_group};
 use super::leader_folder::LeaderFolder;
 use super::users::{NewSecret, NewUser, check_users};
 use super::{OsRng, os_rng};
+use crate::password::prepare;
 
 /// What group to set up.
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ fn register(
         let records = match secret {
             NewSecret::Key(_) => Vec::new(),
             NewSecret::Password(password) => {
-                enrol_password(group, name, password.as_bytes(), rng).ok_or_else(refused)?
+                enrol_password(group, name, prepare(password).as_bytes(), rng).ok_or_else(refused)?.records
             }
         };
         for (position, (leader, list)) in secrets.iter().zip(&mut registrations).enumerate() {

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::disk::{Access, read_text};
 use super::error::FileError;
 use super::text::{Hex, SecretText, from_text, parse_free};
+use crate::password::prepare;
 
 const USERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -76,7 +77,7 @@ pub(super) fn parse_users(path: &Path, text: &str) -> Result<Vec<NewUser>, FileE
     let mut users = Vec::new();
     for Entry { name, password, key } in document.user {
         let secret = match (password, key) {
-            (Some(SecretText(password)), None) => NewSecret::Password(password),
+            (Some(SecretText(password)), None) => NewSecret::Password(prepare(&password)),
             (None, Some(Hex(key))) => NewSecret::Key(VerifyingKey::from_bytes(&key).map_err(|_| {
                 let what = format!("the key of user {name} is not an Ed25519 key");
                 FileError::malformed(path, what, "ask the user for it again")

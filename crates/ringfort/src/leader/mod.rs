@@ -110,7 +110,7 @@ pub enum LeaderError {
     #[error("the leader stopped, because its state could not be made durable: {0}")]
     Store(#[from] StoreError),
     /// The address in the group file means nothing here.
-    #[error("the leader's address {0} in the group file cannot be resolved: use --listen HOST:PORT")]
+    #[error("the leader's address {0} in the group file cannot be looked up now: try again, or use --listen HOST:PORT")]
     Address(String),
 }
 

@@ -52,6 +52,7 @@ impl Driver {
     fn on_request(&mut self, cx: &mut Cx<'_>, request: OperatorRequest) -> Result<Step, Rejected> {
         let command = match request {
             OperatorRequest::Accept(record) => Command::Enrol(record),
+            OperatorRequest::Replace(record) => Command::Replace(record),
             OperatorRequest::Expel(user) => Command::Expel(user),
             OperatorRequest::Refresh => Command::Refresh,
             OperatorRequest::Session(order) => Command::Session(order),

@@ -31,8 +31,15 @@ pub(super) fn to_current(connection: &mut Connection, path: &Path, format: i64) 
     }
     // Format 2 differs in how passwords are registered: those it has are told apart as they are read. Format 3 had no
     // sessions, and is as format 4 of a group in its first.
-    connection.pragma_update(None, "user_version", FORMAT).map_err(|source| fault(path, source))
+    connection
+        .execute_batch(REGISTERED)
+        .and_then(|()| connection.pragma_update(None, "user_version", FORMAT))
+        .map_err(|source| fault(path, source))
 }
+
+/// When registrations were made: not known of older ones.
+const REGISTERED: &str = "CREATE TABLE IF NOT EXISTS registered
+    (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum BLOB NOT NULL) STRICT, WITHOUT ROWID;";
 
 /// Format 1 had no digests of rows, so what it holds is checked by its sense alone.
 fn from_1(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

@@ -159,6 +159,18 @@ fn rows(connection: &Connection, table: &str) -> rusqlite::Result<Vec<SummedRow>
     rows.collect()
 }
 
+/// When the registration of a user was made or replaced here, Unix seconds.
+pub(super) fn registered_at(connection: &Connection, path: &Path, user: &str) -> Result<Option<u64>, StoreError> {
+    let rows = checked(connection, path, "registered")?;
+    let found = rows.into_iter().find(|(name, _)| name == user);
+    found.map(|(name, bytes)| decode(&bytes).map_err(|_| corrupt(path, "registered", &name))).transpose()
+}
+
+/// Notes when a registration was made.
+pub(super) fn note_registered(transaction: &Transaction<'_>, user: &str, unix_s: u64) -> rusqlite::Result<()> {
+    replace(transaction, "registered", user, &encode(&unix_s))
+}
+
 /// Writes any record but the leader's own state.
 pub(super) fn put(transaction: &Transaction<'_>, record: &Record, key: Option<&StoreKey>) -> rusqlite::Result<()> {
     match record {

@@ -125,11 +125,11 @@ fn names(stage: &mut Stage) -> Result<String, Ended> {
     let (link, link_at_2) = (bench.open(l(1), exporter), bench.open(l(2), exporter));
     let (mut client, init) =
         LoginClient::start(&bench.group, l(1), exporter, &user("ana"), &credential, &mut bench.dice.0);
-    let LoginRequest::Init { method, n1, .. } = init.clone() else {
+    let LoginRequest::Init { method, n1, asks, .. } = init.clone() else {
         return Err(Ended::NotMade("the first message".into()));
     };
     let since = bench.events.len();
-    let renamed = LoginRequest::Init { user: user("eve"), method, n1 };
+    let renamed = LoginRequest::Init { user: user("eve"), method, n1, asks };
     let about_eve = answer(&bench.push_up(l(1), link, &wire::plain(&renamed)));
     let about_eve = need(about_eve, "leader 1 was to answer about eve")?;
     kept(client.on_answer(&bench.group, &about_eve).is_err(), "ana took an answer about eve for one about herself")?;
@@ -137,7 +137,7 @@ fn names(stage: &mut Stage) -> Result<String, Ended> {
     kept(client.on_answer(&bench.group, &by_2).is_err(), "ana took leader 2's answer for leader 1's")?;
     kept(!bench.authenticated(since), "somebody was let in")?;
     // A user's enrolment record under another name.
-    let records = enrol_key(&bench.group, &user("eve"), &eve.verifying_key(), &mut bench.dice.0);
+    let records = enrol_key(&bench.group, &user("eve"), &eve.verifying_key(), &mut bench.dice.0).records;
     for record in records {
         let leader = record.leader;
         let renamed = EnrolmentRecord { user: user("ana"), ..record };

@@ -65,7 +65,7 @@ fn register_by_password(
 ) -> Result<Vec<PasswordRegistration>, Ended> {
     let records = enrol_dealt_for_testing_only(&bench.group, &user(name), password, key, &mut bench.dice.0);
     let mut stored = Vec::new();
-    for record in need(records, "the password hashes to a point")? {
+    for record in need(records, "the password hashes to a point")?.records {
         let opened = record.open(&bench.group, bench.secrets_of(record.leader));
         let Ok(Registration::Password(opened)) = opened else { return Err(Ended::NotMade("an opened record".into())) };
         stored.push(*opened);

@@ -140,9 +140,9 @@ impl World {
         let (_, secrets) = self.setup.deal();
         let records = match key {
             Key::Password(password) => {
-                enrol_password(&group, name, password, &mut self.dice.0).expect("a password hashes to a point")
+                enrol_password(&group, name, password, &mut self.dice.0).expect("a password hashes to a point").records
             }
-            Key::Key(key) => enrol_key(&group, name, &key.verifying_key(), &mut self.dice.0),
+            Key::Key(key) => enrol_key(&group, name, &key.verifying_key(), &mut self.dice.0).records,
         };
         let mut honest_left = if everywhere { usize::MAX } else { usize::from(group.rules.f()) + 1 };
         for (record, secrets) in records.iter().zip(&secrets) {

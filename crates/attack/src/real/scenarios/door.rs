@@ -101,7 +101,7 @@ pub async fn stranger(trial: &mut Trial<'_>) -> anyhow::Result<()> {
 pub async fn garbage(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     let mut noise = vec![0; 600];
     os_rng().fill_bytes(&mut noise);
-    let init = LoginRequest::Init { user: "ana".parse()?, method: Method::Password, n1: [7; 32] };
+    let init = LoginRequest::Init { user: "ana".parse()?, method: Method::Password, n1: [7; 32], asks: None };
     let init = wire::plain(&init);
     let cases: Vec<Bytes> = vec![
         noise.clone().into(),

@@ -163,6 +163,13 @@ fn new(args: &NewArgs) -> Outcome {
         FactKind::Build => format!("ringfort {} {}", env!("CARGO_PKG_VERSION"), ringfort_crypto::BACK_ENDS),
     })
     .map_err(|error| usage(&error))?;
+    if files::is_loopback(&args.listen) {
+        let told = format!(
+            "WARNING: {} can be reached from this machine only, and an introduction cannot be changed later",
+            args.listen
+        );
+        output::note(told);
+    }
     let new = NewLeader { group_name: args.name.clone(), leader, address: args.listen.clone(), facts };
     let introduction = Making::create(&args.folder, new)?;
     if args.json {

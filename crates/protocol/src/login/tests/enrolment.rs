@@ -8,7 +8,7 @@ use super::*;
 use crate::fault::Rejected;
 
 fn records(group: &GroupInfo) -> Vec<EnrolmentRecord> {
-    enrol_password(group, &user("ana"), b"correct horse", &mut rng(4)).unwrap()
+    enrol_password(group, &user("ana"), b"correct horse", &mut rng(4)).unwrap().records
 }
 
 fn stored(registration: &Registration) -> Vec<u8> {
@@ -73,7 +73,7 @@ fn what_leaders_store_differs_per_leader_and_per_user() {
     let (group, secrets) = group_of_four();
     let mut seen = std::collections::BTreeSet::new();
     for name in ["ana", "bo"] {
-        let records = enrol_password(&group, &user(name), b"correct horse", &mut rng(4)).unwrap();
+        let records = enrol_password(&group, &user(name), b"correct horse", &mut rng(4)).unwrap().records;
         let opened = records.iter().zip(&secrets).map(|(record, secrets)| record.open(&group, secrets).unwrap());
         for registration in opened {
             let Registration::Password(stored) = registration else { panic!("a password") };

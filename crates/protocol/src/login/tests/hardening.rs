@@ -124,7 +124,7 @@ fn f_leaders_that_agree_on_a_key_of_theirs_neither_fool_nor_stop_anybody() {
 fn two_registrations_give_a_password_each_for_the_leaders_that_know_it() {
     let mut room = Room::new();
     room.with_password("ana", b"correct horse");
-    let renewed = enrol_password(&room.group, &user("ana"), b"correct horse", &mut rng(12)).unwrap();
+    let renewed = enrol_password(&room.group, &user("ana"), b"correct horse", &mut rng(12)).unwrap().records;
     room.accept(renewed.into_iter().take(2));
     let mut hardening = hardening(1);
     let mut roots = Vec::new();

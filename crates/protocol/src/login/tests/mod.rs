@@ -1,5 +1,6 @@
 //! Tests of login: who gets in, who does not, and what nobody can tell or alter on the way.
 
+mod asking;
 mod credentials;
 mod enrolment;
 mod hardening;
@@ -94,7 +95,7 @@ impl Room {
     /// Registers a user at all leaders: by password as it was prepared, or by key.
     fn register(&mut self, name: &str, credential: &Credential) {
         let records = match credential.signing_key() {
-            Some(key) => enrol_key(&self.group, &user(name), &key.verifying_key(), &mut self.rng),
+            Some(key) => enrol_key(&self.group, &user(name), &key.verifying_key(), &mut self.rng).records,
             None => self.records[name].clone(),
         };
         self.accept(records);
@@ -146,7 +147,7 @@ impl Room {
     /// A registered user with a password.
     fn with_password(&mut self, name: &str, password: &[u8]) -> Credential {
         let enough: Vec<u8> = (1..=self.group.rules.f() + 1).collect();
-        let records = enrol_password(&self.group, &user(name), password, &mut self.rng).unwrap();
+        let records = enrol_password(&self.group, &user(name), password, &mut self.rng).unwrap().records;
         self.records.insert(name.to_owned(), records.clone());
         self.accept(records);
         self.harden(name, password, &enough).unwrap()
@@ -174,12 +175,13 @@ impl Room {
 
         let (mut client, init) =
             LoginClient::start(known, leader(to), exporter, &user(name), credential, &mut self.rng);
-        let LoginRequest::Init { user: claimed, method, n1 } = read(&alter(1, encode(&init)))? else {
+        let LoginRequest::Init { user: claimed, method, n1, asks } = read(&alter(1, encode(&init)))? else {
             return Err(Stopped::Unread);
         };
         let mut cx = Cx { now: self.now, unix_ms: UNIX_S * 1000, rng: &mut self.rng };
-        let message = (claimed, method, n1);
-        let answer = server.on_init(&mut cx, &self.group, secrets, &mut link, &at_exporter, Incarnation(0), message);
+        let message = (claimed, method, n1, asks);
+        let answer =
+            server.on_init(&mut cx, &self.group, secrets, &mut link, &at_exporter, Incarnation(0), message).unwrap();
         let answer: LoginAnswer = read(&alter(2, encode(&answer)))?;
         client.on_answer(known, &answer).map_err(Stopped::AtMember)?;
 

@@ -94,8 +94,8 @@ fn a_login_as_one_user_is_none_as_another() {
             _ => room.register("bo", &credential),
         }
         let mut rename = |number: u8, bytes: Vec<u8>| match decode(&bytes) {
-            Ok(LoginRequest::Init { method, n1, .. }) if number == 1 => {
-                encode(&LoginRequest::Init { user: user("bo"), method, n1 })
+            Ok(LoginRequest::Init { method, n1, asks, .. }) if number == 1 => {
+                encode(&LoginRequest::Init { user: user("bo"), method, n1, asks })
             }
             _ => bytes,
         };
@@ -115,13 +115,13 @@ fn messages_1_and_3_replayed_do_not_log_in_again() {
         };
         assert!(room.attempt(Attempt::of("ana", &credential, &mut record)).is_ok());
         let (init, ack) = (decode(&recorded[0]).unwrap(), decode(&recorded[2]).unwrap());
-        let LoginRequest::Init { user: name, method, n1 } = init else { unreachable!() };
+        let LoginRequest::Init { user: name, method, n1, asks } = init else { unreachable!() };
 
         let secrets = &room.secrets[0];
         let mut cx = Cx { now: room.now, unix_ms: UNIX_S * 1000, rng: &mut room.rng };
         for exporter in [exporter(1), [77; 32]] {
             let mut link = LoginServerLink::default();
-            let message = (name.clone(), method.clone(), n1);
+            let message = (name.clone(), method.clone(), n1, asks);
             let server = &mut room.servers[0];
             let _ = server.on_init(&mut cx, &room.group, secrets, &mut link, &exporter, Incarnation(0), message);
             let again = server.on_ack(&cx, &room.group, secrets, &mut link, &exporter, &ack, &room.admitted);
@@ -140,19 +140,20 @@ fn the_signatures_of_message_3_answer_one_n2() {
     let mut cx = Cx { now: room.now, unix_ms: UNIX_S * 1000, rng: &mut room.rng };
     let (ana, exporter) = (user("ana"), exporter(1));
     let (mut client, init) = LoginClient::start(group, leader(1), exporter, &ana, &credential, cx.rng);
-    let LoginRequest::Init { method, n1, .. } = init else { unreachable!() };
-    let message = || (ana.clone(), method.clone(), n1);
+    let LoginRequest::Init { method, n1, asks, .. } = init else { unreachable!() };
+    let message = || (ana.clone(), method.clone(), n1, asks);
     let mut link = LoginServerLink::default();
-    let first = server.on_init(&mut cx, group, secrets, &mut link, &exporter, Incarnation(0), message());
+    let first = server.on_init(&mut cx, group, secrets, &mut link, &exporter, Incarnation(0), message()).unwrap();
     client.on_answer(group, &first).unwrap();
     let (ack, _) = client.acknowledge(group, &credential, &identity("ana", 1), cx.rng).unwrap();
     let LoginRequest::Ack { n3, incarnation, signing, sealing, possession, identity: id, .. } = ack else {
         unreachable!()
     };
 
-    let second = server.on_init(&mut cx, group, secrets, &mut link, &exporter, Incarnation(0), message());
+    let second = server.on_init(&mut cx, group, secrets, &mut link, &exporter, Incarnation(0), message()).unwrap();
     let LoginAnswer::KeyDist { n2, .. } = second else { unreachable!() };
     let transcript = Transcript::new(group, &group.rules, leader(1), &exporter, &ana, &method, &n1);
+    let transcript = transcript.asked(asks.as_ref());
     let session_key = transcript.session_key(&Secret32::new(exporter), &exporter, &n2);
     let signed = transcript.acknowledgement(&group.rules, &n2, &n3, &identity("ana", 1).entry());
     let tag = mac(&session_key, "ringfort login ack", &[&signed]);

@@ -10,7 +10,7 @@ use super::*;
 
 pub(super) fn records(summary: &InitSummary, user: &str) -> Vec<EnrolmentRecord> {
     let key = SigningKey::generate(&mut os_rng()).verifying_key();
-    enrol_key(&summary.group, &name(user), &key, &mut os_rng())
+    enrol_key(&summary.group, &name(user), &key, &mut os_rng()).records
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_record_is_accepted_at_its_own_leader_only() {
     let paths = write_records(home.path(), &records(&summary, "bo")).unwrap();
     assert_refused(accept(&summary.folders[1], &paths[0]), FileErrorKind::ForeignRecord, &paths[0]);
     assert_refused(accept(&other.folders[0], &paths[0]), FileErrorKind::ForeignRecord, &paths[0]);
-    assert_eq!(accept(&summary.folders[0], &paths[0]).unwrap().as_str(), "bo");
+    assert_eq!(accept(&summary.folders[0], &paths[0]).unwrap().user.as_str(), "bo");
 
     let known = |folder: &Path| -> Vec<String> {
         let records = LeaderFolder::open(folder).unwrap().store.load().unwrap();
@@ -88,7 +88,7 @@ fn an_altered_record_is_not_accepted() {
 #[test]
 fn a_password_is_accepted_with_its_login_key() {
     let (home, _, summary) = made();
-    let records = enrol_password(&summary.group, &name("bo"), b"correct horse", &mut os_rng()).unwrap();
+    let records = enrol_password(&summary.group, &name("bo"), b"correct horse", &mut os_rng()).unwrap().records;
     let paths = write_records(home.path(), &records).unwrap();
     for (folder, path) in summary.folders.iter().zip(&paths) {
         accept(folder, path).unwrap();
@@ -105,7 +105,7 @@ fn accepting_beside_a_running_leader_is_busy() {
     let running = LeaderFolder::open(folder).unwrap();
     assert_refused(accept(folder, &paths[0]), FileErrorKind::Busy, folder);
 
-    drop_record(folder, &read_record(&paths[0]).unwrap()).unwrap();
+    drop_record(folder, &read_record(&paths[0]).unwrap(), false).unwrap();
     let taken = take_requests(folder);
     let [OperatorRequest::Accept(record)] = &taken[..] else { panic!("{taken:?}") };
     let open = running.record_opener();

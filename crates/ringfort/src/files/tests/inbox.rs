@@ -45,7 +45,7 @@ fn a_record_for_another_leader_is_refused_at_the_door() {
     let (_home, _, summary) = made();
     let folder = &summary.folders[0];
     let mut records = records(&summary, "bo");
-    assert_refused(drop_record(folder, &records.swap_remove(1)), FileErrorKind::ForeignRecord, folder);
+    assert_refused(drop_record(folder, &records.swap_remove(1), false), FileErrorKind::ForeignRecord, folder);
     assert_eq!(fs::read_dir(folder.join(INBOX)).unwrap().count(), 0);
 }
 

@@ -115,6 +115,46 @@ fn what_cannot_be_a_group_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn addresses_that_no_leader_can_have_are_refused_with_the_reason() {
+    for (bad, why) in [
+        ("2001:db8::5", "in brackets"),
+        ("2001:db8::5:7400", "in brackets"),
+        ("http://a.example:7400", "neither"),
+        ("*:7400", "neither"),
+        ("a_b/c:7400", "neither"),
+        ("0.0.0.0:7400", "stands for every address"),
+        ("[::]:7400", "stands for every address"),
+        ("[2001:db8::5:7400", "between its brackets"),
+        ("[host]:7400", "between its brackets"),
+        ("224.0.0.1:7400", "no machine's"),
+        ("300.1.1.1:7400", "neither"),
+        ("-a.example:7400", "neither"),
+        ("a..example:7400", "neither"),
+        (":7400", "neither"),
+        ("a.example:0", "no port"),
+        ("a.example", "host:port"),
+        ("a.example:70000", "host:port"),
+    ] {
+        let told = check_address(bad).expect_err(bad);
+        assert!(told.contains(why), "{bad}: {told}");
+    }
+    for good in
+        ["a.example:7400", "leader-1:1", "192.0.2.1:7400", "[2001:db8::5]:7400", "a.example.:7400", "127.0.0.1:7400"]
+    {
+        assert_eq!(check_address(good), Ok(()), "{good}");
+    }
+    for (address, local) in [
+        ("127.0.0.1:1", true),
+        ("[::1]:1", true),
+        ("LocalHost:1", true),
+        ("192.0.2.1:1", false),
+        ("a.example:1", false),
+    ] {
+        assert_eq!(is_loopback(address), local, "{address}");
+    }
+}
+
+#[test]
 fn a_place_that_cannot_take_it_is_refused_and_left_as_it_was() {
     let home = tempfile::tempdir().unwrap();
     let full = home.path().join("full");
