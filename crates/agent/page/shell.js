@@ -96,9 +96,10 @@ export function showLeaders(leaders) {
 
 /** @param {any} state @param {number} period_s */
 export function showTrust(state, period_s) {
-  const { confirming, needed, leaders, confirmed, epoch } = state;
+  const { confirming, needed, leaders, confirmed, confirmation, epoch } = state;
   byId("ring").replaceChildren(ring(leaders, confirming));
-  byId("trust-line").textContent = confirmed ? "The leaders agree on who is here" : "Not enough leaders agree";
+  byId("trust-line").textContent = confirmed ? "The leaders agree on who is here"
+    : confirmation === "believed" ? "Too few leaders to change who is here" : "Not enough leaders agree";
   byId("trust-need").textContent = `${confirming} of ${leaders.length} confirm; ${needed} are needed`;
   byId("top-trust").textContent = `${confirming}/${leaders.length} leaders confirm`;
   byId("top-trust").classList.toggle("bad", !confirmed);
@@ -111,7 +112,7 @@ export function showKey(state, period_s) {
   const since = state.key_since_ms;
   byId("key-age").textContent = since === null ? "–" : age(Date.now() - since);
   const left = since === null || !period_s ? null : period_s * 1000 - (Date.now() - since);
-  byId("next-key").textContent = left === null ? "on change" : left > 0 ? `in ${age(left)}` : "due";
+  byId("next-key").textContent = !state.confirmed ? "waits" : left === null ? "on change" : left > 0 ? `in ${age(left)}` : "due";
 }
 
 const JOURNAL_MAX = 1000;

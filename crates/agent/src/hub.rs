@@ -135,8 +135,11 @@ impl Hub {
                 true,
             ),
             Event::Lagged(missed) => self.notice(format!("This agent was too slow and missed {missed} events."), true),
-            Event::Confirmed(true) => self.notice("Enough leaders confirm who is in the group again.".into(), false),
-            Event::Confirmed(false) => self.notice(words::stale(self.group.info()), true),
+            Event::Confirmation(now) => {
+                let unsure = words::unsure(self.group.info(), now);
+                let sure = || "Enough leaders confirm who is in the group again.".into();
+                self.notice(unsure.clone().unwrap_or_else(sure), unsure.is_some());
+            }
             Event::LeaderAnswers(..) => {} // The state shows it.
             Event::Asked(motion) => self.notice(words::motion(&motion, self.group.user()), true),
             Event::Blamed(culprit, fault) => {
@@ -282,10 +285,12 @@ fn state_of(group: &Group, key_since_ms: Option<u64>) -> State {
         view: snapshot.view.map(|view| view.digest.to_string()),
         members: strings(&snapshot.members),
         roles: roles.collect(),
-        confirmed: snapshot.confirmed,
-        warning: (!snapshot.confirmed && snapshot.ended.is_none()).then(|| words::stale(info)),
+        confirmed: snapshot.confirmation.is_current(),
+        confirmation: snapshot.confirmation.word(),
+        warning: words::unsure(info, snapshot.confirmation)
+            .filter(|_| snapshot.view.is_some() && snapshot.ended.is_none()),
         confirming: snapshot.leaders.iter().filter(|leader| leader.confirms).count(),
-        needed: usize::from(info.rules.f()) + 1,
+        needed: usize::from(info.rules.n() - info.rules.f()),
         key_since_ms,
         leaders: leaders.collect(),
         motions: snapshot.motions.iter().map(motion_facts).collect(),

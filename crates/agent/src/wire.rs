@@ -274,8 +274,10 @@ pub struct State {
     /// Who of them, or of oneself, is no ordinary member, and what then: `receiver`, `sender` or `archive`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, &'static str>,
-    /// Whether f+1 leaders confirm the view.
+    /// Whether n-f leaders confirm the view.
     pub confirmed: bool,
+    /// `current` (n-f leaders confirm the view), `believed` (f+1 do) or `unconfirmed` (fewer).
+    pub confirmation: &'static str,
     /// Why it matters, if they do not.
     pub warning: Option<String>,
     /// Leaders that confirm, and how many are needed.

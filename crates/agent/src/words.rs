@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::login::Denial;
+use ringfort::protocol::member::Confirmation;
 use ringfort::protocol::motion::{Motion, MotionKind};
 use ringfort::protocol::policy::WhenStale;
 use ringfort::protocol::view::Cause;
@@ -31,7 +32,11 @@ pub fn explain(fault: Fault) -> &'static str {
         Fault::BadLoginProof => {
             "could not prove that it knows this user, while other leaders could; it is not believed"
         }
-        Fault::BadData => "passed on a message that was altered on the way; the message was refused",
+        Fault::BadData => "sent a message that is not its own, or that nobody can read; it was refused",
+        Fault::Altered => {
+            "passed on a message that its sender had given to other leaders with other content, so one of the two altered it; \
+             it was refused"
+        }
         Fault::OldView => "sent a message under a key that is no longer in use; it was not read",
         Fault::BadRelay => "passed on a message under a wrong name, or one it should not; it was refused",
         Fault::Silent => "did not answer in time",
@@ -135,13 +140,30 @@ pub fn blame(culprit: &Culprit, fault: Fault) -> (String, bool) {
 }
 
 /// That too few leaders confirm the view, and what follows.
-pub fn stale(group: &GroupInfo) -> String {
-    let needed = usize::from(group.rules.f()) + 1;
-    let follows = match group.policy.when_stale {
-        WhenStale::Continue => "You go on under the last key; somebody may have left or joined without your knowing.",
-        WhenStale::StopSending => "Nothing can be sent until they do.",
-    };
-    format!("Fewer than {needed} leaders confirm who is in the group. {follows}")
+pub fn unsure(group: &GroupInfo, confirmation: Confirmation) -> Option<String> {
+    let rules = &group.rules;
+    let (believed, current) = (usize::from(rules.f()) + 1, usize::from(rules.n() - rules.f()));
+    let goes_on = group.policy.when_stale == WhenStale::Continue;
+    Some(match confirmation {
+        Confirmation::Current => return None,
+        Confirmation::Believed => {
+            let talking = if goes_on { "Talking works." } else { "Nothing can be sent." };
+            let back = match current {
+                _ if current != believed + 1 => format!("{current} leaders are back"),
+                3 => "a third leader is back".to_owned(),
+                more => format!("leader number {more} is back"),
+            };
+            format!("{talking} Nobody can join or be put out, and the key cannot change, until {back}.")
+        }
+        Confirmation::Unconfirmed => {
+            let follows = if goes_on {
+                "You go on under the last key; somebody may have left or joined without your knowing."
+            } else {
+                "Nothing can be sent until they do."
+            };
+            format!("Fewer than {believed} leaders confirm who is in the group. {follows}")
+        }
+    })
 }
 
 /// The rekey period of the policy, if there is one.

@@ -1,5 +1,6 @@
 //! What happens in a group, in words for people.
 
+use ringfort::protocol::member::Confirmation;
 use ringfort::protocol::motion::{Motion, MotionKind};
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{GroupInfo, Role, UserName};
@@ -22,7 +23,6 @@ pub struct Notice {
 
 /// An event other than a message; `None` for messages.
 pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
-    let needed = usize::from(group.rules.f()) + 1;
     let (text, warning) = match event {
         Event::Message(_) => return None,
         Event::View { view, joined, left } => {
@@ -58,10 +58,10 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
             )
         }
         Event::Lagged(missed) => (format!("this program was too slow and missed {missed} events"), true),
-        Event::Confirmed(true) => (format!("{needed} leaders confirm the view"), false),
-        Event::Confirmed(false) => {
-            (format!("fewer than {needed} leaders confirm the view: the key may be out of date"), true)
-        }
+        Event::Confirmation(now) => match unsure(group, *now, None) {
+            Some(told) => (told, true),
+            None => ("enough leaders confirm that the view is current".to_owned(), false),
+        },
         Event::LeaderAnswers(leader, true) => (format!("{leader} confirms the view"), false),
         Event::LeaderAnswers(leader, false) => (format!("{leader} no longer confirms the view"), false),
         Event::Blamed(culprit, fault) => {
@@ -138,17 +138,33 @@ pub fn own_role(group: &GroupInfo, me: &UserName) -> Option<String> {
     Some(format!("your role is {role}: {may_not}"))
 }
 
-/// That f+1 leaders do not confirm the view, and what follows.
-pub fn stale_warning(group: &GroupInfo, key_age: Option<std::time::Duration>) -> String {
+/// That too few leaders confirm the view, and what follows.
+pub fn unsure(group: &GroupInfo, confirmation: Confirmation, key_age: Option<std::time::Duration>) -> Option<String> {
     use ringfort::protocol::policy::WhenStale;
 
-    let needed = usize::from(group.rules.f()) + 1;
-    let key_age = key_age.map(|time| format!(", {} old", age(time))).unwrap_or_default();
-    let follows = match group.policy.when_stale {
-        WhenStale::Continue => format!("going on under the last key{key_age}"),
-        WhenStale::StopSending => "sending stops until they do".to_owned(),
-    };
-    format!("fewer than {needed} leaders confirm this view: {follows}")
+    let (needed, current) = (usize::from(group.rules.f()) + 1, usize::from(group.rules.n() - group.rules.f()));
+    let goes_on = group.policy.when_stale == WhenStale::Continue;
+    Some(match confirmation {
+        Confirmation::Current => return None,
+        Confirmation::Believed => {
+            let talking = if goes_on { "talking works" } else { "nothing can be sent" };
+            let back = match current {
+                _ if current != needed + 1 => format!("{current} leaders are back"),
+                3 => "a third leader is back".to_owned(),
+                more => format!("leader number {more} is back"),
+            };
+            format!("{talking}; nobody can join or be put out, and the key cannot change, until {back}")
+        }
+        Confirmation::Unconfirmed => {
+            let key_age = key_age.map(|time| format!(", {} old", age(time))).unwrap_or_default();
+            let follows = if goes_on {
+                format!("going on under the last key{key_age}")
+            } else {
+                "sending stops until they do".to_owned()
+            };
+            format!("fewer than {needed} leaders confirm this view: {follows}")
+        }
+    })
 }
 
 fn departure(cause: Cause) -> &'static str {

@@ -179,7 +179,10 @@ pub enum MemberLine {
         count: u64,
     },
     Confirmed {
+        /// Whether n-f leaders confirm the view.
         confirmed: bool,
+        /// `current` (n-f do), `believed` (f+1 do) or `unconfirmed`.
+        state: &'static str,
     },
     Leader {
         leader: u8,
@@ -232,7 +235,7 @@ impl From<&Event> for MemberLine {
             Event::Missed => MemberLine::Missed {},
             Event::Unsent(count) => MemberLine::Unsent { count: *count },
             Event::Lagged(count) => MemberLine::Lagged { count: *count },
-            Event::Confirmed(confirmed) => MemberLine::Confirmed { confirmed: *confirmed },
+            Event::Confirmation(now) => MemberLine::Confirmed { confirmed: now.is_current(), state: now.word() },
             Event::LeaderAnswers(leader, answers) => MemberLine::Leader { leader: leader.number(), answers: *answers },
             Event::Asked(motion) => MemberLine::Asked { motion: motion_word(motion), user: motion.user.to_string() },
             Event::Blamed(culprit, fault) => {

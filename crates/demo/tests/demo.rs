@@ -117,7 +117,7 @@ fn every_promise_holds_under_every_attack() {
     }
     let leaders: BTreeSet<u64> = attacks.iter().map(|a| a["leader"].as_u64().unwrap()).collect();
     assert_eq!(leaders.len(), 4, "each leader is hacked at some time");
-    for word in ["bad-share", "bad-proposal", "bad-data", "bad-evaluation", "flooding", "login-failed", "denied"] {
+    for word in ["bad-share", "bad-proposal", "altered", "bad-evaluation", "flooding", "login-failed", "denied"] {
         assert!(summary["refusals"][word].as_u64().unwrap_or(0) > 0, "nobody refused {word}");
     }
     assert_clean(temporary.path());

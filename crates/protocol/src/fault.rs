@@ -30,8 +30,10 @@ pub enum Rejected {
         /// The bound.
         max: usize,
     },
-    /// Policy forbids sending under a view that no f+1 leaders confirm any more.
-    #[error("fewer than f+1 leaders confirm the view, and the policy says to stop sending then")]
+    /// Policy forbids sending under a view that is not known to be current: fewer than n-f leaders confirm it.
+    #[error(
+        "too few leaders confirm that the view is current (it takes n-f), and the policy says to stop sending then"
+    )]
     Stale,
     /// The user's role in the group forbids it.
     #[error("{user} has the role {role} in this group: {forbids}")]
@@ -105,8 +107,10 @@ pub enum Fault {
     StaleHeartbeat,
     /// A leader that could not prove that it knows this user's key, while f+1 others could.
     BadLoginProof,
-    /// A data frame that does not open or whose signature is wrong.
+    /// A member that sends in another's name, signs what nobody can read, or accuses without proof.
     BadData,
+    /// A leader relayed another body than its sender gave to other leaders. One of the two altered it: nobody knows which.
+    Altered,
     /// A data frame under a view whose overlap has ended.
     OldView,
     /// A leader that relays what it should not, or in another's name.
@@ -124,12 +128,18 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether only a deviating peer (not a slow network or an old message) can have caused it.
+    /// Whether only the one who is blamed can have caused it, by deviating: no slow network, no old message, nobody else.
     pub fn is_deviation(self) -> bool {
-        !matches!(
-            self,
-            Fault::Silent | Fault::Replayed | Fault::OldView | Fault::Throttled | Fault::LoginFailed | Fault::Withheld
-        )
+        let innocent = [
+            Fault::Silent,
+            Fault::Replayed,
+            Fault::OldView,
+            Fault::Throttled,
+            Fault::LoginFailed,
+            Fault::Altered,
+            Fault::Withheld,
+        ];
+        !innocent.contains(&self)
     }
 
     /// Whether a leader's link is cut for it, for a while: what costs work, and what only the leader at its other end
@@ -156,6 +166,7 @@ impl Fault {
             Fault::StaleHeartbeat => "stale-heartbeat",
             Fault::BadLoginProof => "bad-login-proof",
             Fault::BadData => "bad-data",
+            Fault::Altered => "altered",
             Fault::OldView => "old-view",
             Fault::BadRelay => "bad-relay",
             Fault::Silent => "silent",

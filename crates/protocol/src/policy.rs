@@ -46,7 +46,7 @@ pub enum Service {
     Fifo = 2,
 }
 
-/// What a member does when fewer than f+1 leaders confirm its view any more (P8).
+/// What a member does when fewer than n-f leaders confirm its view any more (P8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
 #[repr(u8)]
@@ -125,7 +125,7 @@ pub struct Policy {
     pub confirm_within_ms: u32,
     /// A member that no leader has heard for this long is taken out of the group.
     pub remove_silent_after_ms: u32,
-    /// What a member does under a view that no f+1 leaders confirm.
+    /// What a member does under a view that fewer than n-f leaders confirm.
     pub when_stale: WhenStale,
     /// The most members at once.
     pub members_max: u32,

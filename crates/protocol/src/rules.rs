@@ -96,6 +96,12 @@ impl Rules {
         self.weakened(Rule::Confirm, usize::from(self.f) + 1)
     }
 
+    /// `n-f` leaders that confirm a view now before a member takes it for current: any two such sets share an honest
+    /// leader, as two of `f+1` need not. With `f` leaders stopped there are `n-f`.
+    pub fn current(&self) -> usize {
+        self.weakened(Rule::Current, usize::from(self.n - self.f))
+    }
+
     /// `f+1` leaders' signatures certify a view: one of them is honest (P6).
     pub fn certificate(&self) -> usize {
         self.weakened(Rule::Certificate, usize::from(self.f) + 1)
@@ -161,6 +167,8 @@ pub enum Rule {
     CatchUp,
     /// f+1 leaders before a member acts.
     Confirm,
+    /// n-f leaders that confirm a view before it counts as current.
+    Current,
     /// A proposal's signature is checked.
     ProposalSignature,
     /// A proposal names this session.
@@ -243,12 +251,13 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 44] = [
+    pub const ALL: [Rule; 45] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
         Rule::CatchUp,
         Rule::Confirm,
+        Rule::Current,
         Rule::ProposalSignature,
         Rule::ProposalSession,
         Rule::Incarnation,
@@ -315,6 +324,8 @@ mod tests {
             let (n, f) = (usize::from(n), usize::from(f));
             prop_assert!(rules.amplify() > f && rules.amplify() - 1 <= f);
             prop_assert!(rules.catch_up() > f && rules.confirm() > f);
+            prop_assert!(rules.current() <= n - f, "honest leaders alone confirm");
+            prop_assert!(2 * rules.current() > n + f, "two current views share an honest leader");
             prop_assert!(rules.accept() <= n - f, "honest leaders alone can accept");
             prop_assert!(2 * rules.accept() > n + f, "two quorums share an honest leader");
             prop_assert!(rules.accept() - f >= rules.amplify(), "honest proposers of an accepted operation amplify it everywhere");

@@ -13,7 +13,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::codec::{DecodeError, FRAME_BYTES_MAX, WIRE_VERSION, decode};
 use crate::coordination::SignedProposal;
 use crate::delivery::{HEADS_MAX, Head, RECEIPTS_MAX, Receipt, RepairRequest, Tail};
-use crate::ids::{Epoch, UserName, ViewDigest, ViewId, invalid};
+use crate::ids::{Epoch, MemberId, UserName, ViewDigest, ViewId, invalid};
 use crate::keys::ViewClaim;
 use crate::motion::Motion;
 use crate::unheard::Unheard;
@@ -33,6 +33,8 @@ pub const PEER_TAG: u8 = 1;
 pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
 /// A list up to this size goes with the claim itself.
 pub const INLINE_ENTRIES_MAX: usize = 32;
+/// Stays that a member asks about at once.
+pub const FATES_MAX: usize = 256;
 /// Proposals in one message.
 pub const PROPOSALS_MAX: usize = 256;
 /// Members in one message about whom a leader does not hear.
@@ -135,6 +137,9 @@ pub enum MemberRequest {
         /// Whether this is the member's last word.
         complete: bool,
     } = 9,
+    /// Asks which stays are over, at most [`FATES_MAX`]: the view that the leader claims takes them out, and its list
+    /// does not say why.
+    Fates(Vec<MemberId>) = 10,
 }
 
 /// Leader to member, sealed.
@@ -186,6 +191,13 @@ pub enum LeaderNotice {
     Tails(Few<Tail, HEADS_MAX>) = 8,
     /// The leader has these messages of the member's, at most [`RECEIPTS_MAX`] ranges.
     Received(Few<Receipt, RECEIPTS_MAX>) = 9,
+    /// The answer about the stays asked for, at most [`FATES_MAX`] together.
+    Fates {
+        /// Those that are over here, and why.
+        over: Vec<(MemberId, Cause)>,
+        /// Those that are not.
+        open: Vec<MemberId>,
+    } = 10,
 }
 
 /// A list that is refused before it is decoded if it names more than `MAX` items.

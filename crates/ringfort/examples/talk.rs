@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             Event::View { joined, left, .. } => println!("came: {joined:?}, went: {left:?}"),
-            Event::Confirmed(false) => println!("warning: too few leaders confirm who is in the group"),
+            Event::Confirmation(now) => println!("who is in the group is {}", now.word()),
             Event::Ended(cause) => println!("the stay has ended: {cause:?}"),
             _ => {}
         }

@@ -8,6 +8,7 @@ use common::{World, next_message, quick_policy, wait_for, wait_heard, wait_membe
 use ringfort::files::{OperatorRequest, drop_request};
 use ringfort::leader::LeaderOptions;
 use ringfort::protocol::login::Denial;
+use ringfort::protocol::member::Confirmation;
 use ringfort::protocol::view::Cause;
 use ringfort::{Event, JoinError};
 
@@ -83,7 +84,10 @@ async fn with_two_leaders_stopped_nobody_joins_and_members_say_so() {
     world.stop(2).await;
     world.stop(3).await;
     for events in [&mut at_ana, &mut at_ben] {
-        wait_for(events, "the warning", |event| matches!(event, Event::Confirmed(false)).then_some(())).await;
+        wait_for(events, "the warning", |event| {
+            matches!(event, Event::Confirmation(Confirmation::Unconfirmed)).then_some(())
+        })
+        .await;
     }
     let joined = world.try_join("eva", "eva's password", Duration::from_secs(3)).await;
     assert!(matches!(joined, Err(JoinError::Timeout { .. })), "{joined:?}");
@@ -95,7 +99,10 @@ async fn with_two_leaders_stopped_nobody_joins_and_members_say_so() {
     for leader in 1..=3 {
         world.run(leader).await;
     }
-    wait_for(&mut at_ana, "the all-clear", |event| matches!(event, Event::Confirmed(true)).then_some(())).await;
+    wait_for(&mut at_ana, "the all-clear", |event| {
+        matches!(event, Event::Confirmation(Confirmation::Current)).then_some(())
+    })
+    .await;
     let _eva = world.join("eva").await;
     wait_members(&ana, &["ana", "ben", "eva"]).await;
 }

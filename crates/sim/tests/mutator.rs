@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ringfort_protocol::rules::Rule;
+use ringfort_sim::mutator::minimise::minimise;
 use ringfort_sim::mutator::script::{Script, Turn};
 use ringfort_sim::mutator::sweep::Line;
 use ringfort_sim::run::{Verdict, run};
@@ -57,4 +59,22 @@ fn a_script_of_all_that_was_done_is_the_same_run() {
     assert_eq!((first.digest, first.tried), (again.digest, again.tried));
     let without = run(Setup { script: Script::Only(BTreeSet::new()), ..setup });
     assert!(without.tried.is_empty() && without.digest != first.digest);
+}
+
+/// Nobody checks that content fits its digest any more: chance finds it, and one change is enough to show it.
+#[test]
+fn a_rule_that_is_missing_is_found_by_chance_and_told_in_few_changes() {
+    for seed in 0..20 {
+        let setup = Setup { mutation: Some(Rule::ViewDigest), ..Setup::mutated(seed, 4) };
+        let verdict = run(setup.clone());
+        let Some(first) = verdict.violations.first() else { continue };
+        let turns: BTreeSet<Turn> = verdict.tried.iter().map(|tried| tried.turn).collect();
+        let all = turns.len();
+        let least = minimise(&setup, turns, first.property, 30).expect("the same run fails again");
+        let Script::Only(left) = &least.script else { panic!("a script of turns") };
+        println!("seed {seed}: {all} changes, {} needed: {:?}", left.len(), least.verdict.tried);
+        assert!(left.len() < all, "nothing could be spared of {all} changes");
+        return;
+    }
+    panic!("twenty seeds did not show that content is not compared with its digest");
 }

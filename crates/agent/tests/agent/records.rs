@@ -114,10 +114,16 @@ async fn the_state_tells_of_leaders_and_of_the_end() {
     world.stop(4).await;
     let state =
         other.next("a leader away", |line| line["type"] == "state" && mood(line, 3).as_deref() == Some("away")).await;
-    assert_eq!((&state["confirmed"], &state["needed"]), (&json!(true), &json!(2)));
+    assert_eq!((&state["confirmed"], &state["needed"]), (&json!(true), &json!(3)));
     world.stop(3).await;
+    let believed = |line: &Value| line["type"] == "state" && line["confirmation"] == "believed";
+    let state = other.next("two of four leaders", believed).await;
+    let wanted =
+        "Talking works. Nobody can join or be put out, and the key cannot change, until a third leader is back.";
+    assert_eq!((&state["confirmed"], &state["warning"]), (&json!(false), &json!(wanted)));
     world.stop(2).await;
-    let state = other.next("too few leaders", |line| line["type"] == "state" && line["confirmed"] == false).await;
+    let unconfirmed = |line: &Value| line["type"] == "state" && line["confirmation"] == "unconfirmed";
+    let state = other.next("too few leaders", unconfirmed).await;
     assert!(state["warning"].as_str().unwrap().contains("Fewer than 2 leaders"), "{state}");
     for leader in 2..=4 {
         world.run(leader).await;

@@ -109,7 +109,7 @@ impl Kind {
             Kind::Ghost => &["bad-proposal"],
             Kind::Equivocate => &["equivocated"],
             Kind::OldView => &["claim-went-back", "stale-heartbeat"],
-            Kind::Tamper => &["bad-data", "malformed"],
+            Kind::Tamper => &["altered", "malformed"],
             Kind::Deny => &["bad-evaluation"],
             Kind::Flood => &["flooding"],
             Kind::Chaos => &[
@@ -118,7 +118,7 @@ impl Kind {
                 "equivocated",
                 "claim-went-back",
                 "stale-heartbeat",
-                "bad-data",
+                "altered",
                 "malformed",
                 "flooding",
                 "bad-evaluation",

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ringfort_protocol::ViewId;
+use ringfort_protocol::member::Confirmation;
 use ringfort_protocol::view::Cause;
 use tokio::sync::watch;
 
@@ -52,8 +53,10 @@ pub struct MemberState {
     pub view: Option<ViewId>,
     /// Who is in it.
     pub members: BTreeSet<String>,
-    /// Whether f+1 leaders confirm it.
+    /// Whether n-f leaders confirm it.
     pub confirmed: bool,
+    /// The same in three states.
+    pub confirmation: Confirmation,
     /// Which leaders confirm it.
     pub answers: BTreeMap<u8, bool>,
     /// Keys installed in all stays.

@@ -174,6 +174,7 @@ impl Insider {
             Ok(LeaderNotice::Snapshot { view, after, entries, last }) => {
                 self.tracker.on_snapshot(&self.info, leader, view, after.as_ref(), entries, last)
             }
+            Ok(LeaderNotice::Fates { over, open }) => self.tracker.on_fates(&self.info, leader, over, open),
             Ok(LeaderNotice::HeartbeatAnswer { challenge, .. }) => {
                 inside.challenge = challenge;
                 Vec::new()
@@ -193,6 +194,7 @@ impl Insider {
                 &match ask {
                     Ask::Claim(have) => MemberRequest::Claim { have },
                     Ask::Snapshot(view, after) => MemberRequest::Snapshot { view, after },
+                    Ask::Fates(stays) => MemberRequest::Fates(stays),
                 },
             );
         }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use ringfort::{Credentials, Event, Events, Group, JoinError, JoinOptions, Message, SendError};
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::fault::Culprit;
+use ringfort_protocol::member::Confirmation;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupInfo, UserName};
 use tokio::sync::watch;
@@ -93,6 +94,7 @@ impl Actor {
             member.answers.clear();
             member.members.clear();
             member.confirmed = false;
+            member.confirmation = Confirmation::Unconfirmed;
         });
         let (to_all, to_some) = (AtomicU64::new(0), AtomicU64::new(0));
         let voice = Arc::new(Voice { stay, group, topic: pace.topic, to_all, to_some });
@@ -300,11 +302,16 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
         Event::Lagged(count) => {
             desk.story.line(me, Tone::Evil, &format!("did not take {count} events in time"));
         }
-        Event::Confirmed(confirmed) => {
-            desk.with(|state| set(state, stay, |member| member.confirmed = confirmed));
-            if !confirmed {
-                desk.story.line(me, Tone::Caught, "fewer than f+1 leaders confirm the view: the last key is used on");
-            }
+        Event::Confirmation(now) => {
+            desk.with(|state| {
+                set(state, stay, |member| (member.confirmed, member.confirmation) = (now.is_current(), now));
+            });
+            let told = match now {
+                Confirmation::Current => None,
+                Confirmation::Believed => Some("fewer than n-f leaders confirm the view: others may be in a newer one"),
+                Confirmation::Unconfirmed => Some("fewer than f+1 leaders confirm the view: the last key is used on"),
+            };
+            told.into_iter().for_each(|told| desk.story.line(me, Tone::Caught, told));
         }
         Event::LeaderAnswers(leader, answers) => {
             let leader = leader.number();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ringfort::protocol::UserName;
+use ringfort::protocol::member::Confirmation;
 use ringfort::{LeaderState, Snapshot};
 
 /// What header, member list and leaders' line show.
@@ -10,7 +11,7 @@ use ringfort::{LeaderState, Snapshot};
 pub(super) struct Board {
     pub epoch: Option<u64>,
     pub members: Vec<UserName>,
-    pub confirmed: bool,
+    pub confirmation: Confirmation,
     pub key_age: Option<Duration>,
     pub leaders: Vec<LeaderLight>,
     pub ended: bool,
@@ -36,7 +37,7 @@ impl Board {
         Board {
             epoch: snapshot.view.map(|view| view.epoch.0),
             members: snapshot.members.to_vec(),
-            confirmed: snapshot.confirmed,
+            confirmation: snapshot.confirmation,
             key_age: snapshot.key_age(),
             leaders: snapshot.leaders.iter().map(LeaderLight::of).collect(),
             ended: snapshot.ended.is_some(),

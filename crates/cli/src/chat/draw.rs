@@ -6,6 +6,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
 use ringfort::protocol::Role;
+use ringfort::protocol::member::Confirmation;
 use unicode_width::UnicodeWidthStr;
 
 use super::board::{Board, Mood};
@@ -26,7 +27,8 @@ const NAME_COLOURS: [Color; 6] =
 
 /// Draws everything; moves the scroll position so that it stays on what is being read.
 pub(super) fn draw(frame: &mut Frame<'_>, room: &mut Room, board: &Board, input: &Input) {
-    let warning = u16::from(!board.confirmed && !board.ended);
+    let unsure = describe::unsure(&room.info, board.confirmation, board.key_age).filter(|_| !board.ended);
+    let warning = u16::from(unsure.is_some());
     let rows = [
         Constraint::Length(1),
         Constraint::Length(warning),
@@ -40,8 +42,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, room: &mut Room, board: &Board, input:
     let [messages, members] = Layout::horizontal(columns).areas(middle);
 
     draw_header(frame, header, room, board);
-    if warning > 0 {
-        let told = format!(" ! {}", describe::stale_warning(&room.info, board.key_age));
+    if let Some(unsure) = unsure {
+        let told = format!(" ! {unsure}");
         frame.render_widget(Paragraph::new(told).style(Style::new().fg(Color::Black).bg(Color::Yellow)), stale);
     }
     draw_messages(frame, messages, room);
@@ -56,10 +58,11 @@ fn draw_header(frame: &mut Frame<'_>, area: Rect, room: &Room, board: &Board) {
     let left = format!(" {} — {}", clean(&room.info.name), room.me);
     let view = board.epoch.map(|epoch| format!("view {epoch}")).unwrap_or_default();
     let key = board.key_age.map(|time| format!(" · key {} old", age(time))).unwrap_or_default();
-    let state = match (board.ended, board.confirmed) {
+    let state = match (board.ended, board.confirmation) {
         (true, _) => "ended",
-        (false, true) => "confirmed",
-        (false, false) => "not confirmed",
+        (false, Confirmation::Current) => "confirmed",
+        (false, Confirmation::Believed) => "too few leaders to change it",
+        (false, Confirmation::Unconfirmed) => "not confirmed",
     };
     let right = format!("{view}{key} · {state} ");
     let bar = Style::new().fg(Color::White).bg(if board.ended { Color::Red } else { Color::DarkGray });

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ringfort_protocol::member::Confirmation;
 use ringfort_protocol::view::Cause;
 
 use super::judging::Marks;
@@ -34,12 +35,15 @@ impl Script {
         let keys = after.keys - before.keys;
         let none = keys <= members;
         self.promise("two leaders of four make no key of their own", none, format!("{keys} installed"));
-        let confirmed = desk.look(|state| state.present().all(|(_, m)| m.confirmed));
-        self.promise("f+1 leaders are enough to confirm the view", confirmed, "");
+        let believed = Confirmation::Believed;
+        let told = desk.until(PATIENCE, |state| state.present().all(|(_, m)| m.confirmation == believed)).await;
+        self.promise("members say that two leaders of four are too few to know that the view is current", told, "");
 
         self.stage.stop(3).await?;
         desk.story.line("leaders", Tone::Evil, "3 is switched off as well");
-        let unconfirmed = desk.until(PATIENCE, |state| state.present().all(|(_, m)| !m.confirmed)).await;
+        let unconfirmed = desk
+            .until(PATIENCE, |state| state.present().all(|(_, m)| m.confirmation == Confirmation::Unconfirmed))
+            .await;
         self.promise("members say that too few leaders confirm the view", unconfirmed, "");
         let before = desk.look(|state| Marks::of(state));
         let alone = desk.until(PATIENCE, |state| Marks::of(state).delivered > before.delivered + 10).await;

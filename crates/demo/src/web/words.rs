@@ -78,6 +78,7 @@ const FAULTS: [Fault; 21] = [
     Fault::StaleHeartbeat,
     Fault::BadLoginProof,
     Fault::BadData,
+    Fault::Altered,
     Fault::OldView,
     Fault::BadRelay,
     Fault::Silent,

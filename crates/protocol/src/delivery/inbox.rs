@@ -39,10 +39,11 @@ const REPAIRS_PER_S_PER_SENDER: u64 = 6;
 /// Whom it blames, so that the honest never blame the honest:
 /// * a relay, at once, for what an honest leader checks before it relays: a frame that is none, lengths
 ///   that the policy rules out, a private message that is not to this member, what a role forbids;
-/// * a relay, for a frame that does not open, only when an authentic one comes with the very same header and
-///   another body. A leader cannot check a seal, so before that the sender may be the one; and a member,
-///   trusted with messages, does not seal two under one number;
-/// * a sender, for a message without a topic, or for two messages of one number, only if its signature is on them;
+/// * a relay, as one of two who may be the one and so of no deviation, for a frame that does not open, when an authentic
+///   one comes with the very same header and another body: a leader cannot check a seal, and a hacked sender can give two
+///   leaders two bodies;
+/// * a sender, for a message without a topic, or for two messages of one number, readable or not, only if its signature is
+///   on them;
 /// * nobody for replays, unknown senders and views, and late copies.
 #[derive(Debug)]
 pub struct Inbox {
@@ -293,7 +294,7 @@ impl Inbox {
         }
         let opened = opened.ok()?;
         let altered = if place.is_mark { Vec::new() } else { self.bad_copies.proven(&place.key, place.seq, frame) };
-        events.extend(altered.into_iter().map(|leader| blame(leader, Fault::BadData)));
+        self.judge(altered, sender, frame, events);
         if !place.is_mark {
             self.recent.keep(&place.key, place.seq, frame);
         }
@@ -324,6 +325,27 @@ impl Inbox {
                     private: !recipients.is_empty(),
                     recipients,
                 }))
+            }
+        }
+    }
+
+    /// Other bodies came under the header of an authentic frame. If the sender signed one of them too, it made both;
+    /// otherwise the relay altered it, or the sender gave that relay another one: nobody can know which.
+    fn judge(
+        &self,
+        altered: Vec<(LeaderId, DataFrame)>,
+        sender: &MemberEntry,
+        frame: &DataFrame,
+        events: &mut Vec<InboxEvent>,
+    ) {
+        for (from, other) in altered {
+            if !signed_by(&self.shape, sender, &other) {
+                events.push(blame(from, Fault::Altered));
+                continue;
+            }
+            events.push(blame_member(&sender.id, Fault::Equivocated));
+            if self.policy.expel_on_evidence {
+                events.push(InboxEvent::Conflict(frame.bytes().clone(), other.bytes().clone()));
             }
         }
     }
@@ -430,7 +452,7 @@ impl Inbox {
     }
 
     #[cfg(test)]
-    pub(super) fn size(&self) -> (usize, (usize, usize), usize) {
+    pub(super) fn size(&self) -> (usize, (usize, usize), (usize, usize)) {
         (self.streams.len(), self.waiting.size(), self.bad_copies.size())
     }
 }

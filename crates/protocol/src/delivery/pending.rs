@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use ringfort_crypto::hash::digest;
+use bytes::Bytes;
 
 use crate::data::DataFrame;
 use crate::delivery::StreamKey;
@@ -25,8 +25,9 @@ const WAITING_PER_SENDER_MAX: usize = 64;
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const ASKED_PER_RELAY_MAX: usize = 8;
 
-/// Bad copies remembered for each relay.
+/// Bad copies, and bytes of them unless it is only one, that are remembered for each relay.
 const BAD_COPIES_MAX: usize = 64;
+const BAD_COPIES_BYTES_MAX: usize = 256 * 1024;
 
 /// Frames under unknown views.
 #[derive(Debug, Default)]
@@ -129,51 +130,52 @@ impl Queue {
     }
 }
 
-/// Copies that did not open, until an authentic one tells whether their relay altered them.
+/// Copies that did not open, until an authentic one tells that they were altered.
 #[derive(Debug, Default)]
 pub(super) struct BadCopies {
-    relays: BTreeMap<LeaderId, VecDeque<BadCopy>>,
+    relays: BTreeMap<LeaderId, BadOfRelay>,
 }
 
-#[derive(Debug)]
-struct BadCopy {
-    stream: StreamKey,
-    seq: Seq,
-    prefix: [u8; 32],
+#[derive(Debug, Default)]
+struct BadOfRelay {
+    copies: VecDeque<(StreamKey, Seq, DataFrame)>,
+    bytes: usize,
 }
 
 impl BadCopies {
     pub(super) fn note(&mut self, from: LeaderId, stream: &StreamKey, seq: Seq, frame: &DataFrame) {
-        let copies = self.relays.entry(from).or_default();
-        copies.push_back(BadCopy { stream: stream.clone(), seq, prefix: fingerprint(frame.prefix()) });
-        if copies.len() > BAD_COPIES_MAX {
-            copies.pop_front();
+        // A copy: frames that arrived together share a buffer, which one kept frame would hold.
+        let Ok(kept) = DataFrame::parse(&Bytes::copy_from_slice(frame.bytes())) else { return };
+        let relay = self.relays.entry(from).or_default();
+        relay.bytes += kept.bytes().len();
+        relay.copies.push_back((stream.clone(), seq, kept));
+        while relay.copies.len() > BAD_COPIES_MAX || relay.bytes > BAD_COPIES_BYTES_MAX && relay.copies.len() > 1 {
+            let Some((_, _, old)) = relay.copies.pop_front() else { return };
+            relay.bytes -= old.bytes().len();
         }
     }
 
-    /// An authentic copy came: the relays that gave another body under the very same header. Each is told once.
-    pub(super) fn proven(&mut self, stream: &StreamKey, seq: Seq, frame: &DataFrame) -> Vec<LeaderId> {
+    /// An authentic copy came: the other bodies under the very same header, one of each relay, once.
+    pub(super) fn proven(&mut self, stream: &StreamKey, seq: Seq, frame: &DataFrame) -> Vec<(LeaderId, DataFrame)> {
         let mut altered = Vec::new();
-        self.relays.retain(|from, copies| {
-            let same = |copy: &BadCopy| copy.seq == seq && copy.stream == *stream;
-            if copies.iter().any(same) {
-                let prefix = fingerprint(frame.prefix());
-                if copies.iter().any(|copy| same(copy) && copy.prefix == prefix) {
-                    altered.push(*from);
-                }
-                copies.retain(|copy| !same(copy));
+        self.relays.retain(|from, relay| {
+            let of_number = |(s, number, _): &(StreamKey, Seq, DataFrame)| *number == seq && s == stream;
+            if relay.copies.iter().any(of_number) {
+                let all = std::mem::take(&mut relay.copies);
+                let (settled, left): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(of_number);
+                relay.copies = left;
+                relay.bytes -= settled.iter().map(|(_, _, copy)| copy.bytes().len()).sum::<usize>();
+                let same = settled.into_iter().map(|(_, _, copy)| copy).find(|copy| copy.prefix() == frame.prefix());
+                altered.extend(same.map(|copy| (*from, copy)));
             }
-            !copies.is_empty()
+            !relay.copies.is_empty()
         });
         altered
     }
 
     #[cfg(test)]
-    pub(super) fn size(&self) -> usize {
-        self.relays.values().map(VecDeque::len).sum()
+    pub(super) fn size(&self) -> (usize, usize) {
+        let relays = self.relays.values();
+        relays.fold((0, 0), |(copies, bytes), relay| (copies + relay.copies.len(), bytes + relay.bytes))
     }
-}
-
-fn fingerprint(bytes: &[u8]) -> [u8; 32] {
-    digest("data prefix", &[bytes])
 }

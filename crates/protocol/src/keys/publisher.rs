@@ -98,6 +98,11 @@ impl Publisher {
         self.claim(self.last(), Base::Omitted, Vec::new())
     }
 
+    /// The claim without content.
+    pub fn bare_claim(&self) -> ViewClaim {
+        self.claim(self.last(), Base::Omitted, Vec::new())
+    }
+
     /// Whether nothing was accepted since the last view was published.
     pub fn is_current(&self, state: &Coordination) -> bool {
         self.last().view == self.hasher.view_id(state.epoch(), state.refreshes(), state.members().hash())

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::link::{Link, Stage, attached_mut};
 use super::{Class, Effect, Leader, Step};
 use crate::codec::encode;
-use crate::ids::{LinkId, UserName, ViewDigest, ViewId};
+use crate::ids::{LinkId, MemberId, UserName, ViewDigest, ViewId};
 use crate::keys::ViewClaim;
 use crate::rules::Rule;
 use crate::time::Time;
 use crate::view::{Change, MemberEntry};
-use crate::wire::{LeaderNotice, SNAPSHOT_ENTRIES_MAX};
+use crate::wire::{FATES_MAX, LeaderNotice, SNAPSHOT_ENTRIES_MAX};
 
 /// A claim is not repeated to the same member sooner than this.
 const CLAIM_REPEAT: Duration = Duration::from_millis(400);
@@ -112,6 +112,38 @@ impl Leader {
         if was_in || !self.group.rules.enforces(Rule::ShareToMembersOnly) {
             self.notify(link, &LeaderNotice::PastClaim(claim), step);
         }
+    }
+
+    /// Sends the current claim without content to who is a member already. The content waits for its first heartbeat, which
+    /// names what it has installed: a difference from that says who went, as a list does not.
+    pub(super) fn send_bare_claim(&mut self, link: LinkId, step: &mut Step) {
+        let hidden = !self.links.get(&link).is_some_and(Link::is_admitted);
+        if hidden && self.group.rules.enforces(Rule::ShareToMembersOnly) || self.joined_after_publishing(link) {
+            return;
+        }
+        let claim = self.publisher.bare_claim();
+        let claim = if self.gives_shares_to(link) { claim } else { claim.without_share() };
+        self.notify(link, &LeaderNotice::Claim(claim), step);
+    }
+
+    pub(super) fn has_claimed_nothing(&self, link: LinkId) -> bool {
+        matches!(self.links.get(&link), Some(Link { stage: Stage::Member(attached), .. }) if attached.claimed.is_none())
+    }
+
+    /// Says which of the stays that a member asks about are over: what it had installed may have them, and the view that
+    /// this leader claims does not.
+    pub(super) fn send_fates(&mut self, link: LinkId, stays: Vec<MemberId>, step: &mut Step) {
+        if !self.links.get(&link).is_some_and(Link::is_admitted) {
+            return;
+        }
+        let (mut over, mut open) = (Vec::new(), Vec::new());
+        for stay in stays.into_iter().take(FATES_MAX) {
+            match self.state.ended(&stay) {
+                Some(cause) => over.push((stay, cause)),
+                None => open.push(stay),
+            }
+        }
+        self.notify(link, &LeaderNotice::Fates { over, open }, step);
     }
 
     pub(super) fn send_snapshot(&mut self, link: LinkId, view: ViewDigest, after: Option<UserName>, step: &mut Step) {

@@ -158,7 +158,7 @@ impl Leader {
         }
         self.absorb(cx, outputs, step);
         if resumed {
-            self.send_claim(cx.now, link, None, step);
+            self.send_bare_claim(link, step);
             self.ask_all(cx.now, link, step);
         }
         if let Some((rule, candidate)) = asking {
@@ -203,6 +203,7 @@ impl Leader {
                 self.tell_end(link, step);
             }
             Ok(MemberRequest::Vote { motion, yes }) => self.on_vote(cx, link, &motion, yes, step),
+            Ok(MemberRequest::Fates(stays)) => self.send_fates(link, stays, step),
             Ok(MemberRequest::Accuse(frame)) => self.on_accusation(cx, link, frame, step),
             Err(_) => step.blame(Culprit::Member(id), Fault::Malformed),
         }
@@ -235,7 +236,7 @@ impl Leader {
         self.notify(link, &LeaderNotice::HeartbeatAnswer { answer: challenge, challenge: next, view }, step);
         if self.state.members().get_member(&id).is_none() {
             self.tell_end(link, step);
-        } else if installed != Some(view) {
+        } else if installed != Some(view) || self.has_claimed_nothing(link) {
             self.send_claim(cx.now, link, installed.map(|v| v.digest), step);
         }
     }

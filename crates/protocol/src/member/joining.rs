@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ringfort_crypto::secret::Secret32;
+
 use super::access::Approach;
 use super::standing::{Link, Stage};
 use super::{Effect, Event, JoinFailure, Member, Phase, Step};
@@ -40,7 +42,7 @@ impl Member {
             return step;
         }
         self.drop_link(leader, &mut step);
-        self.links.insert(leader, Link::new(exporter));
+        self.links.insert(leader, Link::new(exporter, Secret32::random(cx.rng)));
         // What it says of this stay, it will say again: its machine may have been cleaned since.
         self.ended_by.remove(&leader);
         if let Some(tracker) = &mut self.tracker {

@@ -5,6 +5,7 @@
 
 mod access;
 mod hacked;
+mod hearing;
 mod joining;
 mod logging;
 mod standing;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-pub use standing::LeaderStanding;
+pub use standing::{Confirmation, LeaderStanding};
 pub use step::{Class, Effect, Event, JoinFailure, Step};
 pub use voting::OpenMotion;
 
@@ -38,6 +39,7 @@ use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
 use crate::wire::{self, LeaderNotice, MemberRequest, Sorted};
 use access::Access;
+use hearing::Hearing;
 use joining::Failed;
 use ringfort_crypto::sign::SigningKey;
 use standing::Link;
@@ -97,8 +99,11 @@ pub struct Member {
     inbox: Inbox,
     outbox: Outbox,
     heartbeat_at: Time,
-    confirmed: bool,
+    confirmation: Confirmation,
+    /// What of it was told last, and since when something else is so.
+    told: (Confirmation, Option<Time>),
     caught: BTreeMap<LeaderId, Fault>,
+    hearing: BTreeMap<LeaderId, Hearing>,
     relaying: Vec<LeaderId>,
     voting: Voting,
     log: Option<Keeper>,
@@ -141,8 +146,10 @@ impl Member {
             inbox: Inbox::new(&group.policy),
             outbox: Outbox::new(&group.policy),
             heartbeat_at: cx.now,
-            confirmed: false,
+            confirmation: Confirmation::Unconfirmed,
+            told: (Confirmation::Unconfirmed, None),
             caught: BTreeMap::new(),
+            hearing: BTreeMap::new(),
             relaying: Vec::new(),
             voting: Voting::default(),
             log: None,
@@ -184,9 +191,9 @@ impl Member {
         self.installed_at
     }
 
-    /// Whether f+1 leaders confirm the view.
-    pub fn is_confirmed(&self) -> bool {
-        self.confirmed
+    /// How many leaders confirm the view, in a word.
+    pub fn confirmation(&self) -> Confirmation {
+        self.confirmation
     }
 
     /// Whether the stay has ended.
@@ -239,7 +246,18 @@ impl Member {
     fn on_sealed(&mut self, cx: &mut Cx<'_>, from: LeaderId, frame: &[u8], step: &mut Step) {
         let Some(channel) = self.links.get_mut(&from).and_then(Link::channel) else { return };
         let notice = match channel.open(&self.group.rules, frame) {
-            Ok(payload) => decode(&payload).map_err(|_| Fault::Malformed),
+            Ok(payload) => {
+                let payload = Zeroizing::new(payload);
+                let hearing = self.hearing.entry(from).or_insert_with(|| Hearing::new(cx.now));
+                match hearing.admits(cx.now, &payload) {
+                    Ok(true) => decode(&payload).map_err(|_| Fault::Malformed),
+                    Ok(false) => return,
+                    Err(fault) => {
+                        hearing.fall(cx.now);
+                        Err(fault)
+                    }
+                }
+            }
             Err(fault) => Err(fault),
         };
         if notice.is_ok() {
@@ -247,6 +265,11 @@ impl Member {
         }
         match notice {
             Ok(LeaderNotice::Claim(claim)) => self.track(cx, step, |t, group| t.on_claim(group, from, claim)),
+            Ok(LeaderNotice::Fates { over, open }) => {
+                self.track(cx, step, |t, group| t.on_fates(group, from, over, open));
+            }
+            // What nobody asked for could only be in the way of what is needed.
+            Ok(LeaderNotice::PastClaim(claim)) if !self.past_asked.contains_key(&claim.view.digest) => {}
             Ok(LeaderNotice::PastClaim(claim)) => {
                 self.track(cx, step, |t, group| t.on_past_claim(group, from, &claim));
             }
@@ -299,12 +322,21 @@ impl Member {
                     self.log_view(cx, (changes.clone(), words), late, step);
                     self.on_installed(cx, view, changes, step);
                 }
+                TrackerOutput::Reopened(entry) => {
+                    self.expelled.remove(&entry.id);
+                    self.departed.insert(entry, cx.now + self.group.policy.overlap());
+                }
                 TrackerOutput::Readable { view, key } => {
                     let until = self.installed_at.unwrap_or(cx.now) + self.group.policy.overlap();
                     self.keyring.add_readable(KeyedView::new(view, key), until);
                     self.on_readable(cx.now, view.digest, step);
                 }
-                TrackerOutput::Blame(leader, fault) => self.blame_leader(leader, fault, step),
+                TrackerOutput::Blame(leader, fault) => {
+                    if fault == Fault::BadView {
+                        self.hearing.entry(leader).or_insert_with(|| Hearing::new(cx.now)).fall(cx.now);
+                    }
+                    self.blame_leader(leader, fault, step);
+                }
             }
         }
     }
@@ -317,6 +349,7 @@ impl Member {
         if self.installed_at.replace(cx.now).is_none() {
             self.trust_first_view(cx.now);
             self.inbox.on_first_view(view.epoch);
+            self.send_heartbeats(cx, step);
         } else {
             for change in &changes {
                 if let Change::Added(entry) = change {
@@ -347,9 +380,13 @@ impl Member {
     }
 
     fn ask(&mut self, leader: LeaderId, ask: Ask, step: &mut Step) {
+        if let (Ask::Snapshot(..), Some(hearing)) = (&ask, self.hearing.get_mut(&leader)) {
+            hearing.ask_list();
+        }
         let request = match ask {
             Ask::Claim(have) => MemberRequest::Claim { have },
             Ask::Snapshot(view, after) => MemberRequest::Snapshot { view, after },
+            Ask::Fates(stays) => MemberRequest::Fates(stays),
         };
         self.request(leader, &request, step);
     }

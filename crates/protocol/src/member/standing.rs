@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+use ringfort_crypto::kdf::derive;
+use ringfort_crypto::secret::{Secret, Secret32};
+
 use super::{Event, Member, Step};
 use crate::fault::Fault;
 use crate::ids::{LeaderId, ViewId};
@@ -11,14 +14,51 @@ use crate::sealed::SealedChannel;
 use crate::time::{Cx, Time};
 use crate::wire::MemberRequest;
 
-/// Challenges that may be under way at once, on links slower than the heartbeat.
+/// Challenges whose time of sending is remembered. Answers to older ones are no news.
 const CHALLENGES_MAX: usize = 64;
+/// A challenge is its number, and as much of a MAC of it.
+const NUMBER_BYTES: usize = 4;
+
+/// How sure a member is that its view is the group's.
+///
+/// Any two sets of n-f leaders share an honest one, so no two sides of a split group can both be current. Two sets of f+1
+/// need not: f+1 leaders only show that some honest leader was in this view once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confirmation {
+    /// Fewer than f+1 leaders confirm the view.
+    #[default]
+    Unconfirmed,
+    /// f+1 leaders confirm it, and fewer than n-f: the group cannot change here, and may have changed elsewhere.
+    Believed,
+    /// n-f leaders confirm it.
+    Current,
+}
+
+impl Confirmation {
+    /// Whether n-f leaders confirm the view.
+    pub fn is_current(self) -> bool {
+        self == Confirmation::Current
+    }
+
+    /// A stable word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Confirmation::Unconfirmed => "unconfirmed",
+            Confirmation::Believed => "believed",
+            Confirmation::Current => "current",
+        }
+    }
+}
 
 /// A link to one leader.
 pub(super) struct Link {
     pub exporter: [u8; 32],
     pub stage: Stage,
-    challenges: VecDeque<([u8; 16], Time)>,
+    /// Makes challenges, and recognises old ones however long ago they were sent.
+    key: Secret32,
+    challenges_sent: u32,
+    /// The newest: number, when it was sent, whether it was answered.
+    challenges: VecDeque<(u32, Time, bool)>,
     answer: [u8; 16],
     /// When the last challenge was sent that the leader answered with the installed view.
     confirmed_at: Option<Time>,
@@ -42,15 +82,49 @@ pub(super) struct Session {
 }
 
 impl Link {
-    pub fn new(exporter: [u8; 32]) -> Self {
+    /// `key` is drawn for this link alone.
+    pub fn new(exporter: [u8; 32], key: Secret32) -> Self {
         Link {
             exporter,
             stage: Stage::Refused,
+            key,
+            challenges_sent: 0,
             challenges: VecDeque::new(),
             answer: [0; 16],
             confirmed_at: None,
             answers: false,
             heads_told: 0,
+        }
+    }
+
+    fn challenge(&self, number: u32) -> [u8; 16] {
+        let mac = derive(self.key.expose(), "ringfort heartbeat challenge", &[&number.to_be_bytes()]);
+        let mut challenge = [0; 16];
+        let (head, tail) = challenge.split_at_mut(NUMBER_BYTES);
+        head.copy_from_slice(&number.to_be_bytes());
+        tail.iter_mut().zip(mac.expose()).for_each(|(byte, mac)| *byte = *mac);
+        challenge
+    }
+
+    fn next_challenge(&mut self, now: Time) -> [u8; 16] {
+        self.challenges_sent = self.challenges_sent.wrapping_add(1);
+        if self.challenges.len() >= CHALLENGES_MAX {
+            self.challenges.pop_front();
+        }
+        self.challenges.push_back((self.challenges_sent, now, false));
+        self.challenge(self.challenges_sent)
+    }
+
+    /// When the challenge was sent that is answered: `Some(None)` if that is too long ago to be remembered; `None` if it is
+    /// none of this link's, or was answered before: the channel lets no frame through twice, so the leader said it twice.
+    fn asked(&mut self, answer: [u8; 16]) -> Option<Option<Time>> {
+        let number = answer.first_chunk::<NUMBER_BYTES>().map(|bytes| u32::from_be_bytes(*bytes))?;
+        if Secret::new(self.challenge(number)) != Secret::new(answer) {
+            return None;
+        }
+        match self.challenges.iter_mut().find(|(sent, ..)| *sent == number) {
+            Some((_, at, answered)) => (!std::mem::replace(answered, true)).then_some(Some(*at)),
+            None => Some(None),
         }
     }
 
@@ -113,12 +187,7 @@ impl Member {
     pub(super) fn send_heartbeat(&mut self, cx: &mut Cx<'_>, leader: LeaderId, step: &mut Step) {
         let installed = self.view();
         let Some(link) = self.links.get_mut(&leader) else { return };
-        let mut challenge = [0; 16];
-        cx.rng.fill_bytes(&mut challenge);
-        if link.challenges.len() >= CHALLENGES_MAX {
-            link.challenges.pop_front();
-        }
-        link.challenges.push_back((challenge, cx.now));
+        let challenge = link.next_challenge(cx.now);
         let answer = link.answer;
         self.request(leader, &MemberRequest::Heartbeat { challenge, answer, installed }, step);
         self.tell_heads(leader, false, step);
@@ -136,15 +205,17 @@ impl Member {
     ) {
         let installed = self.view();
         let Some(link) = self.links.get_mut(&from) else { return };
-        let asked = link.challenges.iter().position(|(c, _)| *c == answer);
-        let sent_at = asked.and_then(|place| link.challenges.get(place)).map(|(_, at)| *at);
-        let sent_at = if self.group.rules.enforces(Rule::HeartbeatNonce) { sent_at } else { Some(now) };
-        let Some(sent_at) = sent_at else {
+        let asked = match link.asked(answer) {
+            _ if !self.group.rules.enforces(Rule::HeartbeatNonce) => Some(Some(now)),
+            asked => asked,
+        };
+        let Some(sent_at) = asked else {
             self.blame_leader(from, Fault::StaleHeartbeat, step);
             return;
         };
-        link.challenges.drain(..asked.map_or(0, |place| place + 1));
         link.answer = challenge;
+        // A slow network can hold an answer back for as long as it likes: that is no news, and nobody's offence.
+        let Some(sent_at) = sent_at else { return };
         if Some(view) == installed {
             link.confirmed_at = link.confirmed_at.max(Some(sent_at));
         } else if self.tracker.as_ref().is_some_and(|t| t.claimed_by(from) != Some(view)) {
@@ -170,7 +241,7 @@ impl Member {
         }
     }
 
-    /// Says so when f+1 leaders confirm the view again, or no longer do (P8).
+    /// Says so when n-f or f+1 leaders confirm the view, or no longer do (P8).
     pub(super) fn update_standing(&mut self, now: Time, step: &mut Step) {
         let confirming: Vec<LeaderId> =
             self.links.iter().filter(|(_, l)| self.confirms(l, now)).map(|(id, _)| *id).collect();
@@ -180,9 +251,51 @@ impl Member {
                 step.events.push(Event::LeaderAnswers(*leader, answers));
             }
         }
-        let confirmed = self.view().is_some() && confirming.len() >= self.group.rules.confirm();
-        if std::mem::replace(&mut self.confirmed, confirmed) != confirmed {
-            step.events.push(Event::Confirmed(confirmed));
+        let rules = &self.group.rules;
+        self.confirmation = match (self.view(), confirming.len()) {
+            (Some(_), count) if count >= rules.current() => Confirmation::Current,
+            (Some(_), count) if count >= rules.confirm() => Confirmation::Believed,
+            _ => Confirmation::Unconfirmed,
+        };
+        let (told, since) = self.told;
+        if told == self.confirmation {
+            self.told = (told, None);
+            return;
         }
+        // On the way up there are f+1 a moment before there are n-f.
+        let rising = told < self.confirmation && !self.confirmation.is_current();
+        let since = since.unwrap_or(now);
+        if rising && now < since + self.group.policy.heartbeat() {
+            self.told = (told, Some(since));
+        } else {
+            self.told = (self.confirmation, None);
+            step.events.push(Event::Confirmation(self.confirmation));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_recognised_however_old_and_an_invented_one_is_not() {
+        let at = |seconds| Time::from_start(std::time::Duration::from_secs(seconds));
+        let mut link = Link::new([0; 32], Secret32::new([7; 32]));
+        let sent: Vec<[u8; 16]> = (0..200).map(|second| link.next_challenge(at(second))).collect();
+        assert_eq!(link.asked(sent[0]), Some(None), "forgotten: no news and no offence");
+        assert_eq!(link.asked(sent[0]), Some(None));
+        assert_eq!(link.asked(sent[190]), Some(Some(at(190))));
+        assert_eq!(link.asked(sent[150]), Some(Some(at(150))), "as old as it is, in whatever order");
+        assert_eq!(link.asked(sent[190]), None, "nobody honest answers twice");
+        let mut invented = sent[199];
+        invented[15] ^= 1;
+        assert_eq!(link.asked(invented), None);
+        assert_eq!(link.asked([0; 16]), None);
+        let mut other = Link::new([0; 32], Secret32::new([8; 32]));
+        for second in 0..200 {
+            other.next_challenge(at(second));
+        }
+        assert_eq!(other.asked(sent[199]), None, "a challenge of another link");
     }
 }

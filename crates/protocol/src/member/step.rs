@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::Confirmation;
 use crate::delivery::Delivery;
 use crate::fault::{Culprit, Fault};
 use crate::ids::{LeaderId, MemberId, Seq, ViewId};
@@ -62,8 +63,8 @@ pub enum Event {
     Missed,
     /// The stay ended before enough leaders acknowledged so many of its messages: nobody knows whether they arrive.
     Unsent(u64),
-    /// f+1 leaders confirm the view (again), or no longer do.
-    Confirmed(bool),
+    /// More leaders confirm the view than before, or fewer. Not told while a stay begins and leaders are still coming in.
+    Confirmation(Confirmation),
     /// A leader answers (again), or no longer does.
     LeaderAnswers(LeaderId, bool),
     /// f+1 leaders ask for this user's vote; or, while joining, tell that they ask the others about this user.

@@ -197,7 +197,7 @@ impl Member {
         match self.phase {
             Phase::Joining => Err(Rejected::NotJoined),
             Phase::Leaving | Phase::Ended => Err(Rejected::Ended),
-            Phase::In if !self.confirmed && self.group.policy.when_stale == WhenStale::StopSending => {
+            Phase::In if !self.confirmation.is_current() && self.group.policy.when_stale == WhenStale::StopSending => {
                 Err(Rejected::Stale)
             }
             Phase::In => Ok(()),

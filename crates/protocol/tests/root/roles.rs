@@ -57,7 +57,7 @@ fn each_role_does_what_it_may_and_nothing_else() {
     let mut world = joined(&NAMES, 5);
     let view = world.agents[ANA].member.view();
     for agent in &world.agents {
-        assert!(view.is_some() && agent.member.view() == view && agent.member.is_confirmed());
+        assert!(view.is_some() && agent.member.view() == view && agent.member.confirmation().is_current());
         assert_eq!(agent.names(), NAMES, "everybody sees everybody");
     }
     let key = |world: &World, who: usize| world.agents[who].member.key_fingerprint();

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ringfort_protocol::Rejected;
 use ringfort_protocol::delivery::LIVE_BYTES_MAX;
 use ringfort_protocol::leader::{self, Class, Command};
 use ringfort_protocol::login::Denial;
-use ringfort_protocol::member::{Event, JoinFailure, Secret};
+use ringfort_protocol::member::{Confirmation, Event, JoinFailure, Secret};
+use ringfort_protocol::policy::{Policy, WhenStale};
 use ringfort_protocol::view::Cause;
 
 use crate::harness::{World, key_of, leader_id, user};
@@ -55,7 +57,7 @@ fn same_view(world: &World, present: &[usize]) {
     for who in present {
         let member = &world.agents[*who].member;
         assert_eq!(member.view(), first.view(), "{who}");
-        assert!(member.is_confirmed(), "{who}");
+        assert!(member.confirmation().is_current(), "{who}");
         #[cfg(feature = "mutants")]
         assert_eq!(member.key_for_testing_only(), first.key_for_testing_only());
     }
@@ -130,8 +132,8 @@ fn f_leaders_falling_silent_later_change_nothing() {
     world.silent.insert(leader_id(2));
     world.pass(seconds(8));
     all_hear_each_other(&mut world, &[0, 1, 2], "one is gone");
-    let unconfirmed = |e: &Event| matches!(e, Event::Confirmed(false));
-    assert!(!world.agents.iter().any(|agent| agent.events.iter().any(unconfirmed)));
+    let unsure = |e: &Event| matches!(e, Event::Confirmation(now) if !now.is_current());
+    assert!(!world.agents.iter().any(|agent| agent.events.iter().any(unsure)));
     assert!(world.agents[0].events.iter().any(|e| matches!(e, Event::LeaderAnswers(id, false) if *id == leader_id(2))));
 }
 
@@ -145,8 +147,8 @@ fn with_f_plus_1_silent_nobody_joins_and_members_keep_talking_and_say_so() {
     let late = world.start_with("pru", Secret::Key(key_of("pru")));
     world.pass(seconds(15));
     for who in 0..2 {
-        assert!(!world.agents[who].member.is_confirmed());
-        assert!(world.agents[who].events.iter().any(|e| matches!(e, Event::Confirmed(false))));
+        assert_eq!(world.agents[who].member.confirmation(), Confirmation::Unconfirmed);
+        assert!(world.agents[who].events.iter().any(|e| matches!(e, Event::Confirmation(Confirmation::Unconfirmed))));
         assert_eq!(world.agents[who].member.view(), view);
     }
     assert_eq!(world.agents[late].member.view(), None);
@@ -154,8 +156,8 @@ fn with_f_plus_1_silent_nobody_joins_and_members_keep_talking_and_say_so() {
 
     world.silent.clear();
     world.pass(seconds(8));
-    assert!(world.agents[0].member.is_confirmed());
-    assert!(world.agents[0].events.iter().rev().any(|e| matches!(e, Event::Confirmed(true))));
+    assert!(world.agents[0].member.confirmation().is_current());
+    assert!(world.agents[0].events.iter().rev().any(|e| matches!(e, Event::Confirmation(Confirmation::Current))));
 }
 
 #[test]
@@ -169,8 +171,36 @@ fn with_two_of_four_leaders_silent_nobody_joins_until_one_is_back() {
     assert!(world.agents.iter().all(|agent| agent.member.view().is_none()));
     assert!((0..3).all(|who| join_failed(&world, who).is_none()), "silence is no refusal");
     world.silent.remove(&leader_id(3));
+    // What was sent to it meanwhile is lost: its links are made anew.
+    world.cut_links(3);
     world.pass(seconds(20));
     same_view(&world, &[0, 1, 2]);
+}
+
+#[test]
+fn with_two_of_four_leaders_silent_a_view_is_believed_and_not_current() {
+    for when_stale in [WhenStale::Continue, WhenStale::StopSending] {
+        let mut world = World::with_policy(Policy { when_stale, ..Policy::default() }, &["pia", "pol"]);
+        for name in ["pia", "pol"] {
+            world.start(name);
+        }
+        world.pass(seconds(4));
+        same_view(&world, &[0, 1]);
+        world.silent.extend([leader_id(1), leader_id(2)]);
+        world.pass(seconds(7));
+        for who in 0..2 {
+            assert_eq!(world.agents[who].member.confirmation(), Confirmation::Believed);
+            let told = world.agents[who].events.iter().rev().find(|e| matches!(e, Event::Confirmation(_)));
+            assert!(matches!(told, Some(Event::Confirmation(Confirmation::Believed))), "{told:?}");
+        }
+        let sent = world.multicast(0, b"who else is there?");
+        let stops = when_stale == WhenStale::StopSending;
+        assert_eq!(sent, if stops { Err(Rejected::Stale) } else { Ok(()) });
+        world.silent.remove(&leader_id(1));
+        world.pass(seconds(3));
+        assert!(world.agents[0].member.confirmation().is_current());
+        world.multicast(0, b"three are there").unwrap();
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn again(world: &mut World) -> Vec<usize> {
     world.pass(seconds(4));
     for who in &agents {
         assert_eq!(world.agents[*who].names(), TRIO, "agent {who}");
-        assert!(world.agents[*who].member.is_confirmed());
+        assert!(world.agents[*who].member.confirmation().is_current());
     }
     agents
 }

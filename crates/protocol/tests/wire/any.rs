@@ -195,6 +195,7 @@ pub fn member_request() -> impl Strategy<Value = MemberRequest> {
         prop::collection::vec(any::<u8>(), 0..64).prop_map(MemberRequest::Accuse),
         (prop::collection::vec(head(), 0..4), any::<bool>())
             .prop_map(|(heads, complete)| MemberRequest::Heads { heads: Few::new(heads).unwrap(), complete }),
+        prop::collection::vec(member(), 0..4).prop_map(MemberRequest::Fates),
     ]
 }
 
@@ -214,6 +215,8 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
         (motion(), any::<u32>()).prop_map(|(motion, left_ms)| LeaderNotice::Asked { motion, left_ms }),
         prop::collection::vec(tail(), 0..4).prop_map(|tails| LeaderNotice::Tails(Few::new(tails).unwrap())),
         prop::collection::vec(receipt(), 0..4).prop_map(|list| LeaderNotice::Received(Few::new(list).unwrap())),
+        (prop::collection::vec((member(), cause()), 0..4), prop::collection::vec(member(), 0..4))
+            .prop_map(|(over, open)| LeaderNotice::Fates { over, open }),
     ]
 }
 

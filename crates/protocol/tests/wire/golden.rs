@@ -220,6 +220,7 @@ impl Fixed {
             ("leave", encode(&MemberRequest::Leave)),
             ("vote", encode(&MemberRequest::Vote { motion: Motion::expel(user("b")), yes: true })),
             ("accuse", encode(&MemberRequest::Accuse(vec![1, 3, 5]))),
+            ("ask for fates", encode(&MemberRequest::Fates(vec![self.ana.id.clone()]))),
             ("sealed leave", member.seal(&encode(&MemberRequest::Leave)).to_vec()),
             ("sealed by the leader", leader.seal(b"x").to_vec()),
             ("sealed by the leader, second", leader.seal(b"x").to_vec()),
@@ -253,6 +254,7 @@ impl Fixed {
             ("ended, elsewhere", encode(&LeaderNotice::Ended { cause: Cause::Elsewhere, epoch: Epoch(258) })),
             ("tails", encode(&LeaderNotice::Tails(Few::new(tails).unwrap()))),
             ("received", encode(&LeaderNotice::Received(Few::new(vec![receipt]).unwrap()))),
+            ("fates", encode(&LeaderNotice::Fates { over: vec![(self.ana.id.clone(), Cause::Lost)], open: vec![] })),
             ("ended, session", encode(&LeaderNotice::Ended { cause: Cause::SessionOver, epoch: Epoch(258) })),
         ]
     }

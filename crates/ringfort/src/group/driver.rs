@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::log::{Chunk, Head};
-use ringfort_protocol::member::{self, Class, Effect, JoinFailure, Member, Secret, Step};
+use ringfort_protocol::member::{self, Class, Confirmation, Effect, JoinFailure, Member, Secret, Step};
 use ringfort_protocol::motion::Motion;
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::{Cause, Change};
@@ -62,7 +62,7 @@ pub(super) fn start(
     let snapshot = Snapshot {
         view: None,
         members: Arc::default(),
-        confirmed: false,
+        confirmation: Confirmation::Unconfirmed,
         key_fingerprint: None,
         installed: None,
         leaders: info.rules.leaders().map(LeaderState::new).collect(),
@@ -356,7 +356,7 @@ impl Driver {
             member::Event::UnknownTail(sender) => self.tell(Event::UnknownTail { sender: sender.user }).await,
             member::Event::Missed => self.tell(Event::Missed).await,
             member::Event::Unsent(count) => self.tell(Event::Unsent(count)).await,
-            member::Event::Confirmed(confirmed) => self.tell(Event::Confirmed(confirmed)).await,
+            member::Event::Confirmation(now) => self.tell(Event::Confirmation(now)).await,
             member::Event::LeaderAnswers(leader, answers) => self.tell(Event::LeaderAnswers(leader, answers)).await,
             // Who is not in yet is told by the state.
             member::Event::Asked(motion) if self.joined.is_none() => self.tell(Event::Asked(motion)).await,
@@ -401,11 +401,11 @@ impl Driver {
     /// Shows what changed of the leaders.
     fn show(&self) {
         let now = self.outside.clock.now();
-        let confirmed = self.member.is_confirmed();
+        let confirmation = self.member.confirmation();
         let standings = self.member.leaders(now);
         let (motions, awaits_vote) = (self.member.motions(now), self.member.awaits_vote(now));
         self.state.send_if_modified(|snapshot| {
-            let mut modified = std::mem::replace(&mut snapshot.confirmed, confirmed) != confirmed;
+            let mut modified = std::mem::replace(&mut snapshot.confirmation, confirmation) != confirmation;
             modified |= (&snapshot.motions, snapshot.awaits_vote) != (&motions, awaits_vote);
             (snapshot.motions, snapshot.awaits_vote) = (motions, awaits_vote);
             for (state, standing) in snapshot.leaders.iter_mut().zip(&standings) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringfort_protocol::fault::Culprit;
-use ringfort_protocol::member::OpenMotion;
+use ringfort_protocol::member::{Confirmation, OpenMotion};
 use ringfort_protocol::motion::Motion;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{Fault, LeaderId, UserName, ViewId};
@@ -64,8 +64,8 @@ pub enum Event {
     Unsent(u64),
     /// This program did not take its events in time and missed some messages.
     Lagged(u64),
-    /// f+1 leaders confirm the view again (`true`), or no longer do (`false`).
-    Confirmed(bool),
+    /// More leaders confirm the view than before, or fewer.
+    Confirmation(Confirmation),
     /// A leader confirms the view again, or no longer does.
     LeaderAnswers(LeaderId, bool),
     /// The leaders ask for this member's vote, by [`Group::vote`](super::Group::vote) (A17, A24).
@@ -149,8 +149,8 @@ pub struct Snapshot {
     pub view: Option<ViewId>,
     /// Who is in it, by name.
     pub members: Arc<Vec<UserName>>,
-    /// Whether f+1 leaders confirm it.
-    pub confirmed: bool,
+    /// How sure it is that this is the group's newest.
+    pub confirmation: Confirmation,
     /// A name of its key, for comparing: the same at all members of the view.
     pub key_fingerprint: Option<[u8; 8]>,
     /// When its key was installed.

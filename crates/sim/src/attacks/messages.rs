@@ -212,10 +212,12 @@ fn alter_all(stage: &mut Stage, policy: fn(&mut Policy)) -> Result<(usize, Bench
 
 fn altered_bytes(stage: &mut Stage) -> Result<String, Ended> {
     let (altered, mut bench, ana, ben) = alter_all(stage, |_| {})?;
-    let named = bench.faults_of(ben, l(4)).contains(&Fault::BadData);
+    let named = bench.faults_of(ben, l(4)).contains(&Fault::Altered);
     kept(named, "the hacked leader was not named once the true message had come")?;
     go_on(&mut bench, ana, ben)?;
-    Ok(format!("{altered} alterations refused, the true message delivered, leader 4 blamed for altering it"))
+    Ok(format!(
+        "{altered} alterations refused, the true message delivered, leader 4 named as one of two who may have altered it"
+    ))
 }
 
 fn altered_open_bytes(stage: &mut Stage) -> Result<String, Ended> {
@@ -379,7 +381,7 @@ fn hostile_relay(stage: &mut Stage) -> Result<String, Ended> {
     // An altered copy is looked at only if it comes before the true one.
     let copies = bench.frames(from, |route, frame| to_ben(route, frame) && (*frame == altered || *frame == true_copy));
     let altered_first = copies.first().is_some_and(|(_, frame)| *frame == altered);
-    let named = bench.faults_of(ben, l(4)).contains(&Fault::BadData);
+    let named = bench.faults_of(ben, l(4)).contains(&Fault::Altered);
     kept(named == altered_first, format!("altered first: {altered_first}, and named: {named}"))?;
     kept(bench.faults_of(ben, other).is_empty(), "an honest relay was blamed")?;
     go_on(&mut bench, ana, ben)?;

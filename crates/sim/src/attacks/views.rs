@@ -131,7 +131,9 @@ fn backward(stage: &mut Stage) -> Result<String, Ended> {
         bench.push_peer(l(4), l(to), &vote);
     }
     bench.pass(500);
-    made(bench.view(seat).map(|v| v.epoch) == Some(Epoch(2)), "ana was to see ben join")?;
+    let with_ben = |e: &Event| matches!(e, Event::View { view, .. } if view.epoch == Epoch(2));
+    made(bench.seat(seat).events.iter().any(with_ben), "ana was to see ben join")?;
+    kept(bench.view(seat).map(|v| v.epoch) == Some(Epoch(2)), "ana is back in the view from before the join")?;
     let (view, key) = (bench.view(seat), bench.key(seat));
     bench.link(seat, l(3));
     bench.link(seat, l(4));
@@ -330,7 +332,7 @@ fn withheld_announcement(stage: &mut Stage) -> Result<String, Ended> {
     let cy = bench.member("cy");
     bench.pass(1_500);
     made(!bench.sees(ana, "cy"), "nothing reaches ana")?;
-    let confirmed = bench.seat(ana).member.is_confirmed();
+    let confirmed = bench.seat(ana).member.confirmation().is_current();
     kept(!confirmed, "ana takes a view for current that nobody confirms")?;
     bench.say(cy, Service::Fifo, b"am i announced?");
     bench.pass(100);

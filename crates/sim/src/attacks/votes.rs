@@ -302,7 +302,7 @@ fn stopped(stage: &mut Stage, sizes: (u8, u8), off: &[u8]) -> Result<(), Ended> 
     bench.expel("ben");
     bench.pass(1_500);
     kept(!bench.sees(ana, "ben") && bench.seat(ben).member.has_ended(), "the expulsion stalled")?;
-    kept(bench.seat(ana).member.is_confirmed(), "ana's view is not confirmed")?;
+    kept(bench.seat(ana).member.confirmation().is_current(), "ana's view is not confirmed")?;
     go_on(&mut bench, cy, ana)
 }
 
@@ -324,7 +324,7 @@ fn crashed_leader(stage: &mut Stage) -> Result<String, Ended> {
         matches!(last, Some(member::Event::LeaderAnswers(_, answers)) if *answers == up)
     };
     kept(answers(&bench, false), "ana did not notice within 1.5 s that leader 3 has stopped")?;
-    kept(bench.seat(ana).member.is_confirmed(), "three leaders confirm the view")?;
+    kept(bench.seat(ana).member.confirmation().is_current(), "three leaders confirm the view")?;
     bench.say(ana, Service::Fifo, b"without leader 3");
     bench.pass(500);
     kept(bench.times_heard(ben, b"without leader 3") == 1, "a message did not get through")?;

@@ -41,7 +41,8 @@ impl Checker for Current {
             }
         }
         for client in world.users.iter().filter_map(|user| user.client).filter(|client| !world.is_hacked(*client)) {
-            let Some(member) = world.client(client).member.as_ref().filter(|member| member.is_confirmed()) else {
+            let Some(member) = world.client(client).member.as_ref().filter(|member| member.confirmation().is_current())
+            else {
                 continue;
             };
             let Some(members) = member.members() else { continue };

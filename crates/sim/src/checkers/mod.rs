@@ -142,6 +142,8 @@ impl Checkers {
             checkers.push(Box::new(lost::Lost::new(setup)));
             checkers.push(Box::new(current::Current::new(setup)));
             checkers.push(Box::<work::Work>::default());
+        }
+        if setup.tells_gaps {
             checkers.push(Box::new(gaps::Gaps));
         }
         Checkers { checkers, violations: Vec::new(), verbose: setup.verbose }

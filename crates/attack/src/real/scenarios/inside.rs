@@ -60,7 +60,7 @@ pub async fn forged_origin(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     for number in 1..=4 {
         forged.push(mal.message(Some(&ana), format!("ana 1 all 88888{number} run").as_bytes())?);
     }
-    let before = trial.stage.desk.look(|state| state.seen("leader 2", "bad-data"));
+    let before = trial.stage.desk.look(|state| state.seen("leader 2", "altered"));
     knock(&trial.stage.info, 2, forged, Duration::from_millis(500)).await?;
     let relayed = |state: &mut super::super::desk::State| {
         let tried = state.leader(2).map(|leader| &leader.tried);
@@ -68,8 +68,8 @@ pub async fn forged_origin(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     };
     trial.stage.desk.until(PATIENCE, |state| relayed(state) > 0).await;
     trial.made("of them relayed by a hacked leader", trial.stage.desk.look(relayed));
-    let judged = trial.stage.desk.until(PATIENCE, |state| state.seen("leader 2", "bad-data") > before).await;
-    trial.expect(judged, "members check the sender's signature: bad-data");
+    let judged = trial.stage.desk.until(PATIENCE, |state| state.seen("leader 2", "altered") > before).await;
+    trial.expect(judged, "members check the sender's signature: altered");
     mal.leave().await;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringfort_protocol::member::Confirmation;
 use tokio::task::JoinSet;
 
 use super::super::PATIENCE;
@@ -62,7 +63,11 @@ pub async fn rekey_replay(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     }
     let counts: Vec<u64> = proxies.iter().map(|proxy| proxy.deeds()).collect();
     let played = until(PATIENCE, || proxies.iter().zip(&counts).all(|(proxy, count)| proxy.deeds() > count + 4)).await;
-    let told = trial.stage.desk.until(PATIENCE, |state| state.members.get("ben").is_some_and(|m| !m.confirmed)).await;
+    let told = trial
+        .stage
+        .desk
+        .until(PATIENCE, |state| state.members.get("ben").is_some_and(|m| m.confirmation == Confirmation::Unconfirmed))
+        .await;
     let after = trial.stage.desk.look(|state| state.members.get("ben").and_then(|m| m.view));
     let went_back = after.map(|view| view.epoch) < before.map(|view| view.epoch);
     let calls: u64 = proxies.iter().zip(&counts).map(|(proxy, count)| proxy.deeds() - count).sum();
@@ -80,7 +85,11 @@ pub async fn rekeys_withheld(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     Wires::order(&proxies, &[next(Way::Down, Deed::Swallow)]);
     let withheld = until(PATIENCE, || Wires::deeds(&proxies) >= before + u64::from(N)).await;
     let silenced = Wires::deeds(&proxies) - before;
-    let told = trial.stage.desk.until(PATIENCE, |state| state.members.get("ben").is_some_and(|m| !m.confirmed)).await;
+    let told = trial
+        .stage
+        .desk
+        .until(PATIENCE, |state| state.members.get("ben").is_some_and(|m| m.confirmation == Confirmation::Unconfirmed))
+        .await;
     trial.made("links silenced in one direction", if withheld { silenced } else { 0 });
     trial.expect(told, "the member says in time that its view is not confirmed any more");
     let others = trial.stage.desk.look(|state| state.members.get("ana").is_some_and(|m| m.confirmed));
@@ -248,7 +257,11 @@ pub async fn blackout(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     let all = wires.all();
     all.iter().for_each(|proxy| proxy.sever());
     let severed = all.len() as u64;
-    let told = trial.stage.desk.until(PATIENCE, |state| state.present().all(|(_, m)| !m.confirmed)).await;
+    let told = trial
+        .stage
+        .desk
+        .until(PATIENCE, |state| state.present().all(|(_, m)| m.confirmation == Confirmation::Unconfirmed))
+        .await;
     trial.made("wires severed at once", severed);
     trial.expect(told, "all members say that their view is not confirmed");
     trial.stage.wires()?.heal();

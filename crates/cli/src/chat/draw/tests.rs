@@ -5,6 +5,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::group::deal_group;
+use ringfort::protocol::member::Confirmation;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{Epoch, Fault, LeaderId, Policy, Rules, UserName, ViewDigest, ViewId};
 use ringfort::{Event, Message, os_rng};
@@ -28,7 +29,7 @@ fn board() -> Board {
     Board {
         epoch: Some(7),
         members: vec!["ana".parse().unwrap(), "ben".parse().unwrap()],
-        confirmed: true,
+        confirmation: Confirmation::Current,
         key_age: Some(Duration::from_secs(34)),
         leaders: vec![
             light(1, "fine", Mood::Fine),
@@ -90,7 +91,7 @@ fn everything_has_its_place() {
 #[test]
 fn a_view_that_nobody_confirms_shows() {
     let mut stale = board();
-    stale.confirmed = false;
+    stale.confirmation = Confirmation::Unconfirmed;
     stale.key_age = Some(Duration::from_secs(200));
     let screen = drawn(&mut room(), &stale, (100, 10));
     assert!(
@@ -100,6 +101,15 @@ fn a_view_that_nobody_confirms_shows() {
     assert!(screen.contains("not confirmed"), "{screen}");
     stale.ended = true;
     assert!(drawn(&mut room(), &stale, (100, 10)).contains("· ended"));
+}
+
+#[test]
+fn with_two_of_four_leaders_away_it_says_what_works_and_what_does_not() {
+    let believed = Board { confirmation: Confirmation::Believed, ..board() };
+    let screen = drawn(&mut room(), &believed, (110, 10));
+    let told = "talking works; nobody can join or be put out, and the key cannot change, until a third leader is back";
+    assert!(screen.contains(told), "{screen}");
+    assert!(screen.contains("too few leaders to change it"), "{screen}");
 }
 
 #[test]
@@ -140,7 +150,7 @@ fn no_size_is_too_small() {
     (0..30).for_each(|i| room.on_event(&message("ben", &format!("漢字 {i}"), &["ana"])));
     let mut crowd = board();
     crowd.members = (0..500).map(|i| format!("u{i}").parse().unwrap()).collect();
-    crowd.confirmed = false;
+    crowd.confirmation = Confirmation::Unconfirmed;
     for width in [1, 2, 5, 19, 59, 61, 200] {
         for height in [1, 2, 3, 4, 5, 6, 50] {
             drawn(&mut room, &crowd, (width, height));

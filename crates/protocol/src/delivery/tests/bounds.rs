@@ -20,10 +20,11 @@ fn forged_frames_cost_no_memory_and_burn_no_number() {
         for sender in [stranger, ana.clone()] {
             assert_eq!(room.bo(at(i), 2, &forged(sender, view_id(1).digest, 1 + i % 1000, 200)), []);
         }
+        assert_eq!(room.bo(at(i), 3, &forged(ana.clone(), view_id(1).digest, 2000 + i, 4000)), []);
     }
-    let (streams, waiting, bad_copies) = room.bo.inbox.size();
+    let (streams, waiting, (copies, bytes)) = room.bo.inbox.size();
     assert_eq!((streams, waiting), (0, (0, 0)));
-    assert!(bad_copies <= 64, "{bad_copies}");
+    assert!(copies > 64 && copies <= 128 && bytes <= 512 * 1024, "{copies} {bytes}");
     for _ in 0..1000 {
         let frame = room.ana.multicast(at(5000), Service::Fifo, b"x");
         assert_eq!(told(&room.bo(at(5000), 1, &frame)).len(), 1);

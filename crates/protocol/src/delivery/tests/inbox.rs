@@ -1,7 +1,9 @@
 //! Once, in order, from the right sender, in the right view; and whom to blame.
 
+use ringfort_crypto::secret::Secret32;
+
 use super::*;
-use crate::data::{Shape, seal_multicast};
+use crate::data::{KeyedView, Shape, seal_multicast};
 
 #[test]
 fn a_message_is_delivered_once_however_many_copies_come() {
@@ -77,7 +79,7 @@ fn without_the_overlap_rule_an_old_view_is_read_for_ever() {
 }
 
 #[test]
-fn a_forged_copy_does_not_burn_the_number_and_its_relay_is_found_out() {
+fn a_forged_copy_does_not_burn_the_number_and_its_relay_is_named_as_one_of_two() {
     for (protection, origin) in crate::data::tests::modes().filter(|m| *m != (Protection::None, Origin::Group)) {
         let mut room = Room::new(protection, origin);
         let frame = room.ana.multicast(at(0), Service::Fifo, b"true");
@@ -86,7 +88,27 @@ fn a_forged_copy_does_not_burn_the_number_and_its_relay_is_found_out() {
         assert_eq!(room.bo(at(1), 2, &forged.into()), [], "nobody is blamed yet: the sender may be the one");
         let events = room.bo(at(2), 1, &frame);
         assert_eq!(told(&events), [1]);
-        assert_eq!(blamed(&events), [(Culprit::Leader(leader(2)), Fault::BadData)]);
+        assert_eq!(blamed(&events), [(Culprit::Leader(leader(2)), Fault::Altered)]);
+        assert!(!Fault::Altered.is_deviation(), "the sender may have given leader 2 another body than leader 1");
+    }
+}
+
+#[test]
+fn who_signs_two_bodies_under_one_header_is_blamed_and_no_relay_is() {
+    for expel_on_evidence in [false, true] {
+        let mut room = Room::sealed();
+        room.policy.expel_on_evidence = expel_on_evidence;
+        room.bo.inbox = Inbox::new(&room.policy);
+        let (shape, numbers) = (Shape::of(&room.policy), (Service::Fifo, Seq(1), Seq(1)));
+        let frame = room.ana.multicast(at(0), Service::Fifo, b"true");
+        let mut wrong_key = KeyedView::new(view_id(1), Secret32::new([9; 32]));
+        let other = seal_multicast(&shape, &room.ana.me, &mut wrong_key, numbers, &topic(), b"true");
+        assert_eq!(room.bo(at(1), 2, &other), [], "it does not open");
+        let events = room.bo(at(2), 1, &frame);
+        assert_eq!(told(&events), [1]);
+        assert_eq!(blamed(&events), [(Culprit::Member(room.ana.me.id.clone()), Fault::Equivocated)]);
+        let shown = events.contains(&InboxEvent::Conflict(frame, other));
+        assert_eq!(shown, expel_on_evidence, "both signatures are the proof");
     }
 }
 

@@ -93,9 +93,13 @@ fn candidates_are_rewritten_when_another_view_is_installed() {
     let _ = ana.hears(4, world.claim(4, 20, &second));
     for by in 1..=2 {
         let _ = ana.hears(by, world.claim(by, 9, &first));
+        let _ = ana.tracker.on_fates(&world.group, leader(by), vec![], vec![entry("cy", 1).id]);
     }
     assert_eq!(ana.view(), Some(world.view(9, &first)));
-    let outputs = ana.hears(3, world.bare(3, 20, &second));
+    let _ = ana.hears(3, world.bare(3, 20, &second));
+    let bo = || vec![(entry("bo", 2).id, Cause::Left)];
+    let _ = ana.tracker.on_fates(&world.group, leader(3), bo(), vec![]);
+    let outputs = ana.tracker.on_fates(&world.group, leader(4), bo(), vec![]);
     assert_eq!(installed(&outputs).map(|(view, _)| view), Some(world.view(20, &second)), "no list was sent again");
     assert_eq!(ana.tracker.installed().unwrap().members.hash(), second.hash());
     assert_eq!(ana.names(), ["ana", "cy", "di", "ed"]);

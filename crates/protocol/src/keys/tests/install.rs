@@ -133,6 +133,11 @@ fn a_view_of_the_same_epoch_follows_once_f_plus_1_no_longer_keep_the_installed_o
         assert!(ana.hears(by, world.claim(by, 5, &other)).is_empty(), "f+1 leaders keep the installed view");
     }
     let both = members(&[("ana", 1), ("bo", 1), ("cy", 1)]);
+    for by in 3..=4 {
+        let bo = vec![entry("bo", 1).id];
+        let outputs = ana.tracker.on_fates(&world.group, leader(by), vec![], bo);
+        assert!(outputs.is_empty(), "they have not heard of Bo");
+    }
     let moved = ana.hears(1, world.claim(1, 6, &both));
     assert_eq!(installed(&moved).map(|(view, _)| view), Some(world.view(5, &other)));
 }

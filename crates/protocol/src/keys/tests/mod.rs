@@ -1,8 +1,10 @@
 //! Tests of views and their keys: what leaders publish and what a member makes of it.
 
+mod alone;
 mod certificate;
 mod claims;
 mod content;
+mod ends;
 mod hostile;
 mod install;
 mod publisher;

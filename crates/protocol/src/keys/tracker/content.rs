@@ -1,14 +1,35 @@
 //! Where the content of claimed views comes from: whole lists, differences, lists in parts.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::{Ask, Claimed, Current, TrackerOutput, ViewTracker};
+use super::{Ask, Changes, Claimed, Current, TrackerOutput, ViewTracker};
 use crate::fault::Fault;
 use crate::group::GroupInfo;
 use crate::ids::{LeaderId, UserName, ViewDigest};
 use crate::rules::Rule;
 use crate::view::{Cause, Change, MemberEntry, MemberSet};
 use crate::wire::SNAPSHOT_ENTRIES_MAX;
+
+/// What one leader says a view holds.
+pub(super) enum Content {
+    /// From the installed view.
+    Changes(Changes),
+    /// It starts from a view that is not known here, or the list is left out.
+    Unknown,
+    /// No leader that follows the protocol says this.
+    False,
+}
+
+impl From<Option<Changes>> for Content {
+    fn from(changes: Option<Changes>) -> Self {
+        changes.map_or(Content::False, Content::Changes)
+    }
+}
+
+/// One change for each user; `None` where somebody comes twice.
+fn by_user(changes: impl IntoIterator<Item = Change>) -> Option<Changes> {
+    let mut net = Changes::new();
+    let twice = changes.into_iter().any(|change| net.insert(change.user().clone(), change).is_some());
+    (!twice).then_some(net)
+}
 
 impl ViewTracker {
     /// Handles a part of a member list: of the view that the leader itself claims, in order, from its start.
@@ -43,8 +64,8 @@ impl ViewTracker {
             let list = std::mem::take(list);
             self.lists.remove(&from);
             let list: Vec<_> = list.into_iter().map(Change::Added).collect();
-            let changes = self.difference_to(&list);
-            self.resolve(group, from, claimed, changes, &mut out);
+            let content = self.difference_to(list);
+            self.resolve(group, from, claimed, content, &mut out);
             self.settle(group, &mut out);
         }
         out
@@ -62,8 +83,13 @@ impl ViewTracker {
             .candidates
             .iter()
             .rev()
-            .filter(|(_, c)| self.reads && c.key.is_none() || c.changes.is_none())
-            .find(|(claimed, _)| self.claimants(**claimed).count() >= group.rules.confirm())?;
+            .filter(|(claimed, _)| self.claimants(**claimed).count() >= group.rules.confirm())
+            .find(|(claimed, c)| {
+                self.reads && c.key.is_none() || c.changes.is_none() || !self.is_settled(group, **claimed)
+            })?;
+        if candidate.changes.is_some() && !self.is_settled(group, *claimed) {
+            return self.missing_fates(group, *claimed, attempt);
+        }
         let claimants: Vec<_> = self.claimants(*claimed).collect();
         let leader = *claimants.get(attempt % claimants.len().max(1))?;
         let have = self.installed.as_ref().map(|v| v.id.digest);
@@ -80,72 +106,80 @@ impl ViewTracker {
         Some((leader, ask))
     }
 
-    /// From the installed view to a candidate whose content is known.
-    pub(super) fn changes_to(&self, view: ViewDigest) -> Option<&Vec<Change>> {
-        self.candidates.iter().find_map(|(c, state)| state.changes.as_ref().filter(|_| c.view.digest == view))
+    /// From the installed view to another whose content is known: a candidate, or the view before.
+    pub(super) fn changes_to(&self, view: ViewDigest) -> Option<&Changes> {
+        let before = self.before.as_ref().filter(|(digest, _)| *digest == view).map(|(_, undo)| undo);
+        let known = || self.candidates.iter().find_map(|(c, s)| s.changes.as_ref().filter(|_| c.view.digest == view));
+        before.or_else(known)
     }
 
-    /// The net changes from the installed view to `base` and then `changes`; `None` if `base` is unknown.
-    pub(super) fn after(&self, base: ViewDigest, changes: &[Change]) -> Option<Vec<Change>> {
+    /// The net changes from the installed view to `base` and then `changes`.
+    pub(super) fn after(&self, base: ViewDigest, changes: Vec<Change>) -> Content {
+        let Some(changes) = by_user(changes) else { return Content::False };
         if self.installed.as_ref().is_some_and(|v| v.id.digest == base) {
-            return Some(changes.to_vec());
+            return Content::Changes(changes);
         }
-        let before = self.changes_to(base)?;
-        let mut net: BTreeMap<_, _> = before.iter().map(|c| (c.user(), c)).collect();
-        net.extend(changes.iter().map(|c| (c.user(), c)));
-        Some(net.into_values().cloned().collect())
+        let Some(mut net) = self.changes_to(base).cloned() else { return Content::Unknown };
+        net.extend(changes);
+        Content::Changes(net)
     }
 
     /// The changes from the installed view to a whole list.
-    pub(super) fn difference_to(&self, list: &[Change]) -> Vec<Change> {
-        let listed: BTreeSet<&UserName> = list.iter().map(Change::user).collect();
+    pub(super) fn difference_to(&self, list: Vec<Change>) -> Content {
+        let Some(mut net) = by_user(list) else { return Content::False };
+        if net.values().any(|change| matches!(change, Change::Removed(..))) {
+            return Content::False;
+        }
         let members = self.installed.as_ref().map(|v| &v.members);
-        let gone = members.into_iter().flat_map(MemberSet::iter).filter(|e| !listed.contains(&e.id.user));
-        let removed = gone.map(|e| Change::Removed(e.id.user.clone(), Cause::Left));
-        let news = |change: &&Change| match change {
-            Change::Added(entry) => members.and_then(|m| m.get(&entry.id.user)) != Some(entry),
-            Change::Removed(..) => false,
-        };
-        list.iter().filter(news).cloned().chain(removed).collect()
+        for entry in members.into_iter().flat_map(MemberSet::iter) {
+            let user = &entry.id.user;
+            net.entry(user.clone()).or_insert_with(|| Change::Removed(user.clone(), Cause::Lost));
+        }
+        Content::Changes(net)
     }
 
     /// Takes content for a claimed view, if it hashes to the view's digest.
+    ///
+    /// What is so already is left out first, whoever tells it: the digest does not see it, so one leader alone could say
+    /// it. What is left the digest determines, so whoever tells it first keeps nobody else's from being used.
     pub(super) fn resolve(
         &mut self,
         group: &GroupInfo,
         from: LeaderId,
         claimed: Claimed,
-        changes: Vec<Change>,
+        content: Content,
         out: &mut Vec<TrackerOutput>,
     ) {
-        let Some(candidate) = self.candidates.get_mut(&claimed) else { return };
-        if candidate.changes.is_some() {
+        if self.candidates.get(&claimed).is_none_or(|candidate| candidate.changes.is_some()) {
             return;
         }
-        let users: BTreeSet<&UserName> = changes.iter().map(Change::user).collect();
+        let mut changes = match content {
+            Content::Changes(changes) => changes,
+            Content::Unknown => return,
+            Content::False => return out.push(TrackerOutput::Blame(from, Fault::BadView)),
+        };
         let empty = MemberSet::default();
         let members = self.installed.as_ref().map_or(&empty, |v| &v.members);
-        let hash = members.hash_after(&changes);
-        let right = users.len() == changes.len()
-            && self.hasher.view_id(claimed.view.epoch, claimed.refreshes, &hash) == claimed.view;
+        changes.retain(|user, change| match change {
+            Change::Added(entry) => members.get(user) != Some(entry),
+            Change::Removed(..) => members.get(user).is_some(),
+        });
+        let hash = members.hash_after(changes.values());
+        let right = self.hasher.view_id(claimed.view.epoch, claimed.refreshes, &hash) == claimed.view;
         if right || !group.rules.enforces(Rule::ViewDigest) {
-            candidate.changes = Some(changes);
+            self.keep_content(from, claimed, changes);
         } else {
             out.push(TrackerOutput::Blame(from, Fault::BadView));
         }
     }
 
     /// Rewrites other candidates' changes to start from the view about to be installed.
-    pub(super) fn rebase(&mut self, installing: &[Change], old: &MemberSet) {
-        for candidate in self.candidates.values_mut() {
-            let Some(changes) = &mut candidate.changes else { continue };
-            let theirs: BTreeMap<UserName, Change> = changes.drain(..).map(|c| (c.user().clone(), c)).collect();
-            let mut target = theirs;
-            for change in installing {
-                let user = change.user();
+    pub(super) fn rebase(&mut self, installing: &Changes, old: &MemberSet) {
+        for target in self.candidates.values_mut().filter_map(|candidate| candidate.changes.as_mut()) {
+            for (user, change) in installing {
                 let stays = || match old.get(user) {
                     Some(entry) => Change::Added(entry.clone()),
-                    None => Change::Removed(user.clone(), Cause::Left),
+                    None => Change::Removed(user.clone(), Cause::Lost),
                 };
                 let wanted = target.entry(user.clone()).or_insert_with(stays);
                 let same = match (&*wanted, change) {
@@ -157,7 +191,6 @@ impl ViewTracker {
                     target.remove(user);
                 }
             }
-            *changes = target.into_values().collect();
         }
     }
 }

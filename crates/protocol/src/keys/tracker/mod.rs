@@ -1,26 +1,26 @@
 //! The member's side: acts on f+1 consistent leaders and nothing less (A10, P6).
 
+mod candidates;
 mod certificate;
 mod content;
 mod ended;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ringfort_crypto::secret::Secret32;
-use ringfort_crypto::threshold::{CombineError, Evaluation};
+use ringfort_crypto::threshold::CombineError;
 
 use super::{Base, ViewClaim, group_key, view_point};
 use crate::fault::Fault;
 use crate::group::GroupInfo;
-use crate::ids::{Incarnation, LeaderId, MemberId, SessionId, UserName, ViewDigest, ViewId};
+use crate::ids::{LeaderId, MemberId, SessionId, UserName, ViewDigest, ViewId};
 use crate::rules::Rule;
 use crate::statement::{Statement, Word};
 use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
 
-/// Views under consideration at once; each leader can keep at most a few alive.
-const CANDIDATES_MAX: usize = 64;
-/// Stays that are remembered as ended.
-const TOMBSTONES_MAX: usize = 16_384;
+use candidates::{Candidate, Changes};
+use content::Content;
+use ended::Ends;
 
 /// Follows what leaders claim and installs views.
 pub struct ViewTracker {
@@ -36,12 +36,9 @@ pub struct ViewTracker {
     candidates: BTreeMap<Claimed, Candidate>,
     /// Member lists being fetched, one per leader: nobody mixes anything into another's.
     lists: BTreeMap<LeaderId, (ViewDigest, Vec<MemberEntry>)>,
-    /// Stays that a later one has replaced.
-    tombstones: BTreeMap<UserName, Incarnation>,
-    /// Stays that leaders say have ended, and which leaders do.
-    obituaries: BTreeMap<MemberId, BTreeSet<LeaderId>>,
-    /// The view before the installed one, and the stays that it had and the installed one has not.
-    before: Option<(ViewDigest, Vec<MemberId>)>,
+    ends: Ends,
+    /// The view before the installed one, and the changes that lead back to it.
+    before: Option<(ViewDigest, Changes)>,
     /// Statements for the installed view that were not needed to install it, unchecked; `None` once taken.
     late: BTreeMap<LeaderId, Option<Statement>>,
     keeps_late: bool,
@@ -83,15 +80,6 @@ struct Claimed {
     refreshes: u64,
 }
 
-#[derive(Default)]
-struct Candidate {
-    shares: BTreeMap<LeaderId, Evaluation>,
-    caught: BTreeSet<LeaderId>,
-    /// From the installed view, one change per user; `None` while unknown.
-    changes: Option<Vec<Change>>,
-    key: Option<Secret32>,
-}
-
 /// What a step of the tracker asks for.
 #[derive(Debug)]
 pub enum TrackerOutput {
@@ -105,11 +93,15 @@ pub enum TrackerOutput {
         words: Vec<Word>,
         /// Words for the view before that had come late, if they are kept.
         late: Vec<Word>,
-        /// From the view before.
+        /// From the view before: what the digest covers, with the causes that f+1 leaders agree on; [`Cause::Lost`] where
+        /// none do.
         changes: Vec<Change>,
-        /// Entries of members that this view ended.
+        /// Entries of members that this view ended, each with the cause to act on: the strictest that is said where no
+        /// f+1 leaders agree.
         departed: Vec<(MemberEntry, Cause)>,
     },
+    /// Somebody who went out with the installed view was not expelled after all: f+1 leaders say so.
+    Reopened(MemberEntry),
     /// A view that others may send under is readable, though not installed.
     Readable {
         /// The view.
@@ -128,6 +120,8 @@ pub enum Ask {
     Claim(Option<ViewDigest>),
     /// The part of the list after a name.
     Snapshot(ViewDigest, Option<UserName>),
+    /// Which of these stays are over: the claimed view takes them out, and its list does not say why.
+    Fates(Vec<MemberId>),
 }
 
 impl ViewTracker {
@@ -143,8 +137,7 @@ impl ViewTracker {
             current: BTreeMap::new(),
             candidates: BTreeMap::new(),
             lists: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
-            obituaries: BTreeMap::new(),
+            ends: Ends::default(),
             before: None,
             late: BTreeMap::new(),
             keeps_late: false,
@@ -165,6 +158,7 @@ impl ViewTracker {
     pub fn on_link(&mut self, leader: LeaderId) {
         self.current.remove(&leader);
         self.lists.remove(&leader);
+        self.ends.forget_open(leader);
     }
 
     /// Handles a leader's current claim.
@@ -181,23 +175,28 @@ impl ViewTracker {
                 return vec![TrackerOutput::Blame(from, Fault::ClaimWentBack)];
             }
         }
+        if self.current.get(&from).is_some_and(|now| now.claimed != claimed) {
+            self.ends.forget_open(from);
+        }
         self.note_statement(from, claim.number, claimed, claim.statement);
         let mut out = Vec::new();
         if let Base::View(base) = claim.base {
-            self.note_ends(from, base, &claim.changes);
+            self.note_ends(group, from, base, &claim.changes, &mut out);
         }
         if self.is_outdated(group, claim.view) {
             return out;
         }
         self.consider(from, claimed, &claim.share);
-        let content = match claim.base {
-            Base::Empty => Some(self.difference_to(&claim.changes)),
-            Base::View(base) => self.after(base, &claim.changes),
-            Base::Omitted => None,
-        };
-        if let Some(changes) = content {
-            self.resolve(group, from, claimed, changes, &mut out);
+        if self.candidates.get(&claimed).is_some_and(|c| c.changes.is_some()) {
+            self.settle(group, &mut out);
+            return out;
         }
+        let content = match claim.base {
+            Base::Empty => self.difference_to(claim.changes),
+            Base::View(base) => self.after(base, claim.changes),
+            Base::Omitted => Content::Unknown,
+        };
+        self.resolve(group, from, claimed, content, &mut out);
         self.settle(group, &mut out);
         out
     }
@@ -230,24 +229,6 @@ impl ViewTracker {
         })
     }
 
-    fn consider(&mut self, from: LeaderId, claimed: Claimed, share: &[u8; 128]) {
-        if self.candidates.len() >= CANDIDATES_MAX && !self.candidates.contains_key(&claimed) {
-            self.drop_least_claimed();
-        }
-        let candidate = self.candidates.entry(claimed).or_default();
-        if !candidate.caught.contains(&from) && candidate.key.is_none() {
-            candidate.shares.insert(from, Evaluation::from_bytes(*share));
-        }
-    }
-
-    fn drop_least_claimed(&mut self) {
-        let claimed: BTreeSet<Claimed> = self.current.values().map(|now| now.claimed).collect();
-        let victim = self.candidates.iter().min_by_key(|(c, state)| (claimed.contains(c), state.shares.len(), **c));
-        if let Some(victim) = victim.map(|(c, _)| *c) {
-            self.candidates.remove(&victim);
-        }
-    }
-
     /// Installs the newest view that f+1 leaders claim and sign, whose content and key are known.
     fn settle(&mut self, group: &GroupInfo, out: &mut Vec<TrackerOutput>) {
         let ready: Vec<Claimed> = self
@@ -269,19 +250,23 @@ impl ViewTracker {
     }
 
     /// A view may follow the installed one if its epoch is higher (or equal, once f+1 leaders no longer
-    /// claim the installed one), it holds this very stay, and it brings back nobody who was seen to go.
+    /// claim the installed one), it holds this very stay, it brings back nobody who was seen to go, and f+1 leaders
+    /// agree on what became of each whom it takes out.
     fn may_install(&self, group: &GroupInfo, claimed: Claimed) -> bool {
-        let Some(changes) = self.candidates.get(&claimed).and_then(|c| c.changes.as_deref()) else { return false };
+        let Some(changes) = self.candidates.get(&claimed).and_then(|c| c.changes.as_ref()) else { return false };
         let forward = self.installed.as_ref().is_none_or(|installed| {
             let same = claimed.view.epoch == installed.id.epoch;
             claimed.view.epoch > installed.id.epoch || same && self.keepers(installed.id) < group.rules.confirm()
         });
-        let present = match changes.iter().find(|c| c.user() == &self.me.user) {
+        let present = match changes.get(&self.me.user) {
             Some(Change::Added(entry)) => entry.id == self.me,
             Some(Change::Removed(..)) => false,
             None => self.installed.is_some(),
         };
-        present && (forward || !group.rules.enforces(Rule::EpochForward)) && !self.raises_dead(group, changes)
+        present
+            && (forward || !group.rules.enforces(Rule::EpochForward))
+            && !self.raises_dead(group, changes.values())
+            && self.is_settled(group, claimed)
     }
 
     /// Verifies shares and combines them, naming whoever sent a bad one (B4). True once the key is there.
@@ -323,32 +308,40 @@ impl ViewTracker {
 
     fn install(&mut self, group: &GroupInfo, claimed: Claimed, words: Vec<Word>, out: &mut Vec<TrackerOutput>) {
         let Some(candidate) = self.candidates.remove(&claimed) else { return };
-        let (Some(changes), key) = (candidate.changes, candidate.key) else { return };
+        let (Some(mut changes), key) = (candidate.changes, candidate.key) else { return };
         let (late, blamed) = self.take_late_words(group);
         out.extend(blamed);
         let old = self.installed.take();
         let before = old.as_ref().map(|v| v.id.digest);
         let mut members = old.map(|v| v.members).unwrap_or_default();
         self.rebase(&changes, &members);
-        let mut departed: Vec<(MemberEntry, Cause)> = Vec::new();
-        for change in &changes {
-            let cause = match change {
-                Change::Removed(_, cause) => *cause,
-                Change::Added(_) => Cause::Left,
-            };
-            if let Some(old) = members.get(change.user()).cloned() {
-                if matches!(change, Change::Added(_)) {
-                    self.bury(&old.id);
+        let (mut departed, mut undo) = (Vec::new(), Changes::new());
+        for (user, change) in &mut changes {
+            let old = members.get(user).cloned();
+            let back = || Change::Removed(user.clone(), Cause::Lost);
+            undo.insert(user.clone(), old.clone().map_or_else(back, Change::Added));
+            match (&mut *change, old) {
+                (Change::Removed(_, told), Some(old)) => {
+                    let (cause, acting) = self.part_from(group, &old);
+                    *told = cause;
+                    departed.push((old, acting));
                 }
-                departed.push((old, cause));
+                // Other keys of the same stay end nothing.
+                (Change::Added(entry), Some(old)) if old.id != entry.id => {
+                    self.bury(&old.id);
+                    departed.push((old, Cause::Left));
+                }
+                _ => {}
             }
             members.apply(change);
         }
-        self.before = before.map(|digest| (digest, departed.iter().map(|(entry, _)| entry.id.clone()).collect()));
+        self.settle_ends(group, &members, &undo);
+        self.before = before.map(|digest| (digest, undo));
         self.installed = Some(Installed { id: claimed.view, refreshes: claimed.refreshes, members });
         self.keep_late(claimed, &words);
         self.candidates.retain(|c, _| c.view.epoch >= claimed.view.epoch);
         self.lists.retain(|_, (digest, _)| self.candidates.keys().any(|c| c.view.digest == *digest));
+        let changes = changes.into_values().collect();
         out.push(TrackerOutput::Installed { view: claimed.view, key, words, late, changes, departed });
     }
 
@@ -370,7 +363,7 @@ impl ViewTracker {
         let Some(installed) = &self.installed else { return };
         let confirmed = candidate.shares.len() >= group.rules.confirm();
         let older = claimed.view.epoch < installed.id.epoch;
-        let safe = older || candidate.changes.as_ref().is_some_and(|changes| !self.raises_dead(group, changes));
+        let safe = older || candidate.changes.as_ref().is_some_and(|c| !self.raises_dead(group, c.values()));
         if self.reads && confirmed && safe && self.complete_key(group, claimed, out) {
             let key = self.candidates.get(&claimed).and_then(|c| c.key.clone());
             out.extend(key.map(|key| TrackerOutput::Readable { view: claimed.view, key }));
@@ -385,6 +378,6 @@ impl ViewTracker {
     }
 
     pub(in crate::keys) fn obituaries_for_tests(&self) -> usize {
-        self.obituaries.len()
+        self.ends.len()
     }
 }

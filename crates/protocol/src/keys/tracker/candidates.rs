@@ -1,0 +1,75 @@
+//! Views under consideration. Each leader keeps up to so many alive, and takes none away from another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringfort_crypto::secret::Secret32;
+use ringfort_crypto::threshold::Evaluation;
+
+use super::{Claimed, Current, ViewTracker};
+use crate::ids::{LeaderId, UserName};
+use crate::view::Change;
+
+/// Views that one leader's words keep under consideration at once: what it claims now, and what it gave shares of.
+const STAKES_MAX: usize = 48;
+/// One leader has content of more changes than this kept for one view at a time.
+const SMALL_MAX: usize = 512;
+
+/// Changes of views, one for each user.
+pub(super) type Changes = BTreeMap<UserName, Change>;
+
+#[derive(Default)]
+pub(super) struct Candidate {
+    /// Leaders that have claimed it or given a share of it; without any it is dropped.
+    stakes: BTreeSet<LeaderId>,
+    pub shares: BTreeMap<LeaderId, Evaluation>,
+    pub caught: BTreeSet<LeaderId>,
+    /// From the installed view, and nothing that is so already; `None` while unknown. The digest allows no other, but
+    /// for the causes, which count by leader.
+    pub changes: Option<Changes>,
+    /// Who told them.
+    told_by: Option<LeaderId>,
+    pub key: Option<Secret32>,
+}
+
+impl ViewTracker {
+    /// A leader claims a view, or gives its share of it.
+    pub(super) fn consider(&mut self, from: LeaderId, claimed: Claimed, share: &[u8; 128]) {
+        let candidate = self.candidates.entry(claimed).or_default();
+        candidate.stakes.insert(from);
+        if !candidate.caught.contains(&from) && candidate.key.is_none() {
+            candidate.shares.insert(from, Evaluation::from_bytes(*share));
+        }
+        if self.candidates.len() > STAKES_MAX {
+            self.limit_stakes(from, claimed);
+        }
+    }
+
+    /// A leader with too many stakes loses the oldest of them, and with it nobody else's.
+    fn limit_stakes(&mut self, from: LeaderId, newest: Claimed) {
+        let now = self.current.get(&from).map(|Current { claimed, .. }| *claimed);
+        let mine: Vec<Claimed> =
+            self.candidates.iter().filter(|(_, c)| c.stakes.contains(&from)).map(|(claimed, _)| *claimed).collect();
+        let spare = mine.iter().filter(|claimed| **claimed != newest && Some(**claimed) != now);
+        for claimed in spare.take(mine.len().saturating_sub(STAKES_MAX)) {
+            let Some(candidate) = self.candidates.get_mut(claimed) else { continue };
+            candidate.stakes.remove(&from);
+            candidate.shares.remove(&from);
+            if candidate.stakes.is_empty() {
+                self.candidates.remove(claimed);
+            }
+        }
+    }
+
+    /// Keeps what a leader told of a view that it hashes to. Long content of other views by the same leader makes room:
+    /// it can be asked for again.
+    pub(super) fn keep_content(&mut self, from: LeaderId, claimed: Claimed, changes: Changes) {
+        if changes.len() > SMALL_MAX {
+            let long = |c: &&mut Candidate| c.changes.as_ref().is_some_and(|changes| changes.len() > SMALL_MAX);
+            let others = self.candidates.values_mut().filter(|c| c.told_by == Some(from)).filter(long);
+            others.for_each(|candidate| candidate.changes = None);
+        }
+        if let Some(candidate) = self.candidates.get_mut(&claimed) {
+            (candidate.changes, candidate.told_by) = (Some(changes), Some(from));
+        }
+    }
+}
