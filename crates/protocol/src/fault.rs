@@ -48,6 +48,9 @@ pub enum Rejected {
     /// The policy leaves this to others than the members.
     #[error("the group's policy asks members for no vote on this")]
     NoVote,
+    /// Too few members to vote on an expulsion.
+    #[error("no vote can put {0} out: at least two members besides {0} must be in the group to vote on it")]
+    TooFewVoters(UserName),
     /// The leader does not know the user.
     #[error("{0} is not registered here")]
     UnknownUser(UserName),

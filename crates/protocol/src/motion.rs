@@ -43,6 +43,9 @@ impl Motion {
     }
 }
 
+/// How many members must be there to vote on an expulsion: a single one never puts anybody out.
+pub const EXPEL_VOTERS_MIN: usize = 2;
+
 /// How members voted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
@@ -69,7 +72,7 @@ impl Poll {
         let votes = electors.into_iter().map(|member| (member, None)).collect();
         let least = match kind {
             MotionKind::Admit => 1,
-            MotionKind::Expel => 2,
+            MotionKind::Expel => EXPEL_VOTERS_MIN,
         };
         Poll { rule, until: now + rule.wait(), least, votes }
     }

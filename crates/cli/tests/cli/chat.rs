@@ -175,9 +175,7 @@ fn a_member_lets_another_in_and_cannot_put_it_out_alone() {
     ana.shows("ben joined (view 2)");
     ben.shows("you joined; here: ana");
     ben.press("/expel ana\r");
-    ben.shows("you voted to expel ana");
-    let decided = world.leader(2).next("the outcome", |line| line["motion"] == "expel" && line["of"] == 1);
-    assert_eq!((&decided["passed"], &decided["yes"]), (&false.into(), &1.into()));
+    ben.shows("no vote can put ana out");
     ben.press("still here?\r");
     ana.shows("ben: still here?");
 }

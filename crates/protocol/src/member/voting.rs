@@ -8,7 +8,7 @@ use super::{Event, Member, Phase, Step};
 use crate::data::DataFrame;
 use crate::fault::Rejected;
 use crate::ids::{LeaderId, MemberId};
-use crate::motion::{Motion, MotionKind};
+use crate::motion::{EXPEL_VOTERS_MIN, Motion, MotionKind};
 use crate::policy::{Origin, Policy};
 use crate::time::Time;
 use crate::wire::MemberRequest;
@@ -68,6 +68,10 @@ impl Member {
         let rule = rule(&self.group.policy, motion.kind).ok_or(Rejected::NoVote)?;
         if motion.kind == MotionKind::Expel && self.members().is_none_or(|m| m.get(&motion.user).is_none()) {
             return Err(Rejected::NotAMember(motion.user));
+        }
+        let voters = self.members().map_or(0, |members| members.len().saturating_sub(1));
+        if motion.kind == MotionKind::Expel && voters < EXPEL_VOTERS_MIN {
+            return Err(Rejected::TooFewVoters(motion.user));
         }
         let mut step = Step::default();
         for leader in self.linked() {
