@@ -3,13 +3,15 @@
 // private to its sender on `chat/got`.
 
 import { connect } from "./ringfort.js";
+import { Receipts } from "./receipts.js";
 import { fingerprint, list, withHits, withLinks } from "./text.js";
 
 /** @typedef {{n: number, at: number, from: string, to: string[], text: string, own: boolean, expected: Set<string>, got: Set<string>, node?: HTMLElement}} Said */
 /** @typedef {{n: number, at: number, note: string, warning: boolean, node?: HTMLElement}} Note */
 
-/** Messages shown at once. */
+/** Messages shown at once, and remembered. */
 const SHOWN_MAX = 300;
+const ENTRIES_MAX = 5000;
 const TEXT_CHARS_MAX = 16000;
 /** In larger groups nobody says that a message has come: it would be as much traffic as the messages squared. */
 const SAY_GOT_MEMBERS_MAX = 32;
@@ -24,6 +26,8 @@ const search = /** @type {HTMLInputElement} */ (byId("search"));
 const rf = await connect();
 /** @type {(Said | Note)[]} */
 const entries = [];
+/** @type {Receipts<Said>} */
+const receipts = new Receipts();
 /** @type {Set<string>} Who is in the view that is being told. */
 const present = new Set();
 /** @type {Set<string>} Empty for everybody. */
@@ -113,24 +117,24 @@ function onGot(message) {
   } catch {
     return;
   }
-  if (!Array.isArray(got)) return;
-  for (const what of got.slice(0, 1000)) {
-    const entry = entries.find((one) => "text" in one && one.own && one.expected.has(message.from) && !one.got.has(message.from) && fingerprint(one.text) === what);
-    if (entry && "text" in entry) {
-      entry.got.add(message.from);
-      entry.node?.querySelector(".state")?.replaceWith(delivery(entry));
-    }
+  for (const entry of receipts.report(message.from, got, message.at)) {
+    entry.node?.querySelector(".state")?.replaceWith(delivery(entry));
   }
 }
 
 /** @param {Said | Note} entry */
 function add(entry) {
   entries.push(entry);
+  if ("text" in entry && entry.own) receipts.add(entry);
+  while (entries.length > ENTRIES_MAX) {
+    const old = entries.shift();
+    if (old && "text" in old && old.own) receipts.forget(old);
+  }
   if (!current) return;
   const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
   const hidden = search.value.trim() !== "";
   if (!hidden) {
-    const before = [...entries].slice(0, -1).reverse().find((one) => one.node);
+    const before = entries.findLast((one) => one.node);
     show(entry, before);
     while (messages.children.length > SHOWN_MAX * 2) messages.firstElementChild?.remove();
   }

@@ -10,6 +10,8 @@ import { draw, bounds, svg } from "./draw.js";
 const LIVE_EVERY_MS = 60;
 const LIVE_POINTS_MAX = 400;
 const CURSOR_MS = 4000;
+/** How strong a stroke is drawn that has only the word of whoever handed it over. */
+const HANDED_ALPHA = 0.6;
 const NAMES = { pen: "Pen", line: "Line", box: "Box", round: "Circle", text: "Text", eraser: "Eraser" };
 
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -59,11 +61,12 @@ rf.on("message", (message) => {
     return;
   }
   if (message.part === "live") live(what, message);
-  else if (message.part === "board" && !message.own && Array.isArray(what)) {
-    // Handed over in private by a member, who answers for it: newcomers cannot check who drew what.
+  else if (message.part === "board" && !message.own && message.to.length > 0 && Array.isArray(what)) {
+    // Handed over in private by a member, who answers for it. It replaces nothing that came from its author, and is
+    // drawn paler.
     for (const raw of what.slice(0, 1000)) {
       const stroke = parse(raw, () => true);
-      if (stroke) scene.add(stroke);
+      if (stroke) scene.addHanded(stroke);
     }
   } else if (message.part === "") take(what, message.from);
   paint();
@@ -256,7 +259,11 @@ function paintNow() {
   context.fillStyle = paper;
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.setTransform(scale * zoom, 0, 0, scale * zoom, -left * scale * zoom, -top_ * scale * zoom);
-  for (const stroke of scene.strokes) draw(context, stroke, ink, paper);
+  for (const stroke of scene.strokes) {
+    context.globalAlpha = scene.isHanded(stroke.id) ? HANDED_ALPHA : 1;
+    draw(context, stroke, ink, paper);
+  }
+  context.globalAlpha = 1;
   const now = Date.now();
   for (const [name, cursor] of cursors) {
     if (cursor.until < now) cursors.delete(name);

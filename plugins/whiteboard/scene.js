@@ -1,7 +1,8 @@
 // @ts-check
-// What is on the board: a set of strokes that only grows, and a set of those undone. It is the same for everybody whatever the
-// order in which the parts arrive: strokes are drawn in the order of (time, author, number), and undone once somebody
-// who may has said so.
+// What is on the board: a set of strokes that only grows, and a set of those undone. Strokes are drawn in the order of (time,
+// author, number), and undone once somebody who may has said so. Of one number the first that came from its author counts,
+// and an author's messages come in one order to everybody, so the board is the same for all. What somebody else hands
+// over has that member's word only: it fills gaps, is marked, and gives way to what comes from the author.
 
 /**
  * @typedef {object} Stroke
@@ -40,17 +41,35 @@ export function parse(raw, may) {
 export class Scene {
   /** @type {Map<string, Stroke>} */
   #strokes = new Map();
+  /** @type {Set<string>} Numbers of strokes that somebody else than their author handed over. */
+  #handed = new Set();
   /** @type {Set<string>} */
   #undone = new Set();
   /** @type {Stroke[] | null} */
   #order = null;
   time = 0;
 
-  /** Adds a stroke. One id is one stroke: of two different ones the smaller text wins, at everybody. @param {Stroke} stroke */
+  /** Adds a stroke that came from its author. @param {Stroke} stroke */
   add(stroke) {
-    const old = this.#strokes.get(stroke.id);
-    if (!old && this.#strokes.size >= STROKES_MAX) return false;
-    if (old && JSON.stringify(old) <= JSON.stringify(stroke)) return false;
+    if (this.#strokes.has(stroke.id) && !this.#handed.delete(stroke.id)) return false;
+    return this.#put(stroke);
+  }
+
+  /** Adds a stroke that somebody else handed over, where there is none. @param {Stroke} stroke */
+  addHanded(stroke) {
+    if (this.#strokes.has(stroke.id) || !this.#put(stroke)) return false;
+    this.#handed.add(stroke.id);
+    return true;
+  }
+
+  /** Whether its author did not send a stroke to us. @param {string} id */
+  isHanded(id) {
+    return this.#handed.has(id);
+  }
+
+  /** @param {Stroke} stroke */
+  #put(stroke) {
+    if (!this.#strokes.has(stroke.id) && this.#strokes.size >= STROKES_MAX) return false;
     this.#strokes.set(stroke.id, stroke);
     this.time = Math.max(this.time, stroke.t);
     this.#order = null;

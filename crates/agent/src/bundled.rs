@@ -88,7 +88,7 @@ pub const CLOSED: &str = include_str!("../page/closed.html");
 
 /// Folder, manifest and files of each plugin.
 pub const PLUGINS: &[(&str, &str, &[Named])] = &[
-    plugin!("chat", (HTML, "index.html"), (CSS, "chat.css"), (JS, "chat.js"), (JS, "text.js")),
+    plugin!("chat", (HTML, "index.html"), (CSS, "chat.css"), (JS, "chat.js"), (JS, "receipts.js"), (JS, "text.js")),
     plugin!(
         "whiteboard",
         (HTML, "index.html"),

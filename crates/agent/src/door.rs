@@ -7,12 +7,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::http::header::{COOKIE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq;
 
+/// How long a ticket lets somebody in: a browser needs no longer to start.
+const TICKET_LIVES: Duration = Duration::from_secs(30);
 const COOKIE_NAME: &str = "ringfort";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -70,6 +74,7 @@ pub struct Door {
     /// The path that the page lives under.
     pub path: Token,
     cookie: Token,
+    ticket: Mutex<Option<(Token, Instant)>>,
 }
 
 impl Door {
@@ -80,7 +85,8 @@ impl Door {
     pub fn new(address: SocketAddr) -> std::io::Result<Self> {
         let host = address.to_string();
         let origin = format!("http://{host}");
-        Ok(Door { host, origin, token: Token::fresh()?, path: Token::fresh()?, cookie: Token::fresh()? })
+        let [token, path, cookie] = [Token::fresh()?, Token::fresh()?, Token::fresh()?];
+        Ok(Door { host, origin, token, path, cookie, ticket: Mutex::default() })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -91,6 +97,28 @@ impl Door {
     /// The address to open.
     pub fn url(&self) -> String {
         format!("{}/?token={}", self.origin, self.token.as_str())
+    }
+
+    /// An address that opens once, and soon: for a command line, which every user of this machine can read for as long as the
+    /// program runs. A ticket that was made before is void.
+    ///
+    /// # Errors
+    /// When the system has no entropy.
+    pub fn ticket_url(&self) -> std::io::Result<String> {
+        let ticket = Token::fresh()?;
+        let url = format!("{}/?token={}", self.origin, ticket.as_str());
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = Some((ticket, Instant::now() + TICKET_LIVES));
+        Ok(url)
+    }
+
+    /// Whether what somebody came with at this moment is the token, or a ticket that nobody has used.
+    pub fn lets_in(&self, offered: &str, now: Instant) -> bool {
+        let mut ticket = self.ticket.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ticket = ticket.as_ref().is_some_and(|(ticket, until)| ticket.fits(offered) && now <= *until);
+        if is_ticket {
+            *ticket = None;
+        }
+        is_ticket || self.token.fits(offered)
     }
 
     /// The cookie for those who came with the token.
@@ -244,6 +272,25 @@ mod tests {
         assert_eq!(door.check_socket(&headers(&[("cookie", cookie), ("origin", "null")])), Err(Refusal::Origin));
         assert_eq!(door.check_program(&headers(&[])), Ok(()));
         assert_eq!(door.check_program(&headers(&[("origin", "null")])), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn a_ticket_opens_once_and_soon() {
+        let door = door();
+        let offered = |url: &str| url.split_once("token=").unwrap().1.to_owned();
+        let now = Instant::now();
+        let ticket = offered(&door.ticket_url().unwrap());
+        assert_ne!(ticket, offered(&door.url()));
+        assert!(!door.lets_in("", now) && !door.lets_in(&ticket[1..], now));
+        assert!(door.lets_in(&ticket, now), "the browser");
+        assert!(!door.lets_in(&ticket, now), "whoever read it on the command line");
+        let late = offered(&door.ticket_url().unwrap());
+        assert!(!door.lets_in(&late, now + TICKET_LIVES + Duration::from_secs(5)));
+        let void = offered(&door.ticket_url().unwrap());
+        let last = offered(&door.ticket_url().unwrap());
+        assert!(!door.lets_in(&void, now) && door.lets_in(&last, now));
+        assert!(!format!("{door:?}").contains(&void));
+        assert!((0..2).all(|_| door.lets_in(&offered(&door.url()), now)), "the printed address stays");
     }
 
     #[test]

@@ -252,6 +252,15 @@ impl Agent {
         self.inner.door.url()
     }
 
+    /// An address for a browser's command line, which other users of this machine can read: it opens once, within half a
+    /// minute.
+    ///
+    /// # Errors
+    /// When the system has no entropy.
+    pub fn ticket_url(&self) -> std::io::Result<String> {
+        self.inner.door.ticket_url()
+    }
+
     /// Where its page is: `http://127.0.0.1:PORT`.
     pub fn origin(&self) -> &str {
         self.inner.door.origin()

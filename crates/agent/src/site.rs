@@ -1,6 +1,7 @@
 //! What all pages of Ringfort on loopback have in common: the door, and headers that hold for every answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -55,7 +56,7 @@ pub async fn at_the_door(State(door): State<Arc<Door>>, request: Request, next: 
 /// The printed address: the token becomes a cookie.
 pub fn entered(door: &Door, uri: &Uri) -> Response {
     let offered = uri.query().and_then(|query| query.strip_prefix("token=")).unwrap_or_default();
-    if !door.token.fits(offered) {
+    if !door.lets_in(offered, Instant::now()) {
         return refused(Refusal::Token);
     }
     let place = format!("/{}/", door.path.as_str());

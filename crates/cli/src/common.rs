@@ -202,11 +202,12 @@ impl MemberArgs {
     }
 }
 
-/// The signals that ask a program to end.
+/// The signals that ask a program to end. One that was ignored when the program was started, as `nohup` and shells arrange
+/// it for what runs in the background, stays ignored.
 #[derive(Debug)]
 pub struct Ending {
-    interrupt: Signal,
-    terminate: Signal,
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
     hangup: Option<Signal>,
 }
 
@@ -216,7 +217,7 @@ impl Ending {
     /// # Errors
     /// When the system does not let it.
     pub fn listen() -> Outcome<Self> {
-        Ok(Ending { hangup: Some(on(SignalKind::hangup())?), ..Ending::listen_as_daemon()? })
+        Ok(Ending { hangup: on(SignalKind::hangup())?, ..Ending::listen_as_daemon()? })
     }
 
     /// As [`Ending::listen`], but a hangup is no end: for daemons it has a meaning of its own.
@@ -230,20 +231,49 @@ impl Ending {
 
     /// Waits for one of them. Cancel safe.
     pub async fn asked(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => drop(hangup.recv().await),
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            () = hangup => {}
+            () = caught(&mut self.interrupt) => {}
+            () = caught(&mut self.terminate) => {}
+            () = caught(&mut self.hangup) => {}
         }
     }
 }
 
-fn on(kind: SignalKind) -> Outcome<Signal> {
-    signal(kind).map_err(|error| Failure::io("cannot listen for signals", &error))
+async fn caught(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn on(kind: SignalKind) -> Outcome<Option<Signal>> {
+    if is_ignored(kind) {
+        return Ok(None);
+    }
+    signal(kind).map(Some).map_err(|error| Failure::io("cannot listen for signals", &error))
+}
+
+/// Whether this program was told to ignore a signal. Only Linux says so without a system call of the unsafe kind; elsewhere
+/// signals are always listened for.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored(&status).is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
+}
+
+/// The set of ignored signals in a process's status.
+fn ignored(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_says_which_signals_are_ignored() {
+        assert_eq!(ignored("Name:\tx\nSigIgn:\t0000000000001001\nSigCgt:\t02\n"), Some(0x1001));
+        assert_eq!(ignored("Name:\tx\n"), None);
+        assert!(!is_ignored(SignalKind::terminate()));
+    }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
+use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::leader;
 use ringfort::protocol::motion::Count;
 use ringfort::protocol::view::Cause;
-use ringfort::protocol::{GroupInfo, MemberId, Role, UserName, ViewId};
+use ringfort::protocol::{Fault, GroupInfo, MemberId, Role, UserName, ViewId};
 use ringfort::{Event, Message};
 pub use ringfort_daemon::words::cause_word;
 use ringfort_daemon::words::{culprit_kind, denial_word, motion_word};
@@ -192,6 +193,8 @@ pub enum MemberLine {
         who: String,
         kind: &'static str,
         fault: &'static str,
+        /// How often so far: it is told the first time, the tenth, the hundredth and so on.
+        times: u64,
     },
     Asked {
         motion: &'static str,
@@ -238,11 +241,16 @@ impl From<&Event> for MemberLine {
             Event::Confirmation(now) => MemberLine::Confirmed { confirmed: now.is_current(), state: now.word() },
             Event::LeaderAnswers(leader, answers) => MemberLine::Leader { leader: leader.number(), answers: *answers },
             Event::Asked(motion) => MemberLine::Asked { motion: motion_word(motion), user: motion.user.to_string() },
-            Event::Blamed(culprit, fault) => {
-                MemberLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word() }
-            }
+            Event::Blamed(culprit, fault) => MemberLine::blamed(culprit, *fault, 1),
             Event::Ended(cause) => MemberLine::Ended { cause: cause_word(*cause) },
         }
+    }
+}
+
+impl MemberLine {
+    /// An offence, and how often it was committed so far.
+    pub fn blamed(culprit: &Culprit, fault: Fault, times: u64) -> Self {
+        MemberLine::Blamed { who: culprit.to_string(), kind: culprit_kind(culprit), fault: fault.word(), times }
     }
 }
 

@@ -33,6 +33,7 @@
 //!
 //! Architecture invariant: no protocol decision is taken here.
 
+pub mod blames;
 pub mod chat;
 pub mod commands;
 pub mod common;

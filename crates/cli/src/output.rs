@@ -1,10 +1,11 @@
 //! The standard output: lines and JSON lines, to terminals and to pipes that may close.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
+use crate::text::folded;
 
 /// Prints one line.
 ///
@@ -12,6 +13,18 @@ use crate::exit::{Failure, Outcome};
 /// [`Failure::closed_output`] when the reader has gone away, which ends the program without a word.
 pub fn line(text: impl AsRef<str>) -> Outcome {
     write(text.as_ref().as_bytes())
+}
+
+/// Prints what may hold the words of others: on a terminal, lines that are too long for it are folded and indented.
+///
+/// # Errors
+/// As [`line()`].
+pub fn told(text: impl AsRef<str>) -> Outcome {
+    let width = io::stdout().is_terminal().then(|| ratatui::crossterm::terminal::size().ok()).flatten();
+    match width {
+        Some((width @ 1.., _)) => line(folded(text.as_ref(), usize::from(width))),
+        _ => line(text),
+    }
 }
 
 /// Prints one JSON object on one line.

@@ -8,10 +8,12 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ringfort::files::STATE_FOLDER;
 use ringfort::leader::{InputLimits, LeaderOptions};
 use ringfort::link::{AcceptLimits, LinkLimits};
 use ringfort::protocol::GroupInfo;
 
+use crate::places;
 use crate::settings::Allowed::{Form, Range, Words, YesNo};
 use crate::settings::{document, sections};
 
@@ -28,7 +30,8 @@ const HEAD: &str = "\
 The configuration of one Ringfort leader.
 
 Every line that may be set is here, with its default behind one `#`. Keep it as config.toml in the leader's folder, or
-name it with `ringfort leader FOLDER --config FILE`. It is checked as a whole before the leader starts;
+name it with `ringfort leader FOLDER --config FILE`: anywhere but below state/ in that folder, where the running leader
+writes. It is checked as a whole before the leader starts;
 `ringfort leader check-config FOLDER` checks it without starting. An unknown line is an error.";
 
 sections! {
@@ -116,7 +119,7 @@ sections! {
         /// Names under which it may be asked for, beside IP addresses and localhost: a page in somebody's browser cannot
         /// then read it through a name of its own.
         http_names: Vec<String> = Vec::new(), Form("a list of host names");
-        /// Connections at once, of socket and HTTP each.
+        /// Connections at once, of socket and HTTP each. For a further one, the oldest of whoever has the most makes way.
         connections_max: u64 = 16, Range(1, 1_024);
     }
 
@@ -124,14 +127,20 @@ sections! {
     audit: AuditTo {
         /// Where it goes.
         to: String = "file".to_owned(), Words(&["file", "syslog", "none"]);
-        /// The file, beginning at the leader's folder. SIGHUP opens it again.
+        /// The file, beginning at state/ in the leader's folder. Its folder is one that the leader writes in: nothing
+        /// that it trusts may lie there. SIGHUP opens it again.
         file: String = "audit.jsonl".to_owned(), Form("a path");
-        /// Above it, the file is renamed to FILE.1, bytes; 0 leaves that to a program such as logrotate.
+        /// The file of your orders alone, in the same way: nothing else is written to it, so nothing pushes them out.
+        orders_file: String = "orders.jsonl".to_owned(), Form("a path");
+        /// Above it, a file is renamed to FILE.1, bytes; 0 leaves that to a program such as logrotate.
         file_bytes_max: u64 = 67_108_864, Range(0, 10_000_000_000);
         /// Older files that are kept.
         files_max: u64 = 8, Range(1, 100);
-        /// Lines a minute for what any stranger can cause, such as failed logins. Further ones are counted in one line.
+        /// Lines a minute for what any stranger can cause, such as failed logins, and for views. Further ones are counted
+        /// in one line.
         refusals_per_minute_max: u64 = 60, Range(1, 100_000);
+        /// Lines a minute about one leader or one user, each for itself. The first offence of each kind is always written.
+        peer_lines_per_minute_max: u64 = 20, Range(1, 100_000);
     }
 
     /// A program of yours that is run on suspicion: it gets the audit's line on its standard input.
@@ -241,6 +250,9 @@ impl Config {
         if limits.control_queue_bytes_max.min(limits.data_queue_bytes_max) < limits.frame_bytes_max {
             return wrong("[limits] a queue is below frame_bytes_max: no frame of that length could wait in it");
         }
+        if self.audit.file == self.audit.orders_file {
+            return wrong("[audit] file and orders_file are one file: give orders a file of their own");
+        }
         if let Some(program) = self.hooks.on_suspicion.first()
             && !Path::new(program).is_absolute()
         {
@@ -261,11 +273,12 @@ impl Config {
         Ok(())
     }
 
-    /// Checks what depends on the group and on this machine.
+    /// Checks what depends on the group and on this machine: for the leader of this folder, with the configuration that
+    /// was read from `path`.
     ///
     /// # Errors
     /// What is wrong, as a sentence.
-    pub fn check_for(&self, group: &GroupInfo) -> Result<(), String> {
+    pub fn check_for(&self, group: &GroupInfo, path: &Path, folder: &Path) -> Result<(), String> {
         let needed = u64::from(group.policy.message_bytes_max) + FRAME_MARGIN_BYTES;
         if self.limits.frame_bytes_max < needed {
             return Err(format!(
@@ -279,7 +292,7 @@ impl Config {
         if let Some(program) = self.hooks.on_suspicion.first() {
             crate::hooks::check_program(Path::new(program))?;
         }
-        Ok(())
+        places::check(self, path, folder)
     }
 
     /// Where to listen, if not at the address in the group file.
@@ -331,12 +344,14 @@ impl Config {
             inbox_period: Duration::from_millis(self.periods.inbox_ms),
             order_patience: Duration::from_secs(self.periods.order_patience_s),
             report_period: Duration::from_millis(self.periods.report_ms),
+            lookup: None,
         }
     }
 
-    /// The audit's file, if it goes to one.
-    pub fn audit_file(&self, folder: &Path) -> Option<PathBuf> {
-        (self.audit.to == "file").then(|| folder.join(&self.audit.file))
+    /// The audit's files, if it goes to files: the one of all lines, and the one of orders.
+    pub fn audit_files(&self, folder: &Path) -> Option<[PathBuf; 2]> {
+        let audit = &self.audit;
+        (audit.to == "file").then(|| [&audit.file, &audit.orders_file].map(|file| folder.join(STATE_FOLDER).join(file)))
     }
 }
 

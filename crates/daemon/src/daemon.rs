@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,9 @@ use crate::audit::{Audit, Decision};
 use crate::config::Config;
 use crate::hooks::Hooks;
 use crate::http::Doors;
+use crate::names::Names;
 use crate::notify::Notifier;
+use crate::places;
 use crate::sandbox::{self, Needs};
 use crate::state::{Facts, State};
 
@@ -41,6 +43,15 @@ pub enum DaemonError {
     System(#[from] io::Error),
 }
 
+/// The commands that start what runs outside a leader's sandbox.
+#[derive(Debug)]
+pub struct Helpers {
+    /// Runs [`hooks::run`](crate::hooks::run).
+    pub hooks: Command,
+    /// Runs [`names::run`](crate::names::run).
+    pub names: Command,
+}
+
 /// A leader that has everything open that it will need, and does not run yet.
 pub struct Daemon {
     config: Config,
@@ -50,22 +61,23 @@ pub struct Daemon {
     sandbox: String,
     audit: Audit,
     hooks: Hooks,
+    names: Option<Names>,
     doors: Doors,
     notifier: Notifier,
 }
 
 impl Daemon {
-    /// Opens what a leader will need. `runner` is the command that runs [`hooks::run`](crate::hooks::run).
+    /// Opens what a leader will need. `path` is where its configuration was read.
     ///
     /// # Errors
     /// What the configuration names cannot be had.
     pub fn prepare(
-        config: Config,
+        (config, path): (Config, &Path),
         open: OpenLeader,
         listen: Option<SocketAddr>,
-        runner: Command,
+        helpers: Helpers,
     ) -> Result<Self, DaemonError> {
-        config.check_for(&open.group).map_err(DaemonError::Config)?;
+        config.check_for(&open.group, path, &open.path).map_err(DaemonError::Config)?;
         let me = open.secrets.id;
         let listen = match listen.or(config.listen_address().map_err(io::Error::other)?) {
             Some(address) => Some(address),
@@ -74,13 +86,14 @@ impl Daemon {
         let folder = open.path.canonicalize()?;
         let audit = Audit::open(&config, &folder, me.number(), &open.group.name).map_err(DaemonError::Config)?;
         let doors = Doors::open(&config.status, &folder).map_err(DaemonError::Config)?;
-        let hooks = Hooks::start(&config.hooks, runner)?;
-        let mut needs = Needs { folders: needed_folders(&config, &folder), ..Needs::default() };
+        let hooks = Hooks::start(&config.hooks, helpers.hooks)?;
+        let names = Names::start(&open.group, me, helpers.names)?;
+        let mut needs = Needs { folders: places::written(&config, &folder), ..Needs::default() };
         needs.listens.extend(listen.map(|address| address.port()));
         needs.connect_to_leaders(&open.group, me);
         let options = config.options(listen);
         let notifier = Notifier::from_environment()?;
-        Ok(Daemon { config, open, options, needs, sandbox: "off".to_owned(), audit, hooks, doors, notifier })
+        Ok(Daemon { config, open, options, needs, sandbox: "off".to_owned(), audit, hooks, names, doors, notifier })
     }
 
     /// The leader's number and its group's fingerprint.
@@ -131,9 +144,11 @@ impl Daemon {
         mut observe: impl FnMut(&Told<'_>) + Send,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), DaemonError> {
-        let Daemon { config, open, options, sandbox, audit, hooks, doors, notifier, .. } = self;
+        let Daemon { config, open, mut options, sandbox, audit, hooks, names, doors, notifier, .. } = self;
         let facts = Facts::new(&open.group, open.secrets.id.number(), sandbox.clone(), options.report_period);
         let state = Arc::new(State::new(facts));
+        // It ends with the driver, which then asks for nothing more.
+        options.lookup = names.map(Names::serve).transpose()?;
         let serving = doors.serve(&config.status, &state)?;
         let audit = Arc::new(Mutex::new(audit));
         lock(&audit).write(&Decision::Started { version: env!("CARGO_PKG_VERSION"), sandbox });
@@ -158,20 +173,11 @@ fn own_address(open: &OpenLeader) -> Option<SocketAddr> {
     address.to_socket_addrs().ok()?.next()
 }
 
-/// The leader's folder, and the one that the audit's file is in.
-fn needed_folders(config: &Config, folder: &Path) -> Vec<PathBuf> {
-    let audit = config.audit_file(folder).and_then(|file| file.parent().map(Path::to_owned));
-    let mut folders = vec![folder.to_owned()];
-    folders.extend(audit.filter(|audit| audit != folder));
-    folders
-}
-
 fn reopen_on_hangup(audit: Arc<Mutex<Audit>>) -> io::Result<tokio::task::JoinHandle<()>> {
     let mut hangups = signal(SignalKind::hangup())?;
     Ok(tokio::spawn(async move {
         while hangups.recv().await.is_some() {
             lock(&audit).reopen();
-            info!("the audit's file was opened again");
         }
     }))
 }
@@ -195,7 +201,7 @@ impl Watcher {
             Told::Stopping => self.notifier.stopping(),
             Told::Event(Event::Blamed(culprit, fault)) if self.hooks.wants(culprit, *fault) => {
                 if let Ok(line) = serde_json::to_string(&Decision::blamed(culprit, *fault)) {
-                    self.hooks.run(&line);
+                    self.hooks.run(culprit, &line);
                 }
             }
             Told::Report(report) => {

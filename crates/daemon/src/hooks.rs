@@ -6,6 +6,7 @@
 //!
 //! The leader never waits: what the pipe or the limits have no room for is dropped and counted.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringfort::protocol::fault::{Culprit, Fault};
+use ringfort_kernel::{Budget, Time};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
@@ -24,6 +26,10 @@ use crate::words::culprit_kind;
 
 /// A line is no longer than this, bytes. So much goes into a pipe as a whole or not at all.
 const LINE_BYTES_MAX: u64 = 4096;
+/// A budget counts in these, so that so many runs a minute are so many units a second.
+const UNITS_PER_RUN: u64 = 60;
+/// Culprits whose runs are counted at once.
+const CULPRITS_MAX: usize = 4096;
 /// Between two looks at a running program.
 const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
@@ -54,11 +60,51 @@ pub fn check_program(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// How many of the runs in a minute go to whom: half of them to leaders' offences, whatever members and strangers do; and to
+/// one culprit a third of its half, so that there is something left for the next.
+#[derive(Debug)]
+struct Shares {
+    started: Instant,
+    per_minute_max: u64,
+    leaders: Budget,
+    others: Budget,
+    culprits: BTreeMap<String, Budget>,
+}
+
+impl Shares {
+    fn new(per_minute_max: u64) -> Self {
+        // With an odd number both halves are rounded up; the runner counts once more.
+        let half = per_minute_max.div_ceil(2);
+        let half = Budget::new(Time::ZERO, half, half * UNITS_PER_RUN);
+        Shares { started: Instant::now(), per_minute_max, leaders: half, others: half, culprits: BTreeMap::new() }
+    }
+
+    fn take(&mut self, now: Time, culprit: &Culprit) -> bool {
+        let one = (self.per_minute_max / 6).max(1);
+        let burst = one * UNITS_PER_RUN;
+        if self.culprits.len() >= CULPRITS_MAX {
+            self.culprits.retain(|_, budget| budget.left(now) < burst);
+        }
+        // Strangers have no names that mean anything.
+        let (name, half) = match culprit {
+            Culprit::Leader(_) => (culprit.to_string(), &mut self.leaders),
+            Culprit::Member(_) => (culprit.to_string(), &mut self.others),
+            Culprit::Outsider(_) => (String::new(), &mut self.others),
+        };
+        if self.culprits.len() >= CULPRITS_MAX && !self.culprits.contains_key(&name) {
+            return false;
+        }
+        let own = self.culprits.entry(name).or_insert_with(|| Budget::new(now, one, burst));
+        own.left(now) >= UNITS_PER_RUN && half.take(now, UNITS_PER_RUN) && own.take(now, UNITS_PER_RUN)
+    }
+}
+
 /// The leader's end of the pipe.
 #[derive(Debug)]
 pub struct Hooks {
     about: Vec<String>,
     every_fault: bool,
+    shares: Shares,
     runner: Option<(Child, ChildStdin)>,
     run: u64,
     dropped: u64,
@@ -71,7 +117,8 @@ impl Hooks {
     /// The runner does not start.
     pub fn start(config: &HooksOn, command: Command) -> io::Result<Self> {
         let (about, every_fault) = (config.about.clone(), config.every_fault);
-        let mut hooks = Hooks { about, every_fault, runner: None, run: 0, dropped: 0 };
+        let shares = Shares::new(config.per_minute_max);
+        let mut hooks = Hooks { about, every_fault, shares, runner: None, run: 0, dropped: 0 };
         if config.on_suspicion.is_empty() {
             return Ok(hooks);
         }
@@ -100,8 +147,17 @@ impl Hooks {
             && (self.every_fault || fault.is_deviation())
     }
 
-    /// Hands a line to the runner, or drops it where there is no room.
-    pub fn run(&mut self, line: &str) {
+    /// Hands a line about somebody to the runner, or drops it where there is no room, or no run left for its culprit.
+    pub fn run(&mut self, culprit: &Culprit, line: &str) {
+        let now = Time::from_start(self.shares.started.elapsed());
+        if self.shares.take(now, culprit) {
+            self.hand_over(line);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn hand_over(&mut self, line: &str) {
         let Some((_, pipe)) = &mut self.runner else { return };
         let line = format!("{line}\n");
         let fits = line.len() as u64 <= LINE_BYTES_MAX && pipe.write_all(line.as_bytes()).is_ok();
@@ -281,7 +337,7 @@ mod tests {
         let mut hooks = Hooks::start(&config, command).unwrap();
         let started = Instant::now();
         let line = "x".repeat(4000);
-        (0..2000).for_each(|_| hooks.run(&line));
+        (0..2000).for_each(|_| hooks.hand_over(&line));
         assert!(started.elapsed() < Duration::from_secs(1));
         let (run, dropped) = hooks.counts();
         assert_eq!(run + dropped, 2000);
@@ -298,6 +354,27 @@ mod tests {
         assert!(!hooks.wants(&Culprit::Outsider(None), Fault::Malformed));
         let none = Hooks::start(&HooksOn::default(), Command::new("/nowhere")).unwrap();
         assert!(!none.wants(&leader, Fault::Equivocated));
+    }
+
+    #[test]
+    fn a_member_that_misbehaves_all_the_time_uses_up_no_run_that_a_leader_deserves() {
+        let mut shares = Shares::new(6);
+        let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+        let id = |name: &str| ringfort::protocol::MemberId {
+            user: name.parse().unwrap(),
+            incarnation: ringfort::protocol::Incarnation(1),
+        };
+        let taken =
+            |shares: &mut Shares, now, culprit: &Culprit| (0..1000).filter(|_| shares.take(now, culprit)).count();
+        assert_eq!(taken(&mut shares, at(0), &Culprit::Member(id("mal"))), 1);
+        assert_eq!(taken(&mut shares, at(0), &Culprit::Member(id("eve"))), 1, "one culprit leaves room for the next");
+        assert_eq!(taken(&mut shares, at(0), &Culprit::Outsider(None)), 1);
+        assert_eq!(taken(&mut shares, at(0), &Culprit::Member(id("zoe"))), 0, "that was half of six");
+        let leader = |number| Culprit::Leader(LeaderId::new(number).unwrap());
+        assert_eq!(taken(&mut shares, at(0), &leader(2)), 1);
+        assert_eq!(taken(&mut shares, at(0), &leader(3)), 1);
+        assert_eq!(taken(&mut shares, at(60), &leader(2)), 1);
+        assert!(taken(&mut Shares::new(1), at(0), &leader(2)) == 1, "one a minute is one");
     }
 
     #[test]

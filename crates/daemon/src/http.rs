@@ -20,12 +20,12 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
 use crate::config::StatusAt;
-use crate::listener::Bounded;
+use crate::listener::{self, Bounded};
 use crate::metrics;
 use crate::state::State;
 
 /// The socket's name in the leader's folder.
-pub const SOCKET_FILE: &str = "status.sock";
+pub const SOCKET_FILE: &str = "state/status.sock";
 
 /// Where the endpoint is asked: opened before the leader gives up the right to open anything.
 #[derive(Debug, Default)]
@@ -56,10 +56,9 @@ impl Doors {
             }
         }
         if let Some(http) = &config.http {
-            let told = |error| format!("[status] http = {http:?}: cannot listen there ({error}): choose another port");
-            let listener = std::net::TcpListener::bind(http).map_err(told)?;
-            listener.set_nonblocking(true).map_err(told)?;
-            doors.tcp = Some(listener);
+            let listener = std::net::TcpListener::bind(http);
+            let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+            doors.tcp = Some(listener.map_err(|error| taken(http, &error))?);
         }
         Ok(doors)
     }
@@ -78,13 +77,13 @@ impl Doors {
         let door = Door { state: state.clone(), names: Arc::new(config.http_names.clone()) };
         let connections_max = usize::try_from(config.connections_max).unwrap_or(1);
         if let Some(unix) = self.unix {
-            let listener = Bounded::new(UnixListener::from_std(unix)?, connections_max);
+            let listener = Bounded::new(UnixListener::from_std(unix)?, connections_max, |_| None);
             let router = router(door.clone());
             // Accepting goes on whatever happens to one connection.
             tasks.spawn(async move { drop(axum::serve(listener, router).await) });
         }
         if let Some(tcp) = self.tcp {
-            let listener = Bounded::new(TcpListener::from_std(tcp)?, connections_max);
+            let listener = Bounded::new(TcpListener::from_std(tcp)?, connections_max, listener::origin);
             let router = router(door);
             tasks.spawn(async move { drop(axum::serve(listener, router).await) });
         }
@@ -106,6 +105,11 @@ impl Drop for Serving {
             let _ = std::fs::remove_file(socket);
         }
     }
+}
+
+/// What is told where the address for HTTP cannot be had.
+pub(crate) fn taken(http: &str, error: &io::Error) -> String {
+    format!("[status] http = {http:?}: cannot listen there ({error}): choose another port")
 }
 
 fn open_socket(folder: &Path) -> io::Result<(std::os::unix::net::UnixListener, PathBuf)> {

@@ -16,11 +16,15 @@ pub mod hooks;
 mod http;
 mod listener;
 pub mod metrics;
+pub mod names;
 mod notify;
+mod places;
+mod probe;
 pub mod sandbox;
 pub mod settings;
 pub mod state;
 pub mod status;
 pub mod words;
 
-pub use daemon::{Daemon, DaemonError};
+pub use daemon::{Daemon, DaemonError, Helpers};
+pub use probe::try_start;

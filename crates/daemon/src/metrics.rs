@@ -15,7 +15,7 @@ use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::leader::Event;
 
 use crate::state::Facts;
-use crate::words::{cause_word, culprit_kind, denial_word, order_words};
+use crate::words::{FAULTS, cause_word, culprit_kind, denial_word, order_words};
 
 /// What [`Metrics::text`] is, for the header of an answer.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -84,7 +84,7 @@ pub struct Metrics {
     shares: Counter,
     blamed: Family<Labels<2>, Counter>,
     blamed_leaders: Family<Labels<2>, Counter>,
-    cut_off: Family<Labels<1>, Counter>,
+    paused: Family<Labels<1>, Counter>,
     orders: Family<Labels<2>, Counter>,
     peer_up: Family<Labels<1>, Number>,
     peer_heard: Family<Labels<1>, Number>,
@@ -134,7 +134,7 @@ impl Metrics {
             shares: Counter::default(),
             blamed: Family::default(),
             blamed_leaders: Family::default(),
-            cut_off: Family::default(),
+            paused: Family::default(),
             orders: Family::default(),
             peer_up: Family::default(),
             peer_heard: Family::default(),
@@ -160,7 +160,7 @@ impl Metrics {
         r.register("blamed", "Offences by kind of peer", self.blamed.clone());
         r.register("blamed_leader", "Offences of other leaders", self.blamed_leaders.clone());
         let help = "Times that the other leader asked for too much work and was not listened to for a while";
-        r.register("leader_cut_off", help, self.cut_off.clone());
+        r.register("leader_paused", help, self.paused.clone());
         r.register("orders", "Orders of the operator, by outcome", self.orders.clone());
         r.register("leader_link_up", "1 if there is a link to the other leader", self.peer_up.clone());
         let help = "Time since the other leader's last frame; absent if there was none";
@@ -174,12 +174,23 @@ impl Metrics {
         // What has not happened yet is a zero and not absent: an alert sees the first time.
         for leader in &facts.leaders_other {
             self.peer_up.get_or_create(&[("peer", leader.to_string())]).set(0.0);
-            drop(self.cut_off.get_or_create(&[("peer", leader.to_string())]));
+            drop(self.paused.get_or_create(&[("peer", leader.to_string())]));
+            for fault in FAULTS {
+                let labels = [("peer", leader.to_string()), ("fault", fault.word().to_owned())];
+                drop(self.blamed_leaders.get_or_create(&labels));
+            }
         }
-        for reason in ["not-authentic", "expelled", "incarnation", "throttled", "full"] {
+        for kind in ["leader", "member", "outsider"] {
+            for fault in FAULTS {
+                drop(self.blamed.get_or_create(&labels([("kind", kind), ("fault", fault.word())])));
+            }
+        }
+        let refusals =
+            ["not-authentic", "expelled", "incarnation", "throttled", "full", "no-session", "closed", "outvoted"];
+        for reason in refusals {
             drop(self.refused.get_or_create(&[("reason", reason.to_owned())]));
         }
-        for cause in ["left", "lost", "expelled"] {
+        for cause in ["left", "lost", "expelled", "expired", "session-over"] {
             drop(self.ended.get_or_create(&[("cause", cause.to_owned())]));
         }
         self
@@ -223,7 +234,7 @@ impl Metrics {
             // Told by the report, for as long as it lasts.
             Event::Session(_) | Event::CaughtUp => {}
             Event::CutOff(peer, _) => {
-                self.cut_off.get_or_create(&[("peer", peer.number().to_string())]).inc();
+                self.paused.get_or_create(&[("peer", peer.number().to_string())]).inc();
             }
             // What comes of them are joins, refusals and ends.
             Event::MotionOpened(_) | Event::MotionDecided(..) | Event::Convicted(_) => {}
@@ -326,6 +337,46 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"));
         assert!(!text.contains("mallory"), "{text}");
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_is_a_zero_so_that_the_first_time_is_seen() {
+        let text = Metrics::new(&facts()).text();
+        for line in [
+            "ringfort_blamed_leader_total{leader=\"1\",peer=\"4\",fault=\"equivocated\"} 0",
+            "ringfort_blamed_total{leader=\"1\",kind=\"member\",fault=\"bad-data\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(series("ringfort_blamed_leader_total{"), FAULTS.len() * facts().leaders_other.len());
+        let words: BTreeSet<&str> = FAULTS.iter().map(|fault| fault.word()).collect();
+        assert_eq!(words.len(), FAULTS.len());
+    }
+
+    #[test]
+    fn each_metric_has_a_name_of_its_own() {
+        let text = full().text();
+        let mut names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        names.sort_unstable();
+        let distinct: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), distinct.len(), "{names:?}");
+    }
+
+    #[test]
+    fn the_alerts_tell_what_they_should() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/prometheus");
+        let words = ["test", "rules", "ringfort.rules.test.yml"];
+        let out = match std::process::Command::new("promtool").args(words).current_dir(&folder).output() {
+            Ok(out) => out,
+            Err(error) => {
+                let is_required = std::env::var("RINGFORT_PROMTOOL").is_ok_and(|value| value == "required");
+                assert!(!is_required, "RINGFORT_PROMTOOL=required, and promtool does not run: {error}");
+                return eprintln!("skipped: there is no promtool here ({error}); Debian's package prometheus has it");
+            }
+        };
+        let told = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(out.status.success() && told.contains("SUCCESS"), "{told}");
     }
 
     /// The names in a text that begin as ours do.

@@ -93,8 +93,9 @@ impl Live {
         if let Some(web) = &self.web {
             let url = web.url();
             desk.story.put(&format!("\nThe demo, for this machine and you alone, until Ctrl-C:\n\n  {url}\n"));
-            if open {
-                ringfort_cli::commands::join::open(&url);
+            // Without entropy there is no ticket, and the printed address is still there.
+            if open && let Ok(ticket) = web.ticket_url() {
+                ringfort_cli::commands::join::open(&ticket);
             }
         }
     }

@@ -18,6 +18,8 @@ const PARTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const NAMES_MAX: u32 = 10_000;
 /// What is left to others on the disk.
 const ROOM_BYTES: u64 = 64 * 1024 * 1024;
+/// The part of the disk that is kept free at most, as a divisor: a small disk keeps a sixteenth.
+const ROOM_OF_DISK: u64 = 16;
 
 /// The folder of complete files, and in it a private one for those in the making.
 #[derive(Debug)]
@@ -65,8 +67,11 @@ impl Folder {
     pub fn check_room(&self, bytes: u64) -> io::Result<()> {
         let disk = rustix::fs::statvfs(&self.work)?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if bytes.saturating_add(ROOM_BYTES) > free {
-            let told = format!("the disk has {free} bytes left, and {bytes} are needed: make room and try again");
+        let kept = ROOM_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / ROOM_OF_DISK);
+        if bytes.saturating_add(kept) > free {
+            let told = format!(
+                "the disk has {free} bytes left, {bytes} are needed, and {kept} are kept free: make room and try again"
+            );
             return Err(io::Error::new(io::ErrorKind::StorageFull, told));
         }
         Ok(())

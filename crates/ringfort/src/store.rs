@@ -30,7 +30,7 @@ use ringfort_protocol::{GroupId, UserName};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub use self::error::StoreError;
-use self::error::fault;
+use self::error::{fault, unusable};
 use self::rows::Meta;
 pub use self::rows::{Look, row_sum};
 use crate::seal::StoreKey;
@@ -235,8 +235,7 @@ impl Store {
             copy.close().map_err(|(_, error)| error)
         };
         copy().map_err(|source| fault(to, source))?;
-        let unusable = |source| StoreError::Unusable { path: to.to_owned(), source };
-        File::open(to).and_then(|file| file.sync_all()).map_err(unusable)
+        File::open(to).and_then(|file| file.sync_all()).map_err(|source| unusable(to, source))
     }
 
     /// Puts all of it into one file, durable, without a log beside it, and closes it.
@@ -329,7 +328,7 @@ fn use_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
 
 /// SQLite would create the file readable for all; its log and journal take over the mode of this file.
 fn create_private(path: &Path) -> Result<(), StoreError> {
-    let unusable = |source| StoreError::Unusable { path: path.to_owned(), source };
+    let unusable = |source| unusable(path, source);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(unusable)?;
     file.sync_all().map_err(unusable)?;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));

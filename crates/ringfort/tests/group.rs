@@ -150,7 +150,7 @@ async fn a_user_that_was_never_in_is_kept_out_by_two_operators() {
     let (ana, _events) = world.join("ana").await;
     drop_request(&world.folders[0], &order).unwrap();
     drop_request(&world.folders[1], &order).unwrap();
-    let waiting = |folder: &std::path::PathBuf| std::fs::read_dir(folder.join("inbox")).unwrap().count();
+    let waiting = |folder: &std::path::PathBuf| std::fs::read_dir(folder.join("state/inbox")).unwrap().count();
     let taken = async {
         while world.folders.iter().map(waiting).sum::<usize>() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -180,6 +180,6 @@ async fn an_order_to_expel_waits_for_a_leader_that_does_not_know_the_user_yet() 
     assert_eq!(cause.await, Cause::Expelled);
     wait_members(&ana, &["ana"]).await;
     for folder in &world.folders[..2] {
-        assert_eq!(std::fs::read_dir(folder.join("inbox")).unwrap().count(), 0, "the order is carried out");
+        assert_eq!(std::fs::read_dir(folder.join("state/inbox")).unwrap().count(), 0, "the order is carried out");
     }
 }

@@ -9,5 +9,6 @@ mod crowd;
 mod door;
 mod files;
 mod login;
+mod plugins;
 mod python;
 mod records;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ringfort::files::STATE_FOLDER;
 use ringfort_protocol::view::Cause;
 
 use super::audit::{Visits, audit};
@@ -203,7 +204,7 @@ impl Running {
     pub fn measure(&mut self, second_half: bool) {
         let used = (1..=N).filter_map(|leader| {
             let memory_kib = resident_kib(self.stage.pid(leader)?)?;
-            let disk_kib = folder_bytes(&self.stage.leader_folder(leader)?) / 1024;
+            let disk_kib = folder_bytes(&self.stage.leader_folder(leader)?.join(STATE_FOLDER)) / 1024;
             Some(Use { memory_kib, disk_kib })
         });
         let half = if second_half { &mut self.report.second_half } else { &mut self.report.first_half };
@@ -259,7 +260,7 @@ impl Running {
     }
 }
 
-/// What a folder takes.
+/// What the files in a folder take.
 fn folder_bytes(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.metadata().ok()).filter(|entry| entry.is_file()).map(|entry| entry.len()).sum()

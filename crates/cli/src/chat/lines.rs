@@ -7,6 +7,7 @@ use super::board::Board;
 use super::command::{self, HELP, Line};
 use super::sender::{self, Act, Own};
 use super::{End, TOPIC, leave};
+use crate::blames::Blames;
 use crate::common::Ending;
 use crate::describe;
 use crate::exit::{Failure, Outcome, Status};
@@ -16,10 +17,10 @@ use crate::text::people;
 /// Chats until the input ends, the user says so, or a signal does.
 pub(super) async fn run(group: Group, mut events: Events, mut ending: Ending) -> Outcome {
     let mut input = BufReader::new(tokio::io::stdin()).lines();
-    let mut joined = false;
+    let (mut joined, mut blames) = (false, Blames::default());
     let end = loop {
         tokio::select! {
-            event = events.next() => match told(&group, event, &mut joined) {
+            event = events.next() => match told(&group, event, &mut joined, &mut blames) {
                 Ok(()) => {}
                 Err(failure) => break Err(failure),
             },
@@ -39,7 +40,7 @@ pub(super) async fn run(group: Group, mut events: Events, mut ending: Ending) ->
     end.map(drop)
 }
 
-fn told(group: &Group, event: Option<Event>, joined: &mut bool) -> Outcome {
+fn told(group: &Group, event: Option<Event>, joined: &mut bool, blames: &mut Blames) -> Outcome {
     match event {
         None => Err(Failure::new(Status::NotAMember, "the stay in the group ended unexpectedly: join again")),
         Some(Event::Message(message)) if message.topic != TOPIC => Ok(()),
@@ -49,7 +50,7 @@ fn told(group: &Group, event: Option<Event>, joined: &mut bool) -> Outcome {
             describe::own_role(group.info(), group.user()).map_or(Ok(()), |role| output::line(format!("-- {role}")))
         }
         Some(event) => {
-            output::line(describe::line(group.info(), &event))?;
+            blames.line(group.info(), &event).map_or(Ok(()), output::told)?;
             match event {
                 Event::Ended(cause) => Failure::ended(cause).map_or(Ok(()), Err),
                 _ => Ok(()),

@@ -1,16 +1,16 @@
 //! What there is to read: messages and notices, and how far the reader has scrolled.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ringfort::Event;
-use ringfort::protocol::fault::Culprit;
-use ringfort::protocol::{Fault, GroupInfo, UserName};
+use ringfort::protocol::{GroupInfo, UserName};
 
 use super::TOPIC;
 use super::board::Board;
 use super::command::HELP;
 use super::sender::{Act, Sent};
+use crate::blames::Blames;
 use crate::describe;
 use crate::text::{clean, names, now, people};
 
@@ -18,8 +18,6 @@ use crate::text::{clean, names, now, people};
 const ENTRIES_MAX: usize = 2000;
 /// The longest text shown of one message, in characters.
 const SHOWN_CHARS_MAX: usize = 4000;
-/// Different blames told once each.
-const BLAMES_MAX: usize = 256;
 
 /// One thing to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +45,13 @@ pub(super) struct Room {
     /// Lines between the bottom of what is shown and the newest line.
     pub scroll: usize,
     joined: bool,
-    blames: BTreeSet<(Culprit, Fault)>,
+    blames: Blames,
 }
 
 impl Room {
     pub fn new(info: Arc<GroupInfo>, me: UserName) -> Self {
         let entries = VecDeque::new();
-        Room { info, me, entries, fresh: 0, scroll: 0, joined: false, blames: BTreeSet::new() }
+        Room { info, me, entries, fresh: 0, scroll: 0, joined: false, blames: Blames::default() }
     }
 
     /// Newest last.
@@ -83,7 +81,8 @@ impl Room {
                 let role = describe::own_role(&self.info, &self.me).map(|role| format!("; {role}")).unwrap_or_default();
                 self.notice(format!("you joined; {told}{role}; /help tells the commands"));
             }
-            Event::Blamed(culprit, fault) if !self.is_news(culprit, *fault) => {}
+            // A leader under attack repeats itself: each blame is told once.
+            Event::Blamed(culprit, fault) if self.blames.count(culprit, *fault) != Some(1) => {}
             Event::LeaderAnswers(..) => {} // The leaders' line shows it.
             event => {
                 if let Some(describe::Notice { text, warning }) = describe::notice(&self.info, event) {
@@ -136,11 +135,6 @@ impl Room {
         if self.entries.len() > ENTRIES_MAX {
             self.entries.pop_front();
         }
-    }
-
-    /// A leader under attack repeats itself: each blame is told once.
-    fn is_news(&mut self, culprit: &Culprit, fault: Fault) -> bool {
-        self.blames.len() < BLAMES_MAX && self.blames.insert((culprit.clone(), fault))
     }
 
     fn people(&self, people: &[UserName]) -> String {

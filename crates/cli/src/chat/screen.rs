@@ -29,6 +29,8 @@ use crate::exit::{Failure, Outcome, Status};
 const TICK: Duration = Duration::from_millis(250);
 /// Events shown in one drawing.
 const EVENTS_AT_ONCE: usize = 256;
+/// Keys that are taken in before the screen is drawn again.
+const KEYS_AT_ONCE: usize = 256;
 
 /// Chats until the user ends it or a signal does.
 pub(super) async fn run(group: Group, events: Events, mut ending: Ending) -> Outcome {
@@ -78,7 +80,7 @@ impl Chat {
             tokio::select! {
                 key = self.keys.recv() => match key {
                     Some(key) => {
-                        if let Some(end) = self.on_terminal(key) {
+                        if let Some(end) = self.on_terminals(key) {
                             self.draw()?;
                             return Ok(end);
                         }
@@ -115,6 +117,19 @@ impl Chat {
             }
             next = self.events.as_mut().and_then(Events::try_next);
         }
+    }
+
+    /// Takes a key and those that wait behind it: a paste that comes as keys is drawn once, and not once for each.
+    fn on_terminals(&mut self, first: event::Event) -> Option<End> {
+        let mut next = Some(first);
+        for _ in 0..KEYS_AT_ONCE {
+            let event = next?;
+            if let Some(end) = self.on_terminal(event) {
+                return Some(end);
+            }
+            next = self.keys.try_recv().ok();
+        }
+        next.and_then(|event| self.on_terminal(event))
     }
 
     fn on_terminal(&mut self, event: event::Event) -> Option<End> {
@@ -196,7 +211,7 @@ impl Screen {
 
     /// What the terminal reports, read by a thread of its own.
     fn keys(&self) -> mpsc::Receiver<event::Event> {
-        let (keys, typed) = mpsc::channel(64);
+        let (keys, typed) = mpsc::channel(KEYS_AT_ONCE);
         let closed = self.closed.clone();
         std::thread::spawn(move || {
             while !closed.load(Ordering::Relaxed) {

@@ -13,7 +13,7 @@ use ringfort_agent::{Agent, AgentError, FilesOptions, Options, Turn};
 use serde::Serialize;
 
 use crate::chat::{self, ChatArgs};
-use crate::common::{Ending, GroupArgs, MemberArgs, SecretArgs};
+use crate::common::{Ending, GroupArgs, MemberArgs, PASSWORD_VARIABLE, SecretArgs};
 use crate::exit::{Failure, Outcome, Status};
 use crate::output;
 
@@ -179,16 +179,21 @@ fn announce(args: &JoinArgs, agent: &Agent) -> Outcome {
         }
     }
     if args.open {
-        open(&url);
+        match agent.ticket_url() {
+            Ok(ticket) => open(&ticket),
+            Err(error) => output::note(format!("ringfort: no browser is started ({error}): open the address yourself")),
+        }
     }
     Ok(())
 }
 
-/// Opens an address in the user's browser, if there is a program that knows it.
+/// Opens an address in the user's browser, if there is a program that knows it. Others can read the address on that program's
+/// command line. The browser outlives this program and gets no password of its user.
 pub fn open(url: &str) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = tokio::process::Command::new(program);
-    let started = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    command.arg(url).env_remove(PASSWORD_VARIABLE);
+    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if let Err(error) = started {
         output::note(format!("ringfort: {program} does not start ({error}): open the address yourself"));
     }

@@ -13,7 +13,7 @@ use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
 use ringfort_daemon::config::Config;
 use ringfort_daemon::words::motion_word;
-use ringfort_daemon::{Daemon, hooks};
+use ringfort_daemon::{Daemon, Helpers, hooks, names, try_start};
 use tracing::{debug, info, warn};
 
 use crate::commands::leader_status;
@@ -23,6 +23,8 @@ use crate::exit::{Failure, Outcome, Status};
 use crate::json::{LeaderLine, cause_word};
 use crate::{Global, LogFormat, output, run_async, start_logs};
 
+/// What a leader's helper tells that was started by somebody else.
+const NO_LEADER: &str = "no leader gives orders on the standard input";
 /// Refusals in the log, per second.
 const LINES_PER_S_MAX: u32 = 20;
 
@@ -88,6 +90,9 @@ pub enum LeaderAction {
     /// Runs an operator's program for a leader in its sandbox. Leaders start this; people do not.
     #[command(hide = true)]
     RunHooks,
+    /// Looks up other leaders' host names for a leader in its sandbox. Leaders start this; people do not.
+    #[command(hide = true)]
+    LookUpNames,
 }
 
 /// Which configuration to check.
@@ -145,8 +150,9 @@ pub async fn run(args: &LeaderArgs) -> Outcome {
         Some(LeaderAction::Check(args)) => leader_store::check(args),
         Some(LeaderAction::Seal(args)) => leader_store::seal(args),
         Some(LeaderAction::Unseal(args)) => leader_store::unseal(args),
-        Some(LeaderAction::RunHooks) => {
-            hooks::run(io::stdin()).map_err(|error| Failure::io("no leader gives orders on the standard input", &error))
+        Some(LeaderAction::RunHooks) => hooks::run(io::stdin()).map_err(|error| Failure::io(NO_LEADER, &error)),
+        Some(LeaderAction::LookUpNames) => {
+            names::run(io::stdin(), io::stdout()).map_err(|error| Failure::io(NO_LEADER, &error))
         }
     }
 }
@@ -162,10 +168,14 @@ fn configuration(args: &LeaderArgs) -> Outcome<(Config, PathBuf)> {
 fn check_config(args: &CheckConfigArgs) -> Outcome {
     let (config, path) = Config::read(&args.folder, args.config.as_deref())?;
     let group = read_group(&args.folder.join(GROUP_FILE))?;
-    config.check_for(&group).map_err(|what| told(&path, &what))?;
     config.listen_address().map_err(|what| told(&path, &what))?;
+    let me = ringfort::files::check(&args.folder)?.leader;
+    let is_in_use = LeaderFolder::is_in_use(&args.folder);
+    let untried =
+        try_start(&config, &path, (&group, me), &args.folder, is_in_use).map_err(|what| told(&path, &what))?;
     let which = if path.exists() { path.display().to_string() } else { "the defaults".to_owned() };
-    output::line(format!("{which}: a leader can run with this."))
+    output::line(format!("{which}: a leader can run with this."))?;
+    untried.iter().try_for_each(|what| output::line(format!("Not tried: {what}.")))
 }
 
 fn told(path: &Path, what: &str) -> Failure {
@@ -181,11 +191,15 @@ fn prepare(args: &LeaderArgs, config: Config, path: &Path) -> Outcome<Daemon> {
     if open.store.is_catching_up() {
         warn!("the memory is old or empty: the leader says nothing before it is in the state of f+1 others");
     }
-    config.check_for(&open.group).map_err(|what| told(path, &what))?;
+    config.check_for(&open.group, path, folder).map_err(|what| told(path, &what))?;
     let program = std::env::current_exe().map_err(|error| Failure::io("this program cannot be found", &error))?;
-    let mut runner = Command::new(program);
-    runner.args(["leader", "run-hooks"]);
-    Ok(Daemon::prepare(config, open, listen, runner)?)
+    let helper = |action| {
+        let mut command = Command::new(&program);
+        command.args(["leader", action]);
+        command
+    };
+    let helpers = Helpers { hooks: helper("run-hooks"), names: helper("look-up-names") };
+    Ok(Daemon::prepare((config, path), open, listen, helpers)?)
 }
 
 async fn lead(json: bool, daemon: Daemon) -> Outcome {

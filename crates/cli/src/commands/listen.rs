@@ -6,8 +6,8 @@ use clap::Args;
 use ringfort::protocol::Topic;
 use ringfort::{Event, Events, Group};
 
+use crate::blames::Blames;
 use crate::common::{Ending, MemberArgs};
-use crate::describe;
 use crate::exit::{Failure, Outcome, Status};
 use crate::json::{MemberLine, roles, strings};
 use crate::output;
@@ -41,7 +41,7 @@ pub async fn run(args: ListenArgs) -> Outcome {
     let mut ending = Ending::listen()?;
     let (group, mut events) = args.member.join().await?;
     let time = Duration::from_secs(args.seconds.unwrap_or(u64::MAX / 4));
-    let mut printer = Printer { args: &args, joined: false, messages: 0 };
+    let mut printer = Printer { args: &args, joined: false, messages: 0, blames: Blames::default() };
     let outcome = tokio::select! {
         outcome = printer.print_all(&group, &mut events) => outcome,
         () = ending.asked() => Ok(()),
@@ -60,6 +60,7 @@ struct Printer<'a> {
     args: &'a ListenArgs,
     joined: bool,
     messages: u64,
+    blames: Blames,
 }
 
 impl Printer<'_> {
@@ -97,8 +98,12 @@ impl Printer<'_> {
             (Event::View { joined, .. }, true) => {
                 output::line(format!("-- joined; in the group: {}", people(group.info(), joined)))
             }
+            (Event::Blamed(culprit, fault), _) if self.args.json => match self.blames.count(culprit, *fault) {
+                Some(times) => output::json(&MemberLine::blamed(culprit, *fault, times)),
+                None => Ok(()),
+            },
             _ if self.args.json => output::json(&MemberLine::from(event)),
-            _ => output::line(describe::line(group.info(), event)),
+            _ => self.blames.line(group.info(), event).map_or(Ok(()), output::told),
         }
     }
 

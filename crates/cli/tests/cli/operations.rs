@@ -10,7 +10,7 @@ use super::process::{Running, eventually, ringfort, run, text};
 use super::world::{ANA, BEN, World};
 
 fn audit(folder: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(folder.join("audit.jsonl")).unwrap_or_default();
+    let text = std::fs::read_to_string(folder.join("state/audit.jsonl")).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -81,15 +81,15 @@ fn status_audit_and_orders() {
     }
     let numbers: Vec<u64> = audit(&folder).iter().map(|line| line["seq"].as_u64().unwrap()).collect();
     assert!(numbers.iter().zip(1..).all(|(seq, wanted)| *seq == wanted), "{numbers:?}");
-    assert_eq!(std::fs::metadata(folder.join("audit.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(folder.join("state/audit.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
 
     // As a rotation does it.
-    std::fs::rename(folder.join("audit.jsonl"), folder.join("rotated")).unwrap();
+    std::fs::rename(folder.join("state/audit.jsonl"), folder.join("rotated")).unwrap();
     world.leader(1).signal(rustix::process::Signal::HUP);
-    eventually("the file opened again", || folder.join("audit.jsonl").exists().then_some(()));
+    eventually("the file opened again", || folder.join("state/audit.jsonl").exists().then_some(()));
     world.stop(1);
     assert_eq!(decisions(&folder, "stopping").len(), 1);
-    assert!(!folder.join("status.sock").exists());
+    assert!(!folder.join("state/status.sock").exists());
     run(&["leader", "status", text(&folder)]).failed(10, &["no leader answers here"]);
 }
 

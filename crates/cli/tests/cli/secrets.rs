@@ -153,7 +153,7 @@ fn no_secret_is_in_logs_or_output_or_stores_or_on_the_wire() {
     for number in 1..=4 {
         let log = world.path(&format!("leader-{number}.log"));
         haystacks.push((log.display().to_string(), fs::read(&log).unwrap()));
-        for entry in fs::read_dir(world.leader_folder(number)).unwrap() {
+        for entry in fs::read_dir(world.leader_folder(number).join("state")).unwrap() {
             let path = entry.unwrap().path();
             if path.file_name().unwrap().to_str().unwrap().starts_with("state.db") {
                 haystacks.push((path.display().to_string(), fs::read(&path).unwrap()));

@@ -26,7 +26,7 @@ fn all_in(world: &World, session: u64, open: bool) {
 }
 
 fn decisions(world: &World, leader: usize, word: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(world.leader_folder(leader).join("audit.jsonl")).unwrap_or_default();
+    let text = std::fs::read_to_string(world.leader_folder(leader).join("state/audit.jsonl")).unwrap_or_default();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines.filter(|line| line["decision"] == word).collect()
 }

@@ -157,7 +157,7 @@ fn an_altered_backup_is_refused() {
     let world = World::new("");
     let (folder, backup) = (world.leader_folder(1), world.path("backup"));
     run(&["leader", "backup", text(&folder), text(&backup)]).succeeded();
-    let memory = backup.join("state.db");
+    let memory = backup.join("state/state.db");
     let mut bytes = fs::read(&memory).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&memory, bytes).unwrap();
@@ -173,7 +173,7 @@ fn a_leader_whose_memory_is_gone_stops_and_comes_back_from_its_peers() {
     ana.confirmed_by(4);
     world.stop(2);
     let folder = world.leader_folder(2);
-    let memory = folder.join("state.db");
+    let memory = folder.join("state/state.db");
     let bytes = fs::read(&memory).unwrap();
     fs::write(&memory, &bytes[..bytes.len() / 2]).unwrap();
     let told = run(&["leader", text(&folder)]);

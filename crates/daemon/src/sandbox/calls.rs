@@ -136,8 +136,8 @@ const OLDER: &[i64] = &[libc::SYS_renameat];
 /// The kind of a socket without its flags.
 const SOCKET_KIND: u64 = 0xf;
 
-pub(super) fn restrict(names: bool) -> Part {
-    let entered = filters(names).and_then(|filters| {
+pub(super) fn restrict() -> Part {
+    let entered = filters().and_then(|filters| {
         filters.iter().try_for_each(|filter| apply_filter(filter)).map_err(|error| error.to_string())
     });
     match entered {
@@ -147,7 +147,7 @@ pub(super) fn restrict(names: bool) -> Part {
 }
 
 /// The smaller filter comes first: the other does not let a further one in.
-fn filters(names: bool) -> Result<[BpfProgram; 2], String> {
+fn filters() -> Result<[BpfProgram; 2], String> {
     let arch = std::env::consts::ARCH.try_into().map_err(|error| format!("{error}"))?;
     let build = |rules, otherwise, then| -> Result<BpfProgram, String> {
         let filter = SeccompFilter::new(rules, otherwise, then, arch).map_err(|error| error.to_string())?;
@@ -155,24 +155,19 @@ fn filters(names: bool) -> Result<[BpfProgram; 2], String> {
     };
     let errno = |number: i32| SeccompAction::Errno(number.unsigned_abs());
     let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let allowed = rules(names).map_err(|error| error.to_string())?;
+    let allowed = rules().map_err(|error| error.to_string())?;
     Ok([
         build(hidden, SeccompAction::Allow, errno(libc::ENOSYS))?,
         build(allowed, errno(libc::EPERM), SeccompAction::Allow)?,
     ])
 }
 
-fn rules(names: bool) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
+fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALWAYS.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
-    let [inet, inet6, stream, datagram] =
-        [libc::AF_INET, libc::AF_INET6, libc::SOCK_STREAM, libc::SOCK_DGRAM].map(|n| u64::from(n.unsigned_abs()));
-    let mut sockets = vec![(inet, stream), (inet6, stream)];
-    if names {
-        sockets.extend([(inet, datagram), (inet6, datagram)]);
-    }
-    let socket = |(family, kind)| rule(&[(0, Dword, Eq, family), (1, Dword, MaskedEq(SOCKET_KIND), kind)]);
-    rules.insert(libc::SYS_socket, sockets.into_iter().map(socket).collect::<Result<_, _>>()?);
+    let [inet, inet6, stream] = [libc::AF_INET, libc::AF_INET6, libc::SOCK_STREAM].map(|n| u64::from(n.unsigned_abs()));
+    let socket = |family| rule(&[(0, Dword, Eq, family), (1, Dword, MaskedEq(SOCKET_KIND), stream)]);
+    rules.insert(libc::SYS_socket, vec![socket(inet)?, socket(inet6)?]);
     let pair = u64::from(libc::AF_UNIX.unsigned_abs());
     rules.insert(libc::SYS_socketpair, vec![rule(&[(0, Dword, Eq, pair)])?]);
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());

@@ -1,6 +1,6 @@
 //! Files and ports, by Landlock.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr,
@@ -11,10 +11,6 @@ use super::{Needs, Part};
 
 /// All that this version of Landlock can forbid, is forbidden where no rule allows it.
 const ABI_WANTED: ABI = ABI::V6;
-
-/// What looking up a name reads.
-const RESOLVER_FILES: [&str; 6] =
-    ["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services"];
 
 pub(super) fn restrict(needs: &Needs) -> Part {
     match apply(needs) {
@@ -43,12 +39,6 @@ fn apply(needs: &Needs) -> Result<RestrictionStatus, RulesetError> {
     for folder in &needs.folders {
         rules = allow(rules, folder, own)?;
     }
-    if needs.names {
-        for path in resolver_places() {
-            let read = if path.is_dir() { AccessFs::ReadFile | AccessFs::ReadDir } else { AccessFs::ReadFile.into() };
-            rules = allow(rules, &path, read)?;
-        }
-    }
     for port in &needs.listens {
         rules = rules.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
     }
@@ -68,16 +58,4 @@ fn allow(
         Ok(opened) => rules.add_rule(PathBeneath::new(opened, access)),
         Err(_) => Ok(rules),
     }
-}
-
-/// The resolver's files; where one is kept elsewhere and replaced from time to time, the folder that it is kept in.
-fn resolver_places() -> Vec<PathBuf> {
-    let place = |file: &&str| {
-        let real = Path::new(file).canonicalize().ok()?;
-        match real.parent() {
-            Some(folder) if folder != Path::new("/etc") => Some(folder.to_owned()),
-            _ => Some(real),
-        }
-    };
-    RESOLVER_FILES.iter().filter_map(place).collect()
 }

@@ -1,9 +1,9 @@
 //! What a leader takes from itself once it has all that it needs open: so that whoever takes the process over has the leader's
 //! own keys and links, which the group survives, and nothing else of the machine.
 //!
-//! Landlock leaves it its own folder, its audit's folder, and TCP to listen on its own port and to connect to the other
+//! Landlock leaves it the state in its own folder, its audit's folder, and TCP to listen on its own port and to connect to the other
 //! leaders' ports. seccomp leaves it the system calls that a leader makes: no program can be started, no memory be made
-//! executable, no socket be opened but TCP (and UDP where leaders have host names, which must be looked up).
+//! executable, no socket be opened but TCP. Names are looked up outside ([`crate::names`]).
 //!
 //! Both hold for the calling thread and for those that it starts from then on: enter before there are others.
 //! What it does not do: Landlock knows ports and not addresses, so other machines' servers at the leaders' ports stay in
@@ -16,7 +16,6 @@ mod files;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ringfort::protocol::{GroupInfo, LeaderId};
@@ -30,22 +29,14 @@ pub struct Needs {
     pub listens: BTreeSet<u16>,
     /// Ports to which it connects.
     pub connects: BTreeSet<u16>,
-    /// Whether it looks host names up.
-    pub names: bool,
 }
 
 impl Needs {
     /// Adds what it takes to connect to those leaders that `me` calls: the ones with a higher number.
     pub fn connect_to_leaders(&mut self, group: &GroupInfo, me: LeaderId) {
         for peer in group.rules.leaders().filter(|peer| *peer > me).filter_map(|peer| group.leader(peer)) {
-            let Some((host, port)) = peer.address.rsplit_once(':') else { continue };
+            let Some((_, port)) = peer.address.rsplit_once(':') else { continue };
             self.connects.extend(port.parse::<u16>());
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            self.names |= bare.parse::<IpAddr>().is_err();
-        }
-        if self.names {
-            // A long answer comes over TCP.
-            self.connects.insert(53);
         }
     }
 }
@@ -101,7 +92,7 @@ impl fmt::Display for Enforcement {
 #[cfg(target_os = "linux")]
 pub fn enter(needs: &Needs) -> Enforcement {
     // Landlock first: its own system calls are not among those that seccomp leaves.
-    Enforcement { landlock: files::restrict(needs), seccomp: calls::restrict(needs.names) }
+    Enforcement { landlock: files::restrict(needs), seccomp: calls::restrict() }
 }
 
 /// Enters the sandbox: there is none on this system.

@@ -5,19 +5,22 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::config::Config;
+use crate::places;
 
 const INSIDE: &str = "RINGFORT_TEST_SANDBOX";
 
 /// Runs `inside_the_sandbox` in a process of its own.
-fn run_inside(folder: &Path, allowed: u16, forbidden: u16, names: bool) {
+fn run_inside(folder: &Path, allowed: u16, forbidden: u16) {
     let out = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "sandbox::tests::inside_the_sandbox", "--nocapture", "--test-threads", "1"])
-        .env(INSIDE, format!("{}|{allowed}|{forbidden}|{names}", folder.display()))
+        .env(INSIDE, format!("{}|{allowed}|{forbidden}", folder.display()))
         .output()
         .unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
@@ -46,10 +49,37 @@ fn whoever_is_inside_has_the_leaders_own_and_nothing_else() {
     let allowed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let forbidden = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
-    for names in [false, true] {
-        fs::write(folder.path().join("kept"), "mine").unwrap();
-        run_inside(folder.path(), port(&allowed), port(&forbidden), names);
+    fs::create_dir_all(folder.path().join("state")).unwrap();
+    fs::write(folder.path().join("state/kept"), "mine").unwrap();
+    run_inside(folder.path(), port(&allowed), port(&forbidden));
+}
+
+/// Whoever takes the process over writes a configuration with a program to run, and waits for the restart.
+#[test]
+fn whoever_is_inside_changes_nothing_that_the_next_start_believes() {
+    if !kernel_is_new_enough() {
+        return;
     }
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("leader-1");
+    fs::create_dir_all(folder.join("state")).unwrap();
+    for name in ["leader.toml", "group.toml", "state/kept"] {
+        fs::write(folder.join(name), "mine").unwrap();
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    run_inside(&folder, port, port ^ 1);
+    for name in ["leader.toml", "group.toml"] {
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), "mine", "{name}");
+    }
+    let (config, path) = Config::read(&folder, None).unwrap();
+    assert_eq!(config, Config::default(), "no configuration is there");
+    places::check(&config, &path, &folder).unwrap();
+    // What the process could write is never run, even if an operator names it.
+    let tool = folder.join("state/tool");
+    crate::hooks::check_program(&tool).unwrap();
+    let named = Config::parse(&format!("[hooks]\non_suspicion = [{tool:?}]")).unwrap();
+    assert!(places::check(&named, &path, &folder).unwrap_err().contains("[hooks] on_suspicion"));
 }
 
 /// The failure that keeps somebody from something.
@@ -61,26 +91,39 @@ fn refused<T>(outcome: io::Result<T>) {
     }
 }
 
+/// As `refused`, for what need not be there, or is: then it fails in another way before Landlock is asked.
+#[track_caller]
+fn refused_or_absent<T>(outcome: io::Result<T>) {
+    use io::ErrorKind::{AlreadyExists, CrossesDevices, NotFound, PermissionDenied};
+    match outcome {
+        Ok(_) => panic!("the sandbox let this through"),
+        Err(error) => {
+            assert!(matches!(error.kind(), AlreadyExists | CrossesDevices | NotFound | PermissionDenied), "{error}");
+        }
+    }
+}
+
 #[test]
 fn inside_the_sandbox() {
     let Ok(told) = std::env::var(INSIDE) else { return };
     let parts: Vec<&str> = told.split('|').collect();
-    let [folder, allowed, forbidden, names] = parts.try_into().unwrap();
-    let (folder, names) = (Path::new(folder).to_owned(), names == "true");
+    let [folder, allowed, forbidden] = parts.try_into().unwrap();
+    let folder = Path::new(folder).to_owned();
     let port = |text: &str| SocketAddr::from((Ipv4Addr::LOCALHOST, text.parse().unwrap()));
     let forbidden = port(forbidden);
     let outside = folder.parent().unwrap().join(format!("ringfort-outside-{}", std::process::id()));
     let needs = Needs {
-        folders: vec![folder.clone()],
+        folders: places::written(&Config::default(), &folder),
         listens: BTreeSet::new(),
         connects: BTreeSet::from([allowed.parse().unwrap()]),
-        names,
     };
     let enforcement = enter(&needs);
     assert!(matches!(enforcement.landlock, Part::Enforced | Part::Partly), "{enforcement}");
     assert_eq!(enforcement.seccomp, Part::Enforced);
 
     // What a leader does.
+    let leaders = folder.clone();
+    let folder = folder.join("state");
     assert_eq!(fs::read_to_string(folder.join("kept")).unwrap(), "mine");
     fs::write(folder.join("new"), "x").unwrap();
     fs::rename(folder.join("new"), folder.join("newer")).unwrap();
@@ -90,6 +133,8 @@ fn inside_the_sandbox() {
         fs::remove_file(folder.join(file)).unwrap();
     }
     fs::remove_dir(folder.join("room")).unwrap();
+    fs::write(folder.join("tool"), "#!/bin/sh\nid\n").unwrap();
+    fs::set_permissions(folder.join("tool"), fs::Permissions::from_mode(0o700)).unwrap();
     TcpStream::connect(port(allowed)).unwrap();
     std::thread::spawn(|| vec![7_u8; 10_000_000].len()).join().unwrap();
 
@@ -97,6 +142,16 @@ fn inside_the_sandbox() {
     let attack = move || {
         refused(fs::read("/etc/passwd"));
         refused(fs::read("/proc/self/environ"));
+        for name in ["config.toml", "leader.toml", "group.toml", "tool"] {
+            let path = leaders.join(name);
+            refused(fs::write(&path, "[sandbox]\nenabled = false\n"));
+            refused_or_absent(fs::remove_file(&path));
+            refused_or_absent(fs::rename(leaders.join("state/tool"), &path));
+            refused_or_absent(fs::hard_link(leaders.join("state/tool"), &path));
+            refused_or_absent(fs::rename(&path, leaders.join("state/taken")));
+        }
+        refused(std::os::unix::fs::symlink(leaders.join("state"), leaders.join("config.toml")));
+        refused(fs::rename(leaders.join("state"), leaders.join("other")));
         refused(fs::read_dir("/"));
         refused(fs::write(&outside, "x"));
         refused(Command::new("/bin/true").spawn());
@@ -105,11 +160,8 @@ fn inside_the_sandbox() {
         refused(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
         refused(UnixStream::connect("/run/docker.sock"));
         refused(UnixDatagram::unbound());
-        match UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
-            Ok(_) => assert!(names, "UDP without a need"),
-            Err(error) => assert!(!names && error.kind() == io::ErrorKind::PermissionDenied, "{error}"),
-        }
-        assert_eq!(fs::read("/etc/hosts").is_ok(), names && Path::new("/etc/hosts").exists());
+        refused(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)));
+        refused(fs::read("/etc/hosts"));
     };
     std::thread::spawn(attack).join().unwrap();
     println!("all was tried");

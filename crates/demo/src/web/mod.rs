@@ -104,6 +104,14 @@ impl Web {
         self.house.door.url()
     }
 
+    /// The same for a browser's command line: it opens once, within half a minute.
+    ///
+    /// # Errors
+    /// When the system has no entropy.
+    pub fn ticket_url(&self) -> std::io::Result<String> {
+        self.house.door.ticket_url()
+    }
+
     /// Serves a member's page, which nobody but this page may frame.
     ///
     /// # Errors

@@ -15,7 +15,9 @@ use super::disk::{
 use super::error::{FileError, FileErrorKind};
 use super::group::{GROUP_FILE, read_group};
 use super::inbox::INBOX;
-use super::leader_folder::{SECRETS_BYTES_MAX, SECRETS_FILE, STORE_FILE, read_secrets_text, take_lock, who};
+use super::leader_folder::{
+    SECRETS_BYTES_MAX, SECRETS_FILE, STATE_FOLDER, STORE_FILE, read_secrets_text, take_lock, who,
+};
 use super::sealing;
 use super::text::{FORMAT, Hex, parse, render};
 use crate::store::{Look, Store};
@@ -95,6 +97,7 @@ pub fn back_up(folder: &Path, to: &Path) -> Result<FolderState, FileError> {
         let text = read_text(&folder.join(name), TEXT_BYTES_MAX, access)?;
         write_new(&inside(name), text.as_bytes(), access)?;
     }
+    make_private_folder(&inside(STATE_FOLDER))?;
     Store::read(&folder.join(STORE_FILE), state.group)?.back_up(&inside(STORE_FILE))?;
     let copied = check(staging.path())?;
     let made = SystemTime::now();
@@ -147,6 +150,7 @@ pub fn restore(backup: &Path, folder: &Path) -> Result<FolderState, FileError> {
         let text = read_text(&backup.join(name), TEXT_BYTES_MAX, access)?;
         write_new(&inside(name), text.as_bytes(), access)?;
     }
+    make_private_folder(&inside(STATE_FOLDER))?;
     Store::read(&backup.join(STORE_FILE), state.group)?.back_up(&inside(STORE_FILE))?;
     Store::mark_as_old(&inside(STORE_FILE), state.group)?;
     make_private_folder(&inside(INBOX))?;

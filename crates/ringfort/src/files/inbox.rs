@@ -1,4 +1,4 @@
-//! `leader-N/inbox/`: what an operator asks of a running leader, as small files.
+//! `leader-N/state/inbox/`: what an operator asks of a running leader, as small files.
 //!
 //! Who can write there is the operator: the folder is as private as the leader's secrets.
 //! Requests wait while the leader is stopped.
@@ -21,7 +21,7 @@ use super::leader_folder::read_leader;
 use super::text::{FORMAT, parse, render};
 
 /// The inbox in a leader's folder.
-pub const INBOX: &str = "inbox";
+pub const INBOX: &str = "state/inbox";
 
 /// The most requests that wait at once.
 pub const REQUESTS_WAITING_MAX: usize = 1024;

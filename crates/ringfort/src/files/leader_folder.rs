@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `leader.toml` | the keys and shares of this leader, plain or sealed |
 //! | `group.toml` | a copy of the group file |
-//! | `state.db` | what the leader must not forget ([`crate::store`]) |
-//! | `inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
-//! | `lock` | held by the one process that runs on the folder |
+//! | `state/` | all that the running leader writes, and nothing else |
+//! | `state/state.db` | what the leader must not forget ([`crate::store`]) |
+//! | `state/inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
+//! | `state/lock` | held by the one process that runs on the folder |
+//!
+//! A running leader needs to write below `state/` only. A sandbox can keep it from all else, so that whoever takes the
+//! process over changes nothing that the next start believes.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,10 +42,13 @@ use crate::store::Store;
 /// The file of secrets in a leader's folder.
 pub const SECRETS_FILE: &str = "leader.toml";
 
-/// The leader's memory.
-pub const STORE_FILE: &str = "state.db";
+/// The folder of what the running leader writes, in a leader's folder.
+pub const STATE_FOLDER: &str = "state";
 
-const LOCK_FILE: &str = "lock";
+/// The leader's memory, in a leader's folder and in a backup of one.
+pub const STORE_FILE: &str = "state/state.db";
+
+const LOCK_FILE: &str = "state/lock";
 pub(super) const SECRETS_BYTES_MAX: usize = 16 * 1024;
 
 const HEADER: &str = "\
@@ -134,6 +141,7 @@ impl LeaderFolder {
         check_belongs(&inside(SECRETS_FILE), group, secrets)?;
         write_new(&inside(SECRETS_FILE), secrets_text(group, secrets).as_bytes(), Access::Secret)?;
         write_group(&inside(GROUP_FILE), group)?;
+        make_private_folder(&inside(STATE_FOLDER))?;
         make_private_folder(&inside(INBOX))?;
         let mut store = Store::create(&inside(STORE_FILE), group.id(), None)?;
         let records: Vec<Record> =
@@ -152,6 +160,7 @@ impl LeaderFolder {
     /// Opens a folder for one process: takes its lock, checks that all in it belongs together. `unlock` opens a sealed one.
     pub fn open_with(folder: &Path, unlock: Option<&Unlock>) -> Result<OpenLeader, FileError> {
         check_private_folder(folder)?;
+        check_private_folder(&folder.join(STATE_FOLDER))?;
         let inbox = folder.join(INBOX);
         if inbox.symlink_metadata().is_ok() {
             check_private_folder(&inbox)?;
@@ -178,6 +187,11 @@ impl LeaderFolder {
     pub fn is_sealed(folder: &Path) -> Result<bool, FileError> {
         check_private_folder(folder)?;
         Ok(sealing::is_sealed(&read_secrets_text(&folder.join(SECRETS_FILE))?))
+    }
+
+    /// Whether a process runs on a folder.
+    pub fn is_in_use(folder: &Path) -> bool {
+        take_lock(folder).is_err_and(|error| error.kind() == FileErrorKind::Busy)
     }
 
     /// Seals the secrets of a folder whose leader is stopped. First the key is kept, then the memory sealed with it.

@@ -47,7 +47,7 @@ pub use inbox::{
     read_requests, take_requests,
 };
 pub use introduction::{read_introduction, write_introduction};
-pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STORE_FILE};
+pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STATE_FOLDER, STORE_FILE};
 pub use making::{MAKING_FILE, Making, NewLeader, read_evidence};
 pub(crate) use membership_log::LogFile;
 pub use membership_log::{LOG_BYTES_MAX, LogOptions, read_proof, write_proof};

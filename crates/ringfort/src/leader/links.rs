@@ -14,9 +14,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use super::lookup::Way;
 use super::{LeaderError, LeaderOptions};
 use crate::link::{
-    Accepted, Backoff, ConnectOptions, LinkKey, LinkPublicKey, LinkReceiver, LinkSender, Listener, PeerKind, connect,
+    Accepted, Backoff, ConnectOptions, LinkKey, LinkPublicKey, LinkReceiver, LinkSender, Listener, PeerKind,
 };
 use crate::os_rng;
 use crate::runtime::{Barred, DEVIATION_FIRST, DEVIATION_MAX, Inputs};
@@ -100,9 +101,15 @@ impl Links {
         };
         tasks.spawn(accepting.run(listener));
         for peer in group.rules.leaders().filter(|peer| *peer > me) {
+            let Some(info) = group.leader(peer) else { continue };
             let connecting = Connecting {
-                group: group.clone(),
-                peer,
+                way: Way {
+                    peer,
+                    address: info.address.clone(),
+                    key: LinkPublicKey(info.link_key),
+                    lookup: options.lookup.clone(),
+                    is_unknown: false,
+                },
                 key: key.clone(),
                 inputs: inputs.clone(),
                 barred: barred.clone(),
@@ -242,8 +249,7 @@ async fn read_peer(
 }
 
 struct Connecting {
-    group: Arc<GroupInfo>,
-    peer: LeaderId,
+    way: Way,
     key: Arc<LinkKey>,
     inputs: Inputs<Peer, Input>,
     barred: Barred,
@@ -252,21 +258,20 @@ struct Connecting {
 }
 
 impl Connecting {
-    async fn run(self) {
-        let Some(info) = self.group.leader(self.peer) else { return };
+    async fn run(mut self) {
+        let peer = self.way.peer;
         let mut backoff = Backoff::default();
         loop {
-            self.barred.over(self.peer).await;
-            let key = LinkPublicKey(info.link_key);
-            match connect(&info.address, key, Some(&self.key), &self.options).await {
+            self.barred.over(peer).await;
+            match self.way.open(&self.key, &self.options).await {
                 Ok(link) => {
                     backoff.reset();
                     let generation = self.generations.fetch_add(1, Ordering::Relaxed);
                     let (sender, receiver) = link.split();
                     sender.authenticated();
-                    read_peer(self.peer, generation, sender, receiver, self.inputs.clone()).await;
+                    read_peer(peer, generation, sender, receiver, self.inputs.clone()).await;
                 }
-                Err(error) => debug!(peer = self.peer.number(), %error, "no link to leader"),
+                Err(error) => debug!(peer = peer.number(), %error, "no link to leader"),
             }
             tokio::time::sleep(backoff.next(os_rng().next_u64())).await;
         }

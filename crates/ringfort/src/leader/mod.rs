@@ -6,6 +6,7 @@
 mod core;
 mod driver;
 mod links;
+mod lookup;
 mod meter;
 mod orders;
 mod told;
@@ -24,6 +25,7 @@ use tracing::info;
 pub use self::core::LeaderCore;
 use self::driver::Driver;
 use self::links::Links;
+pub use self::lookup::{Found, Lookup};
 use self::meter::Meter;
 pub use self::told::{PeerReport, Report, Told, Traffic};
 use crate::files::OpenLeader;
@@ -51,6 +53,8 @@ pub struct LeaderOptions {
     pub order_patience: Duration,
     /// How often a [`Report`] is told. Default 1 s.
     pub report_period: Duration,
+    /// Who looks up the host names of other leaders. Default: the system, in this process.
+    pub lookup: Option<Lookup>,
 }
 
 impl Default for LeaderOptions {
@@ -64,6 +68,7 @@ impl Default for LeaderOptions {
             inbox_period: Duration::from_millis(500),
             order_patience: Duration::from_secs(30),
             report_period: Duration::from_secs(1),
+            lookup: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 use tracing::debug;
@@ -11,7 +11,7 @@ use tracing::debug;
 use super::socket::Socket;
 use super::{ConnectOptions, Link, LinkError, LinkKey, LinkPublicKey, tls};
 
-/// Opens a link to `address` (`host:port`), which must prove possession of `server_key`.
+/// Opens a link to `address` (`host:port`, or addresses to try in turn), which must prove possession of `server_key`.
 ///
 /// With `client_key` the caller shows itself to be that leader; without, it stays anonymous here. A
 /// server learns the client's key last, so a refusal of it may come from the first `recv` instead.
@@ -19,7 +19,7 @@ use super::{ConnectOptions, Link, LinkError, LinkKey, LinkPublicKey, tls};
 /// # Errors
 /// `Unreachable`, `Timeout`, `WrongKey`, `Version`, `Refused`, or `Protocol` if something else answers.
 pub async fn connect(
-    address: &str,
+    address: impl ToSocketAddrs,
     server_key: LinkPublicKey,
     client_key: Option<&LinkKey>,
     options: &ConnectOptions,

@@ -8,6 +8,9 @@ use rusqlite::ErrorCode;
 
 use super::FORMAT;
 
+/// With less than this left a disk counts as full, bytes: the log's index alone takes 32 KiB at a time.
+const ROOM_BYTES: u64 = 128 * 1024;
+
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {}: {}", self.path().display(), self.what(), self.action())]
@@ -104,11 +107,28 @@ impl StoreError {
     }
 }
 
+/// As [`fault`], for what is done with the file without the database.
+pub(super) fn unusable(path: &Path, source: io::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { path },
+        _ => StoreError::Unusable { path, source },
+    }
+}
+
+/// Whether the disk that a file lies on has no room for what the database writes beside it.
+fn is_full(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM_BYTES)
+}
+
 pub(super) fn fault(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path },
         Some(ErrorCode::DiskFull) => StoreError::Full { path },
+        // A full disk has more names than one there: the log or its index cannot be made or made longer.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => StoreError::Full { path },
         Some(ErrorCode::NotADatabase) => StoreError::NotAStore { path },
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, what: source.to_string() },
         Some(_) => StoreError::Sqlite { path, source },
