@@ -42,6 +42,20 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["ringfort_protocol", "Leader", "Member"],
         "the kernel knows no protocol: whatever kind of group there is, it serves it",
     ),
+    ("crates/peer/src", PURE, "the core of peer groups is pure: time is an argument, nothing is ordered by a hash"),
+    ("crates/peer/src", &["ringfort_protocol", "ringfort_sim"], "peer groups know no led group and no adversary"),
+    (
+        "crates/peer/src/ring",
+        &["crate::groups", "crate::membership::gather"],
+        "the ring knows no group and no membership",
+    ),
+    ("crates/peer/src/groups", &["crate::membership", "crate::wire"], "groups know no ring formation and no frame"),
+    (
+        "crates/peer-sim/src",
+        &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"],
+        "one seed replays one run",
+    ),
+    ("crates/trace-check/src", &["ringfort_peer", "ringfort_protocol"], "the checker of traces knows no protocol"),
     ("crates/spread/src", PURE, "a codec is a value: bytes in, meaning out"),
     ("crates/crypto/src", PURE, "crypto takes randomness as an argument and touches nothing outside"),
     (
@@ -67,6 +81,7 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 const PRODUCTION: &[&str] = &[
     "crates/kernel",
     "crates/spread",
+    "crates/peer",
     "crates/crypto",
     "crates/protocol",
     "crates/setup",
@@ -76,8 +91,14 @@ const PRODUCTION: &[&str] = &[
     "crates/daemon",
     "crates/cli",
 ];
-const NOT_IN_PRODUCTION: &[&str] =
-    &["ringfort-sim", "ringfort-demo", "ringfort-attack", "ringfort-browser", "features = [\"mutants\"]"];
+const NOT_IN_PRODUCTION: &[&str] = &[
+    "ringfort-sim",
+    "ringfort-demo",
+    "ringfort-attack",
+    "ringfort-browser",
+    "ringfort-peer-sim",
+    "features = [\"mutants\"]",
+];
 
 pub fn run() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace").to_path_buf();
