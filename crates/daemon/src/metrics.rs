@@ -11,11 +11,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use ringfort::leader::{Report, Told};
-use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::fault::{Culprit, Fault};
 use ringfort::protocol::leader::Event;
 
 use crate::state::Facts;
-use crate::words::{FAULTS, cause_word, culprit_kind, denial_word, order_words};
+use crate::words::{cause_word, culprit_kind, denial_word, order_words};
 
 /// What [`Metrics::text`] is, for the header of an answer.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -175,13 +175,13 @@ impl Metrics {
         for leader in &facts.leaders_other {
             self.peer_up.get_or_create(&[("peer", leader.to_string())]).set(0.0);
             drop(self.paused.get_or_create(&[("peer", leader.to_string())]));
-            for fault in FAULTS {
+            for fault in Fault::ALL {
                 let labels = [("peer", leader.to_string()), ("fault", fault.word().to_owned())];
                 drop(self.blamed_leaders.get_or_create(&labels));
             }
         }
         for kind in ["leader", "member", "outsider"] {
-            for fault in FAULTS {
+            for fault in Fault::ALL {
                 drop(self.blamed.get_or_create(&labels([("kind", kind), ("fault", fault.word())])));
             }
         }
@@ -296,7 +296,6 @@ mod tests {
 
     use std::collections::BTreeSet;
 
-    use ringfort::protocol::fault::Fault;
     use ringfort::protocol::login::Denial;
     use ringfort::protocol::{LeaderId, UserName};
 
@@ -349,9 +348,9 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         let series = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
-        assert_eq!(series("ringfort_blamed_leader_total{"), FAULTS.len() * facts().leaders_other.len());
-        let words: BTreeSet<&str> = FAULTS.iter().map(|fault| fault.word()).collect();
-        assert_eq!(words.len(), FAULTS.len());
+        assert_eq!(series("ringfort_blamed_leader_total{"), Fault::ALL.len() * facts().leaders_other.len());
+        let words: BTreeSet<&str> = Fault::ALL.iter().map(|fault| fault.word()).collect();
+        assert_eq!(words.len(), Fault::ALL.len());
     }
 
     #[test]

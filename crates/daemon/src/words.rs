@@ -3,25 +3,10 @@
 use ringfort::files::OperatorRequest;
 use ringfort::protocol::UserName;
 use ringfort::protocol::coordination::{Session, SessionOrder};
-use ringfort::protocol::fault::{Culprit, Fault};
+use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::motion::{Motion, MotionKind};
 use ringfort::protocol::view::Cause;
-
-/// A list of all faults: a new one that is not in it does not compile.
-macro_rules! all_faults {
-    ($($fault:ident)*) => {
-        /// All faults that there are.
-        pub const FAULTS: &[Fault] = &[$(Fault::$fault),*];
-        const _: fn(Fault) = |fault| match fault {
-            $(Fault::$fault => {})*
-        };
-    };
-}
-all_faults! {
-    Malformed BadSeal Replayed BadProposal WrongSession Flooding BadShare BadEvaluation BadView BadStatement ClaimWentBack
-    Equivocated StaleHeartbeat BadLoginProof BadData OldView BadRelay Silent LoginFailed Throttled AgainstRole
-}
 
 /// Why a stay ended.
 pub fn cause_word(cause: Cause) -> &'static str {

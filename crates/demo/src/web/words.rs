@@ -63,35 +63,10 @@ pub fn does(kind: Kind) -> &'static str {
     }
 }
 
-const FAULTS: [Fault; 21] = [
-    Fault::Malformed,
-    Fault::BadSeal,
-    Fault::Replayed,
-    Fault::BadProposal,
-    Fault::WrongSession,
-    Fault::Flooding,
-    Fault::BadShare,
-    Fault::BadEvaluation,
-    Fault::BadView,
-    Fault::ClaimWentBack,
-    Fault::Equivocated,
-    Fault::StaleHeartbeat,
-    Fault::BadLoginProof,
-    Fault::BadData,
-    Fault::Altered,
-    Fault::OldView,
-    Fault::BadRelay,
-    Fault::Silent,
-    Fault::LoginFailed,
-    Fault::Throttled,
-    Fault::AgainstRole,
-    Fault::Withheld,
-];
-
 /// What a leader did and what came of it, by the offence's word.
 pub fn offence(word: &str) -> &'static str {
-    let fault = FAULTS.into_iter().find(|fault| fault.word() == word);
-    fault.map_or("did what no honest leader does", ringfort_agent::words::explain)
+    let fault = Fault::ALL.iter().find(|fault| fault.word() == word);
+    fault.map_or("did what no honest leader does", |fault| ringfort_agent::words::explain(*fault))
 }
 
 /// Who, in a row: `ana, ben and leaders 1, 3`.

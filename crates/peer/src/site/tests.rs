@@ -38,10 +38,9 @@ fn in_a_ring() -> (Site, Vec<(SiteId, Bytes)>) {
             let step = sites[usize::from(to.get())].on_frame(at(millis), from, &frame);
             post(to, step, &mut frames);
         }
-        for number in 0..3 {
-            if sites[number].next_wakeup().is_some_and(|due| due <= at(millis)) {
-                let step = sites[number].on_wakeup(at(millis));
-                post(site(number as u8), step, &mut frames);
+        for (number, core) in (0..).zip(&mut sites) {
+            if core.next_wakeup().is_some_and(|due| due <= at(millis)) {
+                post(site(number), core.on_wakeup(at(millis)), &mut frames);
             }
         }
     }
