@@ -65,7 +65,7 @@ pub const SCENARIOS: &[Scenario] = &[
         flaw: "Encryption gives integrity only if the content is not random.",
         holds: &[Network, HackedLeaders],
         attack: "Each byte of a message of random data is altered in turn; then the true message comes.",
-        expected: "No altered copy is delivered, the true one is, and the relay that altered it is blamed.",
+        expected: "No altered copy is delivered, the true one is, and the relay is named as one of two who may have altered it.",
         simulated: &["altered-bytes"],
         real: &["records-altered", "hacked-tamper"],
         twins: &[],
