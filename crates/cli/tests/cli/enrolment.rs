@@ -80,7 +80,7 @@ fn nobody_takes_the_place_of_a_user_unseen() {
     let (folder, record) = (world.leader_folder(1), world.path("records/eva.leader-1.record"));
     let replaced = run(&["accept", text(&folder), text(&record), "--replace", "--json"]).json();
     assert_eq!((&replaced["request"], &replaced["replaces"]), (&"replace".into(), &known.into()));
-    let audit = folder.join("audit.jsonl");
+    let audit = folder.join("state/audit.jsonl");
     eventually("the audit's word of it", || {
         let told = std::fs::read_to_string(&audit).unwrap_or_default();
         told.lines().any(|line| line.contains("\"replace\"") && line.contains("\"eva\"")).then_some(())

@@ -274,9 +274,13 @@ pub(super) fn parse_secrets(path: &Path, text: &str, group: &GroupInfo) -> Resul
 }
 
 pub(super) fn take_lock(folder: &Path) -> Result<FolderLock, FileError> {
-    let path = folder.join(LOCK_FILE);
-    let writing = |error| FileError::writing(&path, error);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(writing)?;
+    take_lock_file(folder, &folder.join(LOCK_FILE))
+}
+
+/// Takes the lock of a folder that lies somewhere else in it than a leader's does.
+pub(super) fn take_lock_file(folder: &Path, path: &Path) -> Result<FolderLock, FileError> {
+    let writing = |error| FileError::writing(path, error);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(writing)?;
     match file.try_lock() {
         Ok(()) => Ok(FolderLock { _file: file }),
         Err(TryLockError::WouldBlock) => {

@@ -36,13 +36,15 @@ use super::disk::{
 use super::error::{FileError, FileErrorKind};
 use super::group::{GROUP_FILE, check_address, check_name, read_group, write_group};
 use super::introduction::{read_introduction, write_introduction};
-use super::leader_folder::{FolderLock, LeaderFolder, take_lock};
+use super::leader_folder::{FolderLock, LeaderFolder, take_lock_file};
 use super::os_rng;
 use super::text::{FORMAT, Hex, SecretHex, parse, secret_digits};
 
 /// The file of secrets in the folder of a leader that is being made.
 pub const MAKING_FILE: &str = "making.toml";
 
+/// Held by the one process that works on the folder.
+const LOCK_FILE: &str = "lock";
 const ATTEMPTS_FILE: &str = "attempts";
 const UNCONFIRMED: &str = "unconfirmed";
 const SESSION_FILE: &str = "session";
@@ -161,7 +163,7 @@ impl Making {
             let what = "these keys do not belong to the introduction beside them";
             return Err(FileError::new(FileErrorKind::Altered, &path, what, restore));
         }
-        let lock = take_lock(folder)?;
+        let lock = take_lock_file(folder, &folder.join(LOCK_FILE))?;
         Ok(Making { path: folder.to_owned(), introduction, keys, _lock: lock })
     }
 
