@@ -148,24 +148,6 @@ all_faults! {
     Altered Withheld
 }
 
-/// All faults: a new one that is not in the list does not compile.
-macro_rules! all_faults {
-    ($($fault:ident)*) => {
-        impl Fault {
-            /// Every offence that there is.
-            pub const ALL: &[Fault] = &[$(Fault::$fault),*];
-        }
-        const _: fn(Fault) = |fault| match fault {
-            $(Fault::$fault => {})*
-        };
-    };
-}
-all_faults! {
-    Malformed BadSeal Replayed BadProposal WrongSession Flooding BadShare BadEvaluation BadView BadStatement ClaimWentBack
-    Equivocated StaleHeartbeat BadLoginProof BadData OldView BadRelay Silent LoginFailed Throttled AgainstRole
-    Altered
-}
-
 impl Fault {
     /// Whether only the one who is blamed can have caused it, by deviating: no slow network, no old message, nobody else.
     pub fn is_deviation(self) -> bool {

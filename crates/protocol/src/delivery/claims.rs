@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Channel, StreamKey, Tail};
-use crate::ids::{Epoch, LeaderId, MemberId, Seq, UserName};
+use super::{Since, StreamKey, Tail};
+use crate::ids::{LeaderId, MemberId, Seq, UserName};
 
 /// Streams of which one leader's word waits for others': a hacked one invents no more.
 const PER_LEADER_MAX: usize = 65_536;
@@ -18,8 +18,8 @@ pub(super) struct Claims {
 
 #[derive(Clone, Copy, Debug)]
 struct Claim {
+    since: Since,
     start: Seq,
-    epoch: Epoch,
     next: Seq,
 }
 
@@ -35,12 +35,11 @@ impl Claims {
                 None
             }
             Tail::Stream(sender, head) => {
-                let mine = matches!(&head.channel, Channel::Group(_)) || head.channel == Channel::Private(user.clone());
-                if !mine || !head.is_sound() {
+                if !head.concerns(user) || !head.is_sound() {
                     return None;
                 }
                 let stream = StreamKey { sender, channel: head.channel };
-                let claim = Claim { start: head.start, epoch: head.epoch, next: head.next };
+                let claim = Claim { since: head.since, start: head.start, next: head.next };
                 if *count >= PER_LEADER_MAX && self.streams.get(&stream).is_none_or(|said| !said.contains_key(&from)) {
                     return None;
                 }
@@ -52,16 +51,25 @@ impl Claims {
         }
     }
 
-    /// Where a stream starts and how far it goes, by the word of `enough` leaders whose sender had come to an epoch.
-    pub(super) fn agreed(&self, stream: &StreamKey, enough: usize, since: Epoch) -> Option<(Seq, Seq)> {
-        let said = || self.streams.get(stream).into_iter().flat_map(BTreeMap::values).filter(|c| c.epoch >= since);
-        // Of any `enough` leaders one is honest: at least that one says as much.
-        let backed = |numbers: Vec<Seq>| {
-            let mut numbers = numbers;
-            numbers.sort_by(|a, b| b.cmp(a));
-            numbers.get(enough.saturating_sub(1)).copied()
-        };
-        Some((backed(said().map(|c| c.start).collect())?, backed(said().map(|c| c.next).collect())?))
+    /// How far a stream goes, by the word of `enough` leaders: of these one is honest, and says as much or more.
+    pub(super) fn agreed_next(&self, stream: &StreamKey, enough: usize) -> Option<Seq> {
+        let mut said: Vec<Seq> = self.streams.get(stream)?.values().map(|claim| claim.next).collect();
+        said.sort_by(|a, b| b.cmp(a));
+        said.get(enough.saturating_sub(1)).copied()
+    }
+
+    /// Where a stream starts for this member, by the very same word of `enough` leaders: of these one is honest and has it
+    /// from the sender. A number between two words would be nobody's.
+    pub(super) fn agreed_start(
+        &self,
+        stream: &StreamKey,
+        enough: usize,
+        counts: impl Fn(&Since) -> bool,
+    ) -> Option<Seq> {
+        let said =
+            || self.streams.get(stream).into_iter().flat_map(BTreeMap::values).filter(|claim| counts(&claim.since));
+        let same = |claim: &Claim| said().filter(|c| (c.since, c.start) == (claim.since, claim.start)).count();
+        said().filter(|claim| same(claim) >= enough).map(|claim| claim.start).min()
     }
 
     /// So much of a stream is known: words for no more are of no use.
@@ -88,7 +96,10 @@ impl Claims {
 
     /// Whether a leader said of a member that it had spoken, and the word is open.
     pub(super) fn names(&self, member: &MemberId) -> bool {
-        self.streams.keys().any(|stream| stream.sender == *member)
+        let of = |(stream, said): (&StreamKey, &BTreeMap<LeaderId, Claim>)| {
+            stream.sender == *member && said.values().any(|claim| claim.next > Seq(1))
+        };
+        self.streams.iter().any(of)
     }
 
     /// Whether `enough` leaders have the member's word that it has said everything.

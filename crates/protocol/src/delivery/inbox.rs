@@ -14,9 +14,9 @@ use crate::delivery::recent::Recent;
 use crate::delivery::stream::{InStream, Told};
 use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, StreamKey};
 use crate::fault::{Culprit, Fault};
-use crate::ids::{Epoch, LeaderId, MemberId, Seq, ViewDigest};
+use crate::ids::{LeaderId, MemberId, Seq, ViewDigest};
 use crate::policy::{Origin, Policy, Protection, Service};
-use crate::rules::Rule;
+use crate::rules::{Rule, Rules};
 use crate::time::{Time, earliest};
 use crate::view::MemberEntry;
 use crate::window::ReplayWindow;
@@ -58,8 +58,6 @@ pub struct Inbox {
     repairs_by_sender: BTreeMap<MemberId, Budget>,
     /// What leaders say of how far streams go.
     claims: Claims,
-    /// The epoch of the first view that this member was in.
-    since: Option<Epoch>,
     /// Expelled: their messages end at once, and no end of theirs is awaited.
     closed: BTreeSet<MemberId>,
     /// Who joined while this member was in: their streams begin at 1.
@@ -107,7 +105,6 @@ impl Inbox {
             repairs: Budget::new(Time::ZERO, REPAIRS_PER_S, REPAIRS_BURST),
             repairs_by_sender: BTreeMap::new(),
             claims: Claims::default(),
-            since: None,
             closed: BTreeSet::new(),
             seen_joining: BTreeSet::new(),
             held_bytes: 0,
@@ -145,12 +142,12 @@ impl Inbox {
         }
     }
 
-    /// A member is expelled: what of it still waited is told, and nothing more is waited for. Which of its
+    /// A member is expelled: what of it was asked for in vain is told, and nothing more is waited for. Which of its
     /// numbers came stays known until [`Inbox::forget`], so that no copy counts as new.
     pub fn close(&mut self, member: &MemberId) -> Vec<InboxEvent> {
         let mut events = Vec::new();
         for key in self.streams_of(member) {
-            self.with_stream(&key, &mut events, InStream::give_up_all);
+            self.with_stream(&key, &mut events, InStream::cut_off);
         }
         self.closed.insert(member.clone());
         self.waiting.forget(member);
@@ -162,8 +159,9 @@ impl Inbox {
     pub fn forget(&mut self, member: &MemberId, enough: usize) -> Vec<InboxEvent> {
         let mut events = Vec::new();
         let streams = self.streams_of(member);
-        let spoke = self.claims.names(member)
-            || streams.iter().any(|key| matches!(self.streams.get(key), Some(Stream::Repaired(_))));
+        let spoken =
+            |key| matches!(self.streams.get(key), Some(Stream::Repaired(stream)) if stream.announced() > Seq(1));
+        let spoke = self.claims.names(member) || streams.iter().any(spoken);
         for key in streams {
             self.with_stream(&key, &mut events, InStream::give_up_all);
             self.streams.remove(&key);
@@ -180,11 +178,13 @@ impl Inbox {
         events
     }
 
-    /// This member's own stay is over: what still waited will not come.
-    pub fn end(&mut self) -> Vec<InboxEvent> {
+    /// This member's own stay is over: what still waited will not come. Who leaves of its own will is not told of what was
+    /// only just on its way.
+    pub fn end(&mut self, leaves: bool) -> Vec<InboxEvent> {
         let mut events = Vec::new();
         for key in self.troubled.keys().cloned().collect::<Vec<_>>() {
-            self.with_stream(&key, &mut events, InStream::give_up_all);
+            let end = if leaves { InStream::cut_off } else { InStream::give_up_all };
+            self.with_stream(&key, &mut events, end);
         }
         events
     }
@@ -201,14 +201,15 @@ impl Inbox {
     }
 
     /// Asks for what is missing, gives up what nobody supplied, drops what waited too long.
-    pub fn on_wakeup(&mut self, now: Time) -> Vec<InboxEvent> {
+    pub fn on_wakeup(&mut self, now: Time, rules: &Rules) -> Vec<InboxEvent> {
         self.waiting.expire(now);
         let mut events = Vec::new();
         let due: Vec<StreamKey> =
             self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect();
         for key in due {
             let Some(Stream::Repaired(stream)) = self.streams.get(&key) else { continue };
-            let may_ask = !stream.would_ask(now) || self.take_repair(now, &key.sender);
+            let unlimited = !rules.enforces(Rule::RepairBudget);
+            let may_ask = unlimited || !stream.would_ask(now) || self.take_repair(now, &key.sender);
             self.with_stream(&key, &mut events, |stream, told| stream.on_wakeup(now, may_ask, told));
         }
         events
@@ -381,7 +382,13 @@ impl Inbox {
             }
             _ => self.with_stream(&key, events, |stream, told| {
                 stream.relay = from;
-                if is_mark { stream.extend(now, seq, told) } else { stream.take(now, seq, delivery, told) }
+                if is_mark {
+                    return stream.extend(now, seq, told);
+                }
+                stream.reach_back(now, baseline, told);
+                if stream.is_new(seq) {
+                    stream.take(now, seq, delivery, told);
+                }
             }),
         }
     }

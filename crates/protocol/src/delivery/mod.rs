@@ -33,7 +33,7 @@ use crate::ids::{LeaderId, MemberId, Seq, Topic, UserName, ViewDigest, ViewId};
 use crate::policy::Service;
 use crate::rules::Rules;
 
-pub use heads::{HEADS_MAX, Head, Heads, Tail};
+pub use heads::{HEADS_MAX, Head, Heads, Since, Tail};
 pub use inbox::Inbox;
 pub use outbox::{Message, Outbox, Writing};
 pub use relay::{Audience, Relay, RelayAction, RepairAnswer};

@@ -12,9 +12,11 @@ use crate::data::{
 };
 use crate::delivery::history::History;
 use crate::delivery::underway::UnderWay;
-use crate::delivery::{Channel, HEADS_MAX, Head, REPAIR_BYTES_MAX, Receipt, RepairRequest, StreamKey, numbers_of};
+use crate::delivery::{
+    Channel, HEADS_MAX, Head, REPAIR_BYTES_MAX, Receipt, RepairRequest, Since, StreamKey, numbers_of,
+};
 use crate::fault::Rejected;
-use crate::ids::{Epoch, LeaderId, MemberId, Seq, Topic, UserName, ViewDigest};
+use crate::ids::{LeaderId, MemberId, Seq, Topic, UserName, ViewDigest};
 use crate::policy::{Policy, Service};
 use crate::time::{Time, earliest};
 use crate::view::{MemberEntry, MemberSet};
@@ -264,17 +266,18 @@ impl Outbox {
     }
 
     /// How far all streams to the group go, and the private ones that changed since a change; and the change this goes to.
-    pub fn heads(&self, me: &MemberId, epoch: Epoch, since: u64) -> (Vec<Head>, u64) {
+    pub fn heads(&self, me: &MemberId, view: ViewDigest, since: u64) -> (Vec<Head>, u64) {
         let head = |channel: &Channel, stream: &OutStream| {
             let key = StreamKey { sender: me.clone(), channel: channel.clone() };
             let kept = self.history.first(&key).unwrap_or(stream.next);
-            Head { channel: channel.clone(), start: stream.start, epoch, next: stream.next, kept }
+            let counted = stream.peer.as_ref().map_or(Since::View(view), |peer| Since::Stay(peer.id.incarnation));
+            Head { channel: channel.clone(), since: counted, start: stream.start, next: stream.next, kept }
         };
-        let group = self
-            .streams
-            .iter()
-            .filter(|(channel, _)| matches!(channel, Channel::Group(service) if *service != Service::BestEffort));
-        let mut heads: Vec<Head> = group.map(|(channel, stream)| head(channel, stream)).collect();
+        // Those too on which nothing was said: so who comes knows from the first message on what it misses.
+        let unused = OutStream::new(Seq(1), None);
+        let group = [Service::Reliable, Service::Fifo].map(Channel::Group);
+        let mut heads: Vec<Head> =
+            group.iter().map(|channel| head(channel, self.streams.get(channel).unwrap_or(&unused))).collect();
         let mut reached = since;
         for (change, user) in self.changed.range(since.saturating_add(1)..).take(PRIVATE_HEADS_MAX) {
             reached = *change;

@@ -9,7 +9,9 @@ use crate::data::{DEPARTED_MAX, DataFrame, FrameKind, Shape};
 use crate::delivery::heads::Heads;
 use crate::delivery::history::History;
 use crate::delivery::owing::Owing;
-use crate::delivery::{Channel, Head, LIVE_BYTES_MAX, REPAIR_BYTES_MAX, RepairRequest, StreamKey, Tail, numbers_of};
+use crate::delivery::{
+    Channel, Head, LIVE_BYTES_MAX, REPAIR_BYTES_MAX, RepairRequest, Since, StreamKey, Tail, numbers_of,
+};
 use crate::fault::Fault;
 use crate::ids::{MemberId, Seq, UserName};
 use crate::policy::{Policy, Service};
@@ -118,21 +120,22 @@ impl Relay {
     /// A frame tells how far its streams go, whatever becomes of it.
     fn note_heads(&mut self, from: &MemberId, frame: &DataFrame) {
         let after = |seq: Seq| Seq(seq.0.saturating_add(1));
+        let in_view = Since::View(frame.header().view);
         match &frame.header().kind {
             FrameKind::Multicast { service: Service::BestEffort, .. } => {}
             FrameKind::Multicast { service, seq, view_start } => {
-                self.heads.on_frame(from, Channel::Group(*service), *view_start, after(*seq));
+                self.heads.on_frame(from, Channel::Group(*service), (in_view, *view_start), after(*seq));
             }
             FrameKind::Mark { service, view_start, next } => {
-                self.heads.on_frame(from, Channel::Group(*service), *view_start, *next);
+                self.heads.on_frame(from, Channel::Group(*service), (in_view, *view_start), *next);
             }
             FrameKind::Private { to } => {
                 for r in to.iter() {
-                    self.heads.on_frame(from, Channel::Private(r.user.clone()), r.start, after(r.seq));
+                    self.heads.on_frame(from, Channel::Private(r.user.clone()), (Since::Unsaid, r.start), after(r.seq));
                 }
             }
             FrameKind::PrivateMark { to, start, next } => {
-                self.heads.on_frame(from, Channel::Private(to.clone()), *start, *next);
+                self.heads.on_frame(from, Channel::Private(to.clone()), (Since::Unsaid, *start), *next);
             }
         }
     }
@@ -152,8 +155,15 @@ impl Relay {
 
     /// How far streams go that a user may know of, as far as it changed since a version of what this leader knows; and the
     /// version that this takes the user to.
-    pub fn heads_since(&self, version: u64, to: &UserName) -> (Vec<Tail>, u64) {
-        self.heads.since(version, to)
+    ///
+    /// Of those who have said nothing, as far as this was known at version `came`.
+    pub fn heads_since(&self, version: u64, came: u64, to: &UserName) -> (Vec<Tail>, u64) {
+        self.heads.since(version, came, to)
+    }
+
+    /// The newest version of what this leader knows of how far streams go.
+    pub fn heads_version(&self) -> u64 {
+        self.heads.version()
     }
 
     /// All that this leader knows of how far one member's streams go.

@@ -44,7 +44,11 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct InStream {
     ordered: bool,
+    /// The first number that is for this receiver, as far as it knows.
+    first: u64,
     known: u64,
+    /// Something was told: an earlier message would come out of order.
+    has_told: bool,
     /// All numbers below exist; those from `known` on were let go for want of room.
     announced: u64,
     /// Missing ranges, by their first number; disjoint.
@@ -74,7 +78,9 @@ impl InStream {
     pub(super) fn new(ordered: bool, baseline: Seq, relay: LeaderId) -> Self {
         InStream {
             ordered,
+            first: baseline.0,
             known: baseline.0,
+            has_told: false,
             announced: baseline.0,
             holes: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -85,7 +91,23 @@ impl InStream {
 
     /// Whether `seq` is still to come.
     pub(super) fn is_new(&self, seq: Seq) -> bool {
-        seq.0 >= self.known || self.hole_with(seq.0).is_some()
+        seq.0 >= self.known || seq.0 < self.first || self.hole_with(seq.0).is_some()
+    }
+
+    /// A message shows that the stream is for this receiver from an earlier number on than it knew: the word of leaders, or
+    /// a message of a later view, was faster. What can no longer come in its turn is a gap.
+    pub(super) fn reach_back(&mut self, now: Time, start: Seq, told: &mut Vec<Told>) {
+        if start.0 >= self.first {
+            return;
+        }
+        let last = self.first - 1;
+        if self.ordered && self.has_told {
+            told.push(Told::Gap { first: start, count: last - start.0 + 1 });
+        } else {
+            self.holes.insert(start.0, Hole { last, attempts: 0, at: now + ASK_AFTER });
+        }
+        self.first = start.0;
+        self.bound(told);
     }
 
     /// Whether a mark that names `next` tells anything.
@@ -193,6 +215,20 @@ impl InStream {
         })
     }
 
+    /// The receiver leaves, or the sender is expelled. What is at the end and was never asked for is on its way rather than
+    /// lost, and not told.
+    pub(super) fn cut_off(&mut self, told: &mut Vec<Told>) {
+        if let Some((first, hole)) = self.holes.last_key_value().map(|(first, hole)| (*first, *hole))
+            && hole.attempts == 0
+            && hole.last + 1 == self.known
+            && self.held.keys().all(|held| *held < first)
+        {
+            (self.known, self.announced) = (first, first);
+            self.holes.pop_last();
+        }
+        self.give_up_all(told);
+    }
+
     /// Gives up all that is missing, what was let go for want of room too: nobody will ask for it any more.
     pub(super) fn give_up_all(&mut self, told: &mut Vec<Told>) {
         while self.give_up_first(told) {}
@@ -228,6 +264,7 @@ impl InStream {
         while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < open) {
             let (first, held) = entry.remove_entry();
             self.held_bytes -= held.cost();
+            self.has_told = true;
             told.push(match held {
                 Held::Message(delivery) => Told::Deliver(delivery),
                 Held::Gap(count) => Told::Gap { first: Seq(first), count },

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::link::{Stage, attached_mut};
 use super::{Class, Effect, Leader, Step};
 use crate::data::DataFrame;
-use crate::delivery::{Channel, HEADS_MAX, Relay, RepairRequest, Tail};
+use crate::delivery::{Channel, HEADS_MAX, Head, Relay, RepairRequest, Tail};
 use crate::fault::{Culprit, Fault};
-use crate::ids::{LinkId, MemberId};
+use crate::ids::{LinkId, MemberId, UserName};
 use crate::rules::Rule;
 use crate::time::Time;
 use crate::wire::{Few, LeaderNotice};
@@ -71,10 +71,11 @@ impl Leader {
     pub(super) fn tell_tails(&mut self, link: LinkId, step: &mut Step) {
         for _ in 0..TAIL_NOTICES_MAX {
             let Some(attached) = attached_mut(&mut self.links, link) else { return };
-            if !attached.admitted || !attached.reads {
+            if !attached.admitted || !attached.reads || !self.group.rules.enforces(Rule::HeadsTold) {
                 return;
             }
-            let (tails, reached) = self.relay.heads_since(attached.tails_told, &attached.entry.id.user);
+            let came = *attached.tails_from.get_or_insert(self.relay.heads_version());
+            let (tails, reached) = self.relay.heads_since(attached.tails_told, came, &attached.entry.id.user);
             if reached == attached.tails_told {
                 return;
             }
@@ -88,11 +89,10 @@ impl Leader {
     /// A stay is over: before the view that shows it, everybody is told how much was said in it.
     pub(super) fn tell_last_words(&mut self, of: &MemberId, step: &mut Step) {
         let all = self.relay.tails_of(of);
-        if all.is_empty() {
+        if all.is_empty() || !self.group.rules.enforces(Rule::HeadsTold) {
             return;
         }
-        let group: Vec<Tail> = all.iter().filter(|tail| recipient(tail).is_none()).cloned().collect();
-        let private: Vec<Tail> = all.into_iter().filter(|tail| recipient(tail).is_some()).collect();
+        let (private, group): (Vec<Tail>, Vec<Tail>) = all.into_iter().partition(is_private);
         let readers: Vec<LinkId> = self
             .links
             .iter()
@@ -100,8 +100,8 @@ impl Leader {
             .map(|(id, _)| *id)
             .collect();
         for link in readers {
-            let Some(user) = self.member_of(link).map(|id| id.user.clone()) else { continue };
-            let own = private.iter().filter(|tail| recipient(tail) == Some(&user)).cloned();
+            let Some(reader) = self.member_of(link).map(|id| &id.user) else { continue };
+            let own = private.iter().filter(|tail| concerns(tail, reader)).cloned();
             let tails: Vec<Tail> = own.chain(group.iter().cloned()).take(HEADS_MAX).collect();
             if let Some(tails) = Few::new(tails).filter(|tails| !tails.as_slice().is_empty()) {
                 self.notify(link, &LeaderNotice::Tails(tails), step);
@@ -117,12 +117,10 @@ impl Leader {
     }
 }
 
-fn recipient(tail: &Tail) -> Option<&crate::ids::UserName> {
-    match tail {
-        Tail::Stream(_, head) => match &head.channel {
-            Channel::Private(user) => Some(user),
-            Channel::Group(_) => None,
-        },
-        Tail::Complete(_) => None,
-    }
+fn is_private(tail: &Tail) -> bool {
+    matches!(tail, Tail::Stream(_, Head { channel: Channel::Private(_), .. }))
+}
+
+fn concerns(tail: &Tail, user: &UserName) -> bool {
+    matches!(tail, Tail::Stream(_, head) if head.concerns(user))
 }

@@ -53,6 +53,8 @@ pub(super) struct Attached {
     pub shown: Option<Bytes>,
     /// What of how far streams go was told on this link.
     pub tails_told: u64,
+    /// What was known of it when this link was told first.
+    pub tails_from: Option<u64>,
     /// What it sent and is still to be acknowledged.
     pub received: Received,
     requests: Budget,
@@ -154,6 +156,7 @@ impl Attached {
             ended: false,
             shown: None,
             tails_told: 0,
+            tails_from: None,
             received: Received::default(),
             requests: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),
             signs_of_life: Budget::new(now, SIGNS_OF_LIFE_PER_S, SIGNS_OF_LIFE_BURST),

@@ -348,7 +348,6 @@ impl Member {
         }
         if self.installed_at.replace(cx.now).is_none() {
             self.trust_first_view(cx.now);
-            self.inbox.on_first_view(view.epoch);
             self.send_heartbeats(cx, step);
         } else {
             for change in &changes {
@@ -365,7 +364,6 @@ impl Member {
         self.update_standing(cx.now, step);
         self.outbox.on_view(view.digest);
         self.on_readable(cx.now, view.digest, step);
-        self.on_members(cx.now, step);
     }
 
     /// Asks a claimant for what the best view still lacks.

@@ -121,7 +121,7 @@ impl Member {
     pub(super) fn tell_heads(&mut self, leader: LeaderId, complete: bool, step: &mut Step) {
         let (Some(me), Some(view)) = (&self.me, self.view()) else { return };
         let Some(link) = self.links.get_mut(&leader) else { return };
-        let (heads, reached) = self.outbox.heads(&me.id, view.epoch, link.heads_told);
+        let (heads, reached) = self.outbox.heads(&me.id, view.digest, link.heads_told);
         link.heads_told = reached;
         if let Some(heads) = Few::new(heads) {
             self.request(leader, &MemberRequest::Heads { heads, complete }, step);
@@ -138,8 +138,8 @@ impl Member {
         events.into_iter().for_each(|event| self.absorb_inbox_event(now, event, step));
     }
 
-    /// What leaders told of members that have come since is used.
-    pub(super) fn on_members(&mut self, now: Time, step: &mut Step) {
+    /// What leaders told of members and views that have come since is used.
+    fn on_members(&mut self, now: Time, step: &mut Step) {
         let Some(me) = &self.me else { return };
         let Some(current) = self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members) else { return };
         let peers = Peers { current, departed: &self.departed };
@@ -177,7 +177,7 @@ impl Member {
 
     /// The stay is over: what it loses by that is said.
     pub(super) fn tell_losses(&mut self, cause: Cause, step: &mut Step) {
-        for event in self.inbox.end() {
+        for event in self.inbox.end(cause == Cause::Left) {
             if let InboxEvent::Gap { stream, first, count } = event {
                 step.events.push(Event::Gap { sender: stream.sender, first, count });
             }
@@ -271,6 +271,7 @@ impl Member {
         for event in events {
             self.absorb_inbox_event(now, event, step);
         }
+        self.on_members(now, step);
     }
 
     fn absorb_inbox(&mut self, cx: &mut Cx<'_>, events: Vec<InboxEvent>, step: &mut Step) {
@@ -349,7 +350,7 @@ impl Member {
 
     /// Repairs, gap notices and marks that are due.
     pub(super) fn tend_streams(&mut self, now: Time, step: &mut Step) {
-        for event in self.inbox.on_wakeup(now) {
+        for event in self.inbox.on_wakeup(now, &self.group.rules) {
             self.absorb_inbox_event(now, event, step);
         }
         if let Some(me) = self.me.as_ref().filter(|_| self.tends_outbox()) {

@@ -6,7 +6,7 @@ use rand_chacha::rand_core::SeedableRng;
 use ringfort_crypto::sign::Signature;
 use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
-use ringfort_protocol::delivery::{Channel, Head, Receipt, RepairRequest, StreamKey, Tail};
+use ringfort_protocol::delivery::{Channel, Head, Receipt, RepairRequest, Since, StreamKey, Tail};
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 use ringfort_protocol::motion::{Motion, MotionKind};
@@ -78,15 +78,18 @@ fn channel() -> impl Strategy<Value = Channel> {
 }
 
 fn head() -> impl Strategy<Value = Head> {
-    (channel(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
-        |(channel, start, epoch, next, kept)| Head {
-            channel,
-            start: Seq(start),
-            epoch: Epoch(epoch),
-            next: Seq(next),
-            kept: Seq(kept),
-        },
-    )
+    let since = prop_oneof![
+        any::<[u8; 32]>().prop_map(|digest| Since::View(ViewDigest(digest))),
+        any::<u64>().prop_map(|stay| Since::Stay(Incarnation(stay))),
+        Just(Since::Unsaid),
+    ];
+    (channel(), since, any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(channel, since, start, next, kept)| Head {
+        channel,
+        since,
+        start: Seq(start),
+        next: Seq(next),
+        kept: Seq(kept),
+    })
 }
 
 fn tail() -> impl Strategy<Value = Tail> {

@@ -10,7 +10,7 @@ use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::codec::encode;
 use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
-use ringfort_protocol::delivery::{Channel, Head, Receipt, RepairRequest, StreamKey, Tail};
+use ringfort_protocol::delivery::{Channel, Head, Receipt, RepairRequest, Since, StreamKey, Tail};
 use ringfort_protocol::group::{LeaderSecrets, deal_group};
 use ringfort_protocol::keys::{Base, TrackerOutput, ViewClaim, ViewTracker, view_point};
 use ringfort_protocol::login::{
@@ -198,8 +198,8 @@ impl Fixed {
     }
 
     fn head(&self) -> Head {
-        let (channel, epoch) = (Channel::Private(user("bo")), Epoch(258));
-        Head { channel, start: Seq(1), epoch, next: Seq(259), kept: Seq(3) }
+        let (channel, since) = (Channel::Private(user("bo")), Since::Stay(Incarnation(258)));
+        Head { channel, since, start: Seq(1), next: Seq(259), kept: Seq(3) }
     }
 
     fn requests(&self) -> Vectors {

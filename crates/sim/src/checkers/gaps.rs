@@ -1,4 +1,4 @@
-//! A receiver knows what it misses: every message to it is delivered, or told to be lost (P9).
+//! A receiver knows what it misses: every message to it is delivered, or told to be lost, and nothing else is (P9).
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,10 @@ impl Checker for Gaps {
     fn finish(&mut self, end: &End<'_>, wrong: &mut Vec<String>) {
         if end.settled.is_some() {
             wrong.extend(untold(end.world));
+        }
+        wrong.extend(false_ones(end.world));
+        if !end.world.setup.faults {
+            wrong.extend(given_up(end.world));
         }
     }
 }
@@ -45,6 +49,35 @@ pub fn untold(world: &World) -> Vec<String> {
         format!("client {} lacks {numbers:?} of {sender} and was told of {told}", client.0)
     };
     untold.map(text).collect()
+}
+
+/// Losses that were told and are none: more than receivers really lack of what was sent to them.
+pub fn false_ones(world: &World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for ((client, sender), told) in &world.facts.gaps {
+        let Some(me) = world.client(*client).member.as_ref().and_then(|member| member.id()) else { continue };
+        if world.is_hacked(*client) || world.facts.hacked.contains(&sender.user) {
+            continue;
+        }
+        let to_me = |number: &u64, sent: &Sent| {
+            sent.sender == *sender && sent.members.contains(me) && is_owed(world, *number, sent, me)
+        };
+        let lacks = world.facts.sent.iter().filter(|(number, sent)| to_me(number, sent));
+        let lacks = lacks.filter(|(number, _)| !world.facts.heard.contains(&(*client, **number))).count() as u64;
+        if *told > lacks {
+            wrong.push(format!("client {} lacks {lacks} messages of {sender} and was told of {told}", client.0));
+        }
+    }
+    wrong
+}
+
+/// Losses where the network lost nothing: what hostile leaders withhold, others supply.
+fn given_up(world: &World) -> Vec<String> {
+    let there = |client: &ClientId| world.users.iter().any(|user| user.client == Some(*client));
+    let honest =
+        |client: &ClientId, sender: &MemberId| !world.is_hacked(*client) && !world.facts.hacked.contains(&sender.user);
+    let gaps = world.facts.gaps.iter().filter(|((client, sender), _)| there(client) && honest(client, sender));
+    gaps.map(|((client, sender), told)| format!("client {} gave up {told} messages of {sender}", client.0)).collect()
 }
 
 fn is_owed(world: &World, number: u64, sent: &Sent, me: &MemberId) -> bool {

@@ -1,18 +1,15 @@
 //! Where streams end, as leaders say: what a receiver lacks that no later message tells of.
 
 use super::{Inbox, Stream};
+use crate::data::Lookup;
 use crate::delivery::stream::{ASK_AFTER_HEAD, InStream};
-use crate::delivery::{Channel, InboxEvent, Reading, StreamKey, Tail};
-use crate::ids::{Epoch, LeaderId, Seq};
+use crate::delivery::{Channel, InboxEvent, Reading, Since, StreamKey, Tail};
+use crate::ids::{LeaderId, Seq};
 use crate::policy::Service;
+use crate::rules::Rule;
 use crate::time::Time;
 
 impl Inbox {
-    /// The first view is installed: what was said before it is not for this member.
-    pub fn on_first_view(&mut self, epoch: Epoch) {
-        self.since.get_or_insert(epoch);
-    }
-
     /// A leader tells how far streams go. What `enough` leaders say is believed: one of them is honest.
     pub fn on_tails(
         &mut self,
@@ -55,20 +52,32 @@ impl Inbox {
             return;
         }
         if !self.streams.contains_key(key) {
-            let joined = self.seen_joining.contains(&key.sender);
-            let since = self.since.filter(|_| !joined && matches!(key.channel, Channel::Group(_)));
-            let Some((start, next)) = self.claims.agreed(key, enough, since.unwrap_or_default()) else { return };
-            let ordered = key.channel != Channel::Group(Service::Reliable);
-            let start = if joined && matches!(key.channel, Channel::Group(_)) { Seq(1) } else { start };
-            if next <= start || self.streams.len() >= self.streams_max {
+            let Some(start) = self.start(now, key, enough, reading).filter(|_| self.streams.len() < self.streams_max)
+            else {
                 return;
-            }
+            };
+            let ordered = key.channel != Channel::Group(Service::Reliable);
             self.streams.insert(key.clone(), Stream::Repaired(InStream::new(ordered, start, from)));
         }
-        let Some((_, next)) = self.claims.agreed(key, enough, Epoch(0)) else { return };
+        let Some(next) = self.claims.agreed_next(key, enough) else { return };
         self.with_stream(key, events, |stream, told| stream.extend_after(now, ASK_AFTER_HEAD, next, told));
         if let Some(Stream::Repaired(stream)) = self.streams.get(key) {
             self.claims.settle(key, stream.announced());
         }
+    }
+
+    /// From which number on a stream is for this member, as leaders say: from the first in a view that it can read, or to
+    /// this stay of its own. What went before was for others, or for an earlier stay.
+    fn start(&self, now: Time, key: &StreamKey, enough: usize, reading: &Reading<'_>) -> Option<Seq> {
+        if matches!(key.channel, Channel::Group(_)) && self.seen_joining.contains(&key.sender) {
+            return self.claims.agreed_next(key, enough).map(|_| Seq(1));
+        }
+        let any = !reading.rules.enforces(Rule::StreamSince);
+        self.claims.agreed_start(key, enough, |since| match since {
+            _ if any => true,
+            Since::View(view) => reading.keyring.lookup(view, now) == Lookup::Readable,
+            Since::Stay(stay) => *stay == reading.me.id.incarnation,
+            Since::Unsaid => false,
+        })
     }
 }

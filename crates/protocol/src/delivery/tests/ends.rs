@@ -1,17 +1,17 @@
 //! The end of a stream: it is told, asked for, and said if it is lost.
 
 use super::*;
-use crate::ids::Epoch;
+use crate::ids::Incarnation;
 
 fn head(room: &Room, service: Service, next: u64) -> Tail {
-    let head = Head { channel: Channel::Group(service), start: Seq(1), epoch: Epoch(1), next: Seq(next), kept: Seq(1) };
+    let since = Since::View(view_id(1).digest);
+    let head = Head { channel: Channel::Group(service), since, start: Seq(1), next: Seq(next), kept: Seq(1) };
     Tail::Stream(room.ana.me.id.clone(), head)
 }
 
 /// Ana has said three things; two of them, or none, came.
 fn said(heard: usize) -> (Room, Vec<Bytes>) {
     let mut room = Room::sealed();
-    room.bo.inbox.on_first_view(Epoch(1));
     let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
     frames.iter().take(heard).for_each(|frame| drop(room.bo(at(0), 1, frame)));
     (room, frames)
@@ -77,21 +77,110 @@ fn who_never_spoke_or_was_expelled_leaves_no_question() {
     assert_eq!(room.bo.inbox.forget(&ana, 2), []);
 }
 
+fn group_head(room: &Room, view: u64, start: u64, next: u64) -> Tail {
+    let (channel, since) = (Channel::Group(Service::Fifo), Since::View(view_id(view).digest));
+    let head = Head { channel, since, start: Seq(start), next: Seq(next), kept: Seq(1) };
+    Tail::Stream(room.ana.me.id.clone(), head)
+}
+
+fn private_head(room: &Room, stay: u64, start: u64, next: u64) -> Tail {
+    let since = Since::Stay(Incarnation(stay));
+    let head = Head { channel: Channel::Private(name("bo")), since, start: Seq(start), next: Seq(next), kept: Seq(1) };
+    Tail::Stream(room.ana.me.id.clone(), head)
+}
+
 #[test]
 fn what_was_said_before_one_came_is_not_missed() {
     let mut room = Room::sealed();
-    room.bo.inbox.on_first_view(Epoch(5));
-    let old = head(&room, Service::Fifo, 40);
+    let earlier = group_head(&room, 7, 1, 40);
     for from in 1..=4 {
-        room.bo_told(at(0), from, vec![old.clone()]);
+        room.bo_told(at(0), from, vec![earlier.clone()]);
     }
-    assert_eq!(room.bo.inbox.next_wakeup(), None, "Ana had not come to Bo's view when she said so");
-    let channel = Channel::Group(Service::Fifo);
-    let head = Head { channel, start: Seq(40), epoch: Epoch(6), next: Seq(42), kept: Seq(1) };
+    assert_eq!(room.bo.inbox.next_wakeup(), None, "Bo was not in that view");
+    let now = group_head(&room, 1, 40, 42);
     for from in [2, 3] {
-        room.bo_told(at(0), from, vec![Tail::Stream(room.ana.me.id.clone(), head.clone())]);
+        room.bo_told(at(0), from, vec![now.clone()]);
     }
     assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 40, 41)]);
+}
+
+#[test]
+fn what_was_said_to_an_earlier_stay_is_not_missed_by_a_later_one() {
+    let mut room = Room::sealed();
+    let own = room.bo.me.id.incarnation.0;
+    let (earlier, now) = (private_head(&room, own - 1, 1, 40), private_head(&room, own, 40, 42));
+    for from in 1..=4 {
+        room.bo_told(at(0), from, vec![earlier.clone()]);
+    }
+    assert_eq!(room.bo.inbox.next_wakeup(), None, "Bo has come again since");
+    room.bo_told(at(0), 2, vec![now.clone()]);
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+    room.bo_told(at(0), 3, vec![now]);
+    assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 40, 41)]);
+}
+
+#[test]
+fn hacked_leaders_make_no_stream_begin_before_its_sender_says() {
+    let mut room = Room::sealed();
+    let (false_one, true_one) = (group_head(&room, 1, 1, 42), group_head(&room, 1, 40, 42));
+    room.bo_told(at(0), 1, vec![false_one]);
+    room.bo_told(at(0), 2, vec![true_one.clone()]);
+    assert_eq!(room.bo.inbox.next_wakeup(), None, "two leaders, and two words");
+    room.bo_told(at(0), 3, vec![true_one]);
+    assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 40, 41)]);
+}
+
+#[test]
+fn a_stream_that_said_nothing_for_long_is_missed_from_its_first_word_on() {
+    let mut room = Room::sealed();
+    let (quiet, spoke) = (group_head(&room, 1, 1, 1), group_head(&room, 9, 3, 3));
+    for from in [1, 2] {
+        room.bo_told(at(0), from, vec![quiet.clone()]);
+    }
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+    // Bo hears nothing while Ana says two things in a view that he never sees, and a new view comes.
+    for from in [1, 2] {
+        room.bo_told(at(0), from, vec![spoke.clone()]);
+    }
+    assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 1, 2)]);
+}
+
+#[test]
+fn a_message_that_the_word_of_leaders_overtakes_is_no_copy() {
+    for (service, delivered, expected) in
+        [(Service::Fifo, 0, vec![1, 2]), (Service::Reliable, 1, vec![1]), (Service::Fifo, 1, vec![-1])]
+    {
+        let mut room = Room::sealed();
+        let first = room.ana.multicast(at(0), service, b"under way");
+        [&mut room.ana, &mut room.bo].into_iter().for_each(|side| side.keyring.install(keyed(2)));
+        let second = room.ana.multicast(at(0), service, b"faster");
+        let since = Since::View(view_id(2).digest);
+        let head = Head { channel: Channel::Group(service), since, start: Seq(2), next: Seq(3), kept: Seq(1) };
+        let tail = Tail::Stream(room.ana.me.id.clone(), head);
+        [1, 2].into_iter().for_each(|from| drop(room.bo_told(at(1), from, vec![tail.clone()])));
+        if delivered == 1 {
+            assert_eq!(told(&room.bo(at(2), 1, &second)), [2]);
+        }
+        let mut events = room.bo(at(3), 2, &first);
+        if delivered == 0 {
+            events.extend(room.bo(at(4), 1, &second));
+        }
+        assert_eq!(told(&events), expected, "in order, or told: {service:?}");
+        assert_eq!(told(&room.bo(at(5), 1, &first)), [], "a copy is a copy");
+    }
+}
+
+#[test]
+fn who_leaves_is_told_of_what_was_asked_for_in_vain_and_not_of_what_is_on_its_way() {
+    for (asks, leaves, expected) in [(false, true, vec![]), (true, true, vec![-1]), (false, false, vec![-1])] {
+        let (mut room, _) = said(2);
+        let head = head(&room, Service::Fifo, 4);
+        [1, 3].into_iter().for_each(|from| drop(room.bo_told(at(0), from, vec![head.clone()])));
+        if asks {
+            assert_eq!(asked(&room.bo_wakes(at(600))), [(1, 3, 3)]);
+        }
+        assert_eq!(told(&room.bo.inbox.end(leaves)), expected);
+    }
 }
 
 #[test]
@@ -123,13 +212,14 @@ fn a_sender_says_how_far_it_has_come_and_what_it_still_has() {
         let _ = room.ana.multicast(at(0), Service::BestEffort, b"x");
     }
     let me = room.ana.me.id.clone();
-    let (heads, change) = room.ana.outbox.heads(&me, Epoch(1), 0);
+    let view = view_id(1).digest;
+    let (heads, change) = room.ana.outbox.heads(&me, view, 0);
     let numbers: Vec<_> = heads.iter().map(|h| (h.start.0, h.kept.0, h.next.0)).collect();
-    assert_eq!((numbers, change), (vec![(1, 2, 4)], 0), "of best effort nothing is repaired");
+    assert_eq!((numbers, change), (vec![(1, 1, 1), (1, 2, 4)], 0), "of best effort nothing is repaired");
     let _ = room.private(at(0), &["bo", "cy"], b"x");
-    let (heads, change) = room.ana.outbox.heads(&me, Epoch(1), 0);
-    assert_eq!((heads.len(), change), (3, 2));
-    assert_eq!(room.ana.outbox.heads(&me, Epoch(1), change).0.len(), 1, "a leader is told of private streams once");
+    let (heads, change) = room.ana.outbox.heads(&me, view, 0);
+    assert_eq!((heads.len(), change), (4, 2));
+    assert_eq!(room.ana.outbox.heads(&me, view, change).0.len(), 2, "a leader is told of private streams once");
 }
 
 #[test]

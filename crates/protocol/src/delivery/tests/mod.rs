@@ -107,7 +107,7 @@ impl Room {
     }
 
     fn bo_wakes(&mut self, now: Time) -> Vec<InboxEvent> {
-        self.bo.inbox.on_wakeup(now)
+        self.bo.inbox.on_wakeup(now, &self.rules)
     }
 
     fn group_stream(&self, service: Service) -> StreamKey {

@@ -21,9 +21,9 @@ fn a_relay_forwards_to_the_right_members_and_serves_repairs() {
     let answer = relay.on_repair(at(400), &cy, &group);
     assert_eq!(answer.frames, [frame]);
     assert_eq!(answer.wanted, None, "nobody is asked for what it never sent");
-    let epoch = crate::ids::Epoch(1);
+    let since = Since::View(view_id(1).digest);
     let head =
-        |next| Head { channel: Channel::Group(Service::Fifo), start: Seq(1), epoch, next: Seq(next), kept: Seq(3) };
+        |next| Head { channel: Channel::Group(Service::Fifo), since, start: Seq(1), next: Seq(next), kept: Seq(3) };
     relay.on_heads(&ana, vec![head(4)], false);
     let answer = relay.on_repair(at(400), &cy, &group);
     assert_eq!(
@@ -135,9 +135,9 @@ fn whoever_was_loud_first_makes_room_for_the_others_whatever_its_stay() {
 #[test]
 fn who_leaves_out_numbers_and_keeps_them_is_named_and_who_supplies_them_is_not() {
     let mut room = Room::sealed();
-    let epoch = crate::ids::Epoch(1);
+    let since = Since::View(view_id(1).digest);
     let head =
-        |kept| Head { channel: Channel::Group(Service::Fifo), start: Seq(1), epoch, next: Seq(100), kept: Seq(kept) };
+        |kept| Head { channel: Channel::Group(Service::Fifo), since, start: Seq(1), next: Seq(100), kept: Seq(kept) };
     let (ana, bo) = (room.ana.me.id.clone(), room.bo.me.id.clone());
     let frames: Vec<_> = (1..100).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
     let request = RepairRequest::new(room.group_stream(Service::Fifo), Seq(1), Seq(99)).unwrap();

@@ -132,7 +132,7 @@ impl World {
                     self.send(|| Packet::ToRelay(relay, i, frame.clone()));
                 }
             }
-            let events = self.sides[i].inbox.on_wakeup(now);
+            let events = self.sides[i].inbox.on_wakeup(now, &self.rules);
             self.note(i, events);
         }
     }
