@@ -10,7 +10,9 @@ use crate::world::{ClientId, Sent, World};
 
 /// Judged at the end, of all that honest members said to honest members that are still there.
 ///
-/// Best effort promises nothing, and what was said before a receiver had its first view is not to it.
+/// Best effort promises nothing, and what was said before a receiver had its first view is not to it. Messages of somebody
+/// expelled end at once, and a stay so short that a receiver never saw it is unknown to it. Of somebody who was there
+/// already, what was said in views before the first one of which a message came may be unknown too.
 pub struct Gaps;
 
 impl Checker for Gaps {
@@ -42,13 +44,38 @@ pub fn untold(world: &World) -> Vec<String> {
             }
         }
     }
+    missing.retain(|(_, sender), _| !was_expelled(world, sender));
+    missing.iter_mut().for_each(|((client, sender), numbers)| {
+        numbers.retain(|number| is_known(world, *client, sender, *number));
+    });
     let told = |key: &(ClientId, MemberId)| world.facts.gaps.get(key).copied().unwrap_or(0);
-    let untold = missing.iter().filter(|(key, numbers)| numbers.len() as u64 > told(key));
+    let untold = missing
+        .iter()
+        .filter(|(key, numbers)| !world.facts.unknown_tails.contains(key) && numbers.len() as u64 > told(key));
     let text = |((client, sender), numbers): (&(ClientId, MemberId), &Vec<u64>)| {
         let told = told(&(*client, sender.clone()));
         format!("client {} lacks {numbers:?} of {sender} and was told of {told}", client.0)
     };
     untold.map(text).collect()
+}
+
+fn was_expelled(world: &World, sender: &MemberId) -> bool {
+    world.facts.expelled.contains(&sender.user) && world.facts.ended.contains_key(sender)
+}
+
+/// Whether a receiver can know that the stream of a message goes back as far as that.
+fn is_known(world: &World, client: ClientId, sender: &MemberId, number: u64) -> bool {
+    let (Some(sent), Some(was_there)) =
+        (world.facts.sent.get(&number), world.facts.seen.get(&(client, sender.clone())))
+    else {
+        return false;
+    };
+    let same_stream = |other: &Sent| {
+        other.sender == *sender && other.service == sent.service && other.to.is_some() == sent.to.is_some()
+    };
+    let mut heard = world.facts.heard.range((client, 0)..=(client, u64::MAX));
+    let first = heard.find_map(|(_, number)| world.facts.sent.get(number).filter(|other| same_stream(other)));
+    !was_there || first.is_none_or(|first| first.at < sent.at || first.view == sent.view)
 }
 
 /// Losses that were told and are none: more than receivers really lack of what was sent to them.
