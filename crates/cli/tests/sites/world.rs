@@ -36,9 +36,9 @@ impl World {
         let temp = tempfile::tempdir().unwrap();
         let ports = [free_port(), free_port(), free_port()];
         let world = World { temp, ports, sites: [None, None, None] };
-        for n in 0..3 {
-            let address = format!("127.0.0.1:{}", addresses.unwrap_or(ports)[n]);
-            run(&["site", "new", text(&world.folder(n)), "--name", NAMES[n], "--address", &address]).succeeded();
+        for (name, port) in NAMES.iter().zip(addresses.unwrap_or(ports)) {
+            let address = format!("127.0.0.1:{port}");
+            run(&["site", "new", text(&world.path(name)), "--name", name, "--address", &address]).succeeded();
         }
         let folders: Vec<PathBuf> = (0..3).map(|n| world.folder(n)).collect();
         let file = world.network();
