@@ -28,6 +28,8 @@ const CARD_FILE: &str = "card.toml";
 const STATE_FOLDER: &str = "state";
 const STATE_FILE: &str = "state/numbers";
 const LOCK_FILE: &str = "state/lock";
+/// Counters of rings that are made durable at once.
+const COUNTERS_RESERVED: u64 = 64;
 /// Where the site's clients connect, unless told otherwise.
 const CLIENTS_SOCKET: &str = "state/clients.sock";
 /// Where the site says how it is.
@@ -125,7 +127,7 @@ pub struct Folder {
     pub me: usize,
     /// This site's key.
     pub key: LinkKey,
-    /// What it persisted last.
+    /// What is durable: no ring that the site took part in has a higher counter.
     pub durable: Durable,
     _lock: File,
 }
@@ -220,15 +222,24 @@ impl Folder {
 
     /// Makes the two numbers durable.
     ///
+    /// Writing takes as long as the disk likes, and the site does nothing meanwhile: if each new ring waited for a slow disk,
+    /// its sites would look like sites that sleep, and no ring would last. So counters are reserved some ahead, and most
+    /// rings need no writing. After a start the site goes on behind all that were reserved.
+    ///
     /// # Errors
     /// When the disk does not take them: a site that cannot remember must not go on.
     pub fn persist(&mut self, durable: Durable) -> Result<(), FolderError> {
-        let text = format!("{} {}\n", durable.incarnation, durable.counter);
+        let written = self.durable;
+        if durable.incarnation == written.incarnation && durable.counter <= written.counter {
+            return Ok(());
+        }
+        let reserved = Durable { counter: durable.counter.saturating_add(COUNTERS_RESERVED), ..durable };
+        let text = format!("{} {}\n", reserved.incarnation, reserved.counter);
         write(&self.path.join(STATE_FILE), text.as_bytes(), 0o600).map_err(|error| match error {
             FolderError::Io { path, error } => FolderError::Forgets { path, error },
             other => other,
         })?;
-        self.durable = durable;
+        self.durable = reserved;
         Ok(())
     }
 
@@ -352,8 +363,29 @@ mod tests {
         assert!(matches!(Folder::open(&path), Err(FolderError::Busy(_))));
         folder.persist(Durable { incarnation: 3, counter: 9 }).unwrap();
         drop(folder);
-        assert_eq!(Folder::open(&path).unwrap().durable, Durable { incarnation: 3, counter: 9 });
+        assert_eq!(Folder::open(&path).unwrap().durable, Durable { incarnation: 3, counter: 9 + COUNTERS_RESERVED });
         assert!(matches!(create(&path, "b", "b.example:1", [2; 32]), Err(FolderError::Exists(_))));
+    }
+
+    #[test]
+    fn no_counter_is_used_that_is_not_durable_and_few_need_the_disk() {
+        let temp = tempfile::tempdir().unwrap();
+        let network = two(temp.path());
+        let path = temp.path().join("a");
+        install_network(&path, &network).unwrap();
+        let mut folder = Folder::open(&path).unwrap();
+        let on_disk = || read_state(&path.join(STATE_FILE)).unwrap();
+        folder.persist(Durable { incarnation: 1, counter: 0 }).unwrap();
+        // From here on the disk takes nothing.
+        std::os::unix::fs::symlink("/dev/full", path.join("state/numbers.new")).unwrap();
+        for counter in 1..=COUNTERS_RESERVED {
+            folder.persist(Durable { incarnation: 1, counter }).unwrap();
+            assert!(on_disk().counter >= counter);
+        }
+        let next = Durable { incarnation: 1, counter: COUNTERS_RESERVED + 1 };
+        assert!(matches!(folder.persist(next), Err(FolderError::Forgets { .. })));
+        let restarted = Durable { incarnation: 2, counter: 1 };
+        assert!(matches!(folder.persist(restarted), Err(FolderError::Forgets { .. })), "a new life is always written");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringfort_peer::Service;
@@ -407,19 +407,20 @@ async fn a_client_that_sends_garbage_or_announces_four_gigabytes_ends_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_takes_nothing_ends_the_site_with_a_sentence_and_no_other() {
+async fn a_disk_that_takes_nothing_stops_a_site_at_its_start_with_a_sentence_and_no_other() {
     let mut world = World::started().await;
+    world.sites[2].take().unwrap().stop().await.unwrap();
+    world.whole(&[0, 1]).await;
+    let rings = world.report(0).rings;
     // What the site writes next goes nowhere.
     let fresh = world.path(2).join("state/numbers.new");
     std::os::unix::fs::symlink("/dev/full", &fresh).unwrap();
-    world.sites[1].take().unwrap().stop().await.unwrap();
-    let mut west = world.sites[2].take().unwrap();
-    let error = timeout(PATIENCE, west.ended()).await.unwrap().unwrap_err().to_string();
+    let prepared = prepare(Folder::open(&world.path(2)).unwrap(), &Options::default()).unwrap();
+    let error = prepared.start().await.unwrap_err().to_string();
     assert!(error.contains("numbers") && error.contains("room on the disk"), "{error}");
-    world.whole(&[0]).await;
-    assert!(Path::new("/dev/full").exists());
+    assert_eq!(world.report(0).rings, rings, "no other site noticed");
     std::fs::remove_file(&fresh).unwrap();
-    drop(west);
+    tokio::time::sleep(Duration::from_millis(100)).await;
     world.start(2).await;
-    world.whole(&[0, 2]).await;
+    world.whole(&[0, 1, 2]).await;
 }
