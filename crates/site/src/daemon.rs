@@ -273,9 +273,10 @@ impl Daemon {
                 self.transport.on_link_up(now, place, &secret, address, link);
             }
             LinkEvent::Frame(place, frame) => {
-                self.transport.on_link_frame(now, place);
-                let step = self.site.on_frame(now, site_id(place), &frame);
-                self.carry_out(now, step)?;
+                if let Some(frame) = self.transport.on_link_frame(now, place, frame) {
+                    let step = self.site.on_frame(now, site_id(place), &frame);
+                    self.carry_out(now, step)?;
+                }
             }
             LinkEvent::Down(place) => {
                 if self.transport.on_link_down(place) {

@@ -1,8 +1,8 @@
 //! The datagrams of a site: one socket, and a channel to each other site.
 //!
 //! A frame goes by datagram where datagrams pass, and over the link as well while none has come from the other end for
-//! [`SILENCE`], or while the other end sends over the link, since it then hears no datagrams itself: a firewall that lets
-//! nothing but TCP through, even in one direction, makes a network slow, not silent.
+//! [`SILENCE`], or while the other end says there that it hears none: a firewall that lets nothing but TCP through, even in
+//! one direction, makes a network slow, not silent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +16,10 @@ use tracing::debug;
 
 use crate::channel::{Channel, SiteKey};
 use crate::network::Network;
+
+/// The first byte of a frame that goes over a link: whether its sender hears our datagrams.
+const HEARD: u8 = 0;
+const UNHEARD: u8 = 1;
 
 /// How long nothing comes by datagram before frames go over the link too.
 pub const SILENCE: Duration = Duration::from_millis(1500);
@@ -59,8 +63,8 @@ struct Peer {
     channel: Channel,
     link: Option<LinkSender>,
     heard: Option<Time>,
-    /// When a frame came over the link.
-    linked: Option<Time>,
+    /// When it said that it hears no datagrams from here.
+    unheard: Option<Time>,
 }
 
 /// The way to all other sites of a network. Places are those of [`Network::sites`].
@@ -121,11 +125,15 @@ impl Transport {
         }
     }
 
-    /// A frame of a site came over its link: it hears none of our datagrams.
-    pub fn on_link_frame(&mut self, now: Time, place: usize) {
-        if let Some(peer) = self.peers.get_mut(place) {
-            peer.linked = Some(now);
+    /// What came from a site over its link: the frame in it, if there is one.
+    pub fn on_link_frame(&mut self, now: Time, place: usize, mut marked: Bytes) -> Option<Bytes> {
+        let peer = self.peers.get_mut(place)?;
+        match marked.first()? {
+            &UNHEARD => peer.unheard = Some(now),
+            &HEARD => {}
+            _ => return None,
         }
+        Some(marked.split_off(1))
     }
 
     /// A link has ended; true if there is no other to this site. Its keys stay: datagrams need no link.
@@ -138,11 +146,13 @@ impl Transport {
     /// Sends a frame to one site.
     pub fn send(&mut self, now: Time, place: usize, frame: &Bytes) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let silent = peer.heard.is_none_or(|heard| now.since(heard) > SILENCE)
-            || peer.linked.is_some_and(|linked| now.since(linked) <= SILENCE);
-        if let Some(link) = peer.link.as_ref().filter(|_| silent) {
+        let silent = peer.heard.is_none_or(|heard| now.since(heard) > SILENCE);
+        let unheard = peer.unheard.is_some_and(|at| now.since(at) <= SILENCE);
+        if let Some(link) = peer.link.as_ref().filter(|_| silent || unheard) {
+            let first = if silent { UNHEARD } else { HEARD };
+            let marked: Vec<u8> = [first].into_iter().chain(frame.iter().copied()).collect();
             // A link that takes no more is as good as a lost datagram.
-            if link.send(Class::Data, frame.clone()).is_ok() {
+            if link.send(Class::Data, marked.into()).is_ok() {
                 self.counts.sent_by_link += 1;
             }
         }
