@@ -95,7 +95,7 @@ impl Transport {
             channel: Channel::default(),
             link: None,
             heard: None,
-            linked: None,
+            unheard: None,
         };
         Ok(Transport {
             socket,
