@@ -3,7 +3,8 @@
 //! Up to f of them are hacked, and each has a link that nobody can refuse it. So each has an account, whatever links it
 //! makes: it pays for what it sends by size and for every signature that is checked for it. Who asks for more than its
 //! share is cut off for growing times. That alone blames nobody, since the network can hold back what an honest leader
-//! said in a minute and deliver it at once; an honest leader loses nothing, for it says again what is not settled.
+//! said in a minute and deliver it at once; an honest leader loses nothing, for it says again what is not settled. Who
+//! does on its own link what no honest leader does is blamed for it, and cut off in the same way.
 
 use std::time::Duration;
 
@@ -130,6 +131,17 @@ impl Leader {
     /// A frame from another leader, on a link that proves its key.
     pub fn on_peer_frame(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes) -> Step {
         let mut step = Step::default();
+        let unpaid = self.hear_peer(cx, peer, frame, &mut step);
+        let deviates = |event: &Event| matches!(event, Event::Blamed(Culprit::Leader(who), fault) if *who == peer && fault.cuts_link());
+        let cut = unpaid || step.events.iter().any(deviates) && self.group.rules.enforces(Rule::PeerBudget);
+        if let Some(account) = self.accounts.get_mut(&peer).filter(|account| cut && cx.now >= account.cut_until) {
+            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
+        }
+        step
+    }
+
+    /// Says whether the peer has asked for more than its share.
+    fn hear_peer(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes, step: &mut Step) -> bool {
         let f = self.group.rules.f();
         let account = self.accounts.entry(peer).or_insert_with(|| Account::new(cx.now, f));
         let enforced = self.group.rules.enforces(Rule::PeerBudget);
@@ -137,16 +149,15 @@ impl Leader {
             step.blame(Culprit::Leader(peer), Fault::Flooding);
         }
         if cx.now < account.cut_until && enforced {
-            return step;
+            return false;
         }
         account.convicted = false;
         if !account.work.take(cx.now, cost(frame)) && enforced {
-            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
-            return step;
+            return true;
         }
-        let outputs = self.on_peer_message(cx, peer, read(frame), &mut step);
-        self.absorb(cx, outputs, &mut step);
-        step
+        let (outputs, unpaid) = self.on_peer_message(cx, peer, read(frame));
+        self.absorb(cx, outputs, step);
+        unpaid
     }
 
     fn on_peer_message(
@@ -154,9 +165,8 @@ impl Leader {
         cx: &mut Cx<'_>,
         peer: LeaderId,
         message: Result<PeerMessage, Fault>,
-        step: &mut Step,
-    ) -> Vec<Output> {
-        let Some(account) = self.accounts.get_mut(&peer) else { return Vec::new() };
+    ) -> (Vec<Output>, bool) {
+        let Some(account) = self.accounts.get_mut(&peer) else { return (Vec::new(), false) };
         let enforced = self.group.rules.enforces(Rule::PeerBudget);
         let mut unpaid = false;
         let mut pay = |work: &mut Budget, units| {
@@ -189,14 +199,10 @@ impl Leader {
         };
         let deviates =
             |output: &Output| matches!(output, Output::Blame(who, fault) if *who == peer && fault.is_deviation());
-        let Some(account) = self.accounts.get_mut(&peer) else { return outputs };
-        if outputs.iter().any(deviates) {
+        if let Some(account) = self.accounts.get_mut(&peer).filter(|_| outputs.iter().any(deviates)) {
             pay(&mut account.work, DEVIATION);
         }
-        if unpaid {
-            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
-        }
-        outputs
+        (outputs, unpaid)
     }
 }
 

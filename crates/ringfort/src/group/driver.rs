@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringfort_kernel::Penalty;
 use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::log::{Chunk, Head};
 use ringfort_protocol::member::{self, Class, Confirmation, Effect, JoinFailure, Member, Secret, Step};
@@ -22,6 +23,10 @@ use crate::link::{ConnectOptions, LinkError, LinkLimits, LinkSender};
 use crate::runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 
 const COMMANDS_MAX: usize = 256;
+/// How long a leader's link is cut for the first deviation; each further one costs twice the last.
+const DEVIATION_FIRST: Duration = Duration::from_secs(1);
+/// The longest.
+const DEVIATION_MAX: Duration = Duration::from_secs(60);
 /// Inputs served before everything else is looked at.
 const SERVE_MAX: usize = 64;
 /// Events waiting for the program.
@@ -80,6 +85,7 @@ pub(super) fn start(
         member,
         shared: Shared::new(&info),
         links: BTreeMap::new(),
+        penalties: BTreeMap::new(),
         events,
         lagged: 0,
         state,
@@ -97,6 +103,7 @@ struct Driver {
     member: Member,
     shared: Shared,
     links: BTreeMap<LeaderId, (u64, LinkSender)>,
+    penalties: BTreeMap<LeaderId, Penalty>,
     events: mpsc::Sender<Event>,
     lagged: u64,
     state: watch::Sender<Snapshot>,
@@ -174,7 +181,9 @@ impl Driver {
     async fn cut_off(&mut self, leader: LeaderId, fault: Fault) {
         let Some((_, sender)) = self.links.remove(&leader) else { return };
         sender.close();
-        let length = self.shared.barred.bar(leader);
+        let penalty = self.penalties.entry(leader).or_insert(Penalty::new(DEVIATION_FIRST, DEVIATION_MAX));
+        let length = penalty.punish(self.outside.clock.now());
+        self.shared.barred.bar(leader, length);
         tracing::warn!(
             leader = leader.number(),
             fault = fault.word(),
