@@ -103,6 +103,20 @@ fn who_is_cut_off_is_not_heard_and_then_heard_again() {
 }
 
 #[test]
+fn who_deviates_on_its_own_link_is_blamed_and_cut_off_at_once_and_for_growing_times() {
+    let mut room = Room::new([]);
+    let malformed = Bytes::from_static(b"\x01\x01\xff");
+    let mut seen = Vec::new();
+    for _ in 0..70 {
+        let step = room.hears(leader_id(4), &malformed);
+        assert_eq!(blamed(&step).len(), cuts(&step).len(), "who is cut off is not heard");
+        seen.extend(cuts(&step).into_iter().map(|(leader, length)| (leader, length.as_secs())));
+        room.now = room.now + Duration::from_millis(500);
+    }
+    assert_eq!(seen, [1, 2, 4, 8, 16, 32].map(|length| (leader_id(4), length)), "one cut each time");
+}
+
+#[test]
 fn a_new_link_does_not_lift_a_cut() {
     let mut room = Room::new([]);
     let flood = frame((2..258).map(|stay| vote(4, removal("nobody", stay))).collect());
