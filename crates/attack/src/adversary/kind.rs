@@ -136,7 +136,9 @@ impl Kind {
                 "flooding",
                 "bad-evaluation",
             ],
-            Kind::TorrentLeaders | Kind::TorrentMembers | Kind::Torrent => &["cut-off", "flooding", "bad-view"],
+            Kind::TorrentLeaders | Kind::TorrentMembers | Kind::Torrent => {
+                &["cut-off", "flooding", "bad-view", "malformed"]
+            }
             Kind::Expel | Kind::Drop | Kind::Spy | Kind::Mutate => &[],
         }
     }

@@ -52,12 +52,12 @@ impl Torrent {
     fn prepare(&mut self, den: &mut Den<'_>) {
         if self.leaders && self.frames.is_empty() {
             let most = PROPOSALS_MAX as u64;
-            let votes = (0..8).map(|batch| frame(votes(den, batch * most, most))).collect();
+            let batches = (0..8).map(|batch| frame(votes(den, batch * most, most))).collect();
             let classes = vec![wire::plain(&PeerMessage::Buckets(vec![[7; 32]; BUCKETS]))];
             let one = votes(den, 0, 1);
             let each = encode(&one).len().max(1);
             let long = frame(one.iter().cycle().take(LONG_BYTES / each).cloned().collect());
-            self.frames = vec![("votes about nobody", votes), ("classes", classes), ("long frames", vec![long])];
+            self.frames = vec![("votes about nobody", batches), ("classes", classes), ("long frames", vec![long])];
         }
         if self.members && self.entries.is_empty() {
             let one = den.ghost("nobody".parse().expect("a good name"), 1);
@@ -71,12 +71,14 @@ impl Torrent {
         for to in den.others() {
             let life = self.lives.entry(to).or_default();
             *life += usize::from(!self.linked.contains(&to));
-            let Some((what, frames)) = self.frames.get((*life - 1) % self.frames.len().max(1)) else { continue };
+            let Some((what, frames)) = self.frames.get(life.saturating_sub(1) % self.frames.len().max(1)) else {
+                continue;
+            };
             let mut left = bytes;
             for frame in frames.iter().cycle() {
                 left = left.saturating_sub(frame.len());
                 lies.push(Lie::PeerBytes(to, frame.clone()));
-                den.tried(what, 1);
+                den.tried(*what, 1);
                 if left == 0 {
                     break;
                 }

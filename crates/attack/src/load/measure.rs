@@ -78,7 +78,7 @@ pub struct Seen {
 /// Members that show one of these leaders as silent.
 fn deaf(state: &State, leaders: &[u8]) -> Vec<String> {
     let pairs = state.present().flat_map(|(name, member)| leaders.iter().map(move |leader| (name, member, leader)));
-    let silent = pairs.filter(|(_, member, leader)| member.answers.get(leader) == Some(&false));
+    let silent = pairs.filter(|(_, member, leader)| member.answers.get(*leader) == Some(&false));
     silent.map(|(name, _, leader)| format!("{name} shows leader {leader} as silent")).collect()
 }
 

@@ -190,8 +190,10 @@ impl Room {
 
     /// Who named the hacked leader, by word and observer.
     fn named(&self, flood: Flood) -> Named {
+        let Some(kind) = flood.leader() else { return Named::new() };
         let seen = self.stage.desk.look(|state| state.leader(HACKED).map(|leader| leader.seen.clone()));
-        seen.filter(|_| flood.leader().is_some()).unwrap_or_default()
+        // That it is silent may be said of anybody.
+        seen.unwrap_or_default().into_iter().filter(|(word, _)| kind.caught_as().contains(&word.as_str())).collect()
     }
 
     /// How long messages are under way while nobody attacks.
