@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ringfort_protocol::codec::encode;
-use ringfort_protocol::coordination::{Operation, SignedProposal};
+use ringfort_protocol::coordination::{BALLOTS_PER_SUBJECT_MAX, Operation, SignedProposal};
 use ringfort_protocol::keys::{Base, ViewClaim, view_point};
 use ringfort_protocol::view::{Cause, MemberEntry};
 use ringfort_protocol::wire::{self, BUCKETS, LeaderNotice, PROPOSALS_MAX, PeerMessage, SNAPSHOT_ENTRIES_MAX};
@@ -53,11 +53,17 @@ impl Torrent {
         if self.leaders && self.frames.is_empty() {
             let most = PROPOSALS_MAX as u64;
             let batches = (0..8).map(|batch| frame(votes(den, batch * most, most))).collect();
+            let crowds = (0..8).map(|batch| frame(crowd(den, batch))).collect();
             let classes = vec![wire::plain(&PeerMessage::Buckets(vec![[7; 32]; BUCKETS]))];
             let one = votes(den, 0, 1);
             let each = encode(&one).len().max(1);
             let long = frame(one.iter().cycle().take(LONG_BYTES / each).cloned().collect());
-            self.frames = vec![("votes about nobody", batches), ("classes", classes), ("long frames", vec![long])];
+            self.frames = vec![
+                ("votes about nobody", batches),
+                ("votes about many", crowds),
+                ("classes", classes),
+                ("long frames", vec![long]),
+            ];
         }
         if self.members && self.entries.is_empty() {
             let one = den.ghost("nobody".parse().expect("a good name"), 1);
@@ -108,6 +114,17 @@ impl Torrent {
 fn votes(den: &Den<'_>, first: u64, count: u64) -> Vec<SignedProposal> {
     let nobody = |stay| MemberId { user: "nobody".parse().expect("a good name"), incarnation: Incarnation(stay) };
     (first..first + count).map(|stay| den.proposal(Operation::Remove(nobody(stay + 2), Cause::Left), false)).collect()
+}
+
+/// Signed votes about as many users who do not exist as fit, with as many stays each as a leader can have votes on. Their
+/// stays are others in each batch, so that each signature has to be checked again.
+fn crowd(den: &Den<'_>, batch: u64) -> Vec<SignedProposal> {
+    let user = |n: usize| format!("nobody{n}").parse().expect("a good name");
+    let stays = (0..BALLOTS_PER_SUBJECT_MAX as u64).map(|stay| 2 + batch * 8 + stay);
+    let one = |n: usize, stay| MemberId { user: user(n), incarnation: Incarnation(stay) };
+    let users = PROPOSALS_MAX / BALLOTS_PER_SUBJECT_MAX;
+    let stays = |n| stays.clone().map(move |stay| one(n, stay)).collect::<Vec<_>>();
+    (0..users).flat_map(stays).map(|id| den.proposal(Operation::Remove(id, Cause::Left), false)).collect()
 }
 
 fn frame(votes: Vec<SignedProposal>) -> Bytes {

@@ -66,8 +66,9 @@ pub enum Flood {
 }
 
 impl Flood {
-    /// All of them.
-    pub const ALL: [Flood; 14] = [
+    /// All that the honest go on under. [`Flood::Holes`] is none yet: honest members ask for what an insider leaves out until
+    /// leaders name them for it.
+    pub const ALL: [Flood; 13] = [
         Flood::Calm,
         Flood::HalfOpen,
         Flood::Slow,
@@ -78,7 +79,6 @@ impl Flood {
         Flood::NeverReads,
         Flood::SlowReaders,
         Flood::Insiders,
-        Flood::Holes,
         Flood::LeaderFrames,
         Flood::LeaderLists,
         Flood::LeaderTorrent,
@@ -142,6 +142,11 @@ impl Flood {
             Flood::SlowReaders | Flood::Holes => &["mal"],
             _ => &[],
         }
+    }
+
+    /// Whether a leader is taken over for it.
+    pub fn hacks_a_leader(self) -> bool {
+        self.leader().is_some()
     }
 
     /// What the hacked leader does, if there is one.

@@ -31,6 +31,9 @@ pub struct LoadArgs {
     /// Connections that an attacker keeps half open at once, on all leaders together
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u16).range(16..=8_000))]
     pub connections: u16,
+    /// The leader that is taken over, where one is
+    #[arg(long, value_name = "I", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub hacked_leader: u8,
     /// Only these kinds of load
     #[arg(value_enum)]
     pub kinds: Vec<Flood>,
@@ -59,7 +62,7 @@ pub async fn play(args: &LoadArgs, program: PathBuf) -> anyhow::Result<Report> {
     let kinds = if args.kinds.is_empty() { Flood::ALL.to_vec() } else { args.kinds.clone() };
     let bar = ProgressBar::with_draw_target(Some(kinds.len() as u64), ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?);
-    let mut room = Room::open(program).await?;
+    let mut room = Room::open(program, args.hacked_leader).await?;
     let mut cases = Vec::new();
     for kind in kinds {
         bar.set_message(kind.name());

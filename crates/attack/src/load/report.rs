@@ -126,8 +126,10 @@ pub struct CaseReport {
     pub named: BTreeMap<String, u64>,
     /// Messages that did not arrive, came twice or out of order, or were given up.
     pub messages_wrong: u64,
-    /// What did not hold.
+    /// What went wrong: somebody honest was harmed, or the attacker not named, or memory went beyond its bound.
     pub complaints: Vec<String>,
+    /// What took longer than it may.
+    pub delays: Vec<String>,
 }
 
 /// All of it.
@@ -160,7 +162,7 @@ impl Report {
                 case.complaints.push(format!("{what} {above} KiB above rest, the bound is {} KiB", bound.own_kib));
             }
         }
-        let held = !cases.is_empty() && cases.iter().all(|case| case.complaints.is_empty());
+        let held = !cases.is_empty() && cases.iter().all(|case| case.complaints.is_empty() && case.delays.is_empty());
         Report { bound, seconds, cases, held }
     }
 }
@@ -170,7 +172,11 @@ impl CaseReport {
     fn extras(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.messages_calm.count > 0 {
             let (calm, used) = (self.messages_calm.p99_ms, self.own_peak_kib / 1024);
-            writeln!(f, "    p99 before: {calm:.1} ms; the members' process used {used} MiB at most")?;
+            let times = self.messages.p99_ms / calm.max(f64::MIN_POSITIVE);
+            writeln!(
+                f,
+                "    p99 before: {calm:.1} ms, meanwhile {times:.1} times that; the members' process used {used} MiB at most"
+            )?;
         }
         if let Some((calm, now)) = self.rates {
             writeln!(f, "    {calm:.0} messages of 12 KiB a second before and after, {now:.0} meanwhile")?;
@@ -228,6 +234,7 @@ impl fmt::Display for Report {
             )?;
             case.extras(f)?;
             case.complaints.iter().try_for_each(|text| writeln!(f, "    NOT HELD: {text}"))?;
+            case.delays.iter().try_for_each(|text| writeln!(f, "    TOO SLOW: {text}"))?;
         }
         let bound = &self.bound;
         writeln!(

@@ -20,8 +20,6 @@ use crate::real::ledger::Totals;
 use crate::real::stage::{N, Pace, Stage, fast_policy};
 use crate::real::story::Story;
 
-/// The leader that is taken over.
-const HACKED: u8 = 1;
 /// Members that are honest all the time.
 const HONEST: [&str; 3] = ["ana", "ben", "eva"];
 /// How many times as long messages may be under way at most, in one case of a hundred, and what counts as calm at least:
@@ -59,16 +57,18 @@ const ASK_PAUSE: Duration = Duration::from_millis(20);
 pub struct Room {
     stage: Stage,
     addresses: Vec<String>,
+    /// The leader that is taken over, where one is.
+    hacked: u8,
     /// A leader has flooded the others: they remember it.
     flooded: bool,
 }
 
 impl Room {
-    /// Starts leaders and members.
+    /// Starts leaders and members; `hacked` is the leader that will be taken over.
     ///
     /// # Errors
     /// They cannot be started.
-    pub async fn open(program: PathBuf) -> anyhow::Result<Room> {
+    pub async fn open(program: PathBuf, hacked: u8) -> anyhow::Result<Room> {
         more_descriptors();
         let pace =
             Pace { talk: Duration::from_millis(100), rekey: Duration::from_secs(2), show_talk: false, topic: "chat" };
@@ -83,7 +83,7 @@ impl Room {
         let mut stage = Stage::deal(Story::silent(), pace, program, &Stage::all_users(), policy)?;
         stage.begin().await?;
         let addresses = stage.info.leaders.iter().map(|leader| leader.address.clone()).collect();
-        Ok(Room { stage, addresses, flooded: false })
+        Ok(Room { stage, addresses, hacked, flooded: false })
     }
 
     /// What a leader may use above its rest.
@@ -108,12 +108,12 @@ impl Room {
         let before = most_kib(&self.pids(flood));
         let messages_calm = if is_strict(flood) { self.listen(length).await } else { Times::default() };
         let calm_rate = if flood == Flood::SlowReaders { Some(self.rate(length / 2).await) } else { None };
-        let books = Books::of(&self.stage);
+        let books = Books::of(&self.stage, self.hacked);
         let insiders = self.insiders(flood).await?;
         self.hack(flood).await?;
         self.stage.desk.with(|state| drop(state.ledger.take_latencies()));
 
-        let watch = Watch::begin(self.pids(flood), self.stage.desk.clone(), honest(flood).collect());
+        let watch = Watch::begin(self.pids(flood), self.stage.desk.clone(), self.honest(flood).collect());
         let mob = Mob::gather(flood, &self.addresses, connections);
         let busy = busy(flood, insiders, &mob.tally);
         let stir = self.come_and_go(flood, length).await;
@@ -134,9 +134,9 @@ impl Room {
             (Some(before), Some(meanwhile)) => Some((before.min(self.rate(length / 2).await), meanwhile)),
             _ => None,
         };
-        let wrong = Books::of(&self.stage).since(&books, missing);
+        let wrong = Books::of(&self.stage, self.hacked).since(&books, missing);
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
-        let tried = flood.leader().map_or(0, |_| self.stage.desk.look(|state| state.attempts(HACKED)));
+        let tried = flood.leader().map_or(0, |_| self.stage.desk.look(|state| state.attempts(self.hacked)));
         let mut report = CaseReport {
             kind: flood.name(),
             what: flood.what(),
@@ -156,10 +156,12 @@ impl Room {
             named: named.iter().map(|(word, by)| (word.clone(), by.values().sum())).collect(),
             messages_wrong: wrong.iter().map(|(_, count)| count).sum(),
             complaints: Vec::new(),
+            delays: Vec::new(),
         };
+        report.delays = delays(flood, &report);
         report.complaints = complaints(flood, &report, calm);
         report.complaints.extend(seen.unheard.into_iter().filter(|_| is_strict(flood)));
-        report.complaints.extend(unnamed(flood, &named));
+        report.complaints.extend(unnamed(flood, self.hacked, &named));
         let wrong = wrong.iter().filter(|(_, count)| *count > 0);
         report.complaints.extend(wrong.map(|(what, count)| format!("{count} {what}")));
         Ok(report)
@@ -167,7 +169,13 @@ impl Room {
 
     /// The processes of honest leaders.
     fn pids(&self, flood: Flood) -> Vec<u32> {
-        honest(flood).filter_map(|leader| self.stage.pid(leader)).collect()
+        self.honest(flood).filter_map(|leader| self.stage.pid(leader)).collect()
+    }
+
+    /// Leaders that are honest meanwhile.
+    fn honest(&self, flood: Flood) -> impl Iterator<Item = u8> {
+        let hacked = self.hacked;
+        (1..=N).filter(move |leader| flood.leader().is_none() || *leader != hacked)
     }
 
     /// Everybody forgets what the hacked leader did: leaders start anew, members join anew.
@@ -182,16 +190,16 @@ impl Room {
     /// Takes a leader over, and waits until it does what it is there for.
     async fn hack(&mut self, flood: Flood) -> anyhow::Result<()> {
         let Some(kind) = flood.leader() else { return Ok(()) };
-        self.stage.attack(HACKED, kind).await?;
-        let at_work = self.stage.desk.until(PATIENCE, |state| state.attempts(HACKED) > 0).await;
-        anyhow::ensure!(at_work, "leader {HACKED} floods nobody");
+        self.stage.attack(self.hacked, kind).await?;
+        let at_work = self.stage.desk.until(PATIENCE, |state| state.attempts(self.hacked) > 0).await;
+        anyhow::ensure!(at_work, "leader {} floods nobody", self.hacked);
         Ok(())
     }
 
     /// Who named the hacked leader, by word and observer.
     fn named(&self, flood: Flood) -> Named {
         let Some(kind) = flood.leader() else { return Named::new() };
-        let seen = self.stage.desk.look(|state| state.leader(HACKED).map(|leader| leader.seen.clone()));
+        let seen = self.stage.desk.look(|state| state.leader(self.hacked).map(|leader| leader.seen.clone()));
         // That it is silent may be said of anybody.
         seen.unwrap_or_default().into_iter().filter(|(word, _)| kind.caught_as().contains(&word.as_str())).collect()
     }
@@ -281,12 +289,12 @@ struct Books {
 }
 
 impl Books {
-    fn of(stage: &Stage) -> Self {
+    fn of(stage: &Stage, hacked: u8) -> Self {
         stage.desk.look(|state| Books {
             totals: state.ledger.totals(),
             gaps: state.members.values().map(|member| member.gaps).sum(),
             wronged: state.wronged.len() as u64,
-            cut_off: (1..=N).filter(|l| *l != HACKED).map(|l| state.seen(&format!("leader {l}"), "cut-off")).sum(),
+            cut_off: (1..=N).filter(|l| *l != hacked).map(|l| state.seen(&format!("leader {l}"), "cut-off")).sum(),
         })
     }
 
@@ -308,14 +316,9 @@ fn is_strict(flood: Flood) -> bool {
     flood.leader().is_some() || flood == Flood::Holes
 }
 
-/// Leaders that are honest meanwhile.
-fn honest(flood: Flood) -> impl Iterator<Item = u8> {
-    (1..=N).filter(move |leader| flood.leader().is_none() || *leader != HACKED)
-}
-
 /// Whoever was flooded by the hacked leader and did not name it.
-fn unnamed(flood: Flood, named: &Named) -> Vec<String> {
-    let leaders = (1..=N).filter(|leader| *leader != HACKED).map(|leader| format!("leader {leader}"));
+fn unnamed(flood: Flood, hacked: u8, named: &Named) -> Vec<String> {
+    let leaders = (1..=N).filter(|leader| *leader != hacked).map(|leader| format!("leader {leader}"));
     let members = HONEST.map(str::to_owned);
     let flooded: Vec<String> = match flood {
         Flood::LeaderFrames => leaders.collect(),
@@ -327,7 +330,7 @@ fn unnamed(flood: Flood, named: &Named) -> Vec<String> {
     silent.map(|who| format!("{who} does not name the attacker")).collect()
 }
 
-/// What did not hold.
+/// What went wrong.
 fn complaints(flood: Flood, report: &CaseReport, calm: bool) -> Vec<String> {
     let mut complaints = Vec::new();
     if flood != Flood::Calm && report.attempts == 0 {
@@ -342,19 +345,25 @@ fn complaints(flood: Flood, report: &CaseReport, calm: bool) -> Vec<String> {
     if !calm {
         complaints.push("the group is not as before".to_owned());
     }
+    complaints
+}
+
+/// What took longer than it may.
+fn delays(flood: Flood, report: &CaseReport) -> Vec<String> {
+    let mut delays = Vec::new();
     if is_strict(flood) {
         let (p99, limit) = (report.messages.p99_ms, P99_TIMES * report.messages_calm.p99_ms.max(P99_CALM_MIN_MS));
         if p99 >= limit {
-            complaints.push(format!("the p99 of messages was {p99} ms, and {limit} ms is the limit"));
+            delays.push(format!("the p99 of messages was {p99} ms, and {limit} ms is the limit"));
         }
         if report.joins.max_ms > JOIN_MAX_MS {
-            complaints.push(format!("a join took {} ms", report.joins.max_ms));
+            delays.push(format!("a join took {} ms", report.joins.max_ms));
         }
     }
     if let Some((calm, meanwhile)) = report.rates.filter(|(calm, meanwhile)| *meanwhile < RATE_KEPT * calm) {
-        complaints.push(format!("{meanwhile:.0} messages a second, of {calm:.0}"));
+        delays.push(format!("{meanwhile:.0} messages a second, of {calm:.0}"));
     }
-    complaints
+    delays
 }
 
 /// What attackers do that are members.

@@ -165,8 +165,9 @@ impl Decision {
             Decision::LoginRefused { .. } => Account::Strangers,
             Decision::Blamed { kind: "outsider", .. } => Account::Strangers,
             Decision::Blamed { who, .. } => Account::Peer(who.clone()),
-            Decision::LeaderLink { leader, .. }
-            | Decision::LeaderCutOff { leader, .. } => Account::Peer(format!("leader {leader}")),
+            Decision::LeaderLink { leader, .. } | Decision::LeaderCutOff { leader, .. } => {
+                Account::Peer(format!("leader {leader}"))
+            }
             // Who is put out has no say in it.
             Decision::Removed { cause: "expelled", .. } => return None,
             Decision::LoginAccepted { user, .. } | Decision::Admitted { user, .. } | Decision::Removed { user, .. } => {

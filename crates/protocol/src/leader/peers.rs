@@ -6,14 +6,15 @@
 //! said in a minute and deliver it at once; an honest leader loses nothing, for it says again what is not settled. Who
 //! does on its own link what no honest leader does is blamed for it, and cut off in the same way.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort_kernel::Budget;
+use ringfort_kernel::{Budget, Penalty};
 
 use super::{Event, Leader, Step};
-use crate::coordination::Output;
-use crate::fault::{Culprit, Fault};
+use crate::coordination::{BALLOTS_PER_SUBJECT_MAX, Output, SignedProposal, Subject};
+use crate::fault::{CUT_OFF, Culprit, Fault};
 use crate::ids::LeaderId;
 use crate::rules::Rule;
 use crate::time::{Cx, Time};
@@ -39,11 +40,6 @@ const HONEST_PER_S: u64 = 32_768;
 const HONEST_BURST: u64 = 524_288;
 /// Comparisons are answered and asked for no more often than they are begun.
 const COMPARE_SPACING: Duration = Duration::from_millis(400);
-/// How long the first cut lasts, and the longest.
-const CUT_MIN: Duration = Duration::from_secs(1);
-const CUT_MAX: Duration = Duration::from_secs(64);
-/// After so long without another, the next cut is as short as the first.
-const FORGIVEN: Duration = Duration::from_secs(600);
 
 /// What one other leader has left.
 #[derive(Debug)]
@@ -51,8 +47,7 @@ pub(super) struct Account {
     work: Budget,
     /// What an honest leader can have sent at all.
     honest: Budget,
-    cut_until: Time,
-    next_cut: Duration,
+    penalty: Penalty,
     convicted: bool,
     asked: Option<Time>,
     answered: Option<Time>,
@@ -64,22 +59,15 @@ impl Account {
         Account {
             work: Budget::new(now, share, WORK_BURST),
             honest: Budget::new(now, HONEST_PER_S, HONEST_BURST),
-            cut_until: Time::ZERO,
-            next_cut: CUT_MIN,
+            penalty: CUT_OFF,
             convicted: false,
             asked: None,
             answered: None,
         }
     }
 
-    fn cut(&mut self, now: Time) -> Duration {
-        if now.since(self.cut_until) > FORGIVEN {
-            self.next_cut = CUT_MIN;
-        }
-        let length = self.next_cut;
-        self.cut_until = now + length;
-        self.next_cut = (length * 2).min(CUT_MAX);
-        length
+    fn is_cut_off(&self, now: Time) -> bool {
+        self.penalty.left(now).is_some()
     }
 
     /// Whether it may be asked now for what it has accepted.
@@ -134,8 +122,8 @@ impl Leader {
         let unpaid = self.hear_peer(cx, peer, frame, &mut step);
         let deviates = |event: &Event| matches!(event, Event::Blamed(Culprit::Leader(who), fault) if *who == peer && fault.cuts_link());
         let cut = unpaid || step.events.iter().any(deviates) && self.group.rules.enforces(Rule::PeerBudget);
-        if let Some(account) = self.accounts.get_mut(&peer).filter(|account| cut && cx.now >= account.cut_until) {
-            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
+        if let Some(account) = self.accounts.get_mut(&peer).filter(|account| cut && !account.is_cut_off(cx.now)) {
+            step.events.push(Event::CutOff(peer, account.penalty.punish(cx.now)));
         }
         step
     }
@@ -148,7 +136,7 @@ impl Leader {
         if !account.honest.take(cx.now, cost(frame)) && enforced && !std::mem::replace(&mut account.convicted, true) {
             step.blame(Culprit::Leader(peer), Fault::Flooding);
         }
-        if cx.now < account.cut_until && enforced {
+        if account.is_cut_off(cx.now) && enforced {
             return false;
         }
         account.convicted = false;
@@ -174,6 +162,9 @@ impl Leader {
             !unpaid
         };
         let outputs = match message {
+            Ok(PeerMessage::Proposals(list)) if enforced && crowds(&list) => {
+                vec![Output::Blame(peer, Fault::Flooding)]
+            }
             Ok(PeerMessage::Proposals(list)) => {
                 let work = &mut account.work;
                 self.state.on_proposals_within(peer, list, &mut || pay(work, VERIFICATION))
@@ -204,6 +195,16 @@ impl Leader {
         }
         (outputs, unpaid)
     }
+}
+
+/// Whether there are more votes on one subject than a leader has at any time.
+fn crowds(proposals: &[SignedProposal]) -> bool {
+    let mut counts = BTreeMap::<Subject, usize>::new();
+    proposals.iter().any(|proposal| {
+        let count = counts.entry(proposal.operation.subject()).or_default();
+        *count += 1;
+        *count > BALLOTS_PER_SUBJECT_MAX
+    })
 }
 
 /// Length before content: a list that is too long is not decoded.
