@@ -32,7 +32,8 @@ export class Card {
     const title = element("h2", { id: `leader-${number}-title` }, `Leader ${number}`);
     this.element = element("article", { class: "card", id: `leader-${number}`, "aria-labelledby": title.id },
       element("header", {}, element("span", { class: "lamp", "aria-hidden": "true" }), title, this.word),
-      this.ears, this.body, element("div", { class: "buttons" }, this.attack, this.stop, this.recover));
+      // The buttons stand above the text that grows: nothing moves under a pointer.
+      this.ears, element("div", { class: "buttons" }, this.attack, this.stop, this.recover), this.body);
   }
 
   /** @param {any} leader */

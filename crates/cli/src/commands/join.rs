@@ -110,6 +110,10 @@ pub async fn run(args: JoinArgs) -> Outcome {
             turn = agent.turn() => {
                 tell(&args, &turn)?;
                 ended = if let Turn::Ended(cause) = turn { Some(cause) } else { None };
+                // A program cannot log in again on the page: who started it is told instead.
+                if ended.is_some() && !args.programs.is_empty() {
+                    break;
+                }
             }
             () = ending.asked() => break,
         }
@@ -138,6 +142,7 @@ fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
             Cause::Expelled => "expelled",
             Cause::Expired => "expired",
             Cause::SessionOver => "session-over",
+            Cause::Elsewhere => "elsewhere",
         })
     };
     match (turn, args.json) {
