@@ -68,6 +68,20 @@ fn an_end_that_nobody_can_supply_is_a_gap_and_an_end_that_nobody_knows_is_said()
 }
 
 #[test]
+fn whose_words_were_all_in_views_that_were_skipped_leaves_a_question() {
+    for (since, asks) in [(9, true), (1, false)] {
+        let mut room = Room::sealed();
+        let ana = room.ana.me.id.clone();
+        let said = group_head(&room, since, 3, 3);
+        for from in [1, 2] {
+            room.bo_told(at(0), from, vec![said.clone(), Tail::Complete(ana.clone())]);
+        }
+        let question = if asks { vec![InboxEvent::UnknownTail(ana.clone())] } else { Vec::new() };
+        assert_eq!(room.bo.inbox.forget(&ana, 2), question);
+    }
+}
+
+#[test]
 fn who_never_spoke_or_was_expelled_leaves_no_question() {
     let mut room = Room::sealed();
     let ana = room.ana.me.id.clone();
