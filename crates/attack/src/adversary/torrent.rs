@@ -84,7 +84,7 @@ impl Torrent {
             for frame in frames.iter().cycle() {
                 left = left.saturating_sub(frame.len());
                 lies.push(Lie::PeerBytes(to, frame.clone()));
-                den.tried(*what, 1);
+                den.tried(what, 1);
                 if left == 0 {
                     break;
                 }

@@ -266,9 +266,9 @@ impl Insider {
 
     /// Sends a message to all leaders, as members do; false if the line is full at one of them.
     pub fn relay(&self, frame: &Bytes) -> bool {
-        let sent =
-            self.doors.values().map(|inside| inside.door.send(ringfort::link::Class::Data, frame.clone()).is_ok());
-        sent.fold(true, |all, sent| all && sent)
+        let is_full = |inside: &&Inside| inside.door.send(ringfort::link::Class::Data, frame.clone()).is_err();
+        // To all of them, whatever the first ones answer.
+        self.doors.values().filter(is_full).count() == 0
     }
 
     /// The frames of the login and the requests sent to a leader.
