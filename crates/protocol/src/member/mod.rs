@@ -53,6 +53,7 @@ const ASK_SPACING: Duration = Duration::from_millis(250);
 const PAST_VIEWS_MAX: usize = 32;
 
 /// What a user logs in with.
+#[derive(Clone)]
 pub enum Secret {
     /// A password; kept only until it is hardened.
     Password(Zeroizing<Vec<u8>>),
