@@ -20,7 +20,7 @@ export class Card {
   constructor(number, order) {
     this.word = element("span", { class: "word" });
     this.ears = element("div", { class: "ears" });
-    this.body = element("div", { class: "body" });
+    this.body = element("div", { class: "body", tabindex: "0", role: "group", "aria-label": `What leader ${number} does` });
     const button = (/** @type {"attack" | "stop" | "recover"} */ what, /** @type {string} */ style, /** @type {string} */ text) => {
       const made = /** @type {HTMLButtonElement} */ (element("button", { type: "button", class: `${style} ${what}`, "aria-label": `${text} leader ${number}` }, text));
       made.addEventListener("click", () => order(what, number));
