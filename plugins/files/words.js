@@ -41,6 +41,7 @@ export function peerWords(file, peer) {
     case "asked": return "deciding";
     case "receiving": return progress(peer.done, file.bytes, peer.per_s);
     case "paused": return `paused at ${progress(peer.done, file.bytes, 0)}`;
+    case "unanswered": return "has a program that takes no files, it seems";
     case "silent": return "does not answer; goes on when it does";
     case "declined": return "declined";
     case "complete": return "has it ✓";

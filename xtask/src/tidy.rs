@@ -81,6 +81,7 @@ const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
 const PRODUCTION: &[&str] = &[
     "crates/kernel",
     "crates/spread",
+    "crates/site",
     "crates/peer",
     "crates/crypto",
     "crates/protocol",

@@ -123,6 +123,19 @@ impl Hub {
                 self.record(What::View { epoch: view.epoch.0, joined: strings(&joined), left: left.collect() });
             }
             Event::Gap { sender, count, .. } => self.record(What::Gap { from: sender.to_string(), count }),
+            Event::UnknownTail { sender } => self.notice(
+                format!("{sender} went without a last word: whether you have all that {sender} said, nobody knows."),
+                true,
+            ),
+            Event::Missed => {
+                self.notice("What the others said at the end of your stay may be missing here.".into(), true);
+            }
+            Event::Unsent(count) => self.notice(
+                format!(
+                    "Too few leaders acknowledged your last messages ({count}): whether they arrive, nobody knows."
+                ),
+                true,
+            ),
             Event::Lagged(missed) => self.notice(format!("This agent was too slow and missed {missed} events."), true),
             Event::Confirmation(now) => {
                 let unsure = words::unsure(self.group.info(), now);
@@ -314,6 +327,9 @@ fn departed(cause: Cause) -> &'static str {
     match cause {
         Cause::Expelled => "were expelled by the operators",
         Cause::Expired => "have to log in again: the group's policy limits how long a stay lasts",
+        Cause::Elsewhere => {
+            "logged in somewhere else, and that login took the place of this one. Was it not you? Then tell the operators"
+        }
         Cause::SessionOver => "are out, since the operators have ended the session",
         other => words::departure(other),
     }

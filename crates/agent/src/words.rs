@@ -43,6 +43,7 @@ pub fn explain(fault: Fault) -> &'static str {
         Fault::LoginFailed => "did not accept the login",
         Fault::Throttled => "asks to wait: too many attempts",
         Fault::AgainstRole => "sent what its role in the group forbids; it was not passed on",
+        Fault::Withheld => "left out numbers of its messages and did not supply them when asked",
     }
 }
 
@@ -123,6 +124,7 @@ pub fn departure(cause: Cause) -> &'static str {
         Cause::Expelled => "was expelled",
         Cause::Expired => "was logged out: the time limit of a stay",
         Cause::SessionOver => "left at the end of the session",
+        Cause::Elsewhere => "logged in anew; the earlier stay is over",
     }
 }
 

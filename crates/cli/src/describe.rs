@@ -26,8 +26,14 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
     let (text, warning) = match event {
         Event::Message(_) => return None,
         Event::View { view, joined, left } => {
-            let mut told: Vec<String> = joined.iter().map(|user| format!("{} joined", people(group, [user]))).collect();
-            told.extend(left.iter().map(|(user, cause)| format!("{user} {}", departure(*cause))));
+            let again = |user: &UserName| left.iter().any(|left| *left == (user.clone(), Cause::Elsewhere));
+            let came = |user: &UserName| {
+                let how = if again(user) { "logged in anew, in place of an earlier login" } else { "joined" };
+                format!("{} {how}", people(group, [user]))
+            };
+            let mut told: Vec<String> = joined.iter().map(came).collect();
+            let gone = left.iter().filter(|(user, cause)| *cause != Cause::Elsewhere || !joined.contains(user));
+            told.extend(gone.map(|(user, cause)| format!("{user} {}", departure(*cause))));
             if told.is_empty() {
                 told.push("the group has a new key".to_owned());
             }
@@ -36,6 +42,20 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
         Event::Gap { sender, count: lost, .. } => {
             let lost = usize::try_from(*lost).unwrap_or(usize::MAX);
             (format!("{} of {sender} got lost", count(lost, "message")), true)
+        }
+        Event::UnknownTail { sender } => {
+            (format!("{sender} went without a last word: whether all that {sender} said has come, nobody knows"), true)
+        }
+        Event::Missed => ("what was said at the end of this stay may be missing".to_owned(), true),
+        Event::Unsent(unsent) => {
+            let unsent = usize::try_from(*unsent).unwrap_or(usize::MAX);
+            (
+                format!(
+                    "too few leaders acknowledged {} of yours: whether they arrive, nobody knows",
+                    count(unsent, "message")
+                ),
+                true,
+            )
         }
         Event::Lagged(missed) => (format!("this program was too slow and missed {missed} events"), true),
         Event::Confirmation(now) => match unsure(group, *now, None) {
@@ -154,5 +174,6 @@ fn departure(cause: Cause) -> &'static str {
         Cause::Expired => "was logged out: the time limit of a stay",
         Cause::Expelled => "was expelled",
         Cause::SessionOver => "left at the end of the session",
+        Cause::Elsewhere => "logged in elsewhere, and that login took the place of this one",
     }
 }

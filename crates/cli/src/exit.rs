@@ -47,7 +47,7 @@ pub enum Status {
     Credentials = 20,
     /// The leaders refuse: expelled, too many attempts, full; or the user's role forbids it.
     Refused = 21,
-    /// Too few leaders are in reach.
+    /// Too few leaders are in reach, or have acknowledged what was sent.
     TooFewLeaders = 22,
     /// The leaders in reach do not hold the group's keys.
     OtherKeys = 23,
@@ -55,6 +55,8 @@ pub enum Status {
     NotAMember = 24,
     /// A setup without a dealer did not come to an end.
     Setup = 25,
+    /// The same user has logged in elsewhere, and that stay took the place of this one.
+    Elsewhere = 26,
     /// A log or receipt does not tell of the moment.
     NotCovered = 30,
     /// Logs hold evidence against leaders.
@@ -64,7 +66,7 @@ pub enum Status {
 }
 
 /// Every status with its meaning, in order.
-pub const TABLE: [(Status, &str); 20] = [
+pub const TABLE: [(Status, &str); 21] = [
     (Status::Ok, "everything was done"),
     (Status::Other, "something not listed here failed"),
     (Status::Usage, "the command line is wrong"),
@@ -81,10 +83,11 @@ pub const TABLE: [(Status, &str); 20] = [
         Status::Refused,
         "the leaders refuse: expelled, too many attempts, or the group is full; or the user's role forbids it",
     ),
-    (Status::TooFewLeaders, "too few leaders are in reach"),
+    (Status::TooFewLeaders, "too few leaders are in reach, or have acknowledged what was sent"),
     (Status::OtherKeys, "the servers at the leaders' addresses do not hold the group's keys"),
     (Status::NotAMember, "the user is not in the group, or the stay has ended"),
     (Status::Setup, "the setup of a group did not come to an end: it says at whom to look"),
+    (Status::Elsewhere, "the same user has logged in elsewhere, and that stay took the place of this one"),
     (Status::NotCovered, "the log or receipt does not tell of that moment"),
     (Status::Conflict, "the logs hold evidence against leaders"),
     (Status::NoEvidence, "the evidence convicts nobody"),
@@ -145,6 +148,10 @@ impl Failure {
             Cause::Expelled => {
                 Some(Failure::new(Status::Refused, "the operators have expelled this user: ask them why"))
             }
+            Cause::Elsewhere => Some(Failure::new(
+                Status::Elsewhere,
+                "this user has logged in elsewhere, and that login took the place of this one: if it was not you, tell the operators",
+            )),
             Cause::SessionOver => Some(Failure::new(
                 Status::NotAMember,
                 "the operators have ended the session: join again, at once if they have started the next",
@@ -225,7 +232,7 @@ impl From<SendError> for Failure {
                 Status::Usage
             }
             SendError::Rejected(Rejected::Role { .. }) => Status::Refused,
-            SendError::Rejected(Rejected::Stale) => Status::TooFewLeaders,
+            SendError::Rejected(Rejected::Stale) | SendError::Unacknowledged(_) => Status::TooFewLeaders,
             SendError::Rejected(_) => Status::Other,
         };
         Failure::new(status, error)

@@ -166,6 +166,16 @@ pub enum MemberLine {
         first: u64,
         count: u64,
     },
+    /// Somebody went without a last word: whether more of it is lost is not known.
+    UnknownTail {
+        from: String,
+    },
+    /// What was said at the end of this stay may be missing.
+    Missed {},
+    /// Too few leaders acknowledged so many messages of this stay before it ended.
+    Unsent {
+        count: u64,
+    },
     Lagged {
         count: u64,
     },
@@ -224,6 +234,9 @@ impl From<&Event> for MemberLine {
             Event::Gap { sender, first, count } => {
                 MemberLine::Gap { from: sender.to_string(), first: *first, count: *count }
             }
+            Event::UnknownTail { sender } => MemberLine::UnknownTail { from: sender.to_string() },
+            Event::Missed => MemberLine::Missed {},
+            Event::Unsent(count) => MemberLine::Unsent { count: *count },
             Event::Lagged(count) => MemberLine::Lagged { count: *count },
             Event::Confirmation(now) => MemberLine::Confirmed { confirmed: now.is_current(), state: now.word() },
             Event::LeaderAnswers(leader, answers) => MemberLine::Leader { leader: leader.number(), answers: *answers },

@@ -16,6 +16,7 @@ pub fn cause_word(cause: Cause) -> &'static str {
         Cause::Expelled => "expelled",
         Cause::Expired => "expired",
         Cause::SessionOver => "session-over",
+        Cause::Elsewhere => "elsewhere",
     }
 }
 

@@ -133,7 +133,18 @@ impl Files {
                 }
                 true
             }
-            Event::View { .. } | Event::Lagged(_) => {
+            Event::View { left, .. } => {
+                let members = partners(&self.shared.group);
+                // Who logged in anew is not who was there: it knows of no offer, and is told again.
+                let stay = members.iter().filter(|user| left.iter().all(|(gone, _)| gone != *user)).cloned();
+                let stay: Vec<UserName> = stay.collect();
+                if stay.len() < members.len() {
+                    self.shared.step(|exchange, now| exchange.on_members(now, stay));
+                }
+                self.shared.step(|exchange, now| exchange.on_members(now, members));
+                false
+            }
+            Event::Lagged(_) => {
                 let members = partners(&self.shared.group);
                 self.shared.step(|exchange, now| exchange.on_members(now, members));
                 false

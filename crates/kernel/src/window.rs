@@ -34,6 +34,11 @@ impl ReplayWindow {
         true
     }
 
+    /// Whether [`ReplayWindow::accept`] would accept `seq`.
+    pub fn is_new(&self, seq: u64) -> bool {
+        seq > self.newest || seq != 0 && self.newest - seq < WINDOW && !self.get(seq)
+    }
+
     /// The highest number accepted.
     pub fn newest(&self) -> u64 {
         self.newest
@@ -73,6 +78,7 @@ mod tests {
             for seq in seqs {
                 let newest = seen.iter().next_back().copied().unwrap_or(0);
                 let expected = seq > 0 && newest.saturating_sub(seq) < WINDOW && !seen.contains(&seq);
+                prop_assert_eq!(window.is_new(seq), expected);
                 prop_assert_eq!(window.accept(seq), expected);
                 if expected { seen.insert(seq); }
             }

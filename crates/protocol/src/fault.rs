@@ -126,6 +126,8 @@ pub enum Fault {
     Throttled,
     /// A message or a request that the member's role forbids.
     AgainstRole,
+    /// A member that leaves out numbers of its messages and does not supply them when asked, though it says it has them.
+    Withheld,
 }
 
 /// All faults: a new one that is not in the list does not compile.
@@ -143,14 +145,21 @@ macro_rules! all_faults {
 all_faults! {
     Malformed BadSeal Replayed BadProposal WrongSession Flooding BadShare BadEvaluation BadView BadStatement ClaimWentBack
     Equivocated StaleHeartbeat BadLoginProof BadData OldView BadRelay Silent LoginFailed Throttled AgainstRole
-    Altered
+    Altered Withheld
 }
 
 impl Fault {
     /// Whether only the one who is blamed can have caused it, by deviating: no slow network, no old message, nobody else.
     pub fn is_deviation(self) -> bool {
-        let innocent =
-            [Fault::Silent, Fault::Replayed, Fault::OldView, Fault::Throttled, Fault::LoginFailed, Fault::Altered];
+        let innocent = [
+            Fault::Silent,
+            Fault::Replayed,
+            Fault::OldView,
+            Fault::Throttled,
+            Fault::LoginFailed,
+            Fault::Altered,
+            Fault::Withheld,
+        ];
         !innocent.contains(&self)
     }
 
@@ -185,6 +194,7 @@ impl Fault {
             Fault::LoginFailed => "login-failed",
             Fault::Throttled => "throttled",
             Fault::AgainstRole => "against-role",
+            Fault::Withheld => "withheld",
         }
     }
 }

@@ -247,11 +247,17 @@ pub enum Rule {
     Accusation,
     /// The end of a session ends every stay in it, and lets nobody in (A22).
     SessionEnds,
+    /// Leaders tell members how far streams go (P9).
+    HeadsTold,
+    /// A stream counts from where its sender says that it began for this stay of the receiver.
+    StreamSince,
+    /// What a member asks to be repaired is limited, for each sender and in all (L9).
+    RepairBudget,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 45] = [
+    pub const ALL: [Rule; 48] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -297,6 +303,9 @@ impl Rule {
         Rule::AdmissionVote,
         Rule::Accusation,
         Rule::SessionEnds,
+        Rule::HeadsTold,
+        Rule::StreamSince,
+        Rule::RepairBudget,
     ];
 }
 

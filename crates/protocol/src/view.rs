@@ -48,6 +48,9 @@ pub enum Cause {
     Expired = 3,
     /// The session is over: everybody's stay in it is (A22).
     SessionOver = 4,
+    /// The user has logged in anew, at another place perhaps, and that stay took the place of this one. Told to the stay
+    /// alone: a view shows that the user is there.
+    Elsewhere = 5,
 }
 
 /// One difference between two views.

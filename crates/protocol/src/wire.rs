@@ -6,12 +6,14 @@
 //! | 2 | sealed ([`MemberRequest`], [`LeaderNotice`]) | |
 //! | 3 | data, relayed as it is | |
 
+use std::io;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::codec::{DecodeError, FRAME_BYTES_MAX, WIRE_VERSION, decode};
 use crate::coordination::SignedProposal;
-use crate::delivery::RepairRequest;
-use crate::ids::{Epoch, MemberId, UserName, ViewDigest, ViewId};
+use crate::delivery::{HEADS_MAX, Head, RECEIPTS_MAX, Receipt, RepairRequest, Tail};
+use crate::ids::{Epoch, MemberId, UserName, ViewDigest, ViewId, invalid};
 use crate::keys::ViewClaim;
 use crate::motion::Motion;
 use crate::unheard::Unheard;
@@ -128,9 +130,16 @@ pub enum MemberRequest {
     } = 7,
     /// Shows a frame that its sender signed. Two such of different content under one number convict the sender (A18).
     Accuse(Vec<u8>) = 8,
+    /// How far the member's streams go; with each heartbeat, and before it leaves.
+    Heads {
+        /// At most [`HEADS_MAX`].
+        heads: Few<Head, HEADS_MAX>,
+        /// Whether this is the member's last word.
+        complete: bool,
+    } = 9,
     /// Asks which stays are over, at most [`FATES_MAX`]: the view that the leader claims takes them out, and its list
     /// does not say why.
-    Fates(Vec<MemberId>) = 9,
+    Fates(Vec<MemberId>) = 10,
 }
 
 /// Leader to member, sealed.
@@ -178,13 +187,54 @@ pub enum LeaderNotice {
         /// How long it still waits, milliseconds.
         left_ms: u32,
     } = 7,
+    /// How far streams of others go, as they said themselves. Believed from f+1 leaders. At most [`HEADS_MAX`].
+    Tails(Few<Tail, HEADS_MAX>) = 8,
+    /// The leader has these messages of the member's, at most [`RECEIPTS_MAX`] ranges.
+    Received(Few<Receipt, RECEIPTS_MAX>) = 9,
     /// The answer about the stays asked for, at most [`FATES_MAX`] together.
     Fates {
         /// Those that are over here, and why.
         over: Vec<(MemberId, Cause)>,
         /// Those that are not.
         open: Vec<MemberId>,
-    } = 8,
+    } = 10,
+}
+
+/// A list that is refused before it is decoded if it names more than `MAX` items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Few<T, const MAX: usize>(Vec<T>);
+
+impl<T, const MAX: usize> Few<T, MAX> {
+    /// `None` for too many.
+    pub fn new(items: Vec<T>) -> Option<Self> {
+        (items.len() <= MAX).then_some(Few(items))
+    }
+
+    /// The items.
+    pub fn into_inner(self) -> Vec<T> {
+        self.0
+    }
+
+    /// The items.
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: BorshSerialize, const MAX: usize> BorshSerialize for Few<T, MAX> {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        self.0.serialize(writer)
+    }
+}
+
+impl<T: BorshDeserialize, const MAX: usize> BorshDeserialize for Few<T, MAX> {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let count = usize::try_from(u32::deserialize_reader(reader)?).map_err(|_| invalid("list"))?;
+        if count > MAX {
+            return Err(invalid("list"));
+        }
+        Ok(Few((0..count).map(|_| T::deserialize_reader(reader)).collect::<io::Result<_>>()?))
+    }
 }
 
 /// Leader to leader.

@@ -107,7 +107,7 @@ impl Setup {
             verbose: false,
             script: Script::Chance,
             hacked_member: false,
-            tells_gaps: false,
+            tells_gaps: true,
             weather: Weather::default(),
             pace: 1,
         }

@@ -38,7 +38,7 @@ fn no_property_falls_to_hacked_nodes_at_four_leaders() {
 
 #[test]
 fn no_property_falls_to_hacked_nodes_at_seven_leaders() {
-    sweep(7, &[100, 101]);
+    sweep(7, &[100, 101, 102]);
 }
 
 #[test]

@@ -124,6 +124,19 @@ pub(crate) fn rejected(header: &Header, body: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
+/// A request to join that was not granted goes back to its sender.
+pub fn join_refused(me: &Name, group: &Name) -> Bytes {
+    let header = Header {
+        kind: Kind::JOIN,
+        order: ByteOrder::Little,
+        name: *me,
+        groups: 1,
+        hint: Hint::DAEMON.bytes(),
+        data_bytes: 0,
+    };
+    rejected(&header, group.field())
+}
+
 fn framed(kind: Kind, name: &Name, groups: &[Name], hint: Hint, data: &[u8]) -> Bytes {
     let header = Header {
         kind,

@@ -292,6 +292,13 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
             let text = format!("misses {count} messages of {sender}, from number {first}");
             desk.story.line(me, Tone::Evil, &text);
         }
+        Event::UnknownTail { sender } => {
+            desk.story.line(me, Tone::Faint, &format!("does not know whether {sender} said more"));
+        }
+        Event::Missed => desk.story.line(me, Tone::Faint, "may have missed what was said at the end of this stay"),
+        Event::Unsent(count) => {
+            desk.story.line(me, Tone::Faint, &format!("does not know whether the last {count} messages arrive"));
+        }
         Event::Lagged(count) => {
             desk.story.line(me, Tone::Evil, &format!("did not take {count} events in time"));
         }

@@ -111,6 +111,10 @@ pub async fn run(args: JoinArgs) -> Outcome {
             turn = agent.turn() => {
                 tell(&args, &turn)?;
                 ended = if let Turn::Ended(cause) = turn { Some(cause) } else { None };
+                // A program cannot log in again on the page: who started it is told instead.
+                if ended.is_some() && !args.programs.is_empty() {
+                    break;
+                }
             }
             () = ending.asked() => break,
         }
@@ -139,6 +143,7 @@ fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
             Cause::Expelled => "expelled",
             Cause::Expired => "expired",
             Cause::SessionOver => "session-over",
+            Cause::Elsewhere => "elsewhere",
         })
     };
     match (turn, args.json) {
@@ -155,6 +160,9 @@ fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
                 }
                 Some(Cause::SessionOver) => {
                     "You are no longer in the group: the operators ended the session. The page still shows what you saw."
+                }
+                Some(Cause::Elsewhere) => {
+                    "You logged in somewhere else, which ended this stay. If that was not you, tell the operators."
                 }
                 None => "Your stay has ended. The page still shows what you saw; you can join again there.",
             };

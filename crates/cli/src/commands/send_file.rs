@@ -64,11 +64,21 @@ pub async fn run(args: SendFileArgs) -> Outcome {
     let time = Duration::from_secs(args.seconds.unwrap_or(u64::MAX / 4));
     let outcome = tokio::select! {
         outcome = send(&args, &files, &mut events) => outcome,
-        () = ending.asked() => Err(Failure::new(Status::Other, "stopped before everybody had the file")),
-        () = tokio::time::sleep(time) => Err(Failure::new(Status::Other, "time is up, and not everybody has the file")),
+        () = ending.asked() => Err(lacking(&files, "stopped before everybody had the file")),
+        () = tokio::time::sleep(time) => Err(lacking(&files, "time is up, and not everybody has the file")),
     };
     leave(group).await;
     outcome
+}
+
+/// A failure that names who lacks the file.
+fn lacking(files: &Files, told: &str) -> Failure {
+    let own = files.list(TOPIC).into_iter().filter(|transfer| transfer.own);
+    let peers = own.flat_map(|transfer| transfer.peers);
+    let lack: Vec<String> =
+        peers.filter(|peer| !matches!(peer.state, "complete" | "declined")).map(|peer| peer.user).collect();
+    let lack = if lack.is_empty() { String::new() } else { format!(": {} lacks it", names(&lack)) };
+    Failure::new(Status::Other, format!("{told}{lack}"))
 }
 
 /// Leaves, and says if nobody acknowledged it.
@@ -94,6 +104,7 @@ async fn send(args: &SendFileArgs, files: &Files, events: &mut Events) -> Outcom
                 let why = transfer.why.unwrap_or_else(|| "it was stopped".to_owned());
                 return Err(Failure::new(Status::Unreadable, format!("the file was not sent: {why}")));
             }
+            _ if !awaits_somebody(&transfer) => return sent(args, &transfer),
             _ => {}
         }
         follow(files, events, &mut changed).await?;
@@ -120,19 +131,34 @@ pub async fn follow(files: &Files, events: &mut Events, changed: &mut tokio::syn
     }
 }
 
+/// Whether somebody may still want the file: not who has it, does not want it, or runs a program that takes none.
+fn awaits_somebody(transfer: &Transfer) -> bool {
+    let over = |state: &str| matches!(state, "complete" | "declined" | "failed" | "unanswered");
+    transfer.state == "preparing" || transfer.more_peers > 0 || transfer.peers.iter().any(|peer| !over(peer.state))
+}
+
 fn sent(args: &SendFileArgs, transfer: &Transfer) -> Outcome {
     let with = |state: &str| -> Vec<&str> {
         transfer.peers.iter().filter(|peer| peer.state == state).map(|peer| peer.user.as_str()).collect()
     };
-    let (have, declined, failed) = (with("complete"), with("declined"), with("failed"));
+    let (have, declined, failed, deaf) = (with("complete"), with("declined"), with("failed"), with("unanswered"));
     if !failed.is_empty() {
         return Err(Failure::new(Status::Other, format!("{} could not keep the file", names(&failed))));
+    }
+    if have.is_empty() && !deaf.is_empty() {
+        let told = format!("nobody has the file: the program of {} takes none, it seems", names(&deaf));
+        return Err(Failure::new(Status::Other, told));
     }
     if args.json {
         return Ok(());
     }
+    let deaf = if deaf.is_empty() {
+        String::new()
+    } else {
+        format!("; the program of {} takes no files, it seems", names(&deaf))
+    };
     let declined = if declined.is_empty() { String::new() } else { format!("; {} declined", names(&declined)) };
-    output::line(format!("{}: {} has it, and the hash is right{declined}.", transfer.name, names(&have)))
+    output::line(format!("{}: {} has it, and the hash is right{declined}{deaf}.", transfer.name, names(&have)))
 }
 
 /// A failure about files with its status.

@@ -33,3 +33,19 @@ fn a_file_goes_from_one_terminal_to_another_and_to_nobody_who_does_not_want_it()
     drop(ben);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "the file from before, and the folder of parts");
 }
+
+#[test]
+fn whose_program_takes_no_files_is_not_waited_for_and_is_named() {
+    let world = World::running(4);
+    let file = world.path("plan.txt");
+    std::fs::write(&file, "plan").unwrap();
+    let mut ben = world.listen(BEN, &[]);
+    let send = |more: &[&str]| {
+        let mut command = world.member("send-file", ANA, &[&[text(&file)], more].concat());
+        command.env("HOME", world.path("home"));
+        finish(command)
+    };
+    send(&["--for", "2"]).failed(1, &["time is up", "ben lacks it"]);
+    send(&[]).failed(1, &["nobody has the file", "the program of ben takes none"]);
+    ben.next("ana's coming", |line| line["event"] == "view");
+}

@@ -96,7 +96,7 @@ impl Script {
         let rightly = |(name, cause): &(String, Cause)| match cause {
             Cause::Left => ["ben", "dan"].contains(&name.as_str()),
             Cause::Expelled => name == "zoe",
-            Cause::Lost | Cause::Expired | Cause::SessionOver => false,
+            Cause::Lost | Cause::Expired | Cause::SessionOver | Cause::Elsewhere => false,
         };
         let wrongly: Vec<_> = desk.look(|state| {
             state

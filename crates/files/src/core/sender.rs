@@ -18,6 +18,8 @@ use super::rate::Rate;
 pub enum PeerState {
     /// It has not said that it knows of the offer.
     Offered,
+    /// The offer was made often enough and nothing came back: its program takes no files, it seems.
+    Unanswered,
     /// Its user decides.
     Asked,
     /// It is being sent the file.
@@ -270,6 +272,7 @@ impl Sender {
                     peer.progressed = now;
                     nudges.push((user.clone(), Nudge::Offer));
                 }
+                PeerState::Offered if now >= peer.progressed + OFFER_AGAIN => peer.state = PeerState::Unanswered,
                 PeerState::Receiving if sends && now >= peer.heard + SILENT_AFTER && peer.waits(total) => {
                     peer.state = PeerState::Silent;
                     peer.holds_up = None;
@@ -289,7 +292,7 @@ impl Sender {
     pub fn next_wakeup(&self) -> Option<Time> {
         let total = self.offer.chunks();
         let at = |peer: &Peer| match peer.state {
-            PeerState::Offered if peer.offers < OFFERS_MAX => Some(peer.progressed + OFFER_AGAIN),
+            PeerState::Offered => Some(peer.progressed + OFFER_AGAIN),
             PeerState::Receiving if peer.waits(total) && !self.paused => {
                 let due = peer.due().min(peer.heard + SILENT_AFTER);
                 Some(peer.too_slow_at().map_or(due, |slow| due.min(slow)))

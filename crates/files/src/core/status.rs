@@ -49,7 +49,7 @@ pub struct Transfer {
 pub struct PeerProgress {
     /// Who.
     pub user: String,
-    /// `offered`, `asked`, `receiving`, `paused`, `silent`, `declined`, `complete`, `failed`, `left`.
+    /// `offered`, `unanswered`, `asked`, `receiving`, `paused`, `silent`, `declined`, `complete`, `failed`, `left`.
     pub state: &'static str,
     /// Bytes on its disk.
     pub done: u64,
@@ -170,6 +170,7 @@ fn sending(sender: &Sender) -> &'static str {
 fn peer_word(state: PeerState) -> &'static str {
     match state {
         PeerState::Offered => "offered",
+        PeerState::Unanswered => "unanswered",
         PeerState::Asked => "asked",
         PeerState::Receiving => "receiving",
         PeerState::Paused => "paused",

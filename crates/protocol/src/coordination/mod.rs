@@ -179,10 +179,10 @@ impl Coordination {
         let over = self.session().has_ended(member.incarnation).then_some(Cause::SessionOver);
         let life = self.lives.get(&Subject::User(member.user.clone()));
         let told = match life.and_then(|life| life.accepted.as_ref()) {
-            Some(Operation::Join(entry)) => (entry.id.incarnation > member.incarnation).then_some(Cause::Left),
+            Some(Operation::Join(entry)) => (entry.id.incarnation > member.incarnation).then_some(Cause::Elsewhere),
             Some(Operation::Remove(..)) if life.is_some_and(|life| life.barred) => return Some(Cause::Expelled),
             Some(Operation::Remove(ended, cause)) if ended == member => return Some(*cause),
-            Some(Operation::Remove(ended, cause)) => (ended.incarnation > member.incarnation).then_some(*cause),
+            Some(Operation::Remove(ended, _)) => (ended.incarnation > member.incarnation).then_some(Cause::Elsewhere),
             Some(Operation::Refresh(_) | Operation::Session(_)) | None => None,
         };
         over.or(told)

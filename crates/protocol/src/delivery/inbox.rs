@@ -1,9 +1,13 @@
 //! The receiver's part: take each message once, in order, and notice what is missing.
 
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use ringfort_kernel::Budget;
 
+use super::claims::Claims;
 use crate::data::{DEPARTED_MAX, DataFrame, DataHeader, FrameKind, Identity, Lookup, Opened, Shape, open, signed_by};
 use crate::delivery::pending::{BadCopies, Waiting};
 use crate::delivery::recent::Recent;
@@ -12,7 +16,7 @@ use crate::delivery::{Channel, Delivery, InboxEvent, Reading, RepairRequest, Str
 use crate::fault::{Culprit, Fault};
 use crate::ids::{LeaderId, MemberId, Seq, ViewDigest};
 use crate::policy::{Origin, Policy, Protection, Service};
-use crate::rules::Rule;
+use crate::rules::{Rule, Rules};
 use crate::time::{Time, earliest};
 use crate::view::MemberEntry;
 use crate::window::ReplayWindow;
@@ -22,6 +26,13 @@ const HELD_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Streams of one sender at one receiver: three services and the private one.
 const STREAMS_PER_SENDER: usize = 4;
+
+/// Repair requests of one member, and of these for one sender's streams, at once and in a second: fewer than a leader
+/// answers. So a sender that leaves out numbers has them looked for at the cost of its own messages.
+const REPAIRS_BURST: u64 = 64;
+const REPAIRS_PER_S: u64 = 24;
+const REPAIRS_BURST_PER_SENDER: u64 = 16;
+const REPAIRS_PER_S_PER_SENDER: u64 = 6;
 
 /// The receiving side of one stay of a member.
 ///
@@ -40,15 +51,21 @@ pub struct Inbox {
     policy: Policy,
     streams_max: usize,
     streams: BTreeMap<StreamKey, Stream>,
-    /// Streams with holes, so that a wakeup looks at no others.
-    troubled: BTreeSet<StreamKey>,
+    /// Streams with holes, by when they next have something to do: a wakeup looks at no others.
+    troubled: BTreeMap<StreamKey, Time>,
+    due: BTreeSet<(Time, StreamKey)>,
+    repairs: Budget,
+    repairs_by_sender: BTreeMap<MemberId, Budget>,
+    /// What leaders say of how far streams go.
+    claims: Claims,
+    /// Expelled: their messages end at once, and no end of theirs is awaited.
+    closed: BTreeSet<MemberId>,
     /// Who joined while this member was in: their streams begin at 1.
     seen_joining: BTreeSet<MemberId>,
     held_bytes: usize,
     waiting: Waiting,
     bad_copies: BadCopies,
-    /// Where policy expels who makes two messages of one number.
-    recent: Option<Recent>,
+    recent: Recent,
 }
 
 #[derive(Debug)]
@@ -83,12 +100,17 @@ impl Inbox {
             policy: policy.clone(),
             streams_max: STREAMS_PER_SENDER.saturating_mul(members.saturating_add(DEPARTED_MAX)),
             streams: BTreeMap::new(),
-            troubled: BTreeSet::new(),
+            troubled: BTreeMap::new(),
+            due: BTreeSet::new(),
+            repairs: Budget::new(Time::ZERO, REPAIRS_PER_S, REPAIRS_BURST),
+            repairs_by_sender: BTreeMap::new(),
+            claims: Claims::default(),
+            closed: BTreeSet::new(),
             seen_joining: BTreeSet::new(),
             held_bytes: 0,
             waiting: Waiting::default(),
             bad_copies: BadCopies::default(),
-            recent: policy.expel_on_evidence.then(Recent::default),
+            recent: Recent::default(),
         }
     }
 
@@ -120,53 +142,83 @@ impl Inbox {
         }
     }
 
-    /// A member is expelled: what of it still waited is told, and nothing more is waited for. Which of its
+    /// A member is expelled: what of it was asked for in vain is told, and nothing more is waited for. Which of its
     /// numbers came stays known until [`Inbox::forget`], so that no copy counts as new.
     pub fn close(&mut self, member: &MemberId) -> Vec<InboxEvent> {
         let mut events = Vec::new();
-        let keys: Vec<_> = self.streams.keys().filter(|key| key.sender == *member).cloned().collect();
-        for key in keys {
-            self.with_stream(&key, &mut events, InStream::give_up_all);
+        for key in self.streams_of(member) {
+            self.with_stream(&key, &mut events, InStream::cut_off);
         }
+        self.closed.insert(member.clone());
         self.waiting.forget(member);
         events
     }
 
-    /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it.
-    pub fn forget(&mut self, member: &MemberId) -> Vec<InboxEvent> {
+    /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it. If it spoke, and
+    /// fewer than `enough` leaders have its word that this was all, the end of it is not known.
+    pub fn forget(&mut self, member: &MemberId, enough: usize) -> Vec<InboxEvent> {
         let mut events = Vec::new();
-        let keys: Vec<_> = self.streams.keys().filter(|key| key.sender == *member).cloned().collect();
-        for key in keys {
-            if let Some(Stream::Repaired(mut stream)) = self.streams.remove(&key) {
-                self.held_bytes -= stream.held_bytes();
-                let mut told = Vec::new();
-                stream.give_up_all(&mut told);
-                events.extend(told.into_iter().filter_map(|told| event(&key, None, told)));
-            }
-            self.troubled.remove(&key);
+        let streams = self.streams_of(member);
+        let spoken =
+            |key| matches!(self.streams.get(key), Some(Stream::Repaired(stream)) if stream.announced() > Seq(1));
+        let spoke = self.claims.names(member) || streams.iter().any(spoken);
+        for key in streams {
+            self.with_stream(&key, &mut events, InStream::give_up_all);
+            self.streams.remove(&key);
         }
+        let complete = self.claims.is_complete(member, enough);
+        let closed = self.closed.remove(member);
+        if spoke && !complete && !closed {
+            events.push(InboxEvent::UnknownTail(member.clone()));
+        }
+        self.claims.forget(member);
         self.seen_joining.remove(member);
+        self.repairs_by_sender.remove(member);
         self.waiting.forget(member);
         events
+    }
+
+    /// This member's own stay is over: what still waited will not come. Who leaves of its own will is not told of what was
+    /// only just on its way.
+    pub fn end(&mut self, leaves: bool) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        for key in self.troubled.keys().cloned().collect::<Vec<_>>() {
+            let end = if leaves { InStream::cut_off } else { InStream::give_up_all };
+            self.with_stream(&key, &mut events, end);
+        }
+        events
+    }
+
+    fn streams_of(&self, member: &MemberId) -> Vec<StreamKey> {
+        let first = StreamKey { sender: member.clone(), channel: Channel::Group(Service::BestEffort) };
+        let streams = self.streams.range(first..).map(|(key, _)| key);
+        streams.take_while(|key| key.sender == *member).cloned().collect()
     }
 
     /// When [`Inbox::on_wakeup`] next has something to do.
     pub fn next_wakeup(&self) -> Option<Time> {
-        let streams = self.troubled.iter().filter_map(|key| match self.streams.get(key) {
-            Some(Stream::Repaired(stream)) => Some(stream.next_wakeup()),
-            _ => None,
-        });
-        streams.fold(self.waiting.next_wakeup(), earliest)
+        earliest(self.waiting.next_wakeup(), self.due.first().map(|(at, _)| *at))
     }
 
     /// Asks for what is missing, gives up what nobody supplied, drops what waited too long.
-    pub fn on_wakeup(&mut self, now: Time) -> Vec<InboxEvent> {
+    pub fn on_wakeup(&mut self, now: Time, rules: &Rules) -> Vec<InboxEvent> {
         self.waiting.expire(now);
         let mut events = Vec::new();
-        for key in self.troubled.iter().cloned().collect::<Vec<_>>() {
-            self.with_stream(&key, &mut events, |stream, told| stream.on_wakeup(now, told));
+        let due: Vec<StreamKey> =
+            self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect();
+        for key in due {
+            let Some(Stream::Repaired(stream)) = self.streams.get(&key) else { continue };
+            let unlimited = !rules.enforces(Rule::RepairBudget);
+            let may_ask = unlimited || !stream.would_ask(now) || self.take_repair(now, &key.sender);
+            self.with_stream(&key, &mut events, |stream, told| stream.on_wakeup(now, may_ask, told));
         }
         events
+    }
+
+    fn take_repair(&mut self, now: Time, sender: &MemberId) -> bool {
+        let full = || Budget::new(now, REPAIRS_PER_S_PER_SENDER, REPAIRS_BURST_PER_SENDER);
+        let own = self.repairs_by_sender.entry(sender.clone()).or_insert_with(full);
+        own.left(now) > 0 && self.repairs.take(now, 1) && own.take(now, 1)
     }
 
     fn accept(&mut self, arrival: Arrival, reading: &mut Reading<'_>, events: &mut Vec<InboxEvent>) {
@@ -214,12 +266,16 @@ impl Inbox {
         reading: &mut Reading<'_>,
         events: &mut Vec<InboxEvent>,
     ) {
-        let Some(recent) = self.recent.as_mut().filter(|_| !place.is_mark) else { return };
-        let Some(first) = recent.conflicting(*now, *from, (place.key, place.seq), frame) else { return };
+        if place.is_mark {
+            return;
+        }
+        let Some(first) = self.recent.conflicting(*now, *from, (place.key, place.seq), frame) else { return };
         let sender = reading.peers.entry(&frame.header().sender);
         if sender.is_some_and(|sender| signed_by(&self.shape, sender, frame)) {
             events.push(blame_member(&frame.header().sender, Fault::Equivocated));
-            events.push(InboxEvent::Conflict(first, frame.bytes().clone()));
+            if self.policy.expel_on_evidence {
+                events.push(InboxEvent::Conflict(first, frame.bytes().clone()));
+            }
         }
     }
 
@@ -240,8 +296,8 @@ impl Inbox {
         let opened = opened.ok()?;
         let altered = if place.is_mark { Vec::new() } else { self.bad_copies.proven(&place.key, place.seq, frame) };
         self.judge(altered, sender, frame, events);
-        if let Some(recent) = self.recent.as_mut().filter(|_| !place.is_mark) {
-            recent.keep(&place.key, place.seq, frame);
+        if !place.is_mark {
+            self.recent.keep(&place.key, place.seq, frame);
         }
         match opened {
             Opened::Mark => Some(None),
@@ -326,7 +382,13 @@ impl Inbox {
             }
             _ => self.with_stream(&key, events, |stream, told| {
                 stream.relay = from;
-                if is_mark { stream.extend(now, seq, told) } else { stream.take(now, seq, delivery, told) }
+                if is_mark {
+                    return stream.extend(now, seq, told);
+                }
+                stream.reach_back(now, baseline, told);
+                if stream.is_new(seq) {
+                    stream.take(now, seq, delivery, told);
+                }
             }),
         }
     }
@@ -344,19 +406,23 @@ impl Inbox {
         work(stream, &mut told);
         while self.held_bytes + stream.held_bytes() > HELD_TOTAL_BYTES_MAX && stream.let_go_newest() {}
         self.held_bytes += stream.held_bytes();
-        if stream.next_wakeup().is_some() {
-            self.troubled.insert(key.clone());
-        } else {
-            self.troubled.remove(key);
+        let (relay, at) = (stream.relay, stream.next_wakeup());
+        if self.troubled.get(key).copied() != at {
+            if let Some(old) = self.troubled.remove(key) {
+                self.due.remove(&(old, key.clone()));
+            }
+            if let Some(at) = at {
+                self.troubled.insert(key.clone(), at);
+                self.due.insert((at, key.clone()));
+            }
         }
-        let relay = stream.relay;
         events.extend(told.into_iter().filter_map(|told| event(key, Some(relay), told)));
     }
 
     fn is_new(&self, place: &Place) -> bool {
         match self.streams.get(&place.key) {
             None => true,
-            Some(Stream::BestEffort(window)) => ReplayWindow::clone(window).accept(place.seq.0),
+            Some(Stream::BestEffort(window)) => window.is_new(place.seq.0),
             Some(Stream::Repaired(stream)) if place.is_mark => stream.is_behind(place.seq),
             Some(Stream::Repaired(stream)) => stream.is_new(place.seq),
         }
@@ -402,10 +468,10 @@ fn event(key: &StreamKey, relay: Option<LeaderId>, told: Told) -> Option<InboxEv
     Some(match told {
         Told::Deliver(delivery) => InboxEvent::Deliver(delivery),
         Told::Gap { first, count } => InboxEvent::Gap { stream: key.clone(), first, count },
-        Told::Ask { attempt, first, last } => InboxEvent::Repair {
+        Told::Ask { attempt, ranges } => InboxEvent::Repair {
             attempt,
             to: relay.filter(|_| attempt == 1),
-            request: RepairRequest::new(key.clone(), first, last)?,
+            request: RepairRequest::of(key.clone(), ranges)?,
         },
     })
 }

@@ -2,39 +2,43 @@
 //!
 //! A sender gives each frame to several leaders ([`Outbox`]), each leader relays it and keeps it for a
 //! while ([`Relay`]), a receiver takes the first authentic copy and drops the others before any
-//! cryptography ([`Inbox`]). A receiver notices a missing number by the next one, or by the mark an idle
-//! sender leaves; it asks leader after leader, and a leader that lacks the frame asks the sender. What
-//! nobody can supply becomes one explicit gap, and delivery goes on.
+//! cryptography ([`Inbox`]). A receiver notices a missing number by the next one, by the mark an idle
+//! sender leaves, or because f+1 leaders say how far the stream goes ([`Heads`]); it asks leader after leader,
+//! and a leader that lacks the frame asks the sender. What nobody can supply becomes one explicit gap, and delivery
+//! goes on. A message counts as sent once enough leaders have acknowledged it ([`Received`]).
 //!
 //! Whom a receiver blames: see [`Inbox`].
 
+mod claims;
+mod heads;
 mod history;
 mod inbox;
 mod outbox;
+mod owing;
 mod pending;
 mod recent;
 mod relay;
+mod repair;
 mod stream;
 #[cfg(test)]
 mod tests;
-
-use std::io;
+mod underway;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 
-use crate::data::{DataFrame, FrameKind, Identity, Keyring, Peers, SEQ_MAX};
+use crate::data::{DataFrame, FrameKind, Identity, Keyring, Peers};
 use crate::fault::{Culprit, Fault};
-use crate::ids::{LeaderId, MemberId, Seq, Topic, UserName, ViewDigest, ViewId, invalid};
+use crate::ids::{LeaderId, MemberId, Seq, Topic, UserName, ViewDigest, ViewId};
 use crate::policy::Service;
 use crate::rules::Rules;
 
+pub use heads::{HEADS_MAX, Head, Heads, Since, Tail};
 pub use inbox::Inbox;
 pub use outbox::{Message, Outbox, Writing};
 pub use relay::{Audience, Relay, RelayAction, RepairAnswer};
-
-/// The most numbers one repair request names.
-pub const REPAIR_SPAN_MAX: u64 = 256;
+pub use repair::{REPAIR_RANGES_MAX, REPAIR_SPAN_MAX, RepairRequest};
+pub use underway::{RECEIPTS_MAX, Receipt, Received};
 
 /// The most bytes of one answer to a repair request, unless its only frame is larger.
 pub const REPAIR_BYTES_MAX: usize = 256 * 1024;
@@ -61,38 +65,6 @@ pub enum Channel {
     Group(Service) = 0,
     /// To one recipient of private messages.
     Private(UserName) = 1,
-}
-
-/// Asks for messages again: `first` to `last`, at most [`REPAIR_SPAN_MAX`] of one stream.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
-pub struct RepairRequest {
-    /// Of which stream.
-    pub stream: StreamKey,
-    /// The first.
-    pub first: Seq,
-    /// The last, itself included.
-    pub last: Seq,
-}
-
-impl RepairRequest {
-    /// `None` for an empty or too long range.
-    pub fn new(stream: StreamKey, first: Seq, last: Seq) -> Option<Self> {
-        let sound = 1 <= first.0 && first <= last && last.0 <= SEQ_MAX && last.0 - first.0 < REPAIR_SPAN_MAX;
-        sound.then_some(RepairRequest { stream, first, last })
-    }
-
-    /// The numbers asked for, never more than the bound.
-    fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        (self.first.0..=self.last.0.min(self.first.0.saturating_add(REPAIR_SPAN_MAX - 1))).filter(|n| *n <= SEQ_MAX)
-    }
-}
-
-impl BorshDeserialize for RepairRequest {
-    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
-        let stream = StreamKey::deserialize_reader(reader)?;
-        let (first, last) = <(Seq, Seq)>::deserialize_reader(reader)?;
-        RepairRequest::new(stream, first, last).ok_or_else(|| invalid("repair range"))
-    }
 }
 
 /// A message for the application.
@@ -150,6 +122,8 @@ pub enum InboxEvent {
         /// How many.
         count: u64,
     },
+    /// A member is gone without a word of how much it had said: whether more of it is lost, nobody knows.
+    UnknownTail(MemberId),
     /// Ask a leader for messages again: another one at each attempt.
     Repair {
         /// From 1.

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringfort_crypto::CryptoRng;
+use ringfort_kernel::Budget;
 
 use crate::data::{
     DataFrame, Identity, Keyring, RECIPIENTS_MAX, Shape, seal_mark, seal_multicast, seal_private, seal_private_mark,
 };
 use crate::delivery::history::History;
-use crate::delivery::{Channel, REPAIR_BYTES_MAX, RepairRequest, numbers_of};
+use crate::delivery::underway::UnderWay;
+use crate::delivery::{
+    Channel, HEADS_MAX, Head, REPAIR_BYTES_MAX, Receipt, RepairRequest, Since, StreamKey, numbers_of,
+};
 use crate::fault::Rejected;
-use crate::ids::{Seq, Topic, UserName, ViewDigest};
+use crate::ids::{LeaderId, MemberId, Seq, Topic, UserName, ViewDigest};
 use crate::policy::{Policy, Service};
 use crate::time::{Time, earliest};
 use crate::view::{MemberEntry, MemberSet};
@@ -23,6 +27,17 @@ const MARK_AFTER: [Duration; 4] =
 
 /// The same frame is not sent again sooner than this.
 const RESEND_AFTER: Duration = Duration::from_millis(200);
+
+/// What one leader may have sent again at once, and in each second after: a little of what a link carries.
+const RESEND_BYTES_PER_S: u64 = 1024 * 1024;
+const RESEND_BYTES_BURST: u64 = 2 * 1024 * 1024;
+
+/// The same frame goes to the same leader again so often over one link. One that goes on asking is no offender: others may
+/// make it ask for what it had no room to keep.
+const RESENDS_MAX: u32 = 3;
+
+/// Private streams that one report tells of, the group's besides.
+const PRIVATE_HEADS_MAX: usize = HEADS_MAX - 8;
 
 /// Recipients of private messages whose streams are remembered one by one.
 const PRIVATE_STREAMS_MAX: usize = 20_000;
@@ -55,6 +70,13 @@ pub struct Outbox {
     /// Where a private stream starts that was forgotten: above all that were.
     private_floor: Seq,
     history: History,
+    under_way: UnderWay,
+    resends: BTreeMap<LeaderId, Budget>,
+    /// The least of all [`OutStream::mark_at`], or earlier.
+    mark_at: Option<Time>,
+    /// Changes of private streams are counted, so that each leader is told those that it has not heard of.
+    changes: u64,
+    changed: BTreeMap<u64, UserName>,
 }
 
 #[derive(Debug)]
@@ -67,11 +89,13 @@ struct OutStream {
     sent: Time,
     /// Marks made since the last message.
     marks: usize,
+    /// Of a private stream: its last change.
+    change: u64,
 }
 
 impl OutStream {
     fn new(next: Seq, peer: Option<MemberEntry>) -> Self {
-        OutStream { next, start: next, peer, sent: Time::ZERO, marks: MARK_AFTER.len() }
+        OutStream { next, start: next, peer, sent: Time::ZERO, marks: MARK_AFTER.len(), change: 0 }
     }
 
     fn advance(&mut self, now: Time) -> Seq {
@@ -96,6 +120,11 @@ impl Outbox {
             streams: BTreeMap::new(),
             private_floor: Seq(1),
             history: History::new(policy.history_frames_max, policy.history_bytes_max),
+            under_way: UnderWay::default(),
+            resends: BTreeMap::new(),
+            mark_at: None,
+            changes: 0,
+            changed: BTreeMap::new(),
         }
     }
 
@@ -119,6 +148,7 @@ impl Outbox {
         if service == Service::BestEffort {
             stream.marks = MARK_AFTER.len();
         }
+        self.mark_at = earliest(self.mark_at, stream.mark_at());
         let numbers = (service, seq, stream.start);
         let frame = seal_multicast(&self.shape, writing.me, view, numbers, message.topic, message.payload);
         if service != Service::BestEffort {
@@ -151,13 +181,17 @@ impl Outbox {
             .into_iter()
             .map(|user| members.get(user).ok_or_else(|| Rejected::NotAMember(user.clone())))
             .collect::<Result<_, _>>()?;
-        let numbered: Vec<_> = entries
-            .into_iter()
-            .map(|entry| {
-                let stream = self.private_stream(entry, members);
-                (entry, stream.advance(now), stream.start)
-            })
-            .collect();
+        let mut numbered = Vec::new();
+        for entry in entries {
+            self.changes += 1;
+            let change = self.changes;
+            let stream = self.private_stream(entry, members);
+            numbered.push((entry, stream.advance(now), stream.start));
+            let (old, mark_at) = (std::mem::replace(&mut stream.change, change), stream.mark_at());
+            self.changed.remove(&old);
+            self.changed.insert(change, entry.id.user.clone());
+            self.mark_at = earliest(self.mark_at, mark_at);
+        }
         let content = (message.topic, message.payload);
         let frame = seal_private(&self.shape, writing.me, view, &numbered, content, rng)
             .expect("names are sorted and few, numbers grow, and session keys in a view are of high order");
@@ -165,32 +199,110 @@ impl Outbox {
         Ok(frame)
     }
 
-    /// A leader asks for frames that it lacks: those still kept and not sent just now.
-    pub fn on_wanted(&mut self, now: Time, request: &RepairRequest) -> Vec<Bytes> {
-        let mut frames = Vec::new();
-        let mut bytes = 0;
+    /// A leader asks for frames that it lacks: those still kept, within its budget, not sent to it just now and not too
+    /// often.
+    pub fn on_wanted(&mut self, now: Time, from: LeaderId, request: &RepairRequest) -> Vec<Bytes> {
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        let full = || Budget::new(now, RESEND_BYTES_PER_S, RESEND_BYTES_BURST);
+        let budget = self.resends.entry(from).or_insert_with(full);
         for seq in request.numbers() {
-            let Some(kept) = self.history.get_mut(&request.stream, Seq(seq)) else { continue };
-            if now.since(kept.sent) < RESEND_AFTER {
+            let Some(kept) = self.history.get_mut(request.stream(), Seq(seq)) else { continue };
+            let (sent, times) = kept.resent.get(&from).copied().unwrap_or((kept.sent, 0));
+            if now.since(sent) < RESEND_AFTER || times >= RESENDS_MAX {
                 continue;
             }
-            if !frames.is_empty() && bytes + kept.frame.len() > REPAIR_BYTES_MAX {
+            let length = kept.frame.len();
+            let full = !frames.is_empty() && bytes + length > REPAIR_BYTES_MAX;
+            if full || !budget.take(now, u64::try_from(length).unwrap_or(u64::MAX)) {
                 break;
             }
-            kept.sent = now;
-            bytes += kept.frame.len();
+            kept.resent.insert(from, (now, times + 1));
+            bytes += length;
             frames.push(kept.frame.clone());
         }
         frames
     }
 
-    /// When [`Outbox::on_wakeup`] next has something to do.
+    /// A leader is linked anew: what it was sent before may be lost.
+    pub fn on_leader(&mut self, now: Time, leader: LeaderId) {
+        self.resends.remove(&leader);
+        self.history.forget_resends(leader);
+        self.under_way.hurry(now);
+    }
+
+    /// A leader has messages of this member's; `enough` leaders that have one settle it.
+    pub fn on_received(&mut self, from: LeaderId, receipts: &[Receipt], enough: usize) {
+        receipts.iter().for_each(|receipt| self.under_way.on_receipt(from, receipt, enough));
+    }
+
+    /// Messages that too few leaders have acknowledged.
+    pub fn under_way(&self) -> u64 {
+        self.under_way.count()
+    }
+
+    /// The newest message's place in the order of sending.
+    pub fn newest(&self) -> u64 {
+        self.under_way.newest()
+    }
+
+    /// Whether all messages up to a place are acknowledged by enough leaders; and how many, ever, were lost sight of.
+    pub fn is_settled(&self, up_to: u64) -> (bool, u64) {
+        (self.under_way.is_settled(up_to), self.under_way.lost_sight())
+    }
+
+    /// What is to be given to leaders again, each with those that have it already.
+    pub fn again(&mut self, now: Time, me: &MemberId) -> Vec<(Bytes, BTreeSet<LeaderId>)> {
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        for ((channel, seq), has) in self.under_way.due(now) {
+            let stream = StreamKey { sender: me.clone(), channel };
+            let Some(kept) = self.history.get(&stream, seq) else { continue };
+            if bytes + kept.frame.len() > REPAIR_BYTES_MAX && !frames.is_empty() {
+                break;
+            }
+            bytes += kept.frame.len();
+            frames.push((kept.frame.clone(), has));
+        }
+        frames
+    }
+
+    /// How far all streams to the group go, and the private ones that changed since a change; and the change this goes to.
+    pub fn heads(&self, me: &MemberId, view: ViewDigest, since: u64) -> (Vec<Head>, u64) {
+        let head = |channel: &Channel, stream: &OutStream| {
+            let key = StreamKey { sender: me.clone(), channel: channel.clone() };
+            let kept = self.history.first(&key).unwrap_or(stream.next);
+            let counted = stream.peer.as_ref().map_or(Since::View(view), |peer| Since::Stay(peer.id.incarnation));
+            Head { channel: channel.clone(), since: counted, start: stream.start, next: stream.next, kept }
+        };
+        // Those too on which nothing was said: so who comes knows from the first message on what it misses.
+        let unused = OutStream::new(Seq(1), None);
+        let group = [Service::Reliable, Service::Fifo].map(Channel::Group);
+        let mut heads: Vec<Head> =
+            group.iter().map(|channel| head(channel, self.streams.get(channel).unwrap_or(&unused))).collect();
+        let mut reached = since;
+        for (change, user) in self.changed.range(since.saturating_add(1)..).take(PRIVATE_HEADS_MAX) {
+            reached = *change;
+            let channel = Channel::Private(user.clone());
+            heads.extend(self.streams.get(&channel).map(|stream| head(&channel, stream)));
+        }
+        (heads, reached)
+    }
+
+    /// When [`Outbox::on_wakeup`] or [`Outbox::again`] next has something to do.
     pub fn next_wakeup(&self) -> Option<Time> {
-        self.streams.values().map(OutStream::mark_at).fold(None, earliest)
+        earliest(self.mark_at, self.under_way.next_wakeup())
     }
 
     /// Makes the marks that are due. The caller gives them to the leaders like messages.
     pub fn on_wakeup(&mut self, now: Time, writing: &mut Writing<'_>) -> Vec<Bytes> {
+        if self.mark_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let frames = self.make_marks(now, writing);
+        self.mark_at = self.streams.values().map(OutStream::mark_at).fold(None, earliest);
+        frames
+    }
+
+    fn make_marks(&mut self, now: Time, writing: &mut Writing<'_>) -> Vec<Bytes> {
         let Some(view) = writing.keyring.current_mut() else {
             // Nobody could read a mark: skip those that are due.
             self.due(now).for_each(|(_, stream)| stream.marks += 1);
@@ -212,6 +324,11 @@ impl Outbox {
             }
         }
         frames
+    }
+
+    /// The current view has changed: streams to the group start anew in it.
+    pub fn on_view(&mut self, view: ViewDigest) {
+        self.enter(view);
     }
 
     fn due(&mut self, now: Time) -> impl Iterator<Item = (&Channel, &mut OutStream)> {
@@ -242,7 +359,7 @@ impl Outbox {
 
     /// Forgets private streams to users who are gone; should one come back, its numbers go on above them all.
     fn forget_strangers(&mut self, members: &MemberSet) {
-        let floor = &mut self.private_floor;
+        let (floor, changed) = (&mut self.private_floor, &mut self.changed);
         self.streams.retain(|channel, stream| {
             let stays = match channel {
                 Channel::Group(_) => true,
@@ -250,6 +367,7 @@ impl Outbox {
             };
             if !stays {
                 *floor = (*floor).max(stream.next);
+                changed.remove(&stream.change);
             }
             stays
         });
@@ -262,7 +380,11 @@ impl Outbox {
 
     fn keep(&mut self, now: Time, frame: &Bytes) {
         let parsed = DataFrame::parse(frame).expect("what was just sealed is a frame");
-        self.history.insert(now, frame.clone(), numbers_of(&parsed));
+        let numbers = numbers_of(&parsed);
+        if let Some((stream, seq)) = numbers.first() {
+            self.under_way.add(now, stream.channel.clone(), *seq);
+        }
+        self.history.insert(now, frame.clone(), numbers);
     }
 
     #[cfg(test)]

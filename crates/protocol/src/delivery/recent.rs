@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::data::DataFrame;
-use crate::delivery::{StreamKey, conflict};
-use crate::ids::{LeaderId, Seq};
+use crate::delivery::StreamKey;
+use crate::ids::{LeaderId, Seq, ViewDigest};
 use crate::time::Time;
 
 /// Frames and bytes that are kept.
@@ -19,7 +19,7 @@ const LOOK_SPACING: Duration = Duration::from_millis(100);
 /// The frames taken last.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    frames: BTreeMap<(StreamKey, Seq), DataFrame>,
+    frames: BTreeMap<(StreamKey, Seq), (ViewDigest, Bytes)>,
     order: VecDeque<(StreamKey, Seq)>,
     bytes: usize,
     looked: BTreeMap<LeaderId, Time>,
@@ -30,16 +30,16 @@ impl Recent {
     pub fn keep(&mut self, stream: &StreamKey, seq: Seq, frame: &DataFrame) {
         let number = (stream.clone(), seq);
         // A copy: frames that arrived together share a buffer, which one kept frame would hold.
-        let Ok(frame) = DataFrame::parse(&Bytes::copy_from_slice(frame.bytes())) else { return };
-        self.bytes += frame.bytes().len();
-        if let Some(old) = self.frames.insert(number.clone(), frame) {
-            self.bytes -= old.bytes().len();
+        let kept = Bytes::copy_from_slice(frame.bytes());
+        self.bytes += kept.len();
+        if let Some((_, old)) = self.frames.insert(number.clone(), (frame.header().view, kept)) {
+            self.bytes -= old.len();
         } else {
             self.order.push_back(number);
         }
         while self.frames.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX {
-            let Some(old) = self.order.pop_front().and_then(|number| self.frames.remove(&number)) else { return };
-            self.bytes -= old.bytes().len();
+            let Some((_, old)) = self.order.pop_front().and_then(|number| self.frames.remove(&number)) else { return };
+            self.bytes -= old.len();
         }
     }
 
@@ -51,11 +51,14 @@ impl Recent {
         number: (StreamKey, Seq),
         other: &DataFrame,
     ) -> Option<Bytes> {
-        let first = self.frames.get(&number).filter(|first| conflict(first, other))?;
+        let (view, first) = self.frames.get(&number)?;
+        if *view != other.header().view || first == other.bytes() {
+            return None;
+        }
         if self.looked.get(&from).is_some_and(|at| now.since(*at) < LOOK_SPACING) {
             return None;
         }
         self.looked.insert(from, now);
-        Some(first.bytes().clone())
+        Some(first.clone())
     }
 }

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::delivery::{Delivery, REPAIR_SPAN_MAX};
+use crate::delivery::{Delivery, REPAIR_RANGES_MAX, REPAIR_SPAN_MAX};
 use crate::ids::{LeaderId, Seq};
 use crate::time::Time;
 
 /// How long a hole may be mere reordering.
 pub(super) const ASK_AFTER: Duration = Duration::from_millis(50);
+
+/// How long what leaders say was sent may still be on its way: their word overtakes it.
+pub(super) const ASK_AFTER_HEAD: Duration = Duration::from_millis(500);
+
+/// A stream that may not ask yet looks again after this.
+const POSTPONED: Duration = Duration::from_millis(100);
 
 /// Wait after the first request; it doubles up to [`RETRY_MAX`].
 const RETRY: Duration = Duration::from_millis(150);
@@ -31,14 +37,18 @@ const OVERHEAD_BYTES: usize = 256;
 pub(super) enum Told {
     Deliver(Delivery),
     Gap { first: Seq, count: u64 },
-    Ask { attempt: u32, first: Seq, last: Seq },
+    Ask { attempt: u32, ranges: Vec<(Seq, Seq)> },
 }
 
 /// Every number below `known` was received, is in a hole, or was given up.
 #[derive(Debug)]
 pub(super) struct InStream {
     ordered: bool,
+    /// The first number that is for this receiver, as far as it knows.
+    first: u64,
     known: u64,
+    /// Something was told: an earlier message would come out of order.
+    has_told: bool,
     /// All numbers below exist; those from `known` on were let go for want of room.
     announced: u64,
     /// Missing ranges, by their first number; disjoint.
@@ -68,7 +78,9 @@ impl InStream {
     pub(super) fn new(ordered: bool, baseline: Seq, relay: LeaderId) -> Self {
         InStream {
             ordered,
+            first: baseline.0,
             known: baseline.0,
+            has_told: false,
             announced: baseline.0,
             holes: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -79,7 +91,23 @@ impl InStream {
 
     /// Whether `seq` is still to come.
     pub(super) fn is_new(&self, seq: Seq) -> bool {
-        seq.0 >= self.known || self.hole_with(seq.0).is_some()
+        seq.0 >= self.known || seq.0 < self.first || self.hole_with(seq.0).is_some()
+    }
+
+    /// A message shows that the stream is for this receiver from an earlier number on than it knew: the word of leaders, or
+    /// a message of a later view, was faster. What can no longer come in its turn is a gap.
+    pub(super) fn reach_back(&mut self, now: Time, start: Seq, told: &mut Vec<Told>) {
+        if start.0 >= self.first {
+            return;
+        }
+        let last = self.first - 1;
+        if self.ordered && self.has_told {
+            told.push(Told::Gap { first: start, count: last - start.0 + 1 });
+        } else {
+            self.holes.insert(start.0, Hole { last, attempts: 0, at: now + ASK_AFTER });
+        }
+        self.first = start.0;
+        self.bound(told);
     }
 
     /// Whether a mark that names `next` tells anything.
@@ -89,9 +117,14 @@ impl InStream {
 
     /// All numbers below `next` exist.
     pub(super) fn extend(&mut self, now: Time, next: Seq, told: &mut Vec<Told>) {
+        self.extend_after(now, ASK_AFTER, next, told);
+    }
+
+    /// As [`InStream::extend`], with another wait before what is missing is asked for.
+    pub(super) fn extend_after(&mut self, now: Time, wait: Duration, next: Seq, told: &mut Vec<Told>) {
         self.announced = self.announced.max(next.0);
         if next.0 > self.known && !self.is_full() {
-            let hole = Hole { last: next.0 - 1, attempts: 0, at: now + ASK_AFTER };
+            let hole = Hole { last: next.0 - 1, attempts: 0, at: now + wait };
             self.holes.insert(self.known, hole);
             self.known = next.0;
             self.bound(told);
@@ -132,20 +165,40 @@ impl InStream {
         self.resume(now, told);
     }
 
-    /// Asks for what is due, and gives up what was asked for often enough.
-    pub(super) fn on_wakeup(&mut self, now: Time, told: &mut Vec<Told>) {
+    /// Gives up what was asked for often enough, and asks for what is due, in one request; if it may not ask now, later.
+    pub(super) fn on_wakeup(&mut self, now: Time, may_ask: bool, told: &mut Vec<Told>) {
         while let Some((first, _)) = self.holes.iter().find(|(_, h)| h.at <= now && h.attempts >= ATTEMPTS_MAX) {
             let first = *first;
             self.give_up(first, told);
         }
         self.resume(now, told);
+        let (mut attempt, mut room, mut ranges) = (0, REPAIR_SPAN_MAX, Vec::new());
         for (first, hole) in self.holes.iter_mut().filter(|(_, hole)| hole.at <= now) {
+            if !may_ask || room == 0 || ranges.len() >= REPAIR_RANGES_MAX {
+                hole.at = now + POSTPONED;
+                continue;
+            }
             let wait = RETRY.saturating_mul(1 << hole.attempts.min(8)).min(RETRY_MAX);
             hole.at = now + wait;
             hole.attempts += 1;
-            let last = hole.last.min(first.saturating_add(REPAIR_SPAN_MAX - 1));
-            told.push(Told::Ask { attempt: hole.attempts, first: Seq(*first), last: Seq(last) });
+            attempt = hole.attempts.max(attempt);
+            let last = hole.last.min(first.saturating_add(room - 1));
+            room -= last - first + 1;
+            ranges.push((Seq(*first), Seq(last)));
         }
+        if !ranges.is_empty() {
+            told.push(Told::Ask { attempt, ranges });
+        }
+    }
+
+    /// Whether something is to be asked for now.
+    pub(super) fn would_ask(&self, now: Time) -> bool {
+        self.holes.values().any(|hole| hole.at <= now && hole.attempts < ATTEMPTS_MAX)
+    }
+
+    /// All numbers below are known to exist.
+    pub(super) fn announced(&self) -> Seq {
+        Seq(self.announced)
     }
 
     /// When a hole is next due.
@@ -160,6 +213,20 @@ impl InStream {
             self.give_up(first, told);
             true
         })
+    }
+
+    /// The receiver leaves, or the sender is expelled. What is at the end and was never asked for is on its way rather than
+    /// lost, and not told.
+    pub(super) fn cut_off(&mut self, told: &mut Vec<Told>) {
+        if let Some((first, hole)) = self.holes.last_key_value().map(|(first, hole)| (*first, *hole))
+            && hole.attempts == 0
+            && hole.last + 1 == self.known
+            && self.held.keys().all(|held| *held < first)
+        {
+            (self.known, self.announced) = (first, first);
+            self.holes.pop_last();
+        }
+        self.give_up_all(told);
     }
 
     /// Gives up all that is missing, what was let go for want of room too: nobody will ask for it any more.
@@ -197,6 +264,7 @@ impl InStream {
         while let Some(entry) = self.held.first_entry().filter(|entry| *entry.key() < open) {
             let (first, held) = entry.remove_entry();
             self.held_bytes -= held.cost();
+            self.has_told = true;
             told.push(match held {
                 Held::Message(delivery) => Told::Deliver(delivery),
                 Held::Gap(count) => Told::Gap { first: Seq(first), count },

@@ -3,19 +3,25 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use ringfort_kernel::Budget;
 
 use super::Leader;
+use crate::delivery::Received;
 use crate::ids::{LinkId, MemberId, ViewDigest};
 use crate::login::LoginServerLink;
 use crate::sealed::SealedChannel;
 use crate::time::Time;
 use crate::view::MemberEntry;
+use crate::wire::MemberRequest;
 #[cfg(feature = "mutants")]
 use crate::{codec::encode, wire::LeaderNotice};
 
-/// Requests a member may make at once, and per second.
-const REQUESTS_BURST: u32 = 128;
-const REQUESTS_PER_S: u32 = 32;
+/// Requests a member may make at once, and per second. What shows that it lives, and its end, has a budget of its own, and so
+/// have repairs: what somebody else's messages make a member ask for takes nothing from the rest.
+const REQUESTS_BURST: u64 = 128;
+const REQUESTS_PER_S: u64 = 32;
+const SIGNS_OF_LIFE_BURST: u64 = 256;
+const SIGNS_OF_LIFE_PER_S: u64 = 128;
 
 /// One link to a member, or to somebody who is not one yet.
 pub(super) struct Link {
@@ -45,8 +51,33 @@ pub(super) struct Attached {
     pub ended: bool,
     /// A frame that this member has shown, in case it shows one that conflicts with it.
     pub shown: Option<Bytes>,
-    requests: u32,
-    requests_refilled: Time,
+    /// What of how far streams go was told on this link.
+    pub tails_told: u64,
+    /// What was known of it when this link was told first.
+    pub tails_from: Option<u64>,
+    /// What it sent and is still to be acknowledged.
+    pub received: Received,
+    requests: Budget,
+    signs_of_life: Budget,
+    repairs: Budget,
+}
+
+/// What a request counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    SignOfLife,
+    Repair,
+    Other,
+}
+
+impl Kind {
+    pub fn of(request: &MemberRequest) -> Kind {
+        match request {
+            MemberRequest::Heartbeat { .. } | MemberRequest::Heads { .. } | MemberRequest::Leave => Kind::SignOfLife,
+            MemberRequest::Repair(_) => Kind::Repair,
+            _ => Kind::Other,
+        }
+    }
 }
 
 /// For simulations whose hostile leaders say something else than their honest core would.
@@ -124,8 +155,12 @@ impl Attached {
             claimed: None,
             ended: false,
             shown: None,
-            requests: REQUESTS_BURST,
-            requests_refilled: now,
+            tails_told: 0,
+            tails_from: None,
+            received: Received::default(),
+            requests: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),
+            signs_of_life: Budget::new(now, SIGNS_OF_LIFE_PER_S, SIGNS_OF_LIFE_BURST),
+            repairs: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),
         }
     }
 
@@ -133,15 +168,13 @@ impl Attached {
         if openly { [&[0], payload].concat().into() } else { self.channel.seal(payload) }
     }
 
-    pub fn take_request(&mut self, now: Time) -> bool {
-        let gained = now.since(self.requests_refilled).as_millis() * u128::from(REQUESTS_PER_S) / 1000;
-        if gained > 0 {
-            self.requests = REQUESTS_BURST.min(self.requests.saturating_add(u32::try_from(gained).unwrap_or(u32::MAX)));
-            self.requests_refilled = now;
-        }
-        let allowed = self.requests > 0;
-        self.requests = self.requests.saturating_sub(1);
-        allowed
+    pub fn take_request(&mut self, now: Time, kind: Kind) -> bool {
+        let budget = match kind {
+            Kind::SignOfLife => &mut self.signs_of_life,
+            Kind::Repair => &mut self.repairs,
+            Kind::Other => &mut self.requests,
+        };
+        budget.take(now, 1)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::link::{Attached, Link, Stage, attached_mut};
+use super::link::{Attached, Kind, Link, Stage, attached_mut};
 use super::motions::{Candidate, Entrance};
 use super::{Class, Effect, Event, Leader, Record, Step};
 use crate::codec::decode;
@@ -25,6 +25,7 @@ impl Leader {
     /// A link is gone.
     pub fn on_link_down(&mut self, link: LinkId) {
         let Some(Link { stage: Stage::Member(gone), .. }) = self.links.remove(&link) else { return };
+        self.relay.on_link_down(&gone.entry.id);
         for links in [&mut self.attached, &mut self.waiting] {
             if links.get(&gone.entry.id.user) == Some(&link) {
                 links.remove(&gone.entry.id.user);
@@ -168,29 +169,29 @@ impl Leader {
     fn on_request(&mut self, cx: &mut Cx<'_>, link: LinkId, request: &[u8], step: &mut Step) {
         let Some(attached) = attached_mut(&mut self.links, link) else { return };
         let id = attached.entry.id.clone();
-        if !attached.take_request(cx.now) && self.group.rules.enforces(Rule::RequestLimit) {
-            step.blame(Culprit::Member(id), Fault::Flooding);
+        let request = decode::<MemberRequest>(request);
+        let kind = request.as_ref().map_or(Kind::Other, Kind::of);
+        if !attached.take_request(cx.now, kind) && self.group.rules.enforces(Rule::RequestLimit) {
+            // Who misses much asks much, perhaps because somebody else leaves out numbers: no offence.
+            if kind != Kind::Repair {
+                step.blame(Culprit::Member(id), Fault::Flooding);
+            }
             return;
         }
-        match decode(request) {
+        match request {
             Ok(MemberRequest::Heartbeat { challenge, answer, installed }) => {
                 self.on_heartbeat(cx, link, challenge, answer, installed, step);
             }
             Ok(MemberRequest::Claim { have }) => self.send_claim(cx.now, link, have, step),
             Ok(MemberRequest::PastClaim(digest)) => self.send_past_claim(link, digest, step),
             Ok(MemberRequest::Snapshot { view, after }) => self.send_snapshot(link, view, after, step),
-            Ok(MemberRequest::Repair(request)) => {
-                if !attached.reads && self.group.rules.enforces(Rule::RelayRole) {
-                    return step.blame(Culprit::Member(id), Fault::AgainstRole);
+            Ok(MemberRequest::Repair(request)) => self.on_repair(cx.now, link, &request, step),
+            Ok(MemberRequest::Heads { heads, complete }) => {
+                // Of who was never let in, nothing is kept: nothing would make room again.
+                if attached.admitted || self.relay.is_departing(&id) {
+                    self.relay.on_heads(&id, heads.into_inner(), complete);
                 }
-                let answer = self.relay.on_repair(cx.now, &id, &request);
-                step.effects.extend(answer.frames.into_iter().map(|f| Effect::Send(link, Class::Data, f)));
-                if let Some(wanted) = answer.wanted {
-                    let sender = self.attached.get(&wanted.stream.sender.user).copied();
-                    if let Some(sender) = sender {
-                        self.notify(sender, &LeaderNotice::Wanted(wanted), step);
-                    }
-                }
+                self.tell_tails(link, step);
             }
             Ok(MemberRequest::Leave) => {
                 if self.state.members().get_member(&id).is_some()
@@ -242,24 +243,27 @@ impl Leader {
 
     fn on_data(&mut self, now: Time, link: LinkId, frame: &Bytes, step: &mut Step) {
         let Some(attached) = attached_mut(&mut self.links, link) else { return };
-        let id = &attached.entry.id;
+        let id = attached.entry.id.clone();
         if !attached.admitted {
-            step.blame(Culprit::Member(id.clone()), Fault::OldView);
+            step.blame(Culprit::Member(id), Fault::OldView);
             return;
         }
-        let policy = &self.group.policy;
-        let parsed = || DataFrame::parse(frame).ok();
-        let allowed = policy.roles.is_empty() || parsed().is_none_or(|frame| policy.may_send(frame.header()));
-        if !allowed && self.group.rules.enforces(Rule::RelayRole) {
-            return step.blame(Culprit::Member(id.clone()), Fault::AgainstRole);
+        let Ok(parsed) = DataFrame::parse(frame) else {
+            return step.blame(Culprit::Member(id), Fault::Malformed);
+        };
+        if !self.group.policy.may_send(parsed.header()) && self.group.rules.enforces(Rule::RelayRole) {
+            return step.blame(Culprit::Member(id), Fault::AgainstRole);
         }
         // Outside the mutant corpus, a frame must name the member whose link it came over.
-        let claimed = if self.group.rules.enforces(Rule::RelaySender) { None } else { parsed() };
-        let from = claimed.as_ref().map_or(id, |frame| &frame.header().sender);
-        let (audience, class) = match self.relay.on_frame(now, from, frame) {
+        let from = if self.group.rules.enforces(Rule::RelaySender) { &id } else { &parsed.header().sender };
+        let action = self.relay.on_parsed(now, from, &parsed);
+        if !matches!(action, RelayAction::Ignore(Some(_))) {
+            self.note_received(now, link, &parsed, step);
+        }
+        let (audience, class) = match action {
             RelayAction::Forward(audience) => (audience, Class::Data),
             RelayAction::ForwardLive(audience) => (audience, Class::Live),
-            RelayAction::Ignore(Some(fault)) => return step.blame(Culprit::Member(id.clone()), fault),
+            RelayAction::Ignore(Some(fault)) => return step.blame(Culprit::Member(id), fault),
             RelayAction::Ignore(None) => return,
         };
         let all = !self.group.rules.enforces(Rule::RelayRole);

@@ -5,6 +5,7 @@
 
 mod accusations;
 mod claims;
+mod delivering;
 mod figures;
 mod link;
 mod members;
@@ -65,6 +66,8 @@ pub struct Leader {
     unheard: Silences,
     motions: Motions,
     status_at: Time,
+    /// When members are to be told what of theirs came.
+    acknowledge_at: Option<Time>,
     #[cfg(feature = "mutants")]
     speaks_openly: bool,
 }
@@ -150,6 +153,7 @@ impl Leader {
             unheard: Silences::default(),
             motions: Motions::default(),
             status_at: cx.now,
+            acknowledge_at: None,
             #[cfg(feature = "mutants")]
             speaks_openly: false,
             group,
@@ -245,12 +249,13 @@ impl Leader {
     pub fn next_wakeup(&self) -> Option<Time> {
         let publish = self.unpublished.as_ref().filter(|_| !self.is_catching_up());
         let publish = publish.map(|_| self.published_at + PUBLISH_SPACING);
-        earliest(publish, Some(self.status_at + STATUS_PERIOD))
+        earliest(earliest(publish, self.acknowledge_at), Some(self.status_at + STATUS_PERIOD))
     }
 
     /// Time has passed.
     pub fn on_wakeup(&mut self, cx: &mut Cx<'_>) -> Step {
         let mut step = Step::default();
+        self.acknowledge_if_due(cx.now, &mut step);
         if cx.now >= self.status_at + STATUS_PERIOD {
             self.status_at = cx.now;
             for message in self.state.status() {
@@ -262,6 +267,7 @@ impl Leader {
             self.remove_silent(cx, &mut step);
             self.end_long_stays(cx, &mut step);
             self.decide_due(cx, &mut step);
+            self.name_withholders(cx.now, &mut step);
             self.relay.expire(cx.now);
             let forgotten = self.login.forget_attempts(cx.now).into_iter();
             step.effects.extend(forgotten.map(|attempts| Effect::Persist(Record::Attempts(attempts))));
@@ -314,6 +320,7 @@ impl Leader {
     }
 
     fn on_changes(&mut self, now: Time, changes: &[Change], step: &mut Step) {
+        let mut over = Vec::new();
         for change in changes {
             let user = change.user();
             let stay = |incarnation| MemberId { user: user.clone(), incarnation: Incarnation(incarnation) };
@@ -323,6 +330,7 @@ impl Leader {
                 self.unheard.forget(&id);
                 self.motions.forget_voter(&id);
                 self.relay.forget(&id, now + self.group.policy.overlap());
+                over.push(id);
             }
             self.mark_admitted(change, step);
             match change {
@@ -338,6 +346,7 @@ impl Leader {
                 }
             }
         }
+        over.iter().for_each(|stay| self.tell_last_words(stay, step));
     }
 
     /// Publishes what was accepted, unless the last view is only just out.

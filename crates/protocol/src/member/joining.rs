@@ -229,6 +229,8 @@ impl Member {
                     self.end(Cause::Expelled, step);
                 } else if outdated >= self.group.rules.confirm() && self.phase == Phase::Leaving {
                     self.end(Cause::Left, step);
+                } else if self.says_user_is_elsewhere() >= self.group.rules.confirm() {
+                    self.end(Cause::Elsewhere, step);
                 } else if outdated >= self.group.rules.confirm() {
                     self.end(Cause::Lost, step);
                 } else {
@@ -237,6 +239,16 @@ impl Member {
             }
             Phase::Ended => {}
         }
+    }
+
+    /// Leaders that know a later stay of this user.
+    fn says_user_is_elsewhere(&self) -> usize {
+        let own = self.me.as_ref().map(|me| me.id.incarnation);
+        let later = |failed: &&Failed| match failed {
+            Failed::Denied(Denial::Incarnation(last)) => own.is_some_and(|own| *last > own),
+            _ => false,
+        };
+        self.failed.values().filter(later).count()
     }
 
     /// Leaders that have no session, or are in a later one than this stay.
@@ -292,6 +304,7 @@ impl Member {
         let frame = wire::plain::<LoginRequest>(&request);
         step.effects.push(Effect::Send(leader, Class::Control, frame));
         step.effects.push(Effect::Authenticated(leader));
+        self.outbox.on_leader(cx.now, leader);
         self.send_heartbeat(cx, leader, step);
     }
 

@@ -285,12 +285,11 @@ impl Member {
             Ok(LeaderNotice::HeartbeatAnswer { answer, challenge, view }) => {
                 self.on_heartbeat_answer(cx.now, from, answer, challenge, view, step);
             }
-            Ok(LeaderNotice::Wanted(request)) => {
-                let frames = self.outbox.on_wanted(cx.now, &request);
-                for frame in frames {
-                    let leaders = self.linked();
-                    step.effects.extend(leaders.into_iter().map(|l| Effect::Send(l, Class::Data, frame.clone())));
-                }
+            Ok(LeaderNotice::Wanted(request)) => self.on_wanted(cx.now, from, &request, step),
+            Ok(LeaderNotice::Tails(tails)) => self.on_tails(cx.now, from, tails.into_inner(), step),
+            Ok(LeaderNotice::Received(receipts)) => {
+                let enough = self.receipts_needed();
+                self.outbox.on_received(from, receipts.as_slice(), enough);
             }
             Ok(LeaderNotice::Ended { cause, .. }) => self.on_end(from, cause, step),
             Ok(LeaderNotice::Asked { motion, left_ms }) => self.on_asked(cx.now, from, motion, left_ms, step),
@@ -364,6 +363,7 @@ impl Member {
         self.past_asked.remove(&view.digest);
         step.events.push(Event::View { view, changes });
         self.update_standing(cx.now, step);
+        self.outbox.on_view(view.digest);
         self.on_readable(cx.now, view.digest, step);
     }
 
@@ -399,7 +399,7 @@ impl Member {
         }
         // Fewer than f+1 leaders may all be lying about the cause.
         let said = |cause: &Cause| self.ended_by.values().filter(|c| *c == cause).count();
-        let causes = [Cause::Expelled, Cause::Expired, Cause::SessionOver, Cause::Left, Cause::Lost];
+        let causes = [Cause::Expelled, Cause::Expired, Cause::SessionOver, Cause::Elsewhere, Cause::Left, Cause::Lost];
         let told = causes.into_iter().find(|c| said(c) >= confirm);
         if self.phase == Phase::Joining && told == Some(Cause::SessionOver) {
             // The end came while the stay was being announced: whether there is a next session, leaders tell.
@@ -413,6 +413,7 @@ impl Member {
     fn end(&mut self, cause: Cause, step: &mut Step) {
         self.phase = Phase::Ended;
         self.ended = Some(cause);
+        self.tell_losses(cause, step);
         step.events.push(Event::Ended(cause));
         step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
     }

@@ -63,6 +63,8 @@ pub(super) struct Link {
     /// When the last challenge was sent that the leader answered with the installed view.
     confirmed_at: Option<Time>,
     answers: bool,
+    /// Which changes of private streams the leader was told.
+    pub heads_told: u64,
 }
 
 pub(super) enum Stage {
@@ -91,6 +93,7 @@ impl Link {
             answer: [0; 16],
             confirmed_at: None,
             answers: false,
+            heads_told: 0,
         }
     }
 
@@ -187,6 +190,7 @@ impl Member {
         let challenge = link.next_challenge(cx.now);
         let answer = link.answer;
         self.request(leader, &MemberRequest::Heartbeat { challenge, answer, installed }, step);
+        self.tell_heads(leader, false, step);
     }
 
     /// An answer counts from the moment its challenge was sent, so a held-back answer is as old as it is.

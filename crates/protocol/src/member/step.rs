@@ -57,6 +57,12 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// A member went without a word of how much it had said: whether more of it is lost, nobody knows.
+    UnknownTail(MemberId),
+    /// This stay ended while the others may have gone on talking: what they said at the end of it may be missing.
+    Missed,
+    /// The stay ended before enough leaders acknowledged so many of its messages: nobody knows whether they arrive.
+    Unsent(u64),
     /// More leaders confirm the view than before, or fewer. Not told while a stay begins and leaders are still coming in.
     Confirmation(Confirmation),
     /// A leader answers (again), or no longer does.

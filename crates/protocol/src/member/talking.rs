@@ -4,14 +4,14 @@ use bytes::Bytes;
 
 use super::{Effect, Event, Member, PAST_VIEWS_MAX, Phase, Step};
 use crate::data::{Peers, RECIPIENTS_MAX};
-use crate::delivery::{InboxEvent, LIVE_BYTES_MAX, Message, Reading, Writing};
+use crate::delivery::{InboxEvent, LIVE_BYTES_MAX, Message, Reading, RepairRequest, Tail, Writing};
 use crate::fault::Rejected;
 use crate::ids::{LeaderId, MemberId, Topic, UserName, ViewDigest};
 use crate::leader::Class;
 use crate::policy::{Service, WhenStale};
 use crate::time::{Cx, Time};
-use crate::view::{MemberEntry, MemberSet};
-use crate::wire::MemberRequest;
+use crate::view::{Cause, MemberEntry, MemberSet};
+use crate::wire::{Few, MemberRequest};
 
 impl Member {
     /// Sends to every member of the current view that may read. Who may not read itself sends to each under the key
@@ -112,7 +112,81 @@ impl Member {
 
     pub(super) fn request_leave(&mut self, step: &mut Step) {
         for leader in self.linked() {
+            self.tell_heads(leader, true, step);
             self.request(leader, &MemberRequest::Leave, step);
+        }
+    }
+
+    /// Tells a leader how far this member's streams go (K2, K24): with each heartbeat, and as its last word.
+    pub(super) fn tell_heads(&mut self, leader: LeaderId, complete: bool, step: &mut Step) {
+        let (Some(me), Some(view)) = (&self.me, self.view()) else { return };
+        let Some(link) = self.links.get_mut(&leader) else { return };
+        let (heads, reached) = self.outbox.heads(&me.id, view.digest, link.heads_told);
+        link.heads_told = reached;
+        if let Some(heads) = Few::new(heads) {
+            self.request(leader, &MemberRequest::Heads { heads, complete }, step);
+        }
+    }
+
+    /// Leaders tell how far others' streams go.
+    pub(super) fn on_tails(&mut self, now: Time, from: LeaderId, tails: Vec<Tail>, step: &mut Step) {
+        let Some(me) = &self.me else { return };
+        let Some(current) = self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members) else { return };
+        let peers = Peers { current, departed: &self.departed };
+        let reading = Reading { me, rules: &self.group.rules, keyring: &mut self.keyring, peers };
+        let events = self.inbox.on_tails(now, from, tails, self.group.rules.confirm(), &reading);
+        events.into_iter().for_each(|event| self.absorb_inbox_event(now, event, step));
+    }
+
+    /// What leaders told of members and views that have come since is used.
+    fn on_members(&mut self, now: Time, step: &mut Step) {
+        let Some(me) = &self.me else { return };
+        let Some(current) = self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members) else { return };
+        let peers = Peers { current, departed: &self.departed };
+        let reading = Reading { me, rules: &self.group.rules, keyring: &mut self.keyring, peers };
+        let events = self.inbox.on_members(now, self.group.rules.confirm(), &reading);
+        events.into_iter().for_each(|event| self.absorb_inbox_event(now, event, step));
+    }
+
+    /// A leader lacks frames of this member's. They go to that leader and no other.
+    pub(super) fn on_wanted(&mut self, now: Time, from: LeaderId, request: &RepairRequest, step: &mut Step) {
+        let frames = self.outbox.on_wanted(now, from, request);
+        step.effects.extend(frames.into_iter().map(|frame| Effect::Send(from, Class::Data, frame)));
+    }
+
+    /// Leaders that must have acknowledged a message before it counts as sent: f+1, so that one of them is honest, unless
+    /// policy gives messages to fewer.
+    pub(super) fn receipts_needed(&self) -> usize {
+        self.relay_count().min(self.group.rules.relays())
+    }
+
+    /// Messages of this stay that too few leaders have acknowledged so far.
+    pub fn under_way(&self) -> u64 {
+        self.outbox.under_way()
+    }
+
+    /// The place of the newest message in the order of sending.
+    pub fn newest_message(&self) -> u64 {
+        self.outbox.newest()
+    }
+
+    /// Whether enough leaders have acknowledged all messages up to a place; and how many messages were lost sight of.
+    pub fn is_settled(&self, up_to: u64) -> (bool, u64) {
+        self.outbox.is_settled(up_to)
+    }
+
+    /// The stay is over: what it loses by that is said.
+    pub(super) fn tell_losses(&mut self, cause: Cause, step: &mut Step) {
+        for event in self.inbox.end(cause == Cause::Left) {
+            if let InboxEvent::Gap { stream, first, count } = event {
+                step.events.push(Event::Gap { sender: stream.sender, first, count });
+            }
+        }
+        if matches!(cause, Cause::Lost | Cause::Elsewhere) && self.role().receives() {
+            step.events.push(Event::Missed);
+        }
+        if self.under_way() > 0 {
+            step.events.push(Event::Unsent(self.under_way()));
         }
     }
 
@@ -140,10 +214,20 @@ impl Member {
     /// Which leaders a message goes through now. Those in use stay in use while they are in good standing:
     /// what goes a new way overtakes what is still queued on the old one.
     pub fn relays(&self) -> Vec<LeaderId> {
-        let count = match self.group.policy.relays {
+        let mut leaders = self.by_preference();
+        leaders.truncate(self.relay_count());
+        leaders
+    }
+
+    fn relay_count(&self) -> usize {
+        match self.group.policy.relays {
             0 => self.group.rules.relays(),
             relays => usize::from(relays),
-        };
+        }
+    }
+
+    /// The linked leaders, those first through which messages go.
+    fn by_preference(&self) -> Vec<LeaderId> {
         let mut leaders: Vec<LeaderId> = self.linked().into_iter().collect();
         let turn =
             self.user.as_bytes().iter().fold(0usize, |sum, b| sum.wrapping_mul(31).wrapping_add(usize::from(*b)));
@@ -153,8 +237,19 @@ impl Member {
             let answers = self.links.get(leader).is_some_and(|l| l.answers());
             (self.caught.contains_key(leader), !answers, !self.relaying.contains(leader))
         });
-        leaders.truncate(count);
         leaders
+    }
+
+    /// Gives messages again to leaders, where too few have acknowledged them.
+    fn send_again(&mut self, now: Time, step: &mut Step) {
+        let Some(me) = self.me.as_ref() else { return };
+        let frames = self.outbox.again(now, &me.id);
+        let (leaders, enough) = (self.by_preference(), self.receipts_needed());
+        for (frame, has) in frames {
+            let others = leaders.iter().filter(|leader| !has.contains(leader));
+            let more = others.take(enough.saturating_sub(has.len()));
+            step.effects.extend(more.map(|leader| Effect::Send(*leader, Class::Data, frame.clone())));
+        }
     }
 
     pub(super) fn on_data(&mut self, cx: &mut Cx<'_>, from: LeaderId, frame: &Bytes, step: &mut Step) {
@@ -176,6 +271,7 @@ impl Member {
         for event in events {
             self.absorb_inbox_event(now, event, step);
         }
+        self.on_members(now, step);
     }
 
     fn absorb_inbox(&mut self, cx: &mut Cx<'_>, events: Vec<InboxEvent>, step: &mut Step) {
@@ -205,6 +301,7 @@ impl Member {
                     self.request(leader, &MemberRequest::Repair(request), step);
                 }
             }
+            InboxEvent::UnknownTail(sender) => step.events.push(Event::UnknownTail(sender)),
             InboxEvent::NeedView(digest) => {
                 self.past_asked.entry(digest).or_insert(now);
             }
@@ -246,14 +343,14 @@ impl Member {
 
     /// A sender is gone for good: what waited behind a hole is delivered, the hole is told.
     pub(super) fn forget_sender(&mut self, now: Time, sender: &MemberId, step: &mut Step) {
-        for event in self.inbox.forget(sender) {
+        for event in self.inbox.forget(sender, self.group.rules.confirm()) {
             self.absorb_inbox_event(now, event, step);
         }
     }
 
     /// Repairs, gap notices and marks that are due.
     pub(super) fn tend_streams(&mut self, now: Time, step: &mut Step) {
-        for event in self.inbox.on_wakeup(now) {
+        for event in self.inbox.on_wakeup(now, &self.group.rules) {
             self.absorb_inbox_event(now, event, step);
         }
         if let Some(me) = self.me.as_ref().filter(|_| self.tends_outbox()) {
@@ -261,6 +358,7 @@ impl Member {
             for frame in frames {
                 step.effects.extend(self.spread(Class::Data, frame).effects);
             }
+            self.send_again(now, step);
         }
     }
 

@@ -5,6 +5,7 @@
 #[path = "../wire/any.rs"]
 mod any;
 mod catching_up;
+mod ends;
 mod enrolments;
 mod harness;
 mod hostile;

@@ -6,7 +6,7 @@ use rand_chacha::rand_core::SeedableRng;
 use ringfort_crypto::sign::Signature;
 use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
-use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
+use ringfort_protocol::delivery::{Channel, Head, Receipt, RepairRequest, Since, StreamKey, Tail};
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 use ringfort_protocol::motion::{Motion, MotionKind};
@@ -14,7 +14,7 @@ use ringfort_protocol::policy::Service;
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
-use ringfort_protocol::wire::{LeaderNotice, MemberRequest, PeerMessage};
+use ringfort_protocol::wire::{Few, LeaderNotice, MemberRequest, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Seq, SessionId, UserName, ViewDigest, ViewId};
 
 pub fn user() -> impl Strategy<Value = UserName> {
@@ -53,7 +53,14 @@ fn motion() -> impl Strategy<Value = Motion> {
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
-    prop::sample::select(vec![Cause::Left, Cause::Lost, Cause::Expelled, Cause::Expired, Cause::SessionOver])
+    prop::sample::select(vec![
+        Cause::Left,
+        Cause::Lost,
+        Cause::Expelled,
+        Cause::Expired,
+        Cause::SessionOver,
+        Cause::Elsewhere,
+    ])
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -63,14 +70,55 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn repair() -> impl Strategy<Value = RepairRequest> {
-    let channel = prop_oneof![
+fn channel() -> impl Strategy<Value = Channel> {
+    prop_oneof![
         prop::sample::select(vec![Service::BestEffort, Service::Reliable, Service::Fifo]).prop_map(Channel::Group),
         user().prop_map(Channel::Private),
+    ]
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    let since = prop_oneof![
+        any::<[u8; 32]>().prop_map(|digest| Since::View(ViewDigest(digest))),
+        any::<u64>().prop_map(|stay| Since::Stay(Incarnation(stay))),
+        Just(Since::Unsaid),
     ];
-    (member(), channel, 1u64..1 << 40, 0u64..256).prop_map(|(sender, channel, first, more)| {
-        RepairRequest::new(StreamKey { sender, channel }, Seq(first), Seq(first + more)).unwrap()
+    (channel(), since, any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(channel, since, start, next, kept)| Head {
+        channel,
+        since,
+        start: Seq(start),
+        next: Seq(next),
+        kept: Seq(kept),
     })
+}
+
+fn tail() -> impl Strategy<Value = Tail> {
+    prop_oneof![
+        (member(), head()).prop_map(|(sender, head)| Tail::Stream(sender, head)),
+        member().prop_map(Tail::Complete),
+    ]
+}
+
+fn receipt() -> impl Strategy<Value = Receipt> {
+    (channel(), any::<u64>(), any::<u64>()).prop_map(|(channel, first, last)| Receipt {
+        channel,
+        first: Seq(first),
+        last: Seq(last),
+    })
+}
+
+fn repair() -> impl Strategy<Value = RepairRequest> {
+    (member(), channel(), 1u64..1 << 40, prop::collection::vec((1u64..90, 0u64..16), 1..16)).prop_map(
+        |(sender, channel, mut next, gaps)| {
+            let mut ranges = Vec::new();
+            for (gap, more) in gaps {
+                let first = next + gap;
+                next = first + more;
+                ranges.push((Seq(first), Seq(next)));
+            }
+            RepairRequest::of(StreamKey { sender, channel }, ranges).unwrap()
+        },
+    )
 }
 
 fn claim() -> impl Strategy<Value = ViewClaim> {
@@ -148,6 +196,8 @@ pub fn member_request() -> impl Strategy<Value = MemberRequest> {
         Just(MemberRequest::Leave),
         (motion(), any::<bool>()).prop_map(|(motion, yes)| MemberRequest::Vote { motion, yes }),
         prop::collection::vec(any::<u8>(), 0..64).prop_map(MemberRequest::Accuse),
+        (prop::collection::vec(head(), 0..4), any::<bool>())
+            .prop_map(|(heads, complete)| MemberRequest::Heads { heads: Few::new(heads).unwrap(), complete }),
         prop::collection::vec(member(), 0..4).prop_map(MemberRequest::Fates),
     ]
 }
@@ -166,6 +216,8 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
         repair().prop_map(LeaderNotice::Wanted),
         (cause(), any::<u64>()).prop_map(|(cause, epoch)| LeaderNotice::Ended { cause, epoch: Epoch(epoch) }),
         (motion(), any::<u32>()).prop_map(|(motion, left_ms)| LeaderNotice::Asked { motion, left_ms }),
+        prop::collection::vec(tail(), 0..4).prop_map(|tails| LeaderNotice::Tails(Few::new(tails).unwrap())),
+        prop::collection::vec(receipt(), 0..4).prop_map(|list| LeaderNotice::Received(Few::new(list).unwrap())),
         (prop::collection::vec((member(), cause()), 0..4), prop::collection::vec(member(), 0..4))
             .prop_map(|(over, open)| LeaderNotice::Fates { over, open }),
     ]

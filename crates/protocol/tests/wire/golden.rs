@@ -10,7 +10,7 @@ use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::codec::encode;
 use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
-use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
+use ringfort_protocol::delivery::{Channel, Head, Receipt, RepairRequest, Since, StreamKey, Tail};
 use ringfort_protocol::group::{LeaderSecrets, deal_group};
 use ringfort_protocol::keys::{Base, TrackerOutput, ViewClaim, ViewTracker, view_point};
 use ringfort_protocol::login::{
@@ -25,7 +25,7 @@ use ringfort_protocol::statement::Statement;
 use ringfort_protocol::time::{Cx, Time};
 use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::{Cause, Change, MemberSet, SessionVerifyingKey, ViewHasher};
-use ringfort_protocol::wire::{BUCKETS, LeaderNotice, MemberRequest, PeerMessage, plain};
+use ringfort_protocol::wire::{BUCKETS, Few, LeaderNotice, MemberRequest, PeerMessage, plain};
 use ringfort_protocol::{
     Epoch, GroupInfo, Incarnation, LeaderId, MemberId, Rules, Seq, SessionNumber, UserName, ViewDigest, ViewId,
 };
@@ -197,6 +197,11 @@ impl Fixed {
         RepairRequest::new(StreamKey { sender, channel: Channel::Group(Service::Fifo) }, Seq(258), Seq(259)).unwrap()
     }
 
+    fn head(&self) -> Head {
+        let (channel, since) = (Channel::Private(user("bo")), Since::Stay(Incarnation(258)));
+        Head { channel, since, start: Seq(1), next: Seq(259), kept: Seq(3) }
+    }
+
     fn requests(&self) -> Vectors {
         let (challenge, answer) = ([0xc1; 16], [0xa1; 16]);
         let beat = |installed| encode(&MemberRequest::Heartbeat { challenge, answer, installed });
@@ -211,6 +216,7 @@ impl Fixed {
             ("ask for list", encode(&MemberRequest::Snapshot { view: self.view.digest, after: None })),
             ("ask for more", encode(&MemberRequest::Snapshot { view: self.view.digest, after: Some(user("ana")) })),
             ("repair", encode(&MemberRequest::Repair(self.repair()))),
+            ("heads", encode(&MemberRequest::Heads { heads: Few::new(vec![self.head()]).unwrap(), complete: true })),
             ("leave", encode(&MemberRequest::Leave)),
             ("vote", encode(&MemberRequest::Vote { motion: Motion::expel(user("b")), yes: true })),
             ("accuse", encode(&MemberRequest::Accuse(vec![1, 3, 5]))),
@@ -231,6 +237,9 @@ impl Fixed {
         let snapshot =
             LeaderNotice::Snapshot { view: digest, after: Some(user("al")), entries: vec![entry], last: true };
         let answer = LeaderNotice::HeartbeatAnswer { answer: [0xa1; 16], challenge: [0xc1; 16], view };
+        let id = self.ana.id.clone();
+        let tails = vec![Tail::Stream(id.clone(), self.head()), Tail::Complete(id)];
+        let receipt = Receipt { channel: Channel::Group(Service::Reliable), first: Seq(2), last: Seq(258) };
         let past = ViewClaim { changes: vec![], ..claim(Base::Omitted) };
         vec![
             ("claim", encode(&LeaderNotice::Claim(claim(Base::Empty)))),
@@ -242,6 +251,9 @@ impl Fixed {
             ("ended", encode(&LeaderNotice::Ended { cause: Cause::Lost, epoch: Epoch(258) })),
             ("ended, expired", encode(&LeaderNotice::Ended { cause: Cause::Expired, epoch: Epoch(258) })),
             ("asked", encode(&LeaderNotice::Asked { motion: Motion::admit(user("b")), left_ms: 258 })),
+            ("ended, elsewhere", encode(&LeaderNotice::Ended { cause: Cause::Elsewhere, epoch: Epoch(258) })),
+            ("tails", encode(&LeaderNotice::Tails(Few::new(tails).unwrap()))),
+            ("received", encode(&LeaderNotice::Received(Few::new(vec![receipt]).unwrap()))),
             ("fates", encode(&LeaderNotice::Fates { over: vec![(self.ana.id.clone(), Cause::Lost)], open: vec![] })),
             ("ended, session", encode(&LeaderNotice::Ended { cause: Cause::SessionOver, epoch: Epoch(258) })),
         ]

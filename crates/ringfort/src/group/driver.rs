@@ -42,6 +42,8 @@ pub(super) enum Command {
     Multicast { service: Service, topic: Topic, payload: Vec<u8>, reply: oneshot::Sender<Sent> },
     SendTo { to: Vec<UserName>, topic: Topic, payload: Vec<u8>, reply: oneshot::Sender<Sent> },
     Vote { motion: Motion, yes: bool, reply: oneshot::Sender<Sent> },
+    Flush { reply: oneshot::Sender<u64> },
+    CountUnderWay { reply: oneshot::Sender<u64> },
     Leave { reply: oneshot::Sender<Cause> },
 }
 
@@ -85,6 +87,7 @@ pub(super) fn start(
         state,
         joined: Some(joined),
         leaving: Vec::new(),
+        flushes: Vec::new(),
         tasks: JoinSet::new(),
         log,
     };
@@ -102,6 +105,8 @@ struct Driver {
     state: watch::Sender<Snapshot>,
     joined: Option<oneshot::Sender<Result<(), JoinError>>>,
     leaving: Vec<oneshot::Sender<Cause>>,
+    /// Who waits until all messages up to a place are acknowledged, and how many were lost sight of before.
+    flushes: Vec<(u64, u64, oneshot::Sender<u64>)>,
     tasks: JoinSet<()>,
     log: Option<LogFile>,
 }
@@ -132,8 +137,12 @@ impl Driver {
                 // Nobody holds the group any more: leave, without waiting for an answer.
                 Woken::Command(None) => break,
             }
+            self.answer_flushes();
             self.show();
             tokio::task::consume_budget().await;
+        }
+        for (_, _, reply) in self.flushes.drain(..) {
+            let _ = reply.send(self.member.under_way());
         }
         if !self.member.has_ended() {
             let step = self.member.leave();
@@ -238,6 +247,15 @@ impl Driver {
             }
             Command::SendTo { to, topic, payload, reply } => (self.member.send_to(cx, &to, &topic, &payload), reply),
             Command::Vote { motion, yes, reply } => (self.member.vote(cx.now, motion, yes), reply),
+            Command::Flush { reply } => {
+                let newest = self.member.newest_message();
+                self.flushes.push((newest, self.member.is_settled(newest).1, reply));
+                return Step::default();
+            }
+            Command::CountUnderWay { reply } => {
+                let _ = reply.send(self.member.under_way());
+                return Step::default();
+            }
             Command::Leave { reply } => {
                 self.leaving.push(reply);
                 return self.member.leave();
@@ -258,6 +276,19 @@ impl Driver {
                 Step::default()
             }
         }
+    }
+
+    /// Tells those who wait for it that what was sent is acknowledged, or that it was lost sight of.
+    fn answer_flushes(&mut self) {
+        let member = &self.member;
+        self.flushes.retain_mut(|(up_to, before, reply)| {
+            let (settled, lost_sight) = member.is_settled(*up_to);
+            if settled {
+                let (unused, _) = oneshot::channel();
+                let _ = std::mem::replace(reply, unused).send(lost_sight.saturating_sub(*before));
+            }
+            !settled && !reply.is_closed()
+        });
     }
 
     async fn carry_out(&mut self, step: Step) {
@@ -304,8 +335,9 @@ impl Driver {
     async fn on_event(&mut self, event: member::Event) {
         match event {
             member::Event::View { view, changes } => {
+                let before = self.state.borrow().members.clone();
                 self.on_view(!changes.is_empty());
-                self.tell(view_event(view, changes)).await;
+                self.tell(view_event(view, changes, &before)).await;
             }
             member::Event::Message(delivery) => {
                 let message = Message {
@@ -321,6 +353,9 @@ impl Driver {
             member::Event::Gap { sender, first, count } => {
                 self.tell(Event::Gap { sender: sender.user, first: first.0, count }).await;
             }
+            member::Event::UnknownTail(sender) => self.tell(Event::UnknownTail { sender: sender.user }).await,
+            member::Event::Missed => self.tell(Event::Missed).await,
+            member::Event::Unsent(count) => self.tell(Event::Unsent(count)).await,
             member::Event::Confirmation(now) => self.tell(Event::Confirmation(now)).await,
             member::Event::LeaderAnswers(leader, answers) => self.tell(Event::LeaderAnswers(leader, answers)).await,
             // Who is not in yet is told by the state.
@@ -404,14 +439,24 @@ fn deviation(leader: LeaderId, step: &Step) -> Option<Fault> {
     })
 }
 
-fn view_event(view: ringfort_protocol::ViewId, changes: Vec<Change>) -> Event {
+/// Who was there before and is there anew has logged in again, in place of an earlier stay.
+fn view_event(view: ringfort_protocol::ViewId, changes: Vec<Change>, before: &[UserName]) -> Event {
     let (mut joined, mut left) = (Vec::new(), Vec::new());
     for change in changes {
         match change {
-            Change::Added(entry) => joined.push(entry.id.user),
+            Change::Added(entry) => {
+                if before.contains(&entry.id.user) {
+                    left.push((entry.id.user.clone(), Cause::Elsewhere));
+                }
+                joined.push(entry.id.user);
+            }
             Change::Removed(user, cause) => left.push((user, cause)),
         }
     }
+    // Who went and came back in one view is told once.
+    let went: Vec<UserName> =
+        left.iter().filter(|(_, cause)| *cause != Cause::Elsewhere).map(|(user, _)| user.clone()).collect();
+    left.retain(|(user, cause)| *cause != Cause::Elsewhere || !went.contains(user));
     Event::View { view, joined, left }
 }
 

@@ -60,6 +60,9 @@ pub enum SendError {
     /// The topic.
     #[error(transparent)]
     Topic(#[from] BadTopic),
+    /// The stay ended before enough leaders had acknowledged so many messages.
+    #[error("too few leaders acknowledged {0} of the messages: whether they arrive, nobody knows")]
+    Unacknowledged(u64),
     /// The stay in the group has ended.
     #[error("you are no longer in the group: join again")]
     Ended,
@@ -71,6 +74,9 @@ pub enum GroupEnded {
     /// Too few leaders answered.
     #[error("too few leaders acknowledged; the group will notice the silence")]
     Unacknowledged,
+    /// It has left, but so many messages were not acknowledged by enough leaders in time.
+    #[error("too few leaders acknowledged {0} of the messages: whether they arrive, nobody knows")]
+    Unsent(u64),
     /// The member's task is gone.
     #[error("you were no longer in the group")]
     Stopped,

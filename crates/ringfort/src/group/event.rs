@@ -39,7 +39,8 @@ pub enum Event {
         view: ViewId,
         /// Who came since the view before.
         joined: Vec<UserName>,
-        /// Who went, and why.
+        /// Who went, and why. Who is in `joined` too logged in anew, in place of an earlier stay
+        /// ([`Cause::Elsewhere`]).
         left: Vec<(UserName, Cause)>,
     },
     /// Messages of a member are lost for good.
@@ -51,6 +52,16 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// A member went without a word of how much it had said, cut off or crashed perhaps: whether more of it is lost, nobody
+    /// knows.
+    UnknownTail {
+        /// Who.
+        sender: UserName,
+    },
+    /// This stay ended while the others may have gone on talking: what they said at the end of it may be missing here.
+    Missed,
+    /// The stay ended before enough leaders had acknowledged so many of its messages: whether they arrive, nobody knows.
+    Unsent(u64),
     /// This program did not take its events in time and missed some messages.
     Lagged(u64),
     /// More leaders confirm the view than before, or fewer.

@@ -24,6 +24,9 @@ use crate::files::{LogFile, LogOptions};
 use crate::link::{LinkLimits, LinkSender, pace};
 use driver::{Command, Sent};
 
+/// How long a leave waits for what is under way.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(15);
+
 /// How a member joins.
 #[derive(Clone, Debug)]
 pub struct JoinOptions {
@@ -128,6 +131,24 @@ impl Group {
         self.send(|reply| Command::Vote { motion, yes, reply }).await
     }
 
+    /// Returns once everything sent so far has been acknowledged by f+1 leaders, so that one honest leader has it: then it
+    /// reaches whoever stays in the group, or its loss is told. By policy it may be fewer leaders. Best effort is not
+    /// waited for. Dropping the future is no harm.
+    ///
+    /// Waits for as long as it takes: put a limit around it.
+    ///
+    /// # Errors
+    /// [`SendError::Unacknowledged`], if the stay ended before, with the number of messages of which nobody knows.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        let (reply, flushed) = oneshot::channel();
+        self.commands.send(Command::Flush { reply }).await.map_err(|_| SendError::Ended)?;
+        match flushed.await {
+            Ok(0) => Ok(()),
+            Ok(count) => Err(SendError::Unacknowledged(count)),
+            Err(_) => Err(SendError::Ended),
+        }
+    }
+
     async fn send(&self, command: impl FnOnce(oneshot::Sender<Sent>) -> Command) -> Result<(), SendError> {
         let (reply, sent) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| SendError::Ended)?;
@@ -156,11 +177,31 @@ impl Group {
         &self.info
     }
 
-    /// Leaves, and returns once f+1 leaders have said that the stay is over (A15).
+    /// Leaves, and returns once f+1 leaders have said that the stay is over (A15). What is still under way is waited for
+    /// first, for a quarter of a minute at most.
     ///
     /// # Errors
-    /// [`GroupEnded`] if they do not say so within a few seconds; they will then miss this member's heartbeats.
+    /// [`GroupEnded`] if they do not say so within a few seconds; they will then miss this member's heartbeats. And if
+    /// messages were not acknowledged in time.
     pub async fn leave(self) -> Result<Cause, GroupEnded> {
+        let unsent = match tokio::time::timeout(FLUSH_PATIENCE, self.flush()).await {
+            Ok(Err(SendError::Unacknowledged(count))) => count,
+            Ok(_) => 0,
+            Err(_) => self.under_way().await,
+        };
+        let cause = self.say_goodbye().await?;
+        if unsent > 0 { Err(GroupEnded::Unsent(unsent)) } else { Ok(cause) }
+    }
+
+    async fn under_way(&self) -> u64 {
+        let (reply, counted) = oneshot::channel();
+        if self.commands.send(Command::CountUnderWay { reply }).await.is_err() {
+            return 0;
+        }
+        counted.await.unwrap_or(0)
+    }
+
+    async fn say_goodbye(self) -> Result<Cause, GroupEnded> {
         let (reply, left) = oneshot::channel();
         self.commands.send(Command::Leave { reply }).await.map_err(|_| GroupEnded::Stopped)?;
         match tokio::time::timeout(Duration::from_secs(5), left).await {

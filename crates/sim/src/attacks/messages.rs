@@ -126,7 +126,7 @@ fn private_replay(stage: &mut Stage) -> Result<String, Ended> {
 }
 
 /// A member's program with the group's key and its own signing key, but another's name and number.
-fn forge(bench: &Bench, victim: usize, insider: usize, seq: u64, text: &[u8]) -> Option<Bytes> {
+pub(super) fn forge(bench: &Bench, victim: usize, insider: usize, seq: u64, text: &[u8]) -> Option<Bytes> {
     let victim = bench.seat(victim).member.id()?.clone();
     let mut dice = crate::dice::Dice::new(3, "forger");
     let own = Identity::generate(victim.user.clone(), victim.incarnation, &mut dice.0);
@@ -325,7 +325,7 @@ fn late_message(stage: &mut Stage) -> Result<String, Ended> {
 }
 
 /// A bench with a sender that relays through leader 4 and another leader.
-fn sender_through_4(stage: &Stage) -> Result<(Bench, usize, usize, LeaderId), Ended> {
+pub(super) fn sender_through_4(stage: &Stage) -> Result<(Bench, usize, usize, LeaderId), Ended> {
     let mut bench = stage.bench(|_| {});
     let ben = bench.member("ben");
     for name in ["ana", "amy", "abe", "ada", "ali"] {

@@ -9,6 +9,7 @@ pub mod heartbeats;
 pub mod leaving;
 pub mod logins;
 pub mod logs;
+pub mod losses;
 pub mod messages;
 pub mod outages;
 pub mod passwords;
@@ -59,6 +60,7 @@ impl Attack {
 /// All attacks.
 pub const ALL: &[&[Attack]] = &[
     messages::ALL,
+    losses::ALL,
     logins::ALL,
     passwords::ALL,
     views::ALL,

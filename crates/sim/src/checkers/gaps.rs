@@ -1,4 +1,4 @@
-//! A receiver knows what it misses: every message to it is delivered, or told to be lost (P9).
+//! A receiver knows what it misses: every message to it is delivered, or told to be lost, and nothing else is (P9).
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,9 @@ use crate::world::{ClientId, Sent, World};
 
 /// Judged at the end, of all that honest members said to honest members that are still there.
 ///
-/// Best effort promises nothing, and what was said before a receiver had its first view is not to it.
+/// Best effort promises nothing, and what was said before a receiver had its first view is not to it. Messages of somebody
+/// expelled end at once, and a stay so short that a receiver never saw it is unknown to it. Of somebody who was there
+/// already, what was said in views before the first one of which a message came may be unknown too.
 pub struct Gaps;
 
 impl Checker for Gaps {
@@ -21,6 +23,10 @@ impl Checker for Gaps {
     fn finish(&mut self, end: &End<'_>, wrong: &mut Vec<String>) {
         if end.settled.is_some() {
             wrong.extend(untold(end.world));
+        }
+        wrong.extend(false_ones(end.world));
+        if !end.world.setup.faults {
+            wrong.extend(given_up(end.world));
         }
     }
 }
@@ -38,13 +44,67 @@ pub fn untold(world: &World) -> Vec<String> {
             }
         }
     }
+    missing.retain(|(_, sender), _| !was_expelled(world, sender));
+    missing.iter_mut().for_each(|((client, sender), numbers)| {
+        numbers.retain(|number| is_known(world, *client, sender, *number));
+    });
     let told = |key: &(ClientId, MemberId)| world.facts.gaps.get(key).copied().unwrap_or(0);
-    let untold = missing.iter().filter(|(key, numbers)| numbers.len() as u64 > told(key));
+    let untold = missing
+        .iter()
+        .filter(|(key, numbers)| !world.facts.unknown_tails.contains(key) && numbers.len() as u64 > told(key));
     let text = |((client, sender), numbers): (&(ClientId, MemberId), &Vec<u64>)| {
         let told = told(&(*client, sender.clone()));
         format!("client {} lacks {numbers:?} of {sender} and was told of {told}", client.0)
     };
     untold.map(text).collect()
+}
+
+fn was_expelled(world: &World, sender: &MemberId) -> bool {
+    world.facts.expelled.contains(&sender.user) && world.facts.ended.contains_key(sender)
+}
+
+/// Whether a receiver can know that the stream of a message goes back as far as that.
+fn is_known(world: &World, client: ClientId, sender: &MemberId, number: u64) -> bool {
+    let (Some(sent), Some(was_there)) =
+        (world.facts.sent.get(&number), world.facts.seen.get(&(client, sender.clone())))
+    else {
+        return false;
+    };
+    let same_stream = |other: &Sent| {
+        other.sender == *sender && other.service == sent.service && other.to.is_some() == sent.to.is_some()
+    };
+    let mut heard = world.facts.heard.range((client, 0)..=(client, u64::MAX));
+    let first = heard.find_map(|(_, number)| world.facts.sent.get(number).filter(|other| same_stream(other)));
+    !was_there || first.is_none_or(|first| first.at < sent.at || first.view == sent.view)
+}
+
+/// Losses that were told and are none: more than receivers really lack of what was sent to them.
+pub fn false_ones(world: &World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for ((client, sender), told) in &world.facts.gaps {
+        let Some(me) = world.client(*client).member.as_ref().and_then(|member| member.id()) else { continue };
+        if world.is_hacked(*client) || world.facts.hacked.contains(&sender.user) {
+            continue;
+        }
+        let to_me = |number: &u64, sent: &Sent| {
+            sent.sender == *sender && sent.members.contains(me) && is_owed(world, *number, sent, me)
+        };
+        let lacks = world.facts.sent.iter().filter(|(number, sent)| to_me(number, sent));
+        let lacks = lacks.filter(|(number, _)| !world.facts.heard.contains(&(*client, **number))).count() as u64;
+        if *told > lacks {
+            wrong.push(format!("client {} lacks {lacks} messages of {sender} and was told of {told}", client.0));
+        }
+    }
+    wrong
+}
+
+/// Losses where the network lost nothing: what hostile leaders withhold, others supply.
+fn given_up(world: &World) -> Vec<String> {
+    let there = |client: &ClientId| world.users.iter().any(|user| user.client == Some(*client));
+    let honest =
+        |client: &ClientId, sender: &MemberId| !world.is_hacked(*client) && !world.facts.hacked.contains(&sender.user);
+    let gaps = world.facts.gaps.iter().filter(|((client, sender), _)| there(client) && honest(client, sender));
+    gaps.map(|((client, sender), told)| format!("client {} gave up {told} messages of {sender}", client.0)).collect()
 }
 
 fn is_owed(world: &World, number: u64, sent: &Sent, me: &MemberId) -> bool {

@@ -11,7 +11,7 @@ use ringfort_protocol::log::{LOG_MAGIC, resume};
 use ringfort_protocol::login::{Registration, enrol_key, enrol_password};
 use ringfort_protocol::member::{Effect, Event, Member, Secret, Step};
 use ringfort_protocol::policy::Service;
-use ringfort_protocol::view::MemberSet;
+use ringfort_protocol::view::{Change, MemberSet};
 use ringfort_protocol::{Cx, LeaderId, LinkId, MemberId, Time, Topic, UserName, ViewId};
 use zeroize::Zeroizing;
 
@@ -290,9 +290,17 @@ impl World {
         if let Event::Gap { sender, count, .. } = event {
             *self.facts.gaps.entry((id, sender.clone())).or_default() += count;
         }
-        if let Event::View { .. } = event {
-            let now = self.now;
+        if let Event::UnknownTail(sender) = event {
+            self.facts.unknown_tails.insert((id, sender.clone()));
+        }
+        if let Event::View { changes, .. } = event {
+            let (now, is_first) = (self.now, !self.facts.first_view.contains_key(&id));
             self.facts.first_view.entry(id).or_insert(now);
+            for change in changes {
+                if let Change::Added(entry) = change {
+                    self.facts.seen.entry((id, entry.id.clone())).or_insert(is_first);
+                }
+            }
         }
         if let Event::Message(delivery) = event {
             self.facts.delivered += 1;

@@ -79,8 +79,12 @@ pub struct Facts {
     pub deaf_until: BTreeMap<(LeaderId, UserName), Time>,
     /// Messages that receivers were told are lost, by whose they are.
     pub gaps: BTreeMap<(ClientId, MemberId), u64>,
+    /// Members of whom receivers were told that nobody knows how much they had said.
+    pub unknown_tails: BTreeSet<(ClientId, MemberId)>,
     /// When clients first had a view.
     pub first_view: BTreeMap<ClientId, Time>,
+    /// Members that clients have seen in a view, and whether in their first one.
+    pub seen: BTreeMap<(ClientId, MemberId), bool>,
     /// Whether the network is kind now.
     pub stable: bool,
 }

@@ -220,6 +220,25 @@ fn an_offer_that_was_lost_is_made_again() {
 }
 
 #[test]
+fn who_answers_no_offer_is_named_and_is_sent_the_file_once_it_does() {
+    let mut world = World::new(&["ana", "ben", "eva"], Network::default(), 15, &limits());
+    let file = content(5_000, 15);
+    world.nodes.get_mut(&user("eva")).unwrap().cut = true;
+    world.send("ana", &[], "a", &file);
+    accept_all(&mut world, &["ben"]);
+    world.until("ben", |world| peer(&world.last("ana"), "ben").0 == "complete");
+    world.run(15_000);
+    assert_eq!(peer(&world.last("ana"), "eva").0, "offered");
+    world.run(6_000);
+    assert_eq!(peer(&world.last("ana"), "eva").0, "unanswered", "five offers in twenty seconds");
+    world.nodes.get_mut(&user("eva")).unwrap().cut = false;
+    world.restart("eva", &limits());
+    accept_all(&mut world, &["eva"]);
+    world.until("sent", |world| is(world, "ana", "sent"));
+    assert_eq!(world.nodes[&user("eva")].disk.complete[0].1, file);
+}
+
+#[test]
 fn a_disk_that_fails_is_told_and_the_user_can_try_again() {
     let mut world = World::new(&["ana", "ben", "eva"], Network::default(), 13, &limits());
     let file = content(50_000, 13);

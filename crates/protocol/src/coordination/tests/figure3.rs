@@ -138,7 +138,7 @@ fn a_new_stay_replaces_one_that_never_ended() {
     room.accepts(&join("ana", 2));
     assert_eq!(room.me.members().len(), 1);
     assert_eq!(room.me.members().get(&user("ana")), Some(&entry("ana", 2)));
-    assert_eq!(room.me.ended(&entry("ana", 1).id), Some(Cause::Left));
+    assert_eq!(room.me.ended(&entry("ana", 1).id), Some(Cause::Elsewhere));
     assert_eq!(room.me.ended(&entry("ana", 2).id), None);
     let late = room.hears(2, &remove("ana", 1, Cause::Lost));
     assert!(late.is_empty(), "the end of the first stay does not touch the second");

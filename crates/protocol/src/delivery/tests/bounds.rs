@@ -85,7 +85,38 @@ fn a_member_that_leaves_holes_everywhere_is_held_to_the_bounds() {
     // At most 256 holes stay open, so all but as many pairs of gap and message were told, in order.
     assert_eq!(seen, 2 * (3000 - 256));
     assert!(log.chunks(2).zip(1..).all(|(pair, i)| pair == [-1, 2 * i]));
-    assert!(asked(&room.bo.inbox.on_wakeup(at(50))).len() <= 256);
+    assert_eq!(asked(&room.bo_wakes(at(50))).len(), 1, "one request names many holes");
+}
+
+#[test]
+fn who_leaves_out_numbers_costs_its_receivers_a_few_requests_and_others_losses_are_repaired() {
+    let mut room = Room::sealed();
+    let shape = Shape::of(&room.policy);
+    let mut view = keyed(1);
+    let (mut mals, mut others) = (0, 0);
+    for i in 1..=4000u64 {
+        let now = at(5 * i);
+        let numbers = (Service::Reliable, Seq(2 * i), Seq(1));
+        let frame = seal_multicast(&shape, &room.cy.me, &mut view, numbers, &topic(), &[0; 64]);
+        room.bo(now, 1, &frame);
+        if i % 400 == 0 {
+            let lost = room.ana.multicast(now, Service::Fifo, b"lost");
+            let next = room.ana.multicast(now, Service::Fifo, b"next");
+            drop(lost);
+            room.bo(now, 1, &next);
+        }
+        while let Some(wake) = room.bo.inbox.next_wakeup().filter(|wake| *wake <= now) {
+            for event in room.bo_wakes(wake) {
+                if let InboxEvent::Repair { request, .. } = event {
+                    let mine = request.stream().sender == room.ana.me.id;
+                    (mals, others) = (mals + usize::from(!mine), others + usize::from(mine));
+                }
+            }
+        }
+    }
+    // Twenty seconds, 200 holes a second.
+    assert!((40..=16 + 20 * 6 + 1).contains(&mals), "{mals}");
+    assert!(others >= 10, "whoever loses something else gets it repaired: {others}");
 }
 
 #[test]
@@ -96,7 +127,7 @@ fn a_jump_to_the_end_of_all_numbers_is_one_gap() {
     room.bo(at(0), 1, &mark);
     let mut all = Vec::new();
     while let Some(wake) = room.bo.inbox.next_wakeup() {
-        all.extend(told(&room.bo.inbox.on_wakeup(wake)));
+        all.extend(told(&room.bo_wakes(wake)));
     }
     assert_eq!(all, [-i64::try_from(SEQ_MAX - 1).unwrap()]);
 }
@@ -112,7 +143,7 @@ fn repaired(room: &mut Room, payload: &[u8], count: u64) -> (Vec<i64>, usize) {
     assert_eq!(log, [0; 0], "all wait for the first");
     for _ in 0..1000 {
         let Some(wake) = room.bo.inbox.next_wakeup() else { break };
-        let events = room.bo.inbox.on_wakeup(wake);
+        let events = room.bo_wakes(wake);
         log.extend(told(&events));
         for (_, first, last) in asked(&events) {
             for seq in first..=last {
@@ -138,7 +169,7 @@ fn what_was_let_go_is_told_as_lost_when_its_sender_is_gone() {
     for frame in &frames[1..] {
         assert_eq!(told(&room.bo(at(0), 1, frame)), []);
     }
-    let log = told(&room.bo.inbox.forget(&room.ana.me.id));
+    let log = told(&room.bo.inbox.forget(&room.ana.me.id, 2));
     let expected: Vec<i64> = std::iter::once(-1).chain(2..=1025).chain([-475]).collect();
     assert_eq!(log, expected, "a gap, what waited, and all that there was no room for");
 }

@@ -211,7 +211,7 @@ fn a_frame_does_not_wait_for_its_view_for_ever() {
     let frame = room.ana.multicast(at(0), Service::BestEffort, b"x");
     room.bo(at(1), 1, &frame);
     assert_eq!(room.bo.inbox.next_wakeup(), Some(at(10_001)));
-    assert_eq!(room.bo.inbox.on_wakeup(at(10_001)), []);
+    assert_eq!(room.bo_wakes(at(10_001)), []);
     assert_eq!(room.bo.inbox.next_wakeup(), None);
     room.bo.keyring.install(keyed(2));
     assert_eq!(room.bo_reads_view(at(10_002), 2), []);
@@ -230,7 +230,7 @@ fn one_that_joins_mid_stream_gets_no_false_gap_but_later_holes_count() {
         let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(1), service, b"x")).collect();
         // The first readable one is lost: Bo knows, since his view's first number is told.
         room.bo(at(2), 1, &frames[1]);
-        assert_eq!(asked(&room.bo.inbox.on_wakeup(at(52))), [(1, 8, 8)]);
+        assert_eq!(asked(&room.bo_wakes(at(52))), [(1, 8, 8)]);
         let events = room.bo(at(60), 1, &frames[0]);
         let expected: &[i64] = if service == Service::Fifo { &[8, 9] } else { &[8] };
         assert_eq!(told(&events), expected);
@@ -246,7 +246,7 @@ fn of_one_that_joined_later_everything_is_expected() {
     room.bo.inbox.on_joined(&room.ana.me.id);
     let frame = room.ana.multicast(at(1), Service::Fifo, b"y");
     assert_eq!(told(&room.bo(at(2), 1, &frame)), []);
-    assert_eq!(asked(&room.bo.inbox.on_wakeup(at(52))), [(1, 1, 1)]);
+    assert_eq!(asked(&room.bo_wakes(at(52))), [(1, 1, 1)]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of delivery.
 
 mod bounds;
+mod ends;
 mod inbox;
 mod relay;
 mod repair;
@@ -98,6 +99,17 @@ impl Room {
         inbox.on_view_readable(now, &view_id(epoch).digest, &mut reading)
     }
 
+    /// Bo is told by a leader how far streams go; f+1 are two.
+    fn bo_told(&mut self, now: Time, from: u8, tails: Vec<Tail>) -> Vec<InboxEvent> {
+        let peers = Peers { current: &self.members, departed: &self.departed };
+        let Side { me, keyring, inbox, .. } = &mut self.bo;
+        inbox.on_tails(now, leader(from), tails, 2, &Reading { me, rules: &self.rules, keyring, peers })
+    }
+
+    fn bo_wakes(&mut self, now: Time) -> Vec<InboxEvent> {
+        self.bo.inbox.on_wakeup(now, &self.rules)
+    }
+
     fn group_stream(&self, service: Service) -> StreamKey {
         StreamKey { sender: self.ana.me.id.clone(), channel: Channel::Group(service) }
     }
@@ -130,7 +142,9 @@ fn asked(events: &[InboxEvent]) -> Vec<(u32, u64, u64)> {
     events
         .iter()
         .filter_map(|event| match event {
-            InboxEvent::Repair { attempt, request, .. } => Some((*attempt, request.first.0, request.last.0)),
+            InboxEvent::Repair { attempt, request, .. } => {
+                Some((*attempt, request.ranges()[0].0.0, request.ranges().last().unwrap().1.0))
+            }
             _ => None,
         })
         .collect()

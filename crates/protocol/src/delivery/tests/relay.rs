@@ -20,7 +20,17 @@ fn a_relay_forwards_to_the_right_members_and_serves_repairs() {
     let group = RepairRequest::new(room.group_stream(Service::Fifo), Seq(1), Seq(3)).unwrap();
     let answer = relay.on_repair(at(400), &cy, &group);
     assert_eq!(answer.frames, [frame]);
-    assert_eq!(answer.wanted, RepairRequest::new(group.stream.clone(), Seq(2), Seq(3)));
+    assert_eq!(answer.wanted, None, "nobody is asked for what it never sent");
+    let since = Since::View(view_id(1).digest);
+    let head =
+        |next| Head { channel: Channel::Group(Service::Fifo), since, start: Seq(1), next: Seq(next), kept: Seq(3) };
+    relay.on_heads(&ana, vec![head(4)], false);
+    let answer = relay.on_repair(at(400), &cy, &group);
+    assert_eq!(
+        answer.wanted,
+        RepairRequest::new(group.stream().clone(), Seq(3), Seq(3)),
+        "nor for what it has no more"
+    );
     let stream = StreamKey { sender: ana.clone(), channel: Channel::Private(name("bo")) };
     let secret = RepairRequest::new(stream, Seq(1), Seq(1)).unwrap();
     assert_eq!(relay.on_repair(at(400), &bo, &secret).frames, [private]);
@@ -86,6 +96,71 @@ fn history_is_bounded_per_sender_and_a_loud_one_pushes_out_itself() {
     let stream = StreamKey { sender: bo, channel: Channel::Group(Service::Reliable) };
     let request = RepairRequest::new(stream, Seq(1), Seq(1)).unwrap();
     assert_eq!(relay.on_repair(at(1), &ana, &request).frames, [quiet]);
+}
+
+#[test]
+fn whoever_was_loud_first_makes_room_for_the_others_whatever_its_stay() {
+    let mut room = Room::sealed();
+    room.policy.history_bytes_max = 256 * 1024;
+    let mut relay = Relay::new(&room.policy);
+    let kept = |relay: &Relay, of: &Side| {
+        let stream = StreamKey { sender: of.me.id.clone(), channel: Channel::Group(Service::Fifo) };
+        relay.kept_for_tests(&stream)
+    };
+    let [mut mal, mut again] = [("mal", 1), ("mal", 2)].map(|(user, stay)| {
+        let incarnation = crate::ids::Incarnation(stay);
+        Side::new(&room.policy, Identity::generate(name(user), incarnation, &mut rng(9 + stay)))
+    });
+    for i in 0..1000 {
+        let loud = if i % 2 == 0 { &mut mal } else { &mut again };
+        let frame = loud.multicast(at(0), Service::Fifo, &[0; 1000]);
+        relay.on_frame(at(0), &loud.me.id, &frame);
+    }
+    for _ in 0..40 {
+        for quiet in [&mut room.ana, &mut room.bo] {
+            let frame = quiet.multicast(at(0), Service::Fifo, &[0; 1000]);
+            relay.on_frame(at(0), &quiet.me.id, &frame);
+        }
+        let frame = mal.multicast(at(0), Service::Fifo, &[0; 1000]);
+        relay.on_frame(at(0), &mal.me.id, &frame);
+    }
+    assert_eq!((kept(&relay, &room.ana), kept(&relay, &room.bo)), (40, 40), "all that the quiet ones said");
+    assert!(kept(&relay, &mal) + kept(&relay, &again) > 60, "and the loud one has the rest");
+    relay.forget(&mal.me.id, at(0));
+    relay.expire(at(0));
+    assert_eq!((kept(&relay, &mal), kept(&relay, &room.ana)), (0, 40));
+    assert!(kept(&relay, &again) > 0, "a stay's end is not another's");
+}
+
+#[test]
+fn who_leaves_out_numbers_and_keeps_them_is_named_and_who_supplies_them_is_not() {
+    let mut room = Room::sealed();
+    let since = Since::View(view_id(1).digest);
+    let head =
+        |kept| Head { channel: Channel::Group(Service::Fifo), since, start: Seq(1), next: Seq(100), kept: Seq(kept) };
+    let (ana, bo) = (room.ana.me.id.clone(), room.bo.me.id.clone());
+    let frames: Vec<_> = (1..100).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
+    let request = RepairRequest::new(room.group_stream(Service::Fifo), Seq(1), Seq(99)).unwrap();
+    // What it supplies of what it is asked for, from when on it says it has its messages, and whether it is named.
+    for (supplies, kept, named) in [(0, 1, true), (99, 1, false), (10, 1, false), (0, 90, false)] {
+        let mut relay = Relay::new(&room.policy);
+        relay.on_heads(&ana, vec![head(kept)], false);
+        let mut asked = 0;
+        for tick in 0..10 {
+            let now = at(tick * 500);
+            let wanted = relay.on_repair(now, &bo, &request).wanted.and_then(|w| relay.ask_sender(now, &w));
+            asked += wanted.map_or(0, |wanted| wanted.numbers().count());
+            if let Some(frame) = frames.get(usize::try_from(tick).unwrap()).filter(|_| tick < supplies) {
+                relay.on_frame(now, &ana, frame);
+            }
+            if supplies == 99 {
+                frames.iter().for_each(|frame| drop(relay.on_frame(now, &ana, frame)));
+            }
+            let withheld = relay.withheld(now);
+            assert_eq!(withheld.is_empty(), !(named && tick == 6), "{supplies} {kept} {tick}: {withheld:?}");
+        }
+        assert!(asked <= 5 * 99, "no number is asked for more than once in a second: {asked}");
+    }
 }
 
 #[test]

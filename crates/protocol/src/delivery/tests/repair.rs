@@ -10,13 +10,13 @@ fn a_hole_is_asked_for_again_and_again_then_given_up_once() {
         assert_eq!(told(&room.bo(at(0), 1, &frames[0])), [1]);
         let early = told(&room.bo(at(0), 2, &frames[4]));
         assert_eq!(early, if service == Service::Fifo { vec![] } else { vec![5] });
-        assert_eq!(room.bo.inbox.on_wakeup(at(49)), [], "it may be mere reordering");
-        let first = room.bo.inbox.on_wakeup(at(50));
+        assert_eq!(room.bo_wakes(at(49)), [], "it may be mere reordering");
+        let first = room.bo_wakes(at(50));
         let request = RepairRequest::new(room.group_stream(service), Seq(2), Seq(4)).unwrap();
         assert_eq!(first, [InboxEvent::Repair { attempt: 1, to: Some(leader(2)), request }]);
         let (mut attempts, mut end) = (vec![1], None);
         while let Some(wake) = room.bo.inbox.next_wakeup() {
-            let events = room.bo.inbox.on_wakeup(wake);
+            let events = room.bo_wakes(wake);
             attempts.extend(asked(&events).into_iter().map(|(attempt, _, _)| attempt));
             if !told(&events).is_empty() {
                 end = Some((wake.since_start().as_millis(), told(&events)));
@@ -38,8 +38,9 @@ fn best_effort_repairs_nothing_and_reports_nothing() {
     assert_eq!(told(&room.bo(at(1), 1, &frames[3])), [4], "late is not replayed");
     assert_eq!(room.bo(at(1), 2, &frames[3]), []);
     assert_eq!((room.bo.inbox.next_wakeup(), room.ana.outbox.next_wakeup()), (None, None));
+    assert_eq!(room.ana.outbox.under_way(), 0, "nobody acknowledges it");
     let request = RepairRequest::new(room.group_stream(Service::BestEffort), Seq(1), Seq(9)).unwrap();
-    assert_eq!(room.ana.outbox.on_wanted(at(500), &request), Vec::<Bytes>::new());
+    assert_eq!(room.ana.outbox.on_wanted(at(500), leader(1), &request), Vec::<Bytes>::new());
 }
 
 #[test]
@@ -47,6 +48,10 @@ fn an_idle_sender_marks_its_streams_four_times() {
     let mut room = Room::sealed();
     let _ = room.ana.multicast(at(0), Service::Fifo, b"x");
     let _ = room.private(at(0), &["bo"], b"x");
+    let private = Channel::Private(name("bo"));
+    for (from, channel) in [(1, Channel::Group(Service::Fifo)), (2, private)] {
+        room.ana.outbox.on_received(leader(from), &[Receipt { channel, first: Seq(1), last: Seq(1) }], 1);
+    }
     let mut times = Vec::new();
     while let Some(wake) = room.ana.outbox.next_wakeup() {
         times.push((wake.since_start().as_millis(), room.ana.marks(wake).len()));
@@ -70,7 +75,7 @@ fn a_lost_tail_is_found_by_its_mark_and_a_forged_mark_finds_nothing() {
             }
             assert_eq!(room.bo(at(310), 1, mark), []);
         }
-        assert_eq!(asked(&room.bo.inbox.on_wakeup(at(360))), [(1, 1, 1), (1, 1, 1)]);
+        assert_eq!(asked(&room.bo_wakes(at(360))), [(1, 1, 1), (1, 1, 1)]);
         for frame in [lost, lost_too] {
             assert_eq!(told(&room.bo(at(400), 2, &frame)), [1]);
         }
@@ -100,10 +105,38 @@ fn a_sender_repeats_the_same_bytes_and_not_too_often() {
     let mut room = Room::sealed();
     let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
     let request = RepairRequest::new(room.group_stream(Service::Fifo), Seq(2), Seq(9)).unwrap();
-    assert_eq!(room.ana.outbox.on_wanted(at(199), &request), Vec::<Bytes>::new());
-    assert_eq!(room.ana.outbox.on_wanted(at(200), &request), frames[1..]);
-    assert_eq!(room.ana.outbox.on_wanted(at(399), &request), Vec::<Bytes>::new());
-    assert_eq!(room.ana.outbox.on_wanted(at(400), &request), frames[1..]);
+    let mut wanted = |ms, from| room.ana.outbox.on_wanted(at(ms), leader(from), &request);
+    assert_eq!(wanted(199, 1), Vec::<Bytes>::new());
+    assert_eq!(wanted(200, 1), frames[1..].to_vec());
+    assert_eq!(wanted(250, 1), Vec::<Bytes>::new());
+    assert_eq!(wanted(250, 2), frames[1..].to_vec(), "another leader has not had it");
+    assert_eq!(wanted(400, 1), frames[1..].to_vec());
+}
+
+#[test]
+fn a_leader_that_goes_on_asking_gets_little() {
+    let mut room = Room::sealed();
+    room.policy.message_bytes_max = 100_000;
+    room.ana.outbox = Outbox::new(&room.policy);
+    for _ in 0..100 {
+        let _ = room.ana.multicast(at(0), Service::Fifo, &vec![0; 100_000]);
+    }
+    let request = RepairRequest::new(room.group_stream(Service::Fifo), Seq(1), Seq(100)).unwrap();
+    let mut bytes = 0;
+    for i in 1..=600 {
+        let frames = room.ana.outbox.on_wanted(at(100 * i), leader(1), &request);
+        bytes += frames.iter().map(Bytes::len).sum::<usize>();
+    }
+    assert!(bytes <= 3 * 100 * 101_000, "each message three times at most: {bytes}");
+    let honest = room.ana.outbox.on_wanted(at(60_000), leader(2), &request);
+    assert_eq!(honest.len(), 2, "what one leader does takes nothing from another");
+    let mut burst = 0;
+    for i in 0..100 {
+        burst += room.ana.outbox.on_wanted(at(60_300 + i), leader(3), &request).len();
+    }
+    assert!(burst <= 22, "two mebibytes at once: {burst}");
+    room.ana.outbox.on_leader(at(61_000), leader(1));
+    assert_eq!(room.ana.outbox.on_wanted(at(61_500), leader(1), &request).len(), 2, "a new link starts anew");
 }
 
 #[test]
@@ -127,7 +160,9 @@ fn forgetting_a_member_tells_what_still_waited() {
         room.bo(at(1), 1, &frames[i]);
     }
     let ana = room.ana.me.id.clone();
-    assert_eq!(told(&room.bo.inbox.forget(&ana)), [-1, 3, -1, 5]);
+    let events = room.bo.inbox.forget(&ana, 2);
+    assert_eq!(told(&events), [-1, 3, -1, 5]);
+    assert!(events.contains(&InboxEvent::UnknownTail(ana)), "and nobody knows whether that was all");
     assert_eq!((room.bo.inbox.next_wakeup(), room.bo.inbox.size().0), (None, 0));
 }
 
@@ -135,9 +170,23 @@ fn forgetting_a_member_tells_what_still_waited() {
 fn requests_are_bounded_on_the_wire() {
     let stream = Room::sealed().group_stream(Service::Fifo);
     let decode = |first: u64, last: u64| {
-        let bytes = crate::codec::encode(&(stream.clone(), Seq(first), Seq(last)));
+        let bytes = crate::codec::encode(&(stream.clone(), vec![(Seq(first), Seq(last))]));
         crate::codec::decode::<RepairRequest>(&bytes).is_ok()
     };
     assert!(decode(1, 1) && decode(1, 256) && decode(1000, 1255));
     assert!(!decode(1, 257) && !decode(0, 1) && !decode(2, 1) && !decode(1, u64::MAX) && !decode(u64::MAX, u64::MAX));
+
+    let several = |ranges: &[(u64, u64)]| {
+        let ranges: Vec<_> = ranges.iter().map(|(first, last)| (Seq(*first), Seq(*last))).collect();
+        crate::codec::decode::<RepairRequest>(&crate::codec::encode(&(stream.clone(), ranges))).is_ok()
+    };
+    assert!(several(&[(1, 100), (102, 200)]) && several(&[(1, 1); 1]));
+    assert!(
+        !several(&[])
+            && !several(&[(1, 200), (300, 400)])
+            && !several(&[(5, 6), (6, 7)])
+            && !several(&[(5, 6), (1, 2)])
+    );
+    let many: Vec<_> = (0..65).map(|i| (10 * i + 1, 10 * i + 1)).collect();
+    assert!(several(&many[..64]) && !several(&many));
 }

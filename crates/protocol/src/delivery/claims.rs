@@ -1,0 +1,120 @@
+//! What leaders say of how far streams go, until enough of them say it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Since, StreamKey, Tail};
+use crate::ids::{LeaderId, MemberId, Seq, UserName};
+
+/// Streams of which one leader's word waits for others': a hacked one invents no more.
+const PER_LEADER_MAX: usize = 65_536;
+
+/// Leaders' words for streams of which more was sent than is known here.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    streams: BTreeMap<StreamKey, BTreeMap<LeaderId, Claim>>,
+    complete: BTreeMap<MemberId, BTreeSet<LeaderId>>,
+    counts: BTreeMap<LeaderId, usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Claim {
+    since: Since,
+    start: Seq,
+    next: Seq,
+}
+
+impl Claims {
+    /// A leader's word; the stream it is about, if this member `user` may know of it.
+    pub(super) fn note(&mut self, from: LeaderId, tail: Tail, user: &UserName) -> Option<StreamKey> {
+        let count = self.counts.entry(from).or_default();
+        match tail {
+            Tail::Complete(sender) => {
+                if *count < PER_LEADER_MAX && self.complete.entry(sender).or_default().insert(from) {
+                    *count += 1;
+                }
+                None
+            }
+            Tail::Stream(sender, head) => {
+                if !head.concerns(user) || !head.is_sound() {
+                    return None;
+                }
+                let stream = StreamKey { sender, channel: head.channel };
+                let claim = Claim { since: head.since, start: head.start, next: head.next };
+                if *count >= PER_LEADER_MAX && self.streams.get(&stream).is_none_or(|said| !said.contains_key(&from)) {
+                    return None;
+                }
+                if self.streams.entry(stream.clone()).or_default().insert(from, claim).is_none() {
+                    *count += 1;
+                }
+                Some(stream)
+            }
+        }
+    }
+
+    /// How far a stream goes, by the word of `enough` leaders: of these one is honest, and says as much or more.
+    pub(super) fn agreed_next(&self, stream: &StreamKey, enough: usize) -> Option<Seq> {
+        let mut said: Vec<Seq> = self.streams.get(stream)?.values().map(|claim| claim.next).collect();
+        said.sort_by(|a, b| b.cmp(a));
+        said.get(enough.saturating_sub(1)).copied()
+    }
+
+    /// Where a stream starts for this member, by the very same word of `enough` leaders: of these one is honest and has it
+    /// from the sender. A number between two words would be nobody's.
+    pub(super) fn agreed_start(
+        &self,
+        stream: &StreamKey,
+        enough: usize,
+        counts: impl Fn(&Since) -> bool,
+    ) -> Option<Seq> {
+        let said =
+            || self.streams.get(stream).into_iter().flat_map(BTreeMap::values).filter(|claim| counts(&claim.since));
+        let same = |claim: &Claim| said().filter(|c| (c.since, c.start) == (claim.since, claim.start)).count();
+        said().filter(|claim| same(claim) >= enough).map(|claim| claim.start).min()
+    }
+
+    /// So much of a stream is known: words for no more are of no use.
+    pub(super) fn settle(&mut self, stream: &StreamKey, known: Seq) {
+        let Some(said) = self.streams.get_mut(stream) else { return };
+        let counts = &mut self.counts;
+        said.retain(|leader, claim| {
+            let open = claim.next > known;
+            if !open && let Some(count) = counts.get_mut(leader) {
+                *count = count.saturating_sub(1);
+            }
+            open
+        });
+        if said.is_empty() {
+            self.streams.remove(stream);
+        }
+    }
+
+    /// The streams that leaders' words wait for, each with one of these leaders.
+    pub(super) fn streams(&self) -> Vec<(StreamKey, LeaderId)> {
+        let first = |said: &BTreeMap<LeaderId, Claim>| said.keys().next().copied();
+        self.streams.iter().filter_map(|(stream, said)| Some((stream.clone(), first(said)?))).collect()
+    }
+
+    /// Whether a leader said of a member that it had spoken, and the word is open.
+    pub(super) fn names(&self, member: &MemberId) -> bool {
+        let of = |(stream, said): (&StreamKey, &BTreeMap<LeaderId, Claim>)| {
+            stream.sender == *member && said.values().any(|claim| claim.next > Seq(1))
+        };
+        self.streams.iter().any(of)
+    }
+
+    /// Whether `enough` leaders have the member's word that it has said everything.
+    pub(super) fn is_complete(&self, member: &MemberId, enough: usize) -> bool {
+        self.complete.get(member).is_some_and(|leaders| leaders.len() >= enough)
+    }
+
+    /// The member is gone for good.
+    pub(super) fn forget(&mut self, member: &MemberId) {
+        let of: Vec<StreamKey> = self.streams.keys().filter(|stream| stream.sender == *member).cloned().collect();
+        of.iter().for_each(|stream| self.settle(stream, Seq(u64::MAX)));
+        for leader in self.complete.remove(member).unwrap_or_default() {
+            if let Some(count) = self.counts.get_mut(&leader) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The end of a stream: it is told, asked for, and said if it is lost.
+
+use super::*;
+use crate::ids::Incarnation;
+
+fn head(room: &Room, service: Service, next: u64) -> Tail {
+    let since = Since::View(view_id(1).digest);
+    let head = Head { channel: Channel::Group(service), since, start: Seq(1), next: Seq(next), kept: Seq(1) };
+    Tail::Stream(room.ana.me.id.clone(), head)
+}
+
+/// Ana has said three things; two of them, or none, came.
+fn said(heard: usize) -> (Room, Vec<Bytes>) {
+    let mut room = Room::sealed();
+    let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
+    frames.iter().take(heard).for_each(|frame| drop(room.bo(at(0), 1, frame)));
+    (room, frames)
+}
+
+#[test]
+fn the_last_word_is_asked_for_once_enough_leaders_say_that_there_is_one() {
+    for heard in [0, 2] {
+        let (mut room, frames) = said(heard);
+        let head = head(&room, Service::Fifo, 4);
+        assert_eq!(room.bo_told(at(100), 3, vec![head.clone()]), []);
+        assert_eq!(room.bo_told(at(100), 3, vec![head.clone()]), [], "one leader twice is one leader");
+        assert_eq!(room.bo.inbox.next_wakeup(), None, "one leader is not enough");
+        assert_eq!(room.bo_told(at(100), 4, vec![head]), []);
+        assert_eq!(room.bo_wakes(at(599)), [], "the word of leaders overtakes what is on its way");
+        let first = u64::try_from(heard).unwrap() + 1;
+        assert_eq!(asked(&room.bo_wakes(at(600))), [(1, first, 3)]);
+        let rest: Vec<i64> = frames[heard..].iter().flat_map(|frame| told(&room.bo(at(700), 3, frame))).collect();
+        assert_eq!(rest, (i64::try_from(first).unwrap()..=3).collect::<Vec<_>>());
+        assert_eq!(room.bo.inbox.next_wakeup(), None);
+    }
+}
+
+#[test]
+fn a_leader_that_lies_makes_nobody_look_for_what_was_never_said() {
+    let (mut room, _) = said(3);
+    let (high, true_one) = (head(&room, Service::Fifo, 1000), head(&room, Service::Fifo, 4));
+    let none = head(&room, Service::Reliable, 50);
+    room.bo_told(at(0), 1, vec![high, none]);
+    room.bo_told(at(0), 2, vec![true_one.clone()]);
+    room.bo_told(at(0), 3, vec![true_one]);
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+}
+
+#[test]
+fn an_end_that_nobody_can_supply_is_a_gap_and_an_end_that_nobody_knows_is_said() {
+    let (mut room, _) = said(2);
+    let ana = room.ana.me.id.clone();
+    for (from, complete) in [(1, true), (2, false), (3, true)] {
+        let head = head(&room, Service::Fifo, 4);
+        let last = complete.then(|| Tail::Complete(ana.clone()));
+        room.bo_told(at(0), from, std::iter::once(head).chain(last).collect());
+    }
+    assert_eq!(room.bo.inbox.forget(&ana, 3).last(), Some(&InboxEvent::UnknownTail(ana.clone())));
+
+    let (mut room, _) = said(2);
+    let ana = room.ana.me.id.clone();
+    for from in [1, 3] {
+        let head = head(&room, Service::Fifo, 4);
+        room.bo_told(at(0), from, vec![head, Tail::Complete(ana.clone())]);
+    }
+    let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(3), count: 1 };
+    assert_eq!(room.bo.inbox.forget(&ana, 2), [gap], "how much was said is known, and one word of it is lost");
+}
+
+#[test]
+fn who_never_spoke_or_was_expelled_leaves_no_question() {
+    let mut room = Room::sealed();
+    let ana = room.ana.me.id.clone();
+    assert_eq!(room.bo.inbox.forget(&ana, 2), []);
+    let (mut room, _) = said(3);
+    assert_eq!(room.bo.inbox.close(&ana), []);
+    assert_eq!(room.bo.inbox.forget(&ana, 2), []);
+}
+
+fn group_head(room: &Room, view: u64, start: u64, next: u64) -> Tail {
+    let (channel, since) = (Channel::Group(Service::Fifo), Since::View(view_id(view).digest));
+    let head = Head { channel, since, start: Seq(start), next: Seq(next), kept: Seq(1) };
+    Tail::Stream(room.ana.me.id.clone(), head)
+}
+
+fn private_head(room: &Room, stay: u64, start: u64, next: u64) -> Tail {
+    let since = Since::Stay(Incarnation(stay));
+    let head = Head { channel: Channel::Private(name("bo")), since, start: Seq(start), next: Seq(next), kept: Seq(1) };
+    Tail::Stream(room.ana.me.id.clone(), head)
+}
+
+#[test]
+fn what_was_said_before_one_came_is_not_missed() {
+    let mut room = Room::sealed();
+    let earlier = group_head(&room, 7, 1, 40);
+    for from in 1..=4 {
+        room.bo_told(at(0), from, vec![earlier.clone()]);
+    }
+    assert_eq!(room.bo.inbox.next_wakeup(), None, "Bo was not in that view");
+    let now = group_head(&room, 1, 40, 42);
+    for from in [2, 3] {
+        room.bo_told(at(0), from, vec![now.clone()]);
+    }
+    assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 40, 41)]);
+}
+
+#[test]
+fn what_was_said_to_an_earlier_stay_is_not_missed_by_a_later_one() {
+    let mut room = Room::sealed();
+    let own = room.bo.me.id.incarnation.0;
+    let (earlier, now) = (private_head(&room, own - 1, 1, 40), private_head(&room, own, 40, 42));
+    for from in 1..=4 {
+        room.bo_told(at(0), from, vec![earlier.clone()]);
+    }
+    assert_eq!(room.bo.inbox.next_wakeup(), None, "Bo has come again since");
+    room.bo_told(at(0), 2, vec![now.clone()]);
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+    room.bo_told(at(0), 3, vec![now]);
+    assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 40, 41)]);
+}
+
+#[test]
+fn hacked_leaders_make_no_stream_begin_before_its_sender_says() {
+    let mut room = Room::sealed();
+    let (false_one, true_one) = (group_head(&room, 1, 1, 42), group_head(&room, 1, 40, 42));
+    room.bo_told(at(0), 1, vec![false_one]);
+    room.bo_told(at(0), 2, vec![true_one.clone()]);
+    assert_eq!(room.bo.inbox.next_wakeup(), None, "two leaders, and two words");
+    room.bo_told(at(0), 3, vec![true_one]);
+    assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 40, 41)]);
+}
+
+#[test]
+fn a_stream_that_said_nothing_for_long_is_missed_from_its_first_word_on() {
+    let mut room = Room::sealed();
+    let (quiet, spoke) = (group_head(&room, 1, 1, 1), group_head(&room, 9, 3, 3));
+    for from in [1, 2] {
+        room.bo_told(at(0), from, vec![quiet.clone()]);
+    }
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+    // Bo hears nothing while Ana says two things in a view that he never sees, and a new view comes.
+    for from in [1, 2] {
+        room.bo_told(at(0), from, vec![spoke.clone()]);
+    }
+    assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 1, 2)]);
+}
+
+#[test]
+fn a_message_that_the_word_of_leaders_overtakes_is_no_copy() {
+    for (service, delivered, expected) in
+        [(Service::Fifo, 0, vec![1, 2]), (Service::Reliable, 1, vec![1]), (Service::Fifo, 1, vec![-1])]
+    {
+        let mut room = Room::sealed();
+        let first = room.ana.multicast(at(0), service, b"under way");
+        [&mut room.ana, &mut room.bo].into_iter().for_each(|side| side.keyring.install(keyed(2)));
+        let second = room.ana.multicast(at(0), service, b"faster");
+        let since = Since::View(view_id(2).digest);
+        let head = Head { channel: Channel::Group(service), since, start: Seq(2), next: Seq(3), kept: Seq(1) };
+        let tail = Tail::Stream(room.ana.me.id.clone(), head);
+        [1, 2].into_iter().for_each(|from| drop(room.bo_told(at(1), from, vec![tail.clone()])));
+        if delivered == 1 {
+            assert_eq!(told(&room.bo(at(2), 1, &second)), [2]);
+        }
+        let mut events = room.bo(at(3), 2, &first);
+        if delivered == 0 {
+            events.extend(room.bo(at(4), 1, &second));
+        }
+        assert_eq!(told(&events), expected, "in order, or told: {service:?}");
+        assert_eq!(told(&room.bo(at(5), 1, &first)), [], "a copy is a copy");
+    }
+}
+
+#[test]
+fn who_leaves_is_told_of_what_was_asked_for_in_vain_and_not_of_what_is_on_its_way() {
+    for (asks, leaves, expected) in [(false, true, vec![]), (true, true, vec![-1]), (false, false, vec![-1])] {
+        let (mut room, _) = said(2);
+        let head = head(&room, Service::Fifo, 4);
+        [1, 3].into_iter().for_each(|from| drop(room.bo_told(at(0), from, vec![head.clone()])));
+        if asks {
+            assert_eq!(asked(&room.bo_wakes(at(600))), [(1, 3, 3)]);
+        }
+        assert_eq!(told(&room.bo.inbox.end(leaves)), expected);
+    }
+}
+
+#[test]
+fn what_leaders_say_of_somebody_who_is_about_to_come_is_used_then() {
+    let (mut room, _) = said(0);
+    let ana = room.ana.me.entry();
+    room.members.remove(&ana.id.user);
+    for from in [1, 2] {
+        let head = head(&room, Service::Fifo, 4);
+        room.bo_told(at(0), from, vec![head]);
+    }
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+    room.members.insert(ana.clone());
+    room.bo.inbox.on_joined(&ana.id);
+    let peers = Peers { current: &room.members, departed: &room.departed };
+    let Side { me, keyring, inbox, .. } = &mut room.bo;
+    let reading = Reading { me, rules: &room.rules, keyring, peers };
+    assert_eq!(inbox.on_members(at(10), 2, &reading), []);
+    assert_eq!(asked(&room.bo_wakes(at(510))), [(1, 1, 3)]);
+}
+
+#[test]
+fn a_sender_says_how_far_it_has_come_and_what_it_still_has() {
+    let mut room = Room::sealed();
+    room.policy.history_frames_max = 2;
+    room.ana.outbox = Outbox::new(&room.policy);
+    for _ in 0..3 {
+        let _ = room.ana.multicast(at(0), Service::Fifo, b"x");
+        let _ = room.ana.multicast(at(0), Service::BestEffort, b"x");
+    }
+    let me = room.ana.me.id.clone();
+    let view = view_id(1).digest;
+    let (heads, change) = room.ana.outbox.heads(&me, view, 0);
+    let numbers: Vec<_> = heads.iter().map(|h| (h.start.0, h.kept.0, h.next.0)).collect();
+    assert_eq!((numbers, change), (vec![(1, 1, 1), (1, 2, 4)], 0), "of best effort nothing is repaired");
+    let _ = room.private(at(0), &["bo", "cy"], b"x");
+    let (heads, change) = room.ana.outbox.heads(&me, view, 0);
+    assert_eq!((heads.len(), change), (4, 2));
+    assert_eq!(room.ana.outbox.heads(&me, view, change).0.len(), 2, "a leader is told of private streams once");
+}
+
+#[test]
+fn two_messages_under_one_number_are_noticed_by_those_who_see_both_and_their_sender_is_named() {
+    let mut room = Room::sealed();
+    let first = room.ana.multicast(at(0), Service::Fifo, b"meet at noon");
+    room.ana.outbox = Outbox::new(&room.policy);
+    let second = room.ana.multicast(at(0), Service::Fifo, b"meet at midnight");
+    assert_eq!(told(&room.bo(at(1), 1, &first)), [1]);
+    assert_eq!(blamed(&room.bo(at(2), 1, &first)), [], "a copy is a copy");
+    let events = room.bo(at(3), 2, &second);
+    assert_eq!(blamed(&events), [(Culprit::Member(room.ana.me.id.clone()), Fault::Equivocated)]);
+    assert!(!events.iter().any(|event| matches!(event, InboxEvent::Conflict(..))), "the policy expels nobody for it");
+    let mut altered = first.to_vec();
+    *altered.last_mut().unwrap() ^= 1;
+    assert_eq!(room.bo(at(500), 3, &altered.into()), [], "without her signature it is not her doing");
+}

@@ -1,0 +1,387 @@
+//! The sockets of local programs: one task for each, which moves bytes and understands the client protocol.
+//!
+//! A client is read one chunk at a time, and the next chunk only when the site has taken the last: whoever sends much
+//! waits for itself. What a client is sent waits in a queue bounded in bytes; one that does not read is cut off, and
+//! the log says so.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use ringfort_spread::{Ended, Input, Name, READ_BYTES_MAX, Refusal, Session};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use crate::doors::{Doors, Networks, Users};
+
+/// A client has this long to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a client may be behind, bytes.
+pub const BEHIND_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Connections that have not said who they are. The oldest is not disturbed: further ones wait in the system's queue.
+const STRANGERS_MAX: usize = 64;
+/// How often a silent client over TCP is asked by the system whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// What a frame that waits costs beside its bytes.
+const FRAME_OVERHEAD_BYTES: usize = 64;
+/// Small frames are put together up to this size before they are written.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// What one connection asks of the site.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Which connection: numbers never repeat.
+    pub connection: u64,
+    /// What, in order.
+    pub inputs: VecDeque<Request>,
+    /// Dropped when the site has taken all of it.
+    pub _taken: oneshot::Sender<()>,
+}
+
+/// A request of a connection.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// It wants to connect: the answer is its private name, or why not.
+    Connect {
+        wanted: Option<Vec<u8>>,
+        wants_membership: bool,
+        line: Line,
+        answer: oneshot::Sender<Result<Name, Refusal>>,
+    },
+    /// What an open session asks for.
+    Input(Input),
+    /// It is gone.
+    Gone,
+}
+
+/// The way to one client, shared by all who write to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    frames: mpsc::UnboundedSender<Bytes>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    bytes: AtomicUsize,
+    cut: AtomicBool,
+    wake: Notify,
+}
+
+impl Line {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Bytes>) {
+        let (frames, queued) = mpsc::unbounded_channel();
+        (Line { frames, shared: Arc::default() }, queued)
+    }
+
+    /// Queues a frame; false when the client is too far behind, and is cut off.
+    pub fn send(&self, frame: Bytes) -> bool {
+        if self.is_cut() {
+            return true;
+        }
+        let bytes = frame.len() + FRAME_OVERHEAD_BYTES;
+        if self.shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > BEHIND_BYTES_MAX {
+            self.cut();
+            return false;
+        }
+        // A client that is gone tells so itself.
+        let _ = self.frames.send(frame);
+        true
+    }
+
+    fn is_cut(&self) -> bool {
+        self.shared.cut.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection.
+    pub fn cut(&self) {
+        self.shared.cut.store(true, Ordering::Relaxed);
+        self.shared.wake.notify_one();
+    }
+
+    /// Bytes that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The listeners.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    tasks: JoinSet<()>,
+    unix: Option<PathBuf>,
+}
+
+impl Clients {
+    pub fn start(doors: Doors) -> io::Result<(Self, mpsc::Receiver<Batch>)> {
+        let (batches, received) = mpsc::channel(STRANGERS_MAX);
+        let numbers = Arc::new(AtomicUsize::new(1));
+        let mut tasks = JoinSet::new();
+        let mut socket = None;
+        // Each door has its own places for strangers: those of the network keep nobody of this machine out.
+        let mut open = |listening| {
+            let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS_MAX));
+            tasks.spawn(serve(listening, numbers.clone(), strangers, batches.clone()));
+        };
+        if let Some((listener, path, users)) = doors.unix {
+            open(Listening::Unix(UnixListener::from_std(listener)?, users));
+            socket = Some(path);
+        }
+        if let Some((listener, networks)) = doors.tcp {
+            open(Listening::Tcp(TcpListener::from_std(listener)?, networks));
+        }
+        Ok((Clients { tasks, unix: socket }, received))
+    }
+
+    pub async fn shutdown(mut self) {
+        self.tasks.shutdown().await;
+        if let Some(path) = self.unix {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+enum Listening {
+    Unix(UnixListener, Users),
+    Tcp(TcpListener, Networks),
+}
+
+/// A stream of either kind, from somebody who may connect.
+enum Accepted {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Listening {
+    /// The next client that may connect, if it is one.
+    async fn accept(&self, connection: u64) -> io::Result<Option<Accepted>> {
+        match self {
+            Listening::Unix(listener, users) => {
+                let (stream, _) = listener.accept().await?;
+                let user = stream.peer_cred()?.uid();
+                let allowed = users.allow(user);
+                if allowed {
+                    debug!(connection, user, "a client connects");
+                } else {
+                    warn!(
+                        user,
+                        "a program of this user may not connect: the site was not started with --allow-user for it"
+                    );
+                }
+                Ok(allowed.then_some(Accepted::Unix(stream)))
+            }
+            Listening::Tcp(listener, networks) => {
+                let (stream, from) = listener.accept().await?;
+                let allowed = networks.allow(from.ip());
+                if allowed {
+                    debug!(connection, %from, "a client connects");
+                    let _ = stream.set_nodelay(true);
+                    // Of a client whose machine has died, nothing else is ever heard.
+                    let alive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&alive);
+                } else {
+                    warn!(%from, "a program there may not connect: the site was not started with --tcp-from for it");
+                }
+                Ok(allowed.then_some(Accepted::Tcp(stream)))
+            }
+        }
+    }
+}
+
+async fn serve(
+    listening: Listening,
+    numbers: Arc<AtomicUsize>,
+    strangers: Arc<tokio::sync::Semaphore>,
+    batches: mpsc::Sender<Batch>,
+) {
+    let mut open = JoinSet::new();
+    loop {
+        while open.try_join_next().is_some() {}
+        let Ok(place) = strangers.clone().acquire_owned().await else { return };
+        let number = numbers.fetch_add(1, Ordering::Relaxed) as u64;
+        let connection = Connection::new(number, batches.clone());
+        match listening.accept(number).await {
+            Ok(Some(Accepted::Unix(stream))) => drop(open.spawn(connection.run(stream, place))),
+            Ok(Some(Accepted::Tcp(stream))) => drop(open.spawn(connection.run(stream, place))),
+            Ok(None) => {}
+            Err(error) => {
+                warn!(%error, "a client could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+struct Connection {
+    number: u64,
+    batches: mpsc::Sender<Batch>,
+    session: Session,
+}
+
+/// Why a connection's reading ended.
+enum Stop {
+    Ended(Ended),
+    Left,
+}
+
+impl Connection {
+    fn new(number: u64, batches: mpsc::Sender<Batch>) -> Self {
+        Connection { number, batches, session: Session::default() }
+    }
+
+    async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(
+        mut self,
+        stream: S,
+        place: tokio::sync::OwnedSemaphorePermit,
+    ) {
+        let (mut reader, writer) = tokio::io::split(stream);
+        let (line, queued) = Line::new();
+        let mut writing = tokio::spawn(write(writer, queued, line.shared.clone()));
+        let hello = tokio::time::timeout(HELLO_TIMEOUT, self.greet(&mut reader, &line)).await;
+        drop(place);
+        let stop = match hello {
+            Ok(Ok(())) => {
+                tokio::select! {
+                    stop = self.read(&mut reader, &line) => stop,
+                    () = cut(&line.shared) => Stop::Left,
+                }
+            }
+            Ok(Err(stop)) => stop,
+            Err(_) => Stop::Left,
+        };
+        if let Stop::Ended(ended) = stop {
+            info!(connection = self.number, "a client's session ends: {ended}");
+        }
+        let farewell = self.session.take_outgoing();
+        if !farewell.is_empty() {
+            line.send(farewell);
+        }
+        let _ = self.ask([Request::Gone].into()).await;
+        drop(line);
+        // What is queued is written unless the client does not read.
+        if tokio::time::timeout(Duration::from_millis(500), &mut writing).await.is_err() {
+            writing.abort();
+        }
+    }
+
+    /// Up to the moment at which the session is open.
+    async fn greet<R: AsyncRead + Unpin>(&mut self, reader: &mut R, line: &Line) -> Result<(), Stop> {
+        loop {
+            match self.session.poll().map_err(Stop::Ended)? {
+                Some(Input::Hello(hello)) => {
+                    let (answer, answered) = oneshot::channel();
+                    let request = Request::Connect {
+                        wanted: hello.name.map(|name| name.text().to_vec()),
+                        wants_membership: hello.wants_membership,
+                        line: line.clone(),
+                        answer,
+                    };
+                    self.ask([request].into()).await?;
+                    match answered.await {
+                        Ok(Ok(name)) => self.session.welcome(name),
+                        Ok(Err(refusal)) => self.session.refuse(refusal),
+                        Err(_) => return Err(Stop::Left),
+                    }
+                    line.send(self.session.take_outgoing());
+                    // Clients before 3.16 are in at once.
+                    if !hello.version.authenticates() && self.session.private_name().is_some() {
+                        return Ok(());
+                    }
+                }
+                Some(_) => {
+                    line.send(self.session.take_outgoing());
+                    return Ok(());
+                }
+                None => self.fill(reader).await?,
+            }
+        }
+    }
+
+    async fn read<R: AsyncRead + Unpin>(&mut self, reader: &mut R, line: &Line) -> Stop {
+        loop {
+            let mut inputs = VecDeque::new();
+            let ended = loop {
+                match self.session.poll() {
+                    Ok(Some(Input::Disconnect)) => break Some(Stop::Left),
+                    Ok(Some(input)) => inputs.push_back(Request::Input(input)),
+                    Ok(None) => break None,
+                    Err(ended) => break Some(Stop::Ended(ended)),
+                }
+            };
+            let answer = self.session.take_outgoing();
+            if !answer.is_empty() {
+                line.send(answer);
+            }
+            if !inputs.is_empty()
+                && let Err(stop) = self.ask(inputs).await
+            {
+                return stop;
+            }
+            if let Some(stop) = ended {
+                return stop;
+            }
+            if let Err(stop) = self.fill(reader).await {
+                return stop;
+            }
+        }
+    }
+
+    async fn fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R) -> Result<(), Stop> {
+        let mut chunk = BytesMut::with_capacity(READ_BYTES_MAX);
+        match reader.read_buf(&mut chunk).await {
+            Ok(0) | Err(_) => Err(Stop::Left),
+            Ok(_) => {
+                self.session.feed(&chunk);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the site a batch, and waits until it has taken it.
+    async fn ask(&self, inputs: VecDeque<Request>) -> Result<(), Stop> {
+        let (taken, done) = oneshot::channel();
+        let batch = Batch { connection: self.number, inputs, _taken: taken };
+        self.batches.send(batch).await.map_err(|_| Stop::Left)?;
+        // The sender is dropped when all of it is taken: there is no value to wait for.
+        let _ = done.await;
+        Ok(())
+    }
+}
+
+async fn cut(shared: &Shared) {
+    while !shared.cut.load(Ordering::Relaxed) {
+        shared.wake.notified().await;
+    }
+}
+
+/// Writes what is queued, many small frames at once.
+async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut queued: mpsc::UnboundedReceiver<Bytes>, shared: Arc<Shared>) {
+    let mut together = BytesMut::with_capacity(WRITE_BYTES);
+    while let Some(frame) = queued.recv().await {
+        together.clear();
+        together.extend_from_slice(&frame);
+        let mut frames = 1;
+        while together.len() < WRITE_BYTES
+            && let Ok(more) = queued.try_recv()
+        {
+            together.extend_from_slice(&more);
+            frames += 1;
+        }
+        let outcome = writer.write_all(&together).await;
+        shared.bytes.fetch_sub(together.len() + frames * FRAME_OVERHEAD_BYTES, Ordering::Relaxed);
+        if let Err(error) = outcome {
+            debug!(%error, "a client is gone");
+            break;
+        }
+    }
+    let _ = writer.shutdown().await;
+}

@@ -1,0 +1,259 @@
+//! Between the site and its clients: private names, and events as the client protocol says them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringfort_kernel::Time;
+use ringfort_peer::site::{Cause, ClientId, Delivery, Event, Multicast, Rejected, Site, Step};
+use ringfort_peer::{GroupViewId, Name as PeerName, Service};
+use ringfort_spread::reply::{self, GroupId, Sets};
+use ringfort_spread::{ByteOrder, ConnectName, Hint, Input, Kind, Name, Outgoing, Refusal};
+use tracing::{debug, warn};
+
+use crate::clients::{BEHIND_BYTES_MAX, Line, Request};
+
+/// What all clients together may be behind, bytes.
+const ALL_BEHIND_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Set in a message's mark when its sender is little-endian: a bit that no type of message uses.
+const LITTLE: u32 = 0x80;
+
+#[derive(Debug)]
+struct Client {
+    connection: u64,
+    name: Name,
+    line: Line,
+}
+
+/// The clients of a site.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    site_name: String,
+    clients: BTreeMap<ClientId, Client>,
+    by_connection: BTreeMap<u64, ClientId>,
+    next_name: u32,
+    cut: u64,
+}
+
+impl Hub {
+    pub fn new(site_name: String) -> Self {
+        Hub { site_name, clients: BTreeMap::new(), by_connection: BTreeMap::new(), next_name: 1, cut: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Bytes that wait for clients, and how many were cut off for not reading.
+    pub fn queues(&self) -> (usize, u64) {
+        (self.clients.values().map(|client| client.line.waiting_bytes()).sum(), self.cut)
+    }
+
+    /// One request of one connection.
+    pub fn on_request(&mut self, now: Time, connection: u64, request: Request, site: &mut Site) -> Step {
+        match request {
+            Request::Connect { wanted, wants_membership, line, answer } => {
+                let outcome = self.connect(connection, wanted.as_deref(), wants_membership, line, site);
+                let _ = answer.send(outcome);
+                Step::default()
+            }
+            Request::Gone => match self.by_connection.remove(&connection) {
+                Some(id) => {
+                    self.clients.remove(&id);
+                    site.disconnect(now, id).unwrap_or_default()
+                }
+                None => Step::default(),
+            },
+            Request::Input(input) => {
+                let Some(id) = self.by_connection.get(&connection).copied() else { return Step::default() };
+                self.on_input(now, id, input, site)
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        connection: u64,
+        wanted: Option<&[u8]>,
+        wants_membership: bool,
+        line: Line,
+        site: &mut Site,
+    ) -> Result<Name, Refusal> {
+        let chosen = match wanted {
+            Some(text) => ConnectName::new(text).map_err(|_| Refusal::IllegalName)?,
+            None => self.invented(connection),
+        };
+        let name = chosen.private_at(self.site_name.as_bytes()).map_err(|_| Refusal::NoName)?;
+        let peer_name = to_peer(&name).ok_or(Refusal::IllegalName)?;
+        let id = site.connect(peer_name, wants_membership).map_err(|rejected| match rejected {
+            Rejected::NameInUse => Refusal::NameInUse,
+            _ => Refusal::Quota,
+        })?;
+        debug!(connection, %name, "a client is in");
+        self.clients.insert(id, Client { connection, name, line });
+        self.by_connection.insert(connection, id);
+        Ok(name)
+    }
+
+    /// A name for a client that asks for none.
+    fn invented(&mut self, connection: u64) -> ConnectName {
+        self.next_name = self.next_name % 999_999 + 1;
+        let text = format!("r{}-{}", self.next_name, connection % 100);
+        ConnectName::new(text.as_bytes()).expect("at most ten letters, digits and a sign")
+    }
+
+    fn on_input(&mut self, now: Time, id: ClientId, input: Input, site: &mut Site) -> Step {
+        let outcome = match input {
+            Input::Multicast(message) => site.multicast(now, id, to_multicast(message)),
+            Input::Join(group) => to_peer(&group).map_or(Ok(Step::default()), |group| site.join(now, id, group)),
+            Input::Leave(group) => to_peer(&group).map_or(Ok(Step::default()), |group| site.leave(now, id, group)),
+            Input::Hello(_) | Input::Opened | Input::Disconnect => Ok(Step::default()),
+        };
+        outcome.unwrap_or_else(|rejected| {
+            warn!(?id, %rejected, "a client's request was not done");
+            Step::default()
+        })
+    }
+
+    /// Tells clients what happened.
+    pub fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Message(to, delivery) => {
+                if let Some(frame) = message(&delivery) {
+                    to.into_iter().for_each(|id| self.send(id, frame.clone()));
+                }
+            }
+            Event::Membership { to, group, id, members, cause } => {
+                self.on_membership(&to, &group, id, &members, &cause)
+            }
+            Event::Transitional { to, group, old } => {
+                let Some(group) = to_wire(&group) else { return };
+                let frame = reply::transitional(&group, group_id(old));
+                to.into_iter().for_each(|id| self.send(id, frame.clone()));
+            }
+            Event::SelfLeave(id, group) => {
+                if let Some(group) = to_wire(&group) {
+                    self.send(id, reply::self_leave(&group));
+                }
+            }
+            Event::JoinRefused(id, group) => {
+                let me = self.clients.get(&id).map(|client| client.name);
+                if let (Some(me), Some(group)) = (me, to_wire(&group)) {
+                    self.send(id, reply::join_refused(&me, &group));
+                }
+            }
+            Event::Disconnected(id) => {
+                if let Some(client) = self.clients.remove(&id) {
+                    self.by_connection.remove(&client.connection);
+                    client.line.cut();
+                }
+            }
+            Event::SitesLost(_) | Event::Ring(..) | Event::Gathering(_) | Event::Overslept(_) => {}
+        }
+    }
+
+    /// A view looks the same to all who came from the same one: it is put into bytes once for each set.
+    fn on_membership(
+        &mut self,
+        to: &[ClientId],
+        group: &PeerName,
+        id: GroupViewId,
+        members: &[PeerName],
+        cause: &Cause,
+    ) {
+        let Some(group) = to_wire(group) else { return };
+        let members: Vec<Name> = members.iter().filter_map(to_wire).collect();
+        let (wire_cause, sets) = match cause {
+            Cause::Join(who) => (to_wire(who).map(reply::Cause::Join), Vec::new()),
+            Cause::Leave(who) => (to_wire(who).map(reply::Cause::Leave), Vec::new()),
+            Cause::Disconnect(who) => (to_wire(who).map(reply::Cause::Disconnect), Vec::new()),
+            Cause::Network(sets) => {
+                let sets = sets.iter().map(|set| set.iter().filter_map(to_wire).collect::<Vec<_>>()).collect();
+                (Some(reply::Cause::Network), sets)
+            }
+        };
+        let Some(wire_cause) = wire_cause else { return };
+        let mut sets = Sets { all: sets, mine: 0 };
+        let mut frames: BTreeMap<usize, Bytes> = BTreeMap::new();
+        for id_of in to {
+            let Some(me) = self.clients.get(id_of).map(|client| client.name) else { continue };
+            sets.mine = sets.all.iter().position(|set| set.contains(&me)).unwrap_or(0);
+            let frame = frames
+                .entry(sets.mine)
+                .or_insert_with(|| reply::membership(&group, wire_cause, group_id(id), &members, &sets))
+                .clone();
+            self.send(*id_of, frame);
+        }
+    }
+
+    fn send(&mut self, id: ClientId, frame: Bytes) {
+        let Some(client) = self.clients.get(&id) else { return };
+        if !client.line.send(frame) {
+            self.cut += 1;
+            warn!(name = %client.name, "a client is cut off: it does not read what it is sent, and {BEHIND_BYTES_MAX} bytes wait for it");
+        }
+    }
+
+    /// Once all clients together are too far behind, the one that is farthest behind is cut off.
+    pub fn relieve(&mut self) {
+        let (waiting, _) = self.queues();
+        if waiting <= ALL_BEHIND_BYTES_MAX {
+            return;
+        }
+        if let Some(client) = self.clients.values().max_by_key(|client| client.line.waiting_bytes()) {
+            self.cut += 1;
+            client.line.cut();
+            warn!(name = %client.name, "a client is cut off: {waiting} bytes wait for clients that do not read, and most of them for this one");
+        }
+    }
+}
+
+fn to_peer(name: &Name) -> Option<PeerName> {
+    PeerName::new(Bytes::copy_from_slice(name.text()))
+}
+
+fn to_wire(name: &PeerName) -> Option<Name> {
+    Name::new(name.as_bytes()).ok()
+}
+
+fn group_id(view: GroupViewId) -> GroupId {
+    // A ring's counter grows by one or a few with each change of sites: 32 bits of it do not repeat within a group's life.
+    let time = view.ring.counter as u32;
+    GroupId { process: u32::from(view.ring.representative), time, index: view.index }
+}
+
+/// What a client sends, as the site takes it. The type's other bits and the byte order ride along unread.
+fn to_multicast(message: Outgoing) -> Multicast {
+    let hint = message.hint.bytes();
+    let little = hint.first().is_some_and(|byte| byte & 0x80 != 0);
+    let order = if little { ByteOrder::Little } else { ByteOrder::Big };
+    Multicast {
+        service: service(message.kind),
+        groups: message.groups.iter().filter_map(to_peer).collect(),
+        self_discard: message.kind.has(Kind::SELF_DISCARD),
+        mark: message.kind.0 | if little { LITTLE } else { 0 },
+        message_type: message.hint.message_type(order),
+        payload: message.data,
+    }
+}
+
+fn service(kind: Kind) -> Service {
+    match Kind(kind.0 & Kind::SERVICES.0) {
+        Kind::UNRELIABLE => Service::Unreliable,
+        Kind::RELIABLE => Service::Reliable,
+        Kind::FIFO => Service::Fifo,
+        Kind::CAUSAL => Service::Causal,
+        Kind::AGREED => Service::Agreed,
+        _ => Service::Safe,
+    }
+}
+
+/// The bytes of a message, the same for all its receivers.
+fn message(delivery: &Arc<Delivery>) -> Option<Bytes> {
+    let order = if delivery.mark & LITTLE != 0 { ByteOrder::Little } else { ByteOrder::Big };
+    let groups: Vec<Name> = delivery.groups.iter().filter_map(to_wire).collect();
+    let kind = Kind(delivery.mark & !LITTLE);
+    let hint = Hint::new(order, delivery.message_type);
+    Some(reply::message(kind, &to_wire(&delivery.sender)?, &groups, hint, &delivery.payload))
+}
