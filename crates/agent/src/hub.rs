@@ -325,7 +325,7 @@ fn motion_facts(open: &OpenMotion) -> MotionFacts {
 /// How one's own stay ended.
 fn departed(cause: Cause) -> &'static str {
     match cause {
-        Cause::Expelled => "were expelled by the operators",
+        Cause::Expelled => "were expelled from the group",
         Cause::Expired => "have to log in again: the group's policy limits how long a stay lasts",
         Cause::Elsewhere => {
             "logged in somewhere else, and that login took the place of this one. Was it not you? Then tell the operators"
