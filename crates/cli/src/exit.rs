@@ -14,6 +14,8 @@ use ringfort::setup::SetupError;
 use ringfort::{JoinError, SendError};
 use ringfort_daemon::DaemonError;
 use ringfort_daemon::config::ConfigError;
+use ringfort_site::client::ClientError;
+use ringfort_site::{DoorError, FolderError, SiteError};
 
 use crate::text::clean;
 
@@ -75,7 +77,7 @@ pub const TABLE: [(Status, &str); 21] = [
     (Status::Fingerprint, "the group does not have the fingerprint given"),
     (Status::Permissions, "a file or folder may not be written, or a private one is open to others"),
     (Status::Exists, "a file or folder exists already and is not overwritten"),
-    (Status::Busy, "the leader's folder or its port is in use"),
+    (Status::Busy, "the folder of the leader or site, or its port, is in use"),
     (Status::Version, "the leaders, or a file, are of another version of Ringfort"),
     (Status::Full, "the disk is full"),
     (Status::Credentials, "wrong name, password, key or certificate"),
@@ -83,7 +85,10 @@ pub const TABLE: [(Status, &str); 21] = [
         Status::Refused,
         "the leaders refuse: expelled, too many attempts, or the group is full; or the user's role forbids it",
     ),
-    (Status::TooFewLeaders, "too few leaders are in reach, or have acknowledged what was sent"),
+    (
+        Status::TooFewLeaders,
+        "too few leaders are in reach, or have acknowledged what was sent; or a site misses others",
+    ),
     (Status::OtherKeys, "the servers at the leaders' addresses do not hold the group's keys"),
     (Status::NotAMember, "the user is not in the group, or the stay has ended"),
     (Status::Setup, "the setup of a group did not come to an end: it says at whom to look"),
@@ -286,6 +291,60 @@ impl From<DaemonError> for Failure {
             DaemonError::Config(_) => Failure::new(Status::Usage, error),
             DaemonError::Sandbox(_) => Failure::new(Status::Other, error),
         }
+    }
+}
+
+impl From<FolderError> for Failure {
+    fn from(error: FolderError) -> Self {
+        let of = |error: &io::Error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Status::Full,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Status::Permissions,
+            io::ErrorKind::NotFound => Status::Unreadable,
+            _ => Status::Other,
+        };
+        let status = match &error {
+            FolderError::Io { error, .. } | FolderError::Forgets { error, .. } => of(error),
+            FolderError::Permissions { .. } => Status::Permissions,
+            FolderError::Malformed { .. } | FolderError::Network { .. } => Status::Unreadable,
+            FolderError::NotInNetwork { .. } => Status::Altered,
+            FolderError::Busy(_) => Status::Busy,
+            FolderError::Exists(_) => Status::Exists,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<SiteError> for Failure {
+    fn from(error: SiteError) -> Self {
+        let of = |error: &io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => Status::Busy,
+            io::ErrorKind::PermissionDenied => Status::Permissions,
+            _ => Status::Other,
+        };
+        let status = match &error {
+            SiteError::Folder(_) => {
+                let SiteError::Folder(error) = error else { return Failure::new(Status::Other, error) };
+                return error.into();
+            }
+            SiteError::Listen { cause, .. } => of(cause),
+            SiteError::Doors(DoorError::Open(_)) => Status::Usage,
+            SiteError::Doors(DoorError::Unix { error, .. } | DoorError::Tcp { error, .. }) => of(error),
+            SiteError::Address(_) | SiteError::System(_) => Status::Other,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let status = match &error {
+            ClientError::Unreachable(..) => Status::Unreadable,
+            ClientError::Cut => Status::NotAMember,
+            ClientError::Refused(_) => Status::Refused,
+            ClientError::Name(_) | ClientError::Group(_) | ClientError::TooLarge(_) => Status::Usage,
+            ClientError::Garbled(_) => Status::Other,
+        };
+        Failure::new(status, error)
     }
 }
 

@@ -115,6 +115,12 @@ pub enum Command {
     ///
     /// SIGHUP opens the audit's file again. `ringfort leader config` prints all that can be configured.
     Leader(commands::leader::LeaderArgs),
+    /// Run a site of a peer network: ordered messages for programs on several machines
+    ///
+    /// Each machine runs one; programs connect to it, with clients of the Spread toolkit too. Sites order messages through
+    /// crashes and cut networks. Unlike leaders, they are trusted: docs/sites.md tells what is protected.
+    #[command(subcommand)]
+    Site(commands::site::SiteCommand),
     /// Chat in a group
     ///
     /// `/help` there tells the commands. Without a terminal, each line of the standard input is a message or a command.
@@ -193,6 +199,7 @@ pub fn main_with(global: &Global, command: Command) -> ExitCode {
     let level = match &command {
         // It has to do some things before there is a second thread.
         Command::Leader(args) => return commands::leader::main(global, args),
+        Command::Site(commands::site::SiteCommand::Run(args)) => return commands::site::main(global, args),
         // Logs would be written over the screen.
         Command::Chat(_) | Command::Join(commands::join::JoinArgs { no_web: true, .. })
             if std::io::stderr().is_terminal() =>
@@ -232,6 +239,7 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Setup(command) => commands::setup::run(command).await,
         Command::Group(command) => commands::review::run(&command),
         Command::Leader(args) => commands::leader::run(&args).await,
+        Command::Site(command) => commands::site::run(command).await,
         Command::Chat(args) => chat::run(args).await,
         Command::Join(args) => commands::join::run(args).await,
         Command::Send(args) => commands::send::run(args).await,
@@ -256,8 +264,8 @@ pub async fn execute(command: Command) -> Outcome {
 pub(crate) fn start_logs(global: &Global, level: &str) {
     let filter = match global.verbose {
         0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level)),
-        1 => EnvFilter::new("info,ringfort=debug,ringfort_cli=debug,ringfort_daemon=debug"),
-        _ => EnvFilter::new("debug,ringfort=trace,ringfort_cli=trace,ringfort_daemon=trace"),
+        1 => EnvFilter::new("info,ringfort=debug,ringfort_cli=debug,ringfort_daemon=debug,ringfort_site=debug"),
+        _ => EnvFilter::new("debug,ringfort=trace,ringfort_cli=trace,ringfort_daemon=trace,ringfort_site=trace"),
     };
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)

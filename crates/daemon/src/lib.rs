@@ -17,7 +17,7 @@ mod http;
 mod listener;
 pub mod metrics;
 pub mod names;
-mod notify;
+pub mod notify;
 mod places;
 mod probe;
 pub mod sandbox;

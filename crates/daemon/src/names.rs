@@ -67,11 +67,19 @@ impl Names {
     ///
     /// # Errors
     /// The helper does not start.
-    pub fn start(group: &GroupInfo, me: LeaderId, mut command: Command) -> io::Result<Option<Self>> {
+    pub fn start(group: &GroupInfo, me: LeaderId, command: Command) -> io::Result<Option<Self>> {
         let called = group.rules.leaders().filter(|peer| *peer > me);
         let address = |peer: LeaderId| Some((peer.number(), group.leader(peer)?.address.clone()));
         let names: BTreeMap<u8, String> =
             called.filter_map(address).filter(|(_, address)| address.parse::<SocketAddr>().is_err()).collect();
+        Names::start_for(names, command)
+    }
+
+    /// Starts the helper that `command` is for these names (`host:port`, by number), if there are any.
+    ///
+    /// # Errors
+    /// The helper does not start.
+    pub fn start_for(names: BTreeMap<u8, String>, mut command: Command) -> io::Result<Option<Self>> {
         if names.is_empty() {
             return Ok(None);
         }

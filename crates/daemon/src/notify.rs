@@ -38,17 +38,17 @@ impl Notifier {
         Ok(Notifier(Some(socket)))
     }
 
-    /// The leader listens.
+    /// The daemon listens.
     pub fn ready(&self) {
         self.tell("READY=1");
     }
 
-    /// The leader closes its links.
+    /// The daemon closes its links.
     pub fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
-    /// The leader's loop turns.
+    /// The daemon's loop turns.
     pub fn alive(&self, status: &str) {
         self.tell(&format!("WATCHDOG=1\nSTATUS={status}"));
     }

@@ -273,6 +273,7 @@ impl Daemon {
                 self.transport.on_link_up(now, place, &secret, address, link);
             }
             LinkEvent::Frame(place, frame) => {
+                self.transport.on_link_frame(now, place);
                 let step = self.site.on_frame(now, site_id(place), &frame);
                 self.carry_out(now, step)?;
             }

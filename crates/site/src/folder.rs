@@ -80,7 +80,7 @@ pub enum FolderError {
     },
     /// The disk does not take what a site must not forget.
     #[error(
-        "{path}: {error}: the site cannot remember which ring it forms, and stops rather than use a ring's name twice. Make room on the disk and start it again; clients can use another site meanwhile"
+        "{path}: {error}: the site cannot remember which ring it forms, and stops rather than use a ring's name twice. Mend that, with room on the disk if it is full, and start it again; clients can use another site meanwhile"
     )]
     Forgets {
         /// Which file.
@@ -315,7 +315,7 @@ fn read(path: &Path) -> Result<String, FolderError> {
 /// Writes a file, complete at any moment and durable at return.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FolderError> {
     let fresh = path.with_extension("new");
-    let parent = path.parent().unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
         file.write_all(bytes)?;

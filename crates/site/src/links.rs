@@ -39,6 +39,10 @@ const GREETING: &[u8; 16] = b"ringfort site 1\n";
 /// again within a second.
 const CALL_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(700));
 
+/// How long a site may take to accept a call, and to prove its key: a call that began while the network was cut must not
+/// stand in the way of the next for long.
+const CALL_TIMEOUTS: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_secs(3));
+
 /// Why there is no link to a site.
 #[derive(Debug)]
 pub enum NoLink {
@@ -148,7 +152,12 @@ async fn call(shared: Shared, place: usize, key: Arc<LinkKey>) {
 async fn call_once(shared: &Shared, place: usize, key: &LinkKey) -> Result<(), NoLink> {
     let Some(site) = shared.network.sites().get(place) else { return Ok(()) };
     let address = shared.lookup.find(place).await.map_err(NoLink::Lookup)?;
-    let link = connect(address, LinkPublicKey(site.key), Some(key), &ConnectOptions::default()).await;
+    let options = ConnectOptions {
+        connect_timeout: CALL_TIMEOUTS.0,
+        handshake_timeout: CALL_TIMEOUTS.1,
+        ..ConnectOptions::default()
+    };
+    let link = connect(address, LinkPublicKey(site.key), Some(key), &options).await;
     let link = link.map_err(NoLink::Link)?;
     let exporter = link.exporter();
     let (sender, receiver) = link.split();

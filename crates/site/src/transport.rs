@@ -1,7 +1,8 @@
 //! The datagrams of a site: one socket, and a channel to each other site.
 //!
 //! A frame goes by datagram where datagrams pass, and over the link as well while none has come from the other end for
-//! [`SILENCE`]: a firewall that lets nothing but TCP through makes a network slow, not silent.
+//! [`SILENCE`], or while the other end sends over the link, since it then hears no datagrams itself: a firewall that lets
+//! nothing but TCP through, even in one direction, makes a network slow, not silent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,6 +59,8 @@ struct Peer {
     channel: Channel,
     link: Option<LinkSender>,
     heard: Option<Time>,
+    /// When a frame came over the link.
+    linked: Option<Time>,
 }
 
 /// The way to all other sites of a network. Places are those of [`Network::sites`].
@@ -82,7 +85,14 @@ impl Transport {
         // Smaller buffers than asked for only cost repairs.
         let _ = raw.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
         let _ = raw.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-        let peer = |key: SiteKey| Peer { key, address: None, channel: Channel::default(), link: None, heard: None };
+        let peer = |key: SiteKey| Peer {
+            key,
+            address: None,
+            channel: Channel::default(),
+            link: None,
+            heard: None,
+            linked: None,
+        };
         Ok(Transport {
             socket,
             me,
@@ -111,6 +121,13 @@ impl Transport {
         }
     }
 
+    /// A frame of a site came over its link: it hears none of our datagrams.
+    pub fn on_link_frame(&mut self, now: Time, place: usize) {
+        if let Some(peer) = self.peers.get_mut(place) {
+            peer.linked = Some(now);
+        }
+    }
+
     /// A link has ended; true if there is no other to this site. Its keys stay: datagrams need no link.
     pub fn on_link_down(&mut self, place: usize) -> bool {
         let Some(peer) = self.peers.get_mut(place) else { return false };
@@ -121,7 +138,8 @@ impl Transport {
     /// Sends a frame to one site.
     pub fn send(&mut self, now: Time, place: usize, frame: &Bytes) {
         let Some(peer) = self.peers.get_mut(place) else { return };
-        let silent = peer.heard.is_none_or(|heard| now.since(heard) > SILENCE);
+        let silent = peer.heard.is_none_or(|heard| now.since(heard) > SILENCE)
+            || peer.linked.is_some_and(|linked| now.since(linked) <= SILENCE);
         if let Some(link) = peer.link.as_ref().filter(|_| silent) {
             // A link that takes no more is as good as a lost datagram.
             if link.send(Class::Data, frame.clone()).is_ok() {

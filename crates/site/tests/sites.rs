@@ -415,7 +415,7 @@ async fn a_disk_that_takes_nothing_ends_the_site_with_a_sentence_and_no_other() 
     world.sites[1].take().unwrap().stop().await.unwrap();
     let mut west = world.sites[2].take().unwrap();
     let error = timeout(PATIENCE, west.ended()).await.unwrap().unwrap_err().to_string();
-    assert!(error.contains("numbers") && error.contains("Make room on the disk"), "{error}");
+    assert!(error.contains("numbers") && error.contains("room on the disk"), "{error}");
     world.whole(&[0]).await;
     assert!(Path::new("/dev/full").exists());
     std::fs::remove_file(&fresh).unwrap();

@@ -287,6 +287,8 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
                 desk.story.line("all", tone, &text);
             }
         }
+        // What an attacker leaves out is no loss.
+        Event::Gap { sender, .. } if desk.look(|state| state.insiders.contains(sender.as_str())) => {}
         Event::Gap { sender, first, count } => {
             desk.with(|state| state.members.entry(me.to_owned()).or_default().gaps += count);
             let text = format!("misses {count} messages of {sender}, from number {first}");
@@ -360,6 +362,9 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
 fn on_message(desk: &Desk, stay: &StayId, message: &Message, show_talk: bool) {
     let text = String::from_utf8_lossy(&message.payload).into_owned();
     let from = message.sender.as_str();
+    if desk.look(|state| state.insiders.contains(from)) {
+        return;
+    }
     let numbered = MessageId::parse(&text).filter(|id| id.from.0 == from);
     let post = Post { topic: &message.topic, payload: &message.payload, to: names(&message.recipients) };
     let view = Some(message.view.digest);

@@ -17,4 +17,5 @@ pub mod review;
 pub mod send;
 pub mod send_file;
 pub mod setup;
+pub mod site;
 pub mod status;
