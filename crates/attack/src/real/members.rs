@@ -311,7 +311,9 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
             let told = match now {
                 Confirmation::Current => None,
                 Confirmation::Believed => Some("fewer than n-f leaders confirm the view: others may be in a newer one"),
-                Confirmation::Unconfirmed => Some("too few leaders confirm who is in the group; the last key stays in use"),
+                Confirmation::Unconfirmed => {
+                    Some("too few leaders confirm who is in the group; the last key stays in use")
+                }
             };
             told.into_iter().for_each(|told| desk.story.line(me, Tone::Caught, told));
         }

@@ -153,7 +153,9 @@ fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
         (Turn::Ended(cause), false) => {
             let told = match cause {
                 Some(Cause::Lost) => "The connection was lost. This program joins again by itself, for up to an hour.",
-                Some(Cause::Left) => "You have left the group. The page still shows what you saw; you can join again there.",
+                Some(Cause::Left) => {
+                    "You have left the group. The page still shows what you saw; you can join again there."
+                }
                 Some(Cause::Expelled) => "You were expelled from the group. The page still shows what you saw.",
                 Some(Cause::Expired) => {
                     "Your stay is over: the group's policy limits how long one lasts. You can log in again on the page."

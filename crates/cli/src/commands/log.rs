@@ -409,7 +409,8 @@ fn tell((group, answer): (&GroupInfo, &Answer), at_ms: u64, user: Option<&UserNa
         (Some(user), _) => output::line(format!("{at}: {user} came or went just then, and may have been able to read")),
         (None, _) => {
             let told = people(group, &readers);
-            let perhaps = if perhaps.is_empty() { String::new() } else { format!(", {} perhaps", people(group, &perhaps)) };
+            let perhaps =
+                if perhaps.is_empty() { String::new() } else { format!(", {} perhaps", people(group, &perhaps)) };
             output::line(format!("{at}: {told} could read{perhaps}"))
         }
     }

@@ -20,7 +20,9 @@ pub enum JoinError {
     #[error("the certificate is not for this key: use the key file that the certificate was made for")]
     Certificate,
     /// n-f leaders say that name and password do not fit.
-    #[error("the leaders do not accept this name and password: check both. Whoever is new must first be accepted by the operators of at least f+1 leaders")]
+    #[error(
+        "the leaders do not accept this name and password: check both. Whoever is new must first be accepted by the operators of at least f+1 leaders"
+    )]
     NotAuthentic,
     /// n-f leaders refuse.
     #[error("the leaders refuse: {0}")]
