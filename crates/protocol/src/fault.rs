@@ -15,7 +15,7 @@ pub enum Rejected {
     #[error("not in the group yet: wait for the first view")]
     NotJoined,
     /// The stay has ended.
-    #[error("the stay in the group has ended: join again")]
+    #[error("you are no longer in the group: join again")]
     Ended,
     /// A message above the policy's bound.
     #[error("a message of {bytes} bytes is above the policy's {bytes_max}")]

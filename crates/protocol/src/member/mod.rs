@@ -51,6 +51,7 @@ const TICK: Duration = Duration::from_millis(100);
 const PAST_VIEWS_MAX: usize = 32;
 
 /// What a user logs in with.
+#[derive(Clone)]
 pub enum Secret {
     /// A password; kept only until it is hardened.
     Password(Zeroizing<Vec<u8>>),
