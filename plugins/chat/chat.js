@@ -56,6 +56,7 @@ rf.on("view", (view) => {
   if (words.length) add({ n: view.n, at: view.at, note: words.join(" "), warning: false });
 });
 
+rf.on("away", (away) => add({ n: away.n, at: away.at, note: `You were away from ${clock(away.since)} to ${clock(away.until)}. What was said then is not here.`, warning: true }));
 rf.on("gap", (gap) => add({ n: gap.n, at: gap.at, note: `${gap.count} messages of ${gap.from} were lost for good.`, warning: true }));
 
 rf.on("message", (message) => {

@@ -71,7 +71,7 @@ function stateWords(file) {
     case "verifying": return "checking the hash";
     case "complete": return file.path ? `hash verified, in ${file.path}` : "hash verified";
     case "declined": return "declined";
-    case "interrupted": return `${file.from} is gone at ${progress(file.done, file.bytes, 0)}; it goes on when they offer it again`;
+    case "interrupted": return `${file.from} left at ${progress(file.done, file.bytes, 0)}; it resumes when they offer it again`;
     case "cancelled": return file.own ? "stopped" : `${file.from} has withdrawn it`;
     default: return `failed: ${file.why ?? "it could not be done"}`;
   }

@@ -4,6 +4,8 @@
 /** @typedef {{type: string, [key: string]: any}} Line */
 
 const PATIENCE_MS = [250, 500, 1000, 2000, 4000];
+/** The agent says something every five seconds. After so long without a word it hangs, or is suspended. */
+const SILENCE_MS = 15000;
 
 export class Connection extends EventTarget {
   #run = "";
@@ -12,6 +14,7 @@ export class Connection extends EventTarget {
   #next = 1;
   /** @type {WebSocket | null} */
   #socket = null;
+  #watch = 0;
   /** @type {Map<number, {resolve: (line: Line) => void, reject: (error: Error) => void}>} */
   #asked = new Map();
 
@@ -21,11 +24,26 @@ export class Connection extends EventTarget {
     const socket = new WebSocket(address);
     this.#socket = socket;
     socket.onopen = () => socket.send(JSON.stringify({ type: "hello", version: 1, run: this.#run, after: this.#after }));
-    socket.onmessage = (event) => this.#told(JSON.parse(event.data));
+    socket.onmessage = (event) => {
+      this.#listen(socket);
+      this.#told(JSON.parse(event.data));
+    };
     socket.onclose = () => this.#lost();
+    this.#listen(socket);
+  }
+
+  /** Gives a socket up that says nothing any more. A suspended agent would never close it. @param {WebSocket} socket */
+  #listen(socket) {
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(() => {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+      this.#lost();
+    }, SILENCE_MS);
   }
 
   #lost() {
+    clearTimeout(this.#watch);
     this.#socket = null;
     for (const { reject } of this.#asked.values()) reject(new Error("the connection to your agent broke"));
     this.#asked.clear();
@@ -58,6 +76,8 @@ export class Connection extends EventTarget {
       case "failed":
         this.#asked.get(line.id)?.reject(new Error(line.why));
         this.#asked.delete(line.id);
+        break;
+      case "alive":
         break;
       default:
         this.#tell(line.type, line);

@@ -143,6 +143,8 @@ export class Frame {
     } else if (kind === "view") {
       const { epoch, joined, left } = record;
       this.#port?.postMessage({ type: "view", view: { n, at, epoch, joined, left, past } });
+    } else if (kind === "away") {
+      this.#port?.postMessage({ type: "away", away: { n, at, since: record.since_ms, until: record.until_ms, past } });
     } else if (kind === "gap") {
       this.#port?.postMessage({ type: "gap", gap: { n, at, from: record.from, count: record.count, past } });
     }

@@ -1,5 +1,5 @@
 // @ts-check
-// Logging in. The password goes to the agent on this machine, which hands it to the login and keeps it nowhere.
+// Logging in. The password goes to the agent on this machine. It keeps it in memory while the stay lasts, to come back if the connection is lost.
 
 import { byId } from "./dom.js";
 
@@ -34,6 +34,11 @@ export class LoginView {
     if (first && facts.user) field("login-user").value = facts.user;
     if (!facts.busy) this.#asked = false;
     this.#show();
+  }
+
+  /** Whether the agent takes up a lost stay by itself. */
+  get returns() {
+    return Boolean(this.#facts?.returning);
   }
 
   open() {

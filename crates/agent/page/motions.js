@@ -6,7 +6,7 @@ import { byId, element } from "./dom.js";
 /** @typedef {import("./connection.js").Connection} Connection */
 /** @typedef {{motion: "admit" | "expel", user: string, vote: boolean | null}} Motion */
 
-const WORDS = { admit: ["asks to come in.", "Let in", "Refuse"], expel: ["is to be expelled, if the members agree.", "Expel", "Keep"] };
+const WORDS = { admit: ["asks to join.", "Let in", "Refuse"], expel: ["is to be expelled, if the members agree. Your vote?", "Expel", "Keep"] };
 
 /**
  * @param {Motion[]} motions @param {string} you @param {Connection} connection

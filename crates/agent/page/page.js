@@ -8,7 +8,7 @@ import { Requests } from "./requests.js";
 import { LoginView } from "./login.js";
 import { Microphone } from "./microphone.js";
 import { byId, element } from "./dom.js";
-import { Journal, showKey, showLeaders, showMembers, showRole, showTrust, viewWords } from "./shell.js";
+import { Journal, awayWords, showKey, showLeaders, showMembers, showRole, showTrust, viewWords } from "./shell.js";
 
 /** How long "writing" or "drawing" stands beside a name. */
 const DOING_MS = 3500;
@@ -70,6 +70,7 @@ connection.on("welcome", (line) => {
 connection.on("login", (line) => {
   login.take(line);
   if (welcome === null) login.open();
+  else showBanner();
 });
 
 connection.on("state", (line) => {
@@ -80,6 +81,7 @@ connection.on("state", (line) => {
 connection.on("record", (record) => {
   if (record.kind === "view") journal.add(record.at_ms, viewWords(record, welcome.user), false);
   if (record.kind === "notice") journal.add(record.at_ms, record.words, record.warning);
+  if (record.kind === "away") journal.add(record.at_ms, awayWords(record), true);
   if (record.kind === "gap") journal.add(record.at_ms, `${record.count} messages of ${record.from} were lost for good.`, true);
   const asked = requests.take(record);
   if (asked !== null) journal.add(record.at_ms, asked, true);
@@ -126,13 +128,16 @@ function showState() {
 
 function showBanner() {
   const over = state?.ended ?? null;
-  const words = over !== null && !lost ? `Your stay in the group has ended: you ${over}. What is here can still be read.`
+  const words = over !== null && !lost && login.returns ? `You ${over}. Your agent joins again by itself… What is here can still be read.`
+    : over !== null && !lost ? `Your stay in the group has ended: you ${over}. What is here can still be read.`
     : lost ? "The connection to your agent is lost. Trying again… If you stopped it, start it with “ringfort join” and open the new address."
     : state?.warning ?? null;
   const banner = byId("banner");
   banner.hidden = words === null;
   banner.classList.toggle("bad", over !== null || lost);
-  byId("rejoin").hidden = over === null || lost;
+  byId("rejoin").hidden = over === null || lost || login.returns;
+  // What the sidebar says is of then, not of now.
+  document.querySelector(".side")?.classList.toggle("stale", over !== null || lost);
   const told = byId("banner-words");
   if (told.textContent !== (words ?? "")) told.textContent = words ?? "";
 }

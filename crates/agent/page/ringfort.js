@@ -112,10 +112,10 @@ export class Ringfort {
   }
 
   /**
-   * Listens to `message`, `view`, `gap`, `state`, `shown` (whether the user sees this plugin), `files` (all transfers of
+   * Listens to `message`, `view`, `gap`, `away` (this member was), `state`, `shown` (whether the user sees this plugin), `files` (all transfers of
    * the topic, whenever something about them changes), `current` (all of the past has been told), `microphone` (what
    * became of it) and `heard` (a block of it).
-   * @param {"message" | "view" | "gap" | "state" | "shown" | "files" | "current" | "microphone" | "heard"} name
+   * @param {"message" | "view" | "gap" | "away" | "state" | "shown" | "files" | "current" | "microphone" | "heard"} name
    * @param {(what: any) => void} listener
    */
   on(name, listener) {

@@ -138,6 +138,11 @@ export class Journal {
   }
 }
 
+/** @param {any} record that this member was away */
+export function awayWords({ since_ms: since, until_ms: until }) {
+  return `You were away for ${age(until - since)}, from ${clock(since)} to ${clock(until)}. What was said then is not here.`;
+}
+
 /** @param {any} record a view @param {string} you */
 export function viewWords({ joined, left, epoch }, you) {
   const told = [

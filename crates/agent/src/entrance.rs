@@ -1,7 +1,8 @@
 //! Who is logged in, and logging in from the page.
 //!
 //! One stay at a time. When it has ended, its records can still be read, and the user can log in again; the same user then
-//! goes on in the same records. A password is handed to the login and kept nowhere.
+//! goes on in the same records. What the user logged in with is kept in memory while the stay lasts, so that a stay that
+//! was lost can be taken up again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::watch;
 use crate::Inner;
 use crate::door::Token;
 use crate::hub::Hub;
+use crate::returning;
 use crate::wire::{Login, Password};
 use crate::words;
 
@@ -68,7 +70,7 @@ pub fn log_in(inner: &Arc<Inner>, attempt: Attempt) -> Result<(), String> {
     inner.entrance.login.send_if_modified(|login| {
         started = !login.busy && !inner.is_in();
         if started {
-            *login = Login { user: attempt.user.clone(), busy: true, why: None };
+            *login = Login { user: attempt.user.clone(), busy: true, why: None, ..login.clone() };
         }
         started
     });
@@ -81,7 +83,7 @@ pub fn log_in(inner: &Arc<Inner>, attempt: Attempt) -> Result<(), String> {
             outcome = join(&inner, attempt) => outcome.err(),
             _ = closing.wait_for(|closing| *closing) => None,
         };
-        inner.entrance.login.send_modify(|login| *login = Login { user: login.user.clone(), busy: false, why });
+        inner.entrance.login.send_modify(|login| (login.busy, login.why) = (false, why));
     });
     Ok(())
 }
@@ -89,9 +91,9 @@ pub fn log_in(inner: &Arc<Inner>, attempt: Attempt) -> Result<(), String> {
 async fn join(inner: &Arc<Inner>, attempt: Attempt) -> Result<(), String> {
     let credentials = credentials(&inner.info, attempt)?;
     let options = JoinOptions { timeout: inner.login_within, log: inner.log.clone(), ..JoinOptions::default() };
-    let joined = Group::join_with(inner.info.clone(), credentials, options).await;
-    let (group, events) = joined.map_err(|error| words::login(&error, &inner.info))?;
-    enter(inner, group, events).map_err(|error| words::sentence(&error.to_string()))
+    let joined = Group::join_with(inner.info.clone(), credentials.clone(), options).await;
+    let joined = joined.map_err(|error| words::login(&error, &inner.info))?;
+    enter(inner, Some(credentials), joined).map(drop).map_err(|error| words::sentence(&error.to_string()))
 }
 
 fn credentials(group: &GroupInfo, attempt: Attempt) -> Result<Credentials, String> {
@@ -118,11 +120,15 @@ fn credentials(group: &GroupInfo, attempt: Attempt) -> Result<Credentials, Strin
     made.map_err(|error| words::login(&error, group))
 }
 
-/// Takes over a stay that was joined, and follows it to its end.
+/// Takes over a stay that was joined, and follows it to its end. With credentials, a stay that is lost is taken up again.
 ///
 /// # Errors
 /// When the system has no entropy.
-pub fn enter(inner: &Arc<Inner>, group: Group, events: Events) -> std::io::Result<()> {
+pub fn enter(
+    inner: &Arc<Inner>,
+    credentials: Option<Credentials>,
+    (group, events): (Group, Events),
+) -> std::io::Result<Arc<Hub>> {
     let before = inner.entrance.stay.borrow().clone();
     let started = inner.files.clone().map(|options| Files::start(group.clone(), options)).transpose();
     let (files, problem) = started.map_or_else(|error| (None, Some(error)), |files| (files, None));
@@ -139,17 +145,21 @@ pub fn enter(inner: &Arc<Inner>, group: Group, events: Events) -> std::io::Resul
     }
     let (hub, count) = (Arc::new(hub), before.count + 1);
     let (follower, inner, mut closing) = (hub.clone(), inner.clone(), inner.closing.subscribe());
+    let entered = hub.clone();
     inner.entrance.stay.send_replace(Stay { count, hub: Some(hub), over: false });
     tokio::spawn(async move {
-        tokio::select! {
-            () = follower.follow(events) => {}
-            _ = closing.wait_for(|closing| *closing) => {}
-        }
+        let ended = tokio::select! {
+            () = follower.follow(events) => true,
+            _ = closing.wait_for(|closing| *closing) => false,
+        };
         inner.entrance.stay.send_if_modified(|stay| {
             let this = stay.count == count;
             stay.over |= this;
             this
         });
+        if let Some(credentials) = credentials.filter(|_| ended && returning::wanted(follower.ended())) {
+            returning::begin(&inner, &follower, credentials);
+        }
     });
-    Ok(())
+    Ok(entered)
 }

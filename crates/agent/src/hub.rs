@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use data_encoding::BASE64;
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::ids::BadName;
-use ringfort::protocol::member::OpenMotion;
+use ringfort::protocol::member::{Confirmation, OpenMotion};
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{Fault, Role, UserName, ViewId};
 use ringfort::{Event, Events, Group, Message};
 use ringfort_files::Files;
 use tokio::sync::watch;
 
+use crate::absence::Absence;
 use crate::log::{Bounds, Log, SYSTEM};
 use crate::observer::{Observer, Sending};
 use crate::store::Store;
@@ -40,6 +41,7 @@ pub struct Hub {
     state: watch::Sender<State>,
     /// Kept while the key is the same, so that it does not wander with the clock.
     key_since: Mutex<Option<(ViewId, u64)>>,
+    absence: Mutex<Absence>,
 }
 
 /// What outlasts a stay: the same user may log in again.
@@ -78,7 +80,7 @@ impl Hub {
 
     fn with((group, files): (Group, Option<Files>), memory: Arc<Memory>) -> Self {
         let state = watch::Sender::new(state_of(&group, None));
-        let hub = Hub { group, files, memory, state, key_since: Mutex::default() };
+        let hub = Hub { group, files, memory, state, key_since: Mutex::default(), absence: Mutex::default() };
         hub.look();
         hub
     }
@@ -206,6 +208,21 @@ impl Hub {
         Ok(())
     }
 
+    /// How the stay ended, if it has.
+    pub fn ended(&self) -> Option<Cause> {
+        self.group.snapshot().ended
+    }
+
+    /// Since when this member is out of touch, as a clock says it; now, if nothing is known of it.
+    pub fn away_since(&self) -> u64 {
+        lock(&self.absence).since().unwrap_or_else(now_ms)
+    }
+
+    /// Says that what was said from then to now is not here.
+    pub fn was_away(&self, since_ms: u64) {
+        self.record(What::Away { since_ms, until_ms: now_ms() });
+    }
+
     fn message(&self, what: What) -> Option<u64> {
         let What::Message { topic, .. } = &what else { return None };
         let (volatile, topic) = (topic.contains(VOLATILE), owner(topic).to_owned());
@@ -252,6 +269,9 @@ impl Hub {
     /// Looks at the stay, and tells if anything is new.
     fn look(&self) {
         let snapshot = self.group.snapshot();
+        if snapshot.ended.is_none() {
+            lock(&self.absence).look(now_ms(), snapshot.confirmation != Confirmation::Unconfirmed);
+        }
         let since = {
             let mut since = lock(&self.key_since);
             let known = since.as_ref().map(|(view, _)| *view);
@@ -305,7 +325,7 @@ fn motion_facts(open: &OpenMotion) -> MotionFacts {
 /// How one's own stay ended.
 fn departed(cause: Cause) -> &'static str {
     match cause {
-        Cause::Expelled => "were expelled by the operators",
+        Cause::Expelled => "were expelled from the group",
         Cause::Expired => "have to log in again: the group's policy limits how long a stay lasts",
         Cause::Elsewhere => {
             "logged in somewhere else, and that login took the place of this one. Was it not you? Then tell the operators"

@@ -21,6 +21,7 @@
 //!
 //! Architecture invariant: no protocol decision is taken here, and nothing listens but on loopback.
 
+mod absence;
 mod bundled;
 pub mod door;
 mod entrance;
@@ -31,6 +32,7 @@ pub mod listener;
 mod log;
 mod observer;
 mod plugins;
+mod returning;
 pub mod site;
 mod socket;
 mod store;
@@ -45,7 +47,7 @@ use std::time::Duration;
 use ringfort::files::LogOptions;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{GroupInfo, UserName};
-use ringfort::{Events, Group, JoinOptions};
+use ringfort::{Credentials, Events, Group, JoinOptions};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -86,6 +88,9 @@ pub struct Options {
     pub observer: Option<Arc<dyn Observer>>,
     /// Where to keep a membership log of stays that begin on the page, if anywhere.
     pub log: Option<LogOptions>,
+    /// With what to take up again a stay that the agent was started with and that is lost. Kept in memory until the stay has
+    /// ended otherwise. A stay that began on the page is taken up again with what the user gave there.
+    pub credentials: Option<Credentials>,
 }
 
 /// Why an agent does not start.
@@ -202,8 +207,9 @@ impl Agent {
     /// # Errors
     /// [`AgentError`].
     pub async fn start(group: Group, events: Events, options: Options) -> Result<Agent, AgentError> {
+        let credentials = options.credentials.clone();
         let agent = Agent::open(group.info().clone(), options).await?;
-        entrance::enter(&agent.inner, group, events).map_err(AgentError::Random)?;
+        entrance::enter(&agent.inner, credentials, (group, events)).map_err(AgentError::Random)?;
         Ok(agent)
     }
 

@@ -24,6 +24,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// Answers that wait for a slow reader, which then is not listened to.
 const ANSWERS_MAX: usize = 64;
+/// A page hears something at least so often: silence means that this program hangs or is suspended.
+const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// Records told before looking for answers again.
 const BATCH: usize = 64;
 
@@ -93,8 +95,10 @@ impl Visitor<'_> {
     async fn tell_login(&self, sink: &mut Sink, mut answers: mpsc::Receiver<Tell>) -> Option<()> {
         let mut login = self.inner.entrance.login.subscribe();
         login.mark_changed();
+        let mut alive = tokio::time::interval(ALIVE_EVERY);
         loop {
             tokio::select! {
+                _ = alive.tick(), if *self.scope == Scope::Page => write(sink, &Tell::Alive).await?,
                 answer = answers.recv() => write(sink, &answer?).await?,
                 _ = login.changed(), if *self.scope == Scope::Page => self.login(sink, &mut login).await?,
             }
@@ -126,6 +130,7 @@ impl Visitor<'_> {
         login.mark_changed();
         write(sink, &self.welcome(hub, seen.after)).await?;
         let mut lists = Lists::new(hub, self.scope);
+        let mut alive = tokio::time::interval(ALIVE_EVERY);
         loop {
             for list in lists.next(self.inner, hub) {
                 write(sink, &list).await?;
@@ -138,6 +143,7 @@ impl Visitor<'_> {
                 continue;
             }
             tokio::select! {
+                _ = alive.tick(), if *self.scope == Scope::Page => write(sink, &Tell::Alive).await?,
                 answer = answers.recv() => write(sink, &answer?).await?,
                 changed = state.changed() => {
                     changed.ok()?;

@@ -170,6 +170,8 @@ pub enum Tell {
     Failed { id: u64, why: String },
     /// All files of a topic, whenever something about them has changed. For the page only.
     Files { topic: String, files: Vec<Transfer> },
+    /// This program runs, for the page only.
+    Alive,
     /// A value that was kept.
     Value { id: u64, value: Option<String> },
     /// The last word before the socket closes.
@@ -221,6 +223,8 @@ pub struct Login {
     pub busy: bool,
     /// Why the last one failed, in words.
     pub why: Option<String>,
+    /// Whether the agent tries by itself to take up a stay that was lost.
+    pub returning: bool,
 }
 
 /// The group, as everybody knows it.
@@ -342,6 +346,11 @@ pub enum What {
     Gap {
         from: String,
         count: u64,
+    },
+    /// This member was away: what was said meanwhile is not here.
+    Away {
+        since_ms: u64,
+        until_ms: u64,
     },
     Notice {
         words: String,

@@ -65,7 +65,7 @@ pub fn leader(state: &LeaderState) -> (&'static str, &'static str, String) {
 pub fn motion(motion: &Motion, you: &UserName) -> String {
     let user = &motion.user;
     match motion.kind {
-        MotionKind::Admit => format!("{user} asks to come in. The members decide."),
+        MotionKind::Admit => format!("{user} asks to join. The members decide."),
         MotionKind::Expel if user == you => "A member wants you expelled. The others decide.".to_owned(),
         MotionKind::Expel => format!("A member wants {user} expelled. The members decide."),
     }
@@ -121,8 +121,8 @@ pub fn departure(cause: Cause) -> &'static str {
     match cause {
         Cause::Left => "left",
         Cause::Lost => "lost the connection",
-        Cause::Expelled => "was expelled by the operators",
-        Cause::Expired => "has to log in again",
+        Cause::Expelled => "was expelled",
+        Cause::Expired => "was logged out: the time limit of a stay",
         Cause::SessionOver => "left at the end of the session",
         Cause::Elsewhere => "logged in anew; the earlier stay is over",
     }

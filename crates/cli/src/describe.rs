@@ -75,7 +75,7 @@ pub fn notice(group: &GroupInfo, event: &Event) -> Option<Notice> {
             (told, deviates)
         }
         Event::Asked(Motion { kind: MotionKind::Admit, user }) => {
-            (format!("{user} asks to come in, and the members decide: /admit {user} or /refuse {user}"), true)
+            (format!("{user} asks to join, and the members decide: /admit {user} or /refuse {user}"), true)
         }
         Event::Asked(Motion { kind: MotionKind::Expel, user }) => {
             (format!("a member wants {user} expelled, and the members decide: /expel {user} or /keep {user}"), true)
@@ -171,8 +171,8 @@ fn departure(cause: Cause) -> &'static str {
     match cause {
         Cause::Left => "left",
         Cause::Lost => "lost the connection",
-        Cause::Expired => "has to log in again",
-        Cause::Expelled => "got expelled by the operators",
+        Cause::Expired => "was logged out: the time limit of a stay",
+        Cause::Expelled => "was expelled",
         Cause::SessionOver => "left at the end of the session",
         Cause::Elsewhere => "logged in elsewhere, and that login took the place of this one",
     }

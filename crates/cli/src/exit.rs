@@ -151,7 +151,7 @@ impl Failure {
                 "the stay has lasted as long as the group's policy allows: join again with password or key",
             )),
             Cause::Expelled => {
-                Some(Failure::new(Status::Refused, "the operators have expelled this user: ask them why"))
+                Some(Failure::new(Status::Refused, "this user was expelled from the group: ask the operators why"))
             }
             Cause::Elsewhere => Some(Failure::new(
                 Status::Elsewhere,

@@ -32,7 +32,6 @@ pub fn report(peers: &[(u8, bool)]) -> Report {
                 heard: Duration::from_millis(1500),
                 queued_bytes: 7,
                 busy: Duration::from_millis(30),
-                cut_off: 1,
             },
         )
     };

@@ -84,13 +84,12 @@ pub struct Metrics {
     shares: Counter,
     blamed: Family<Labels<2>, Counter>,
     blamed_leaders: Family<Labels<2>, Counter>,
-    paused: Family<Labels<1>, Counter>,
+    cut_off: Family<Labels<1>, Counter>,
     orders: Family<Labels<2>, Counter>,
     peer_up: Family<Labels<1>, Number>,
     peer_heard: Family<Labels<1>, Number>,
     peer_queue: Family<Labels<1>, Number>,
     peer_busy: Family<Labels<1>, Number>,
-    peer_cut: Family<Labels<1>, Counter>,
     audit_lost: Counter,
     audit_bytes: Number,
     hooks: Family<Labels<1>, Counter>,
@@ -134,13 +133,12 @@ impl Metrics {
             shares: Counter::default(),
             blamed: Family::default(),
             blamed_leaders: Family::default(),
-            paused: Family::default(),
+            cut_off: Family::default(),
             orders: Family::default(),
             peer_up: Family::default(),
             peer_heard: Family::default(),
             peer_queue: Family::default(),
             peer_busy: Family::default(),
-            peer_cut: Family::default(),
             audit_lost: Counter::default(),
             audit_bytes: Number::default(),
             hooks: Family::default(),
@@ -159,22 +157,21 @@ impl Metrics {
         r.register("shares", "Shares of a view's key computed", self.shares.clone());
         r.register("blamed", "Offences by kind of peer", self.blamed.clone());
         r.register("blamed_leader", "Offences of other leaders", self.blamed_leaders.clone());
-        let help = "Times that the other leader asked for too much work and was not listened to for a while";
-        r.register("leader_paused", help, self.paused.clone());
+        let help = "Times that the other leader was cut off for a while";
+        r.register("leader_cut_off", help, self.cut_off.clone());
         r.register("orders", "Orders of the operator, by outcome", self.orders.clone());
         r.register("leader_link_up", "1 if there is a link to the other leader", self.peer_up.clone());
         let help = "Time since the other leader's last frame; absent if there was none";
         r.register("leader_heartbeat_age_seconds", help, self.peer_heard.clone());
         r.register("leader_queue_bytes", "What waits to be sent to the other leader", self.peer_queue.clone());
         r.register("leader_work_seconds", "Time spent on what the other leader sent", self.peer_busy.clone());
-        r.register("leader_cut_off", "Links to the other leader cut for what it did", self.peer_cut.clone());
         r.register("audit_lines_lost", "Lines of the audit that could not be written", self.audit_lost.clone());
         r.register("audit_bytes", "Length of the audit's file", self.audit_bytes.clone());
         r.register("hooks", "Runs of the operator's program, by outcome", self.hooks.clone());
         // What has not happened yet is a zero and not absent: an alert sees the first time.
         for leader in &facts.leaders_other {
             self.peer_up.get_or_create(&[("peer", leader.to_string())]).set(0.0);
-            drop(self.paused.get_or_create(&[("peer", leader.to_string())]));
+            drop(self.cut_off.get_or_create(&[("peer", leader.to_string())]));
             for fault in Fault::ALL {
                 let labels = [("peer", leader.to_string()), ("fault", fault.word().to_owned())];
                 drop(self.blamed_leaders.get_or_create(&labels));
@@ -234,7 +231,7 @@ impl Metrics {
             // Told by the report, for as long as it lasts.
             Event::Session(_) | Event::CaughtUp => {}
             Event::CutOff(peer, _) => {
-                self.paused.get_or_create(&[("peer", peer.number().to_string())]).inc();
+                self.cut_off.get_or_create(&[("peer", peer.number().to_string())]).inc();
             }
             // What comes of them are joins, refusals and ends.
             Event::MotionOpened(_) | Event::MotionDecided(..) | Event::Convicted(_) => {}
@@ -263,7 +260,6 @@ impl Metrics {
             self.peer_heard.get_or_create(&labels).set(peer.heard.as_secs_f64());
             self.peer_queue.get_or_create(&labels).set(peer.queued_bytes as f64);
             self.peer_busy.get_or_create(&labels).set(peer.busy.as_secs_f64());
-            self.peer_cut.get_or_create(&labels).inner().store(peer.cut_off, Ordering::Relaxed);
         }
     }
 

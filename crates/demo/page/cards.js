@@ -20,7 +20,7 @@ export class Card {
   constructor(number, order) {
     this.word = element("span", { class: "word" });
     this.ears = element("div", { class: "ears" });
-    this.body = element("div", { class: "body" });
+    this.body = element("div", { class: "body", tabindex: "0", role: "group", "aria-label": `What leader ${number} does` });
     const button = (/** @type {"attack" | "stop" | "recover"} */ what, /** @type {string} */ style, /** @type {string} */ text) => {
       const made = /** @type {HTMLButtonElement} */ (element("button", { type: "button", class: `${style} ${what}`, "aria-label": `${text} leader ${number}` }, text));
       made.addEventListener("click", () => order(what, number));
@@ -81,7 +81,7 @@ export class Person {
   }
 
   /** @param {any} member */
-  show({ url, present, epoch, confirmed }) {
+  show({ url, present, expelled, epoch, confirmed }) {
     if (url && url !== this.url) {
       this.url = url;
       this.frame?.remove();
@@ -91,8 +91,10 @@ export class Person {
     const out = Boolean(url) && !present;
     if (this.frame) this.frame.hidden = out;
     this.waiting.hidden = present && Boolean(url);
-    this.again.hidden = !out;
-    put(this.words, out ? `${capital(this.name)} is not in the group any more.` : "Joining…");
+    this.again.hidden = !out || expelled;
+    const gone = `${capital(this.name)} is not in the group any more.`;
+    const forGood = " Who was expelled cannot join again, here as in a real group. To start over, end the demo with Ctrl-C and run it again.";
+    put(this.words, !out ? "Joining…" : expelled ? gone + forGood : gone);
     put(this.view, !present ? "" : confirmed ? `key ${epoch ?? "…"}` : "too few leaders confirm");
     this.view.classList.toggle("bad", present && !confirmed);
   }

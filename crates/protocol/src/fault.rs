@@ -1,5 +1,9 @@
 //! Who did wrong: the caller ([`Rejected`]) or a peer ([`Fault`]).
 
+use std::time::Duration;
+
+use ringfort_kernel::Penalty;
+
 use crate::coordination::Session;
 use crate::ids::{LeaderId, MemberId, SessionNumber, UserName};
 use crate::roles::Role;
@@ -11,7 +15,7 @@ pub enum Rejected {
     #[error("not in the group yet: wait for the first view")]
     NotJoined,
     /// The stay has ended.
-    #[error("the stay in the group has ended: join again")]
+    #[error("you are no longer in the group: join again")]
     Ended,
     /// A message above the policy's bound.
     #[error("a message of {bytes} bytes is above the policy's {bytes_max}")]
@@ -78,6 +82,9 @@ pub enum Rejected {
     #[error("this leader is still catching up with the others: ask again when it has")]
     CatchingUp,
 }
+
+/// For how long a leader is cut off that deviates on its own link, or asks for more than its share of work: a clean record.
+pub(crate) const CUT_OFF: Penalty = Penalty::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// What a peer did wrong. Local suspicion, shown to people; it never decides an expulsion by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,7 +170,7 @@ impl Fault {
         !innocent.contains(&self)
     }
 
-    /// Whether a leader's link is cut for it, for a while: what costs work, and what only the leader at its other end
+    /// Whether a leader is cut off for it, for a while: what costs work, and what only the leader at its other end
     /// can have caused, on this very link.
     pub fn cuts_link(self) -> bool {
         matches!(self, Fault::Malformed | Fault::BadProposal | Fault::Flooding | Fault::BadView | Fault::BadStatement)

@@ -23,19 +23,19 @@ async fn members_let_somebody_in_and_send_somebody_away_on_their_pages() {
     .await;
     let ana = world.agent("ana").await;
     let a = browser.open(&ana.url()).await;
-    let (ben, ()) = tokio::join!(world.agent("ben"), answers(&browser, &a, "ben asks to come in", "Let in"));
+    let (ben, ()) = tokio::join!(world.agent("ben"), answers(&browser, &a, "ben asks to join", "Let in"));
     together(&[&ana, &ben], &["ana", "ben"]).await;
     let b = browser.open(&ben.url()).await;
     browser.until(&a, None, "document.getElementById('motions').hidden").await;
 
     // One of two is not 60 in a hundred: eva waits until both have said yes.
     let both = async {
-        answers(&browser, &a, "eva asks to come in", "Let in").await;
+        answers(&browser, &a, "eva asks to join", "Let in").await;
         let pressed = "document.querySelector('#motions [aria-pressed=true]')?.textContent === 'Let in'";
         browser.until(&a, None, pressed).await;
         browser.image(&a, "vote.png").await;
         assert_eq!(ana.group().unwrap().members().len(), 2, "eva came in with one vote of two");
-        answers(&browser, &b, "eva asks to come in", "Let in").await;
+        answers(&browser, &b, "eva asks to join", "Let in").await;
     };
     let (eva, ()) = tokio::join!(world.agent("eva"), both);
     together(&[&ana, &ben, &eva], &["ana", "ben", "eva"]).await;

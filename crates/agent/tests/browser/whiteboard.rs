@@ -67,11 +67,11 @@ async fn the_board_is_the_same_at_everybody() {
     stroke(&browser, &a, &[(80, 300), (200, 330)]).await;
     browser.until(&b, None, draws).await;
     same(&browser, &[&a, &b], 13).await;
-    press(&browser, &a, "Undo mine").await;
+    press(&browser, &a, "Undo").await;
     same(&browser, &[&a, &b], 12).await;
 
     // Undo takes one's own newest, not somebody else's.
-    press(&browser, &a, "Undo mine").await;
+    press(&browser, &a, "Undo").await;
     same(&browser, &[&a, &b], 11).await;
     let authors = "JSON.parse(boardDigest()).map((s) => s.id.split(':')[0]).filter((n) => n === 'ana').length";
     assert_eq!(browser.in_plugin(&b, "whiteboard", authors).await, 5);
@@ -88,7 +88,7 @@ async fn the_board_is_the_same_at_everybody() {
     let e = browser.open(&eva.url()).await;
     browser.until(&e, Some("whiteboard"), "typeof boardDigest === 'function' && boardDigest() === '[]'").await;
     browser.until(&a, Some("whiteboard"), "!document.getElementById('hand').hidden").await;
-    press(&browser, &a, "Hand over the board").await;
+    press(&browser, &a, "Send the drawing").await;
     same(&browser, &[&a, &b, &e], 11).await;
 
     // What is given to the user is an image of it.

@@ -137,6 +137,7 @@ impl Adversary {
             match lie {
                 Lie::Notice(link, notice) => self.seal(link, &notice, out),
                 Lie::Peer(peer, message) => out.push(Effect::SendPeer(peer, wire::plain(&message))),
+                Lie::PeerBytes(peer, frame) => out.push(Effect::SendPeer(peer, frame)),
                 Lie::Bytes(link, frame) => out.push(Effect::Send(link, Class::Data, frame)),
             }
         }

@@ -2,7 +2,7 @@
 
 use ringfort_crypto::threshold::SecretShare;
 
-use super::{Vice, chaos, login, messages, mutate, proposals, shares, spy, views};
+use super::{Vice, chaos, login, messages, mutate, proposals, shares, spy, torrent, views};
 
 /// What a hacked leader does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -35,10 +35,17 @@ pub enum Kind {
     Chaos,
     /// Changes, holds, repeats or swallows each of its messages as chance has it.
     Mutate,
+    /// Pours 10 MB a second of signed frames on each other leader.
+    TorrentLeaders,
+    /// Pours 10 MB a second of invented lists on each member.
+    TorrentMembers,
+    /// Both.
+    Torrent,
 }
 
 impl Kind {
-    /// All that can be told apart by what they do; that leaves out the mutator, which the soak uses.
+    /// All that can be told apart by what they do; that leaves out the mutator, which the soak uses, and the torrents of
+    /// the hostile load.
     pub const ALL: [Kind; 13] = [
         Kind::Silent,
         Kind::BadShares,
@@ -72,6 +79,9 @@ impl Kind {
             Kind::Spy => "spy",
             Kind::Chaos => "chaos",
             Kind::Mutate => "mutate",
+            Kind::TorrentLeaders => "torrent-leaders",
+            Kind::TorrentMembers => "torrent-members",
+            Kind::Torrent => "torrent",
         }
     }
 
@@ -96,6 +106,9 @@ impl Kind {
             Kind::Flood => "floods leaders with bogus proposals and members with bogus frames",
             Kind::Spy => "looks honest, records every message, and tries all its secrets on them",
             Kind::Chaos => "all of these in turn",
+            Kind::TorrentLeaders => "pours 10 MB a second of signed frames on each other leader",
+            Kind::TorrentMembers => "pours 10 MB a second of invented lists on each member",
+            Kind::Torrent => "pours 10 MB a second on each leader and each member",
             Kind::Mutate => "changes, holds, repeats or swallows each of its messages as chance has it",
         }
     }
@@ -123,6 +136,9 @@ impl Kind {
                 "flooding",
                 "bad-evaluation",
             ],
+            Kind::TorrentLeaders | Kind::TorrentMembers | Kind::Torrent => {
+                &["cut-off", "flooding", "bad-view", "malformed"]
+            }
             Kind::Expel | Kind::Drop | Kind::Spy | Kind::Mutate => &[],
         }
     }
@@ -144,6 +160,9 @@ impl Kind {
             Kind::Spy => Box::new(spy::Spy::with_second(second)),
             Kind::Chaos => Box::<chaos::Chaos>::default(),
             Kind::Mutate => Box::<mutate::Mutate>::default(),
+            Kind::TorrentLeaders => Box::new(torrent::Torrent::new(true, false)),
+            Kind::TorrentMembers => Box::new(torrent::Torrent::new(false, true)),
+            Kind::Torrent => Box::new(torrent::Torrent::new(true, true)),
         }
     }
 }

@@ -18,6 +18,7 @@ mod process;
 mod proposals;
 mod shares;
 mod spy;
+mod torrent;
 mod views;
 
 pub use core::{Adversary, Door};
@@ -110,6 +111,8 @@ pub enum Lie {
     Notice(LinkId, LeaderNotice),
     /// To a leader.
     Peer(LeaderId, PeerMessage),
+    /// Any bytes to a leader.
+    PeerBytes(LeaderId, Bytes),
     /// Any bytes to a member.
     Bytes(LinkId, Bytes),
 }

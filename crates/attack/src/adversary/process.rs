@@ -14,6 +14,9 @@ use crate::real::hosting::{self, Dial};
 /// Counters are told this often, when they have changed.
 const REPORT_PERIOD: Duration = Duration::from_millis(100);
 
+/// What may wait for one link of a torrent: as much as it likes.
+const TORRENT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Runs an adversary on a leader's folder until its standard input ends; tells on standard output what it tries.
 ///
 /// `second` is the folder of one more leader, for the spy's comparison.
@@ -27,11 +30,15 @@ pub async fn run(folder: &Path, kind: Kind, second: Option<&Path>, dials: &[Dial
         None => None,
     };
     let vice = kind.vice(second);
+    let mut options = LeaderOptions::default();
+    if matches!(kind, Kind::Torrent | Kind::TorrentLeaders | Kind::TorrentMembers) {
+        options.link.control_queue_bytes_max = TORRENT_QUEUE_BYTES_MAX;
+    }
     let mut reporter = Reporter { told: Tally::new(), at: Instant::now() };
     let report = Box::new(move |tally: &Tally| reporter.report(tally));
     run_core(
         open,
-        LeaderOptions::default(),
+        options,
         |cx, group, secrets, records| Box::new(Adversary::new(cx, group, secrets, records, vice, report)),
         |_| {},
         hosting::input_ended(),

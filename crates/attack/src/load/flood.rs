@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::adversary::Kind;
 use crate::real::tls;
 
 /// Addresses that attackers come from: enough to fill a leader's door if it counted by address alone.
@@ -50,13 +51,24 @@ pub enum Flood {
     Oversized,
     /// Members that never read what they are sent.
     NeverReads,
+    /// Members that read, but slowly.
+    SlowReaders,
     /// Members that ask and send without end.
     Insiders,
+    /// A member that sends tiny messages at full speed and leaves out every second number.
+    Holes,
+    /// A hacked leader that pours 10 MB a second of signed frames on each other leader.
+    LeaderFrames,
+    /// A hacked leader that pours 10 MB a second of invented lists on each member.
+    LeaderLists,
+    /// Both at once.
+    LeaderTorrent,
 }
 
 impl Flood {
-    /// All of them.
-    pub const ALL: [Flood; 9] = [
+    /// All that the honest go on under. [`Flood::Holes`] is none yet: honest members ask for what an insider leaves out until
+    /// leaders name them for it.
+    pub const ALL: [Flood; 13] = [
         Flood::Calm,
         Flood::HalfOpen,
         Flood::Slow,
@@ -65,7 +77,11 @@ impl Flood {
         Flood::OprfMany,
         Flood::Oversized,
         Flood::NeverReads,
+        Flood::SlowReaders,
         Flood::Insiders,
+        Flood::LeaderFrames,
+        Flood::LeaderLists,
+        Flood::LeaderTorrent,
     ];
 
     /// Its name.
@@ -79,7 +95,12 @@ impl Flood {
             Flood::OprfMany => "oprf-many",
             Flood::Oversized => "oversized",
             Flood::NeverReads => "never-reads",
+            Flood::SlowReaders => "slow-readers",
             Flood::Insiders => "insiders",
+            Flood::Holes => "holes",
+            Flood::LeaderFrames => "leader-frames",
+            Flood::LeaderLists => "leader-lists",
+            Flood::LeaderTorrent => "leader-torrent",
         }
     }
 
@@ -94,17 +115,47 @@ impl Flood {
             Flood::OprfMany => "password evaluations for users who do not exist",
             Flood::Oversized => "frames of 4 GiB, of 1 MiB before login, and such that never end",
             Flood::NeverReads => "members that never read, while much is said",
+            Flood::SlowReaders => "a member that reads 1 MB a second of each leader, while much is said",
             Flood::Insiders => "members that ask and send as fast as they can",
+            Flood::Holes => "a member that sends tiny messages as fast as it can and leaves out every second number",
+            Flood::LeaderFrames => "a hacked leader that sends each other leader 10 MB/s of signed frames",
+            Flood::LeaderLists => "a hacked leader that sends each member 10 MB/s of invented lists",
+            Flood::LeaderTorrent => "a hacked leader that does both",
         }
     }
 
     /// Attackers at once, for one leader; `connections` is for all.
     fn workers(self, connections: usize, leaders: usize) -> usize {
         match self {
-            Flood::Calm | Flood::NeverReads | Flood::Insiders => 0,
             Flood::HalfOpen => connections / leaders.max(1),
             Flood::Slow => SLOW_WORKERS.min(connections) / leaders.max(1),
             Flood::Garbage | Flood::OprfOne | Flood::OprfMany | Flood::Oversized => TLS_WORKERS / leaders.max(1),
+            // Nobody from outside.
+            _ => 0,
+        }
+    }
+
+    /// The members that attack.
+    pub(super) fn insiders(self) -> &'static [&'static str] {
+        match self {
+            Flood::NeverReads | Flood::Insiders => &["mal", "moe", "max"],
+            Flood::SlowReaders | Flood::Holes => &["mal"],
+            _ => &[],
+        }
+    }
+
+    /// Whether a leader is taken over for it.
+    pub fn hacks_a_leader(self) -> bool {
+        self.leader().is_some()
+    }
+
+    /// What the hacked leader does, if there is one.
+    pub(super) fn leader(self) -> Option<Kind> {
+        match self {
+            Flood::LeaderFrames => Some(Kind::TorrentLeaders),
+            Flood::LeaderLists => Some(Kind::TorrentMembers),
+            Flood::LeaderTorrent => Some(Kind::Torrent),
+            _ => None,
         }
     }
 }
@@ -185,7 +236,7 @@ impl Attacker {
                 Flood::Garbage => self.garbage(round).await,
                 Flood::OprfOne | Flood::OprfMany => self.guess(round).await,
                 Flood::Oversized => self.oversized(round).await,
-                Flood::Calm | Flood::NeverReads | Flood::Insiders => return,
+                _ => return,
             };
             if attempt.is_err() {
                 self.tally.was_refused();

@@ -1,11 +1,14 @@
 //! What leaders use, and how long the honest wait.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::task::JoinHandle;
+
+use crate::real::desk::{Desk, State};
 
 /// Time between two looks at the leaders' memory.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -22,34 +25,61 @@ pub fn most_kib(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| resident_kib(*pid)).max().unwrap_or_default()
 }
 
-/// Looks at processes' memory all the time.
+/// What the honest notice all the time.
 pub struct Watch {
     peak: Arc<AtomicU64>,
+    own_peak: Arc<AtomicU64>,
+    unheard: Arc<Mutex<BTreeSet<String>>>,
     stop: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Watch {
-    /// Begins to look.
-    pub fn begin(pids: Vec<u32>) -> Self {
-        let (peak, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (seen, stopped) = (peak.clone(), stop.clone());
+    /// Begins to look at these leaders' processes, at our own, and at which of the leaders members do not hear.
+    pub fn begin(pids: Vec<u32>, desk: Arc<Desk>, leaders: Vec<u8>) -> Self {
+        let (peak, own_peak, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::default());
+        let unheard = Arc::<Mutex<BTreeSet<String>>>::default();
+        let (seen, own_seen, silent, stopped) = (peak.clone(), own_peak.clone(), unheard.clone(), Arc::clone(&stop));
         let task = tokio::spawn(async move {
-            while !stopped.load(Ordering::Acquire) {
+            while !AtomicBool::load(&stopped, Ordering::Acquire) {
                 seen.fetch_max(most_kib(&pids), Ordering::AcqRel);
+                own_seen.fetch_max(resident_kib(std::process::id()).unwrap_or_default(), Ordering::AcqRel);
+                let now = desk.look(|state| deaf(state, &leaders));
+                silent.lock().unwrap_or_else(PoisonError::into_inner).extend(now);
                 tokio::time::sleep(PERIOD).await;
             }
         });
-        Watch { peak, stop, task }
+        Watch { peak, own_peak, unheard, stop, task }
     }
 
-    /// Ends; the most that was seen.
-    pub async fn end(self) -> u64 {
+    /// Ends.
+    pub async fn end(self) -> Seen {
         self.stop.store(true, Ordering::Release);
         // It cannot fail: it only looks.
         let _ = self.task.await;
-        self.peak.load(Ordering::Acquire)
+        Seen {
+            peak_kib: self.peak.load(Ordering::Acquire),
+            own_peak_kib: self.own_peak.load(Ordering::Acquire),
+            unheard: std::mem::take(&mut *self.unheard.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
+}
+
+/// What was seen meanwhile.
+pub struct Seen {
+    /// The most that one leader used, KiB.
+    pub peak_kib: u64,
+    /// The most that this process used, with all members in it, KiB.
+    pub own_peak_kib: u64,
+    /// Who did not hear which leader.
+    pub unheard: BTreeSet<String>,
+}
+
+/// Members that show one of these leaders as silent.
+fn deaf(state: &State, leaders: &[u8]) -> Vec<String> {
+    let pairs = state.present().flat_map(|(name, member)| leaders.iter().map(move |leader| (name, member, leader)));
+    let silent = pairs.filter(|(_, member, leader)| member.answers.get(*leader) == Some(&false));
+    silent.map(|(name, _, leader)| format!("{name} shows leader {leader} as silent")).collect()
 }
 
 /// Times in order, in milliseconds.

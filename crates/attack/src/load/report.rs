@@ -1,5 +1,6 @@
 //! What came of it: a table for people, one JSON object for programs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ringfort::leader::LeaderOptions;
@@ -10,6 +11,8 @@ use super::measure::Times;
 
 /// Memory of a connection that has not logged in, beside the bytes it may have sent: TLS, buffers, tasks.
 const CONNECTION_BYTES: u64 = 96 * 1024;
+/// Honest members in the command's own process.
+const OWN_MEMBERS: u64 = 4;
 /// What an allocator may keep beside what is in use.
 const SLACK_BYTES: u64 = 24 * 1024 * 1024;
 
@@ -36,6 +39,8 @@ pub struct Bound {
     pub history_bytes: u64,
     /// What an allocator may keep.
     pub slack_bytes: u64,
+    /// What the process of this command may use above its rest: four members.
+    pub own_kib: u64,
     /// The sum.
     pub total_kib: u64,
 }
@@ -54,6 +59,10 @@ impl Bound {
             + inputs.strangers_bytes_max) as u64;
         let reading_bytes = (2 * (members + leaders) * link.frame_authenticated_bytes_max) as u64;
         let leaders = leaders as u64;
+        // To and from every leader.
+        let each =
+            queues_bytes_each + options.inputs.leader_bytes_max as u64 + 2 * link.frame_authenticated_bytes_max as u64;
+        let member = (leaders + 1) * each;
         let history_bytes = u64::from(policy.history_bytes_max);
         let members = members as u64;
         let total = unauthenticated_max * unauthenticated_bytes_each
@@ -74,6 +83,7 @@ impl Bound {
             reading_bytes,
             history_bytes,
             slack_bytes: SLACK_BYTES,
+            own_kib: (OWN_MEMBERS * member + SLACK_BYTES) / 1024,
             total_kib: total / 1024,
         }
     }
@@ -98,16 +108,28 @@ pub struct CaseReport {
     pub rss_peak_kib: u64,
     /// The most that one leader used when it was over, KiB.
     pub rss_after_kib: u64,
+    /// What this process used before, with the members in it, KiB.
+    pub own_before_kib: u64,
+    /// The most that it used meanwhile, KiB.
+    pub own_peak_kib: u64,
     /// How long honest joins took meanwhile.
     pub joins: Times,
     /// Joins that failed.
     pub joins_failed: u64,
     /// How long messages between honest members were under way.
     pub messages: Times,
+    /// The same before the attack; not measured for every kind.
+    pub messages_calm: Times,
+    /// Messages a second to those that do read, before and after the attack (the lower of both) and meanwhile.
+    pub rates: Option<(f64, f64)>,
+    /// By which words others named the attacker, and how often.
+    pub named: BTreeMap<String, u64>,
     /// Messages that did not arrive, came twice or out of order, or were given up.
     pub messages_wrong: u64,
-    /// What did not hold.
+    /// What went wrong: somebody honest was harmed, or the attacker not named, or memory went beyond its bound.
     pub complaints: Vec<String>,
+    /// What took longer than it may.
+    pub delays: Vec<String>,
 }
 
 /// All of it.
@@ -128,14 +150,42 @@ impl Report {
     pub fn of(bound: Bound, seconds: u64, mut cases: Vec<CaseReport>) -> Self {
         // The rest is that of the first case: a leak from case to case counts.
         let rest = cases.first().map_or(0, |case| case.rss_before_kib);
+        let own_rest = cases.first().map_or(0, |case| case.own_before_kib);
         for case in &mut cases {
             let above = case.rss_peak_kib.saturating_sub(rest);
             if above > bound.total_kib {
                 case.complaints.push(format!("{above} KiB above rest, the bound is {} KiB", bound.total_kib));
             }
+            let above = case.own_peak_kib.saturating_sub(own_rest);
+            if above > bound.own_kib {
+                let what = "the members' process used";
+                case.complaints.push(format!("{what} {above} KiB above rest, the bound is {} KiB", bound.own_kib));
+            }
         }
-        let held = !cases.is_empty() && cases.iter().all(|case| case.complaints.is_empty());
+        let held = !cases.is_empty() && cases.iter().all(|case| case.complaints.is_empty() && case.delays.is_empty());
         Report { bound, seconds, cases, held }
+    }
+}
+
+impl CaseReport {
+    /// What does not fit the table.
+    fn extras(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.messages_calm.count > 0 {
+            let (calm, used) = (self.messages_calm.p99_ms, self.own_peak_kib / 1024);
+            let times = self.messages.p99_ms / calm.max(f64::MIN_POSITIVE);
+            writeln!(
+                f,
+                "    p99 before: {calm:.1} ms, meanwhile {times:.1} times that; the members' process used {used} MiB at most"
+            )?;
+        }
+        if let Some((calm, now)) = self.rates {
+            writeln!(f, "    {calm:.0} messages of 12 KiB a second before and after, {now:.0} meanwhile")?;
+        }
+        if !self.named.is_empty() {
+            let words: Vec<_> = self.named.iter().map(|(word, count)| format!("{word} {count}")).collect();
+            writeln!(f, "    the attacker is named: {}", words.join(", "))?;
+        }
+        Ok(())
     }
 }
 
@@ -182,7 +232,9 @@ impl fmt::Display for Report {
                 case.messages.p50_ms,
                 case.messages.p99_ms,
             )?;
+            case.extras(f)?;
             case.complaints.iter().try_for_each(|text| writeln!(f, "    NOT HELD: {text}"))?;
+            case.delays.iter().try_for_each(|text| writeln!(f, "    TOO SLOW: {text}"))?;
         }
         let bound = &self.bound;
         writeln!(

@@ -38,6 +38,10 @@ pub struct LeaderState {
     pub tried: BTreeMap<String, u64>,
     /// Who saw which offence of the attacker there, and how often.
     pub seen: BTreeMap<String, BTreeMap<String, u64>>,
+    /// When the attacker there took it over.
+    pub taken_over: Option<Instant>,
+    /// Offences of attackers that were there before: for a moment, a sight of one may still be of theirs.
+    seen_before: BTreeSet<String>,
     /// Until when it may rightly be blamed.
     bad_until: Option<Instant>,
 }
@@ -97,8 +101,8 @@ pub struct State {
     pub caught: BTreeMap<String, u64>,
     /// Honest leaders and members that were blamed for what only a liar does.
     pub wronged: BTreeSet<String>,
-    /// Users that members saw go, and why.
-    pub departed: BTreeSet<(String, Cause)>,
+    /// Users that members saw go, or that were told so themselves, and why; and when last.
+    pub departed: BTreeMap<(String, Cause), Instant>,
     /// What was seen of whom, and how often.
     pub sights: BTreeMap<Sight, u64>,
     /// Members that attack: they may rightly be blamed.
@@ -120,8 +124,14 @@ pub struct Desk {
 impl Desk {
     /// A desk for a group of `n` leaders.
     pub fn new(n: u8, story: Story) -> Arc<Self> {
-        let leader =
-            LeaderState { mode: Mode::Stopped, tried: BTreeMap::new(), seen: BTreeMap::new(), bad_until: None };
+        let leader = LeaderState {
+            mode: Mode::Stopped,
+            tried: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            taken_over: None,
+            seen_before: BTreeSet::new(),
+            bad_until: None,
+        };
         let state = State {
             ledger: Ledger::default(),
             members: BTreeMap::new(),
@@ -129,7 +139,7 @@ impl Desk {
             refusals: BTreeMap::new(),
             caught: BTreeMap::new(),
             wronged: BTreeSet::new(),
-            departed: BTreeSet::new(),
+            departed: BTreeMap::new(),
             sights: BTreeMap::new(),
             insiders: BTreeSet::new(),
             talking: false,
@@ -177,8 +187,7 @@ impl Desk {
             let leader = sight.whose.strip_prefix("leader ").and_then(|number| number.parse::<usize>().ok());
             let place = leader.and_then(|number| number.checked_sub(1));
             if let Some(leader) = place.and_then(|place| state.leaders.get_mut(place)).filter(|l| l.is_bad()) {
-                let by = leader.seen.entry(sight.offence.clone()).or_default();
-                *by.entry(sight.by.clone()).or_default() += 1;
+                leader.saw(&sight);
             }
             *state.sights.entry(sight).or_default() += 1;
         });
@@ -251,7 +260,9 @@ impl State {
         }
         if matches!(mode, Mode::Hacked(_)) {
             leader.tried.clear();
-            leader.seen.clear();
+            let seen = std::mem::take(&mut leader.seen);
+            leader.seen_before.extend(seen.into_keys());
+            leader.taken_over = Some(Instant::now());
             self.caught.clear();
         }
         leader.mode = mode;
@@ -264,6 +275,11 @@ impl State {
     /// Members that are in now.
     pub fn present(&self) -> impl Iterator<Item = (&String, &MemberState)> {
         self.members.iter().filter(|(_, m)| m.present)
+    }
+
+    /// Somebody is out, for this reason.
+    pub fn gone(&mut self, user: &str, cause: Cause) {
+        self.departed.insert((user.to_owned(), cause), Instant::now());
     }
 
     /// Whether all present members are in one confirmed view, with exactly `names` in it.
@@ -302,6 +318,15 @@ impl State {
 }
 
 impl LeaderState {
+    fn saw(&mut self, sight: &Sight) {
+        let just_taken_over = self.taken_over.is_some_and(|then| then.elapsed() < BLAME_GRACE);
+        if just_taken_over && self.seen_before.contains(&sight.offence) {
+            return;
+        }
+        let by = self.seen.entry(sight.offence.clone()).or_default();
+        *by.entry(sight.by.clone()).or_default() += 1;
+    }
+
     /// Whether it is, or was until a moment ago, not an honest running leader.
     pub fn is_bad(&self) -> bool {
         self.mode != Mode::Honest || self.bad_until.is_some_and(|until| Instant::now() < until)

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -46,6 +46,8 @@ pub struct Insider {
     seq: u64,
     asked_at: Instant,
     deaf: Arc<AtomicBool>,
+    /// Bytes a second that each of its links reads; zero for as many as come.
+    reads: Arc<AtomicU64>,
     answers: u64,
 }
 
@@ -102,6 +104,7 @@ impl Insider {
             seq: 0,
             asked_at: Instant::now(),
             deaf: Arc::default(),
+            reads: Arc::default(),
             answers: 0,
         };
         for (door, client, init) in proved {
@@ -120,15 +123,19 @@ impl Insider {
         door.send(ack.clone());
         let Door { leader, sender, mut receiver, .. } = door;
         sender.authenticated();
-        let (inputs, deaf) = (self.inputs_from.clone(), self.deaf.clone());
+        let (inputs, deaf, reads) = (self.inputs_from.clone(), self.deaf.clone(), self.reads.clone());
         tokio::spawn(async move {
             while let Ok(Some(frame)) = receiver.recv().await {
                 if deaf.load(Ordering::Acquire) {
                     // With the link open.
                     return inputs.closed().await;
                 }
+                let (length, reads) = (frame.len() as f64, reads.load(Ordering::Acquire));
                 if inputs.send((leader, Some(frame))).await.is_err() {
                     return;
+                }
+                if reads > 0 {
+                    tokio::time::sleep(Duration::from_secs_f64(length / reads as f64)).await;
                 }
             }
             // Nobody may be left to hear it.
@@ -257,6 +264,13 @@ impl Insider {
         sent.is_some_and(|sent| sent.is_ok())
     }
 
+    /// Sends a message to all leaders, as members do; false if the line is full at one of them.
+    pub fn relay(&self, frame: &Bytes) -> bool {
+        let is_full = |inside: &&Inside| inside.door.send(ringfort::link::Class::Data, frame.clone()).is_err();
+        // To all of them, whatever the first ones answer.
+        self.doors.values().filter(is_full).count() == 0
+    }
+
     /// The frames of the login and the requests sent to a leader.
     pub fn sent(&self, leader: LeaderId) -> Vec<Bytes> {
         self.doors.get(&leader).map(|inside| inside.sent.clone()).unwrap_or_default()
@@ -285,9 +299,19 @@ impl Insider {
         Ok(seal_multicast(&shape, &author, view, (Service::Fifo, seq, start), &"chat".parse()?, payload))
     }
 
+    /// Never sends the message that would be next.
+    pub fn leave_out(&mut self) {
+        self.seq += 1;
+    }
+
     /// Reads nothing any more, with all links open.
     pub fn go_deaf(&self) {
         self.deaf.store(true, Ordering::Release);
+    }
+
+    /// Reads so many bytes a second from each leader from now on, and no more.
+    pub fn go_slow(&self, bytes_per_s: u64) {
+        self.reads.store(bytes_per_s, Ordering::Release);
     }
 
     /// How often leaders said something to it under its session keys.

@@ -57,9 +57,7 @@ pub fn tried_enough(state: &State, kind: Kind, leader: u8) -> bool {
         Kind::OldView => tried("old views claimed") > 0 && tried("old heartbeat answers") > 0,
         Kind::Flood => tried("bogus proposals") > 0 && tried("bogus frames") > 0,
         Kind::Chaos => state.leader(leader).is_some_and(|l| l.tried.len() >= 5),
-        Kind::Silent | Kind::BadShares | Kind::BadProofs | Kind::Equivocate | Kind::Mutate => {
-            state.attempts(leader) > 0
-        }
+        _ => state.attempts(leader) > 0,
     }
 }
 

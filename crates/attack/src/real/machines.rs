@@ -149,6 +149,10 @@ fn on_report(desk: &Desk, number: u8, line: &str) {
             desk.saw(Sight::new(&by, &format!("outsider {user}"), "denied"));
             desk.refused(&by, None, "denied", false, &format!("does not let {user} in: {reason}"));
         }
+        ("cut_off", false) => {
+            let peer = report.get("peer").and_then(Value::as_u64).unwrap_or_default();
+            desk.saw(Sight::new(&by, &format!("leader {peer}"), "cut-off"));
+        }
         ("blamed", false) => {
             let (whom, name, fault) = (text("whom"), text("name"), text("fault"));
             let deviation = report.get("deviation").and_then(Value::as_bool).unwrap_or(true);

@@ -265,7 +265,7 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
         Event::Message(message) => on_message(desk, stay, &message, show_talk),
         Event::View { view, joined, left } => {
             let members = desk.with(|state| {
-                state.departed.extend(left.iter().map(|(user, cause)| (user.to_string(), *cause)));
+                left.iter().for_each(|(user, cause)| state.gone(user.as_str(), *cause));
                 let Some(member) = state.members.get_mut(me).filter(|m| m.stay == stay.1) else { return 0 };
                 member.members.retain(|name| left.iter().all(|(user, _)| user.as_str() != name));
                 member.members.extend(joined.iter().map(ToString::to_string));
@@ -287,6 +287,8 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
                 desk.story.line("all", tone, &text);
             }
         }
+        // What an attacker leaves out is no loss.
+        Event::Gap { sender, .. } if desk.look(|state| state.insiders.contains(sender.as_str())) => {}
         Event::Gap { sender, first, count } => {
             desk.with(|state| state.members.entry(me.to_owned()).or_default().gaps += count);
             let text = format!("misses {count} messages of {sender}, from number {first}");
@@ -309,7 +311,9 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
             let told = match now {
                 Confirmation::Current => None,
                 Confirmation::Believed => Some("fewer than n-f leaders confirm the view: others may be in a newer one"),
-                Confirmation::Unconfirmed => Some("fewer than f+1 leaders confirm the view: the last key is used on"),
+                Confirmation::Unconfirmed => {
+                    Some("too few leaders confirm who is in the group; the last key stays in use")
+                }
             };
             told.into_iter().for_each(|told| desk.story.line(me, Tone::Caught, told));
         }
@@ -345,7 +349,11 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
             }
         }
         Event::Ended(cause) => {
-            desk.with(|state| set(state, stay, |member| member.present = false));
+            desk.with(|state| {
+                // Where everybody is put out, nobody is left to see it.
+                state.gone(me, cause);
+                set(state, stay, |member| member.present = false);
+            });
             if cause != Cause::Left {
                 desk.story.line(me, Tone::Evil, &format!("is out of the group ({cause:?})"));
             }
@@ -356,6 +364,9 @@ fn on_event(desk: &Desk, stay: &StayId, event: Event, show_talk: bool) {
 fn on_message(desk: &Desk, stay: &StayId, message: &Message, show_talk: bool) {
     let text = String::from_utf8_lossy(&message.payload).into_owned();
     let from = message.sender.as_str();
+    if desk.look(|state| state.insiders.contains(from)) {
+        return;
+    }
     let numbered = MessageId::parse(&text).filter(|id| id.from.0 == from);
     let post = Post { topic: &message.topic, payload: &message.payload, to: names(&message.recipients) };
     let view = Some(message.view.digest);

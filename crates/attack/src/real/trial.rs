@@ -52,7 +52,7 @@ impl Marks {
             gaps: state.members.values().map(|m| m.gaps).sum(),
             keys: state.members.iter().map(|(name, m)| (name.clone(), m.keys)).collect(),
             talk: state.ledger.by_member().clone(),
-            departed: state.departed.iter().filter(is_honest_and_put_out).count(),
+            departed: state.departed.keys().filter(is_honest_and_put_out).count(),
         }
     }
 

@@ -231,8 +231,8 @@ impl Running {
             let seen = state.ledger.views().flatten();
             let strangers: BTreeSet<String> = seen.filter(|name| !known.contains(&name.as_str())).cloned().collect();
             let departed: Vec<String> = (state.departed.iter())
-                .filter(|(_, cause)| *cause != Cause::Left)
-                .map(|(name, cause)| format!("{name} was put out ({cause:?})"))
+                .filter(|((_, cause), _)| *cause != Cause::Left)
+                .map(|((name, cause), _)| format!("{name} was put out ({cause:?})"))
                 .collect();
             (
                 state.ledger.totals(),

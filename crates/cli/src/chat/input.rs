@@ -29,6 +29,8 @@ impl Input {
             KeyCode::Char('e') if control => self.cursor = self.chars.len(),
             KeyCode::Char('u') if control => drop(self.chars.drain(..std::mem::take(&mut self.cursor))),
             KeyCode::Char('k') if control => self.chars.truncate(self.cursor),
+            // A line's end within a paste that comes as keys.
+            KeyCode::Char('j') if control => self.insert(' '),
             KeyCode::Char('w') if control => self.delete_word(),
             KeyCode::Backspace if control || alt => self.delete_word(),
             KeyCode::Char(c) if !control && !alt => self.insert(c),
@@ -52,7 +54,14 @@ impl Input {
 
     /// Takes pasted text as one line.
     pub fn paste(&mut self, text: &str) {
-        text.chars().for_each(|c| self.insert(if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c }));
+        let mut before = ' ';
+        for c in text.chars() {
+            let end_of_line = before == '\r' && c == '\n';
+            before = c;
+            if !end_of_line {
+                self.insert(if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c });
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -61,12 +70,17 @@ impl Input {
 
     /// The part of the line to show in `width` columns, and the cursor's column in it.
     pub fn shown(&self, width: usize) -> (String, usize) {
-        let columns = |chars: &[char]| chars.iter().map(|c| c.width().unwrap_or(0)).sum::<usize>();
+        let columns = |c: &char| c.width().unwrap_or(0);
         let (before, _) = self.chars.split_at(self.cursor);
-        let mut start = 0;
-        while columns(before.get(start..).unwrap_or_default()) + 1 > width.max(1) {
-            start += 1;
-        }
+        // Backwards from the cursor as far as there is room, with a column for the cursor itself.
+        let room = width.max(1) - 1;
+        let mut cursor = 0;
+        let fits = before.iter().rev().take_while(|c| {
+            let fits = cursor + columns(c) <= room;
+            cursor += if fits { columns(c) } else { 0 };
+            fits
+        });
+        let start = before.len() - fits.count();
         let mut shown = String::new();
         let mut used = 0;
         for c in self.chars.iter().skip(start) {
@@ -76,7 +90,7 @@ impl Input {
             }
             shown.push(*c);
         }
-        (shown, columns(before.get(start..).unwrap_or_default()))
+        (shown, cursor)
     }
 
     fn insert(&mut self, c: char) {
@@ -163,6 +177,14 @@ mod tests {
         press(&mut input, &[plain(KeyCode::Backspace), control('a'), plain(KeyCode::Left)]);
         assert_eq!(press(&mut input, &[plain(KeyCode::Enter)]), Some("Hell".into()));
         assert!(input.is_empty());
+    }
+
+    #[test]
+    fn lines_of_a_paste_are_told_apart_by_one_blank_each() {
+        let mut input = Input::default();
+        input.paste("one\r\ntwo\nthree");
+        press(&mut input, &[control('j'), plain(KeyCode::Char('4'))]);
+        assert_eq!(input.shown(80).0, "one two three 4");
     }
 
     #[test]

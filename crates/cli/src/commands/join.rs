@@ -99,7 +99,8 @@ pub async fn run(args: JoinArgs) -> Outcome {
         None => Agent::open(info, options).await.map_err(failure)?,
         Some(credentials) => {
             output::note(format!("joining {:?}…", info.name));
-            let (group, events) = args.secret.join(info, credentials).await?;
+            let (group, events) = args.secret.join(info, credentials.clone()).await?;
+            let options = Options { credentials: Some(credentials), ..options };
             Agent::start(group, events, options).await.map_err(failure)?
         }
     };
@@ -150,8 +151,24 @@ fn tell(args: &JoinArgs, turn: &Turn) -> Outcome {
         (Turn::Ended(cause), true) => output::json(&JoinLine::Ended { how: how(cause) }),
         (Turn::Entered(user), false) => output::line(format!("{user} is in the group.")),
         (Turn::Ended(cause), false) => {
-            let how = how(cause).map(|how| format!(" ({how})")).unwrap_or_default();
-            output::line(format!("The stay has ended{how}. The page can still be read, and one can join again there."))
+            let told = match cause {
+                Some(Cause::Lost) => "The connection was lost. This program joins again by itself, for up to an hour.",
+                Some(Cause::Left) => {
+                    "You have left the group. The page still shows what you saw; you can join again there."
+                }
+                Some(Cause::Expelled) => "You were expelled from the group. The page still shows what you saw.",
+                Some(Cause::Expired) => {
+                    "Your stay is over: the group's policy limits how long one lasts. You can log in again on the page."
+                }
+                Some(Cause::SessionOver) => {
+                    "You are no longer in the group: the operators ended the session. The page still shows what you saw."
+                }
+                Some(Cause::Elsewhere) => {
+                    "You logged in somewhere else, which ended this stay. If that was not you, tell the operators."
+                }
+                None => "Your stay has ended. The page still shows what you saw; you can join again there.",
+            };
+            output::line(told)
         }
     }
 }

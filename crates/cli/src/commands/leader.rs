@@ -258,7 +258,10 @@ impl Log {
             }
             Event::CutOff(peer, length) => {
                 let seconds = length.as_secs_f32();
-                warn!(peer = peer.number(), seconds, "a leader deviates: nothing of it is looked at for so long");
+                warn!(
+                    peer = peer.number(),
+                    seconds, "a leader asked for too much work or deviated: it has no link for so long"
+                );
             }
             Event::Convicted(member) => warn!(%member, "signed two messages under one number: expelled"),
             Event::Denied(..) | Event::Blamed(..) if !self.has_room() => {}

@@ -1,6 +1,6 @@
 //! `ringfort log` and `ringfort verify-evidence`: who could read, with no leader's help.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -371,7 +371,7 @@ fn conflicts(audited: &[Audited<'_>], group: &GroupInfo, args: &VerifyArgs) -> O
         }
         write_proof(Path::new(&name), &evidence.to_bytes())?;
     }
-    let guilty: std::collections::BTreeSet<String> =
+    let guilty: BTreeSet<String> =
         found.iter().filter_map(|e| e.verify(group).ok()).flat_map(|c| c.guilty).map(|l| l.to_string()).collect();
     let who = names(&guilty.into_iter().collect::<Vec<_>>());
     let advice = "write the evidence with --evidence FILE, and show it to the operators";
@@ -379,9 +379,11 @@ fn conflicts(audited: &[Audited<'_>], group: &GroupInfo, args: &VerifyArgs) -> O
 }
 
 fn tell((group, answer): (&GroupInfo, &Answer), at_ms: u64, user: Option<&UserName>, json: bool) -> Outcome {
-    let list = |ids: &[MemberId]| ids.iter().map(|id| id.user.to_string()).collect::<Vec<_>>();
-    let (readers, perhaps) = (list(&answer.readers), list(&answer.perhaps));
-    let all: Vec<UserName> = answer.readers.iter().chain(&answer.perhaps).map(|id| id.user.clone()).collect();
+    // Two stays of one user are one person.
+    let users = |ids: &[MemberId]| ids.iter().map(|id| id.user.clone()).collect::<BTreeSet<UserName>>();
+    let readers = users(&answer.readers);
+    let perhaps: BTreeSet<UserName> = users(&answer.perhaps).difference(&readers).cloned().collect();
+    let all: Vec<UserName> = readers.iter().chain(&perhaps).cloned().collect();
     let verdict = user.map(|user| answer.verdict(user));
     if json {
         let could_read = verdict.map(|verdict| match verdict {
@@ -393,8 +395,8 @@ fn tell((group, answer): (&GroupInfo, &Answer), at_ms: u64, user: Option<&UserNa
         return output::json(&AnswerLine {
             at_ms,
             views,
-            readers,
-            perhaps,
+            readers: readers.iter().map(ToString::to_string).collect(),
+            perhaps: perhaps.iter().map(ToString::to_string).collect(),
             user: user.map(UserName::as_str),
             could_read,
             roles: roles(group, &all),
@@ -406,10 +408,10 @@ fn tell((group, answer): (&GroupInfo, &Answer), at_ms: u64, user: Option<&UserNa
         (Some(user), Some(Verdict::CouldNot)) => output::line(format!("{at}: {user} could not read")),
         (Some(user), _) => output::line(format!("{at}: {user} came or went just then, and may have been able to read")),
         (None, _) => {
-            let told = |ids: &[MemberId]| people(group, ids.iter().map(|id| &id.user));
-            let (readers, perhaps) = (told(&answer.readers), told(&answer.perhaps));
-            let perhaps = if answer.perhaps.is_empty() { String::new() } else { format!(", {perhaps} perhaps") };
-            output::line(format!("{at}: {readers} could read{perhaps}"))
+            let told = people(group, &readers);
+            let perhaps =
+                if perhaps.is_empty() { String::new() } else { format!(", {} perhaps", people(group, &perhaps)) };
+            output::line(format!("{at}: {told} could read{perhaps}"))
         }
     }
 }

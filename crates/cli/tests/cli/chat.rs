@@ -149,7 +149,7 @@ fn members_decide_who_comes_in() {
     let refused = std::thread::scope(|scope| {
         let send = world.member("send", BEN, &["let me in"]);
         let send = scope.spawn(|| finish(send));
-        ana.shows("ben asks to come in, and the members decide");
+        ana.shows("ben asks to join, and the members decide");
         ana.press("/refuse ben\r");
         ana.shows("you voted not to let in ben");
         send.join().unwrap()
@@ -170,7 +170,7 @@ fn a_member_lets_another_in_and_cannot_put_it_out_alone() {
     let mut ana = Terminal::start(&world, ANA);
     ana.shows("nobody else is here yet");
     let mut ben = Terminal::start(&world, BEN);
-    ana.shows("ben asks to come in");
+    ana.shows("ben asks to join");
     ana.press("/admit ben\r");
     ana.shows("ben joined (view 2)");
     ben.shows("you joined; here: ana");

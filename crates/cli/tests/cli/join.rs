@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::process::{Running, finish, ringfort};
+use super::process::{Running, finish, ringfort, run, text};
 use super::world::{ANA, BEN, World};
 
 /// The head of the answer to a GET.
@@ -65,4 +65,35 @@ fn join_says_what_keeps_it_out() {
     let busy = finish(world.member("join", ANA, &["--port", &port]));
     assert_eq!((busy.status, busy.err.contains(&port)), (15, true), "{busy:?}");
     finish(world.member("join", ANA, &["--program", "no topic"])).failed(2, &["no topic"]);
+}
+
+/// The lid is closed for longer than leaders wait, and opened again.
+#[test]
+fn who_slept_too_long_joins_again_by_itself() {
+    let world = World::running(4);
+    let mut ben = world.listen(BEN, &[]);
+    let mut agent = Running::start(world.member("join", ANA, &["--json"]));
+    agent.event("joined");
+    ben.next("Ana", |line| line["event"] == "view" && line["joined"][0] == "ana");
+    agent.signal(rustix::process::Signal::STOP);
+    let went = ben.next("Ana's end", |line| line["event"] == "view" && line["left"][0]["user"] == "ana");
+    assert_eq!(went["left"][0]["cause"], "lost");
+    agent.signal(rustix::process::Signal::CONT);
+    assert_eq!(agent.event("ended")["how"], "lost");
+    assert_eq!(agent.event("joined")["user"], ANA.0);
+    ben.next("Ana again", |line| line["event"] == "view" && line["joined"][0] == "ana");
+}
+
+/// Nobody who was put out, or who left, comes back by itself.
+#[test]
+fn who_was_expelled_does_not_join_again_by_itself() {
+    let world = World::running(4);
+    let mut agent = Running::start(world.member("join", ANA, &["--json"]));
+    agent.event("joined");
+    for number in [1, 2] {
+        run(&["expel", text(&world.leader_folder(number)), ANA.0]).succeeded();
+    }
+    assert_eq!(agent.event("ended")["how"], "expelled");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert!(agent.poll("joined").is_none());
 }

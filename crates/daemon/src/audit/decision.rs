@@ -47,11 +47,6 @@ pub enum Decision {
         open: bool,
     },
     CaughtUp,
-    /// A leader asked for more than its share of this one's work.
-    CutOff {
-        peer: u8,
-        for_ms: u64,
-    },
     MembersAsked {
         motion: &'static str,
         user: String,
@@ -91,8 +86,7 @@ pub enum Decision {
     },
     LeaderCutOff {
         leader: u8,
-        fault: &'static str,
-        seconds: u64,
+        for_ms: u64,
     },
     RefusalsNotWritten {
         about: String,
@@ -112,9 +106,6 @@ impl Decision {
             Told::Event(event) => Decision::of_event(event),
             Told::PeerUp(leader) => Decision::LeaderLink { leader: leader.number(), up: true },
             Told::PeerDown(leader) => Decision::LeaderLink { leader: leader.number(), up: false },
-            Told::CutOff(leader, fault, length) => {
-                Decision::LeaderCutOff { leader: leader.number(), fault: fault.word(), seconds: length.as_secs() }
-            }
             Told::Order(order, outcome) => {
                 let (word, user) = order_words(order);
                 let why_not = outcome.as_ref().err().map(ToString::to_string);
@@ -142,7 +133,7 @@ impl Decision {
             Event::CaughtUp => Decision::CaughtUp,
             Event::CutOff(peer, length) => {
                 let for_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
-                Decision::CutOff { peer: peer.number(), for_ms }
+                Decision::LeaderCutOff { leader: peer.number(), for_ms }
             }
             Event::MotionOpened(motion) => {
                 Decision::MembersAsked { motion: motion_word(motion), user: motion.user.to_string() }
@@ -174,9 +165,9 @@ impl Decision {
             Decision::LoginRefused { .. } => Account::Strangers,
             Decision::Blamed { kind: "outsider", .. } => Account::Strangers,
             Decision::Blamed { who, .. } => Account::Peer(who.clone()),
-            Decision::LeaderLink { leader, .. }
-            | Decision::LeaderCutOff { leader, .. }
-            | Decision::CutOff { peer: leader, .. } => Account::Peer(format!("leader {leader}")),
+            Decision::LeaderLink { leader, .. } | Decision::LeaderCutOff { leader, .. } => {
+                Account::Peer(format!("leader {leader}"))
+            }
             // Who is put out has no say in it.
             Decision::Removed { cause: "expelled", .. } => return None,
             Decision::LoginAccepted { user, .. } | Decision::Admitted { user, .. } | Decision::Removed { user, .. } => {

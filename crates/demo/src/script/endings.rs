@@ -101,7 +101,7 @@ impl Script {
         let wrongly: Vec<_> = desk.look(|state| {
             state
                 .departed
-                .iter()
+                .keys()
                 .filter(|gone| !rightly(gone))
                 .map(|(name, cause)| format!("{name} {cause:?}"))
                 .collect()

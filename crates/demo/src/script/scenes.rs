@@ -214,7 +214,7 @@ impl Script {
         let who: Vec<_> = operators.iter().map(ToString::to_string).collect();
         desk.story.line("operators", Tone::Plain, &format!("of leaders {} expel zoe", who.join(" and ")));
         let out = self.stage.agreed(&[]).await;
-        let cause = desk.look(|state| state.departed.contains(&("zoe".to_owned(), Cause::Expelled)));
+        let cause = desk.look(|state| state.departed.contains_key(&("zoe".to_owned(), Cause::Expelled)));
         self.promise("f+1 operators expel a member", out && cause, "");
 
         let hung_up = zoe.was_hung_up_on(&honest).await;

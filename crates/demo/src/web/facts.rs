@@ -82,6 +82,8 @@ struct Member {
     /// The address of its page, once it is there.
     url: Option<String>,
     present: bool,
+    /// Whether it was put out for good.
+    expelled: bool,
     epoch: Option<u64>,
     confirmed: bool,
 }
@@ -102,6 +104,7 @@ impl Facts {
                     name: name.to_owned(),
                     url: pages.get(name).cloned(),
                     present: known.is_some_and(|m| m.present),
+                    expelled: state.departed.contains_key(&(name.to_owned(), Cause::Expelled)),
                     epoch: known.and_then(|m| m.view).map(|view| view.epoch.0),
                     confirmed: known.is_some_and(|m| m.confirmed),
                 }
@@ -142,7 +145,8 @@ fn counts(state: &mut State) -> Counts {
 fn leader(number: u8, known: &LeaderState, state: &State, lost: usize) -> Leader {
     let heard = state.present().map(|(name, m)| (name.clone(), m.answers.get(&number) == Some(&true)));
     let heard: BTreeMap<String, bool> = heard.collect();
-    let by_all = !heard.is_empty() && heard.values().all(|hears| *hears);
+    // Where everybody is out, nobody waits for it.
+    let by_all = heard.values().all(|hears| *hears) && (!heard.is_empty() || state.talking);
     let by_none = heard.values().all(|hears| !hears);
     let kind = match known.mode {
         Mode::Hacked(kind) => Some(kind),
@@ -206,15 +210,15 @@ fn outcome(kind: Kind, known: &LeaderState, state: &State, lost: usize) -> Optio
             Some(format!("It swallowed {} messages. {came}", tried("messages withheld")))
         }
         Kind::Expel => {
-            let out = state
-                .departed
-                .iter()
-                .filter(|(name, cause)| *cause == Cause::Expelled && SHOWN.contains(&name.as_str()));
-            let out: Vec<String> = out.map(|(name, _)| capital(name)).collect();
+            let since = known.taken_over;
+            let out = state.departed.iter().filter(|((name, cause), when)| {
+                *cause == Cause::Expelled && SHOWN.contains(&name.as_str()) && since.is_none_or(|since| **when >= since)
+            });
+            let out: Vec<String> = out.map(|((name, _), _)| capital(name)).collect();
             let came = if out.is_empty() {
                 "One leader's word is not enough: nobody is out.".to_owned()
             } else {
-                format!("Out of the group: {}.", out.join(", "))
+                format!("Out of the group, by the word of more leaders than may be hacked: {}.", out.join(", "))
             };
             Some(format!("It ordered {} expulsions. {came}", tried("proposed expulsions")))
         }

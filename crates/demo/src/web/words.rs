@@ -40,6 +40,9 @@ pub fn title(kind: Kind) -> &'static str {
         Kind::Spy => "Listen in",
         Kind::Chaos => "Everything at once",
         Kind::Mutate => "Leave it to chance",
+        Kind::TorrentLeaders => "Drown the leaders",
+        Kind::TorrentMembers => "Drown the members",
+        Kind::Torrent => "Drown everybody",
     }
 }
 
@@ -60,6 +63,9 @@ pub fn does(kind: Kind) -> &'static str {
         Kind::Spy => "behaves well, records everything, and tries all its keys on it",
         Kind::Chaos => "does all of this in turn",
         Kind::Mutate => "lets chance change each of its messages",
+        Kind::TorrentLeaders => "sends the other leaders votes about nobody, ten megabytes a second",
+        Kind::TorrentMembers => "sends everybody lists of invented people, ten megabytes a second",
+        Kind::Torrent => "sends votes about nobody and lists of invented people, ten megabytes a second",
     }
 }
 

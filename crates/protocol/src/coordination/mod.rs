@@ -47,7 +47,7 @@ pub const SUBJECTS_MAX: usize = 65_536;
 /// Operations that one leader may have proposed and nobody accepted yet, in groups of up to as many members.
 const PENDING_PER_LEADER_MAX: usize = 4_096;
 /// Operations of one user that one leader may propose at once.
-const BALLOTS_PER_SUBJECT_MAX: usize = 4;
+pub const BALLOTS_PER_SUBJECT_MAX: usize = 4;
 /// How far a stay's number may jump beyond what any leader has voted for: a member cannot run the counter out.
 const INCARNATION_JUMP_MAX: u64 = 64;
 

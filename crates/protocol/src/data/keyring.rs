@@ -1,6 +1,6 @@
 //! The views a member can read, and the keys that follow from each.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringfort_crypto::aead::AeadKey;
 use ringfort_crypto::kdf::derive;
@@ -11,11 +11,17 @@ use crate::data::peers::Identity;
 use crate::ids::{MemberId, ViewDigest, ViewId};
 use crate::policy::Protection;
 use crate::rules::{Rule, Rules};
-use crate::time::{Time, earliest};
+use crate::time::Time;
 use crate::view::MemberEntry;
 
-/// The most views readable at once.
-pub const VIEWS_MAX: usize = 16;
+/// The most views readable at once: as many as leaders publish in the longest overlap that a policy allows (ten minutes,
+/// one view in 25 ms). The promise is in time, so time ends a view and not the number of those after it; this bounds
+/// only what f+1 leaders that deviate together could make a member keep.
+pub const VIEWS_MAX: usize = 24 * 1024;
+
+/// Views whose members' keys are kept ready: those that were used last. The others are 200 bytes each, and derive keys
+/// when they are asked.
+const WARM_MAX: usize = 16;
 
 /// Views remembered as ended.
 const ENDED_MAX: usize = 256;
@@ -140,6 +146,10 @@ pub struct Keyring {
     overlap_ends: bool,
     views: BTreeMap<ViewDigest, Slot>,
     current: Option<ViewDigest>,
+    /// Views by the end of their overlap.
+    ends: BTreeSet<(Time, ViewDigest)>,
+    /// The views used last, the last one at the end.
+    warm: VecDeque<ViewDigest>,
     ended: VecDeque<ViewDigest>,
 }
 
@@ -153,15 +163,25 @@ impl Keyring {
     /// An empty keyring.
     pub fn new(rules: &Rules) -> Self {
         let overlap_ends = rules.enforces(Rule::OverlapEnds);
-        Keyring { overlap_ends, views: BTreeMap::new(), current: None, ended: VecDeque::new() }
+        Keyring {
+            overlap_ends,
+            views: BTreeMap::new(),
+            current: None,
+            ends: BTreeSet::new(),
+            warm: VecDeque::new(),
+            ended: VecDeque::new(),
+        }
     }
 
     /// Makes a view the current one. The one before stays readable until [`Keyring::retire`] sets its end.
     pub fn install(&mut self, view: KeyedView) {
         let digest = view.id.digest;
-        self.current = Some(digest);
+        if let Some(before) = self.current.replace(digest) {
+            self.warm_up(&before);
+        }
         self.ended.retain(|ended| *ended != digest);
-        self.views.entry(digest).or_insert(Slot { view, until: None }).until = None;
+        self.views.entry(digest).or_insert(Slot { view, until: None });
+        self.set_end(&digest, None);
         self.bound();
     }
 
@@ -170,30 +190,39 @@ impl Keyring {
     pub fn add_readable(&mut self, view: KeyedView, until: Time) {
         let digest = view.id.digest;
         if !self.ended.contains(&digest) {
-            self.views.entry(digest).or_insert(Slot { view, until: Some(until) });
+            if self.views.contains_key(&digest) {
+                return;
+            }
+            self.views.insert(digest, Slot { view, until: None });
+            self.set_end(&digest, Some(until));
             self.bound();
         }
     }
 
     /// Sets the end of a view's overlap.
     pub fn retire(&mut self, digest: &ViewDigest, until: Time) {
-        if let Some(slot) = self.views.get_mut(digest) {
-            slot.until = Some(until);
+        self.set_end(digest, Some(until));
+    }
+
+    fn set_end(&mut self, digest: &ViewDigest, until: Option<Time>) {
+        let Some(slot) = self.views.get_mut(digest) else { return };
+        if let Some(before) = std::mem::replace(&mut slot.until, until) {
+            self.ends.remove(&(before, *digest));
         }
+        self.ends.extend(until.map(|until| (until, *digest)));
     }
 
     /// Erases the keys of views whose overlap has ended.
     pub fn expire(&mut self, now: Time) {
-        if self.overlap_ends {
-            let over = |slot: &Slot| slot.until.is_some_and(|until| until <= now);
-            let over: Vec<_> = self.views.iter().filter(|(_, slot)| over(slot)).map(|(d, _)| *d).collect();
-            over.iter().for_each(|digest| self.end(digest));
+        while let Some((_, digest)) = self.ends.first().filter(|(until, _)| self.overlap_ends && *until <= now) {
+            let digest = *digest;
+            self.end(&digest);
         }
     }
 
     /// When [`Keyring::expire`] next has something to do.
     pub fn next_wakeup(&self) -> Option<Time> {
-        self.views.values().map(|slot| slot.until).fold(None, earliest).filter(|_| self.overlap_ends)
+        self.ends.first().map(|(until, _)| *until).filter(|_| self.overlap_ends)
     }
 
     /// The view to send under.
@@ -219,7 +248,7 @@ impl Keyring {
     /// A view that can be read now.
     pub fn readable(&mut self, digest: &ViewDigest, now: Time) -> Option<&mut KeyedView> {
         match self.lookup(digest, now) {
-            Lookup::Readable => self.views.get_mut(digest).map(|slot| &mut slot.view),
+            Lookup::Readable => self.warm_up(digest).views.get_mut(digest).map(|slot| &mut slot.view),
             Lookup::Ended | Lookup::Unknown => None,
         }
     }
@@ -230,20 +259,35 @@ impl Keyring {
         self.views.get(digest).is_some_and(|slot| Some(slot.view.id.epoch) > current)
     }
 
-    /// Evicts the oldest views above the limit, never the current one.
+    /// Notes that a view is used. The keys of members of the one that was used least recently are forgotten.
+    fn warm_up(&mut self, digest: &ViewDigest) -> &mut Self {
+        if self.warm.back() != Some(digest) {
+            self.warm.retain(|warm| warm != digest);
+            self.warm.push_back(*digest);
+        }
+        if self.warm.len() > WARM_MAX
+            && let Some(slot) = self.warm.pop_front().and_then(|cold| self.views.get_mut(&cold))
+        {
+            slot.view.senders.clear();
+            slot.view.pairs.clear();
+        }
+        self
+    }
+
+    /// Evicts views above the limit, those that end first, and never the current one.
     fn bound(&mut self) {
-        while self.views.len() > VIEWS_MAX {
-            let others = self.views.iter().filter(|(digest, _)| Some(**digest) != self.current);
-            let oldest = others.min_by_key(|(_, slot)| slot.view.id.epoch).map(|(digest, _)| *digest);
-            match oldest {
-                Some(digest) => self.end(&digest),
-                None => break,
-            }
+        while self.views.len() > VIEWS_MAX
+            && let Some((_, digest)) = self.ends.first()
+        {
+            let digest = *digest;
+            self.end(&digest);
         }
     }
 
     fn end(&mut self, digest: &ViewDigest) {
+        self.set_end(digest, None);
         self.views.remove(digest);
+        self.warm.retain(|warm| warm != digest);
         if self.current.as_ref() == Some(digest) {
             self.current = None;
         }

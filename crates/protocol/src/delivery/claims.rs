@@ -102,6 +102,13 @@ impl Claims {
         self.streams.iter().any(of)
     }
 
+    /// Streams to the group, or perhaps to this stay, that `enough` leaders know something was said on.
+    pub(super) fn spoken(&self, member: &MemberId, enough: usize) -> impl Iterator<Item = &StreamKey> {
+        let counts = |claim: &&Claim| claim.next > Seq(1) && !matches!(claim.since, Since::Stay(_));
+        let of = self.streams.iter().filter(move |(stream, _)| stream.sender == *member);
+        of.filter(move |(_, said)| said.values().filter(counts).count() >= enough).map(|(stream, _)| stream)
+    }
+
     /// Whether `enough` leaders have the member's word that it has said everything.
     pub(super) fn is_complete(&self, member: &MemberId, enough: usize) -> bool {
         self.complete.get(member).is_some_and(|leaders| leaders.len() >= enough)

@@ -162,13 +162,15 @@ impl Inbox {
         let spoken =
             |key| matches!(self.streams.get(key), Some(Stream::Repaired(stream)) if stream.announced() > Seq(1));
         let spoke = self.claims.names(member) || streams.iter().any(spoken);
+        // All that it said is known, but not what of it was for this member: it spoke in views that were skipped here.
+        let unplaced = self.claims.spoken(member, enough).any(|key| !streams.contains(key));
         for key in streams {
             self.with_stream(&key, &mut events, InStream::give_up_all);
             self.streams.remove(&key);
         }
         let complete = self.claims.is_complete(member, enough);
         let closed = self.closed.remove(member);
-        if spoke && !complete && !closed {
+        if spoke && (!complete || unplaced) && !closed {
             events.push(InboxEvent::UnknownTail(member.clone()));
         }
         self.claims.forget(member);

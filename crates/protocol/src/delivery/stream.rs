@@ -215,11 +215,11 @@ impl InStream {
         })
     }
 
-    /// The receiver leaves, or the sender is expelled. What is at the end and was never asked for is on its way rather than
-    /// lost, and not told.
+    /// The receiver leaves, or the sender is expelled. What is at the end and was not asked for again and again in vain is on
+    /// its way rather than lost, and not told.
     pub(super) fn cut_off(&mut self, told: &mut Vec<Told>) {
         if let Some((first, hole)) = self.holes.last_key_value().map(|(first, hole)| (*first, *hole))
-            && hole.attempts == 0
+            && hole.attempts < ATTEMPTS_MAX / 2
             && hole.last + 1 == self.known
             && self.held.keys().all(|held| *held < first)
         {

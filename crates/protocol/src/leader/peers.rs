@@ -3,16 +3,18 @@
 //! Up to f of them are hacked, and each has a link that nobody can refuse it. So each has an account, whatever links it
 //! makes: it pays for what it sends by size and for every signature that is checked for it. Who asks for more than its
 //! share is cut off for growing times. That alone blames nobody, since the network can hold back what an honest leader
-//! said in a minute and deliver it at once; an honest leader loses nothing, for it says again what is not settled.
+//! said in a minute and deliver it at once; an honest leader loses nothing, for it says again what is not settled. Who
+//! does on its own link what no honest leader does is blamed for it, and cut off in the same way.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort_kernel::Budget;
+use ringfort_kernel::{Budget, Penalty};
 
 use super::{Event, Leader, Step};
-use crate::coordination::Output;
-use crate::fault::{Culprit, Fault};
+use crate::coordination::{BALLOTS_PER_SUBJECT_MAX, Output, SignedProposal, Subject};
+use crate::fault::{CUT_OFF, Culprit, Fault};
 use crate::ids::LeaderId;
 use crate::rules::Rule;
 use crate::time::{Cx, Time};
@@ -38,11 +40,6 @@ const HONEST_PER_S: u64 = 32_768;
 const HONEST_BURST: u64 = 524_288;
 /// Comparisons are answered and asked for no more often than they are begun.
 const COMPARE_SPACING: Duration = Duration::from_millis(400);
-/// How long the first cut lasts, and the longest.
-const CUT_MIN: Duration = Duration::from_secs(1);
-const CUT_MAX: Duration = Duration::from_secs(64);
-/// After so long without another, the next cut is as short as the first.
-const FORGIVEN: Duration = Duration::from_secs(600);
 
 /// What one other leader has left.
 #[derive(Debug)]
@@ -50,8 +47,7 @@ pub(super) struct Account {
     work: Budget,
     /// What an honest leader can have sent at all.
     honest: Budget,
-    cut_until: Time,
-    next_cut: Duration,
+    penalty: Penalty,
     convicted: bool,
     asked: Option<Time>,
     answered: Option<Time>,
@@ -63,22 +59,15 @@ impl Account {
         Account {
             work: Budget::new(now, share, WORK_BURST),
             honest: Budget::new(now, HONEST_PER_S, HONEST_BURST),
-            cut_until: Time::ZERO,
-            next_cut: CUT_MIN,
+            penalty: CUT_OFF,
             convicted: false,
             asked: None,
             answered: None,
         }
     }
 
-    fn cut(&mut self, now: Time) -> Duration {
-        if now.since(self.cut_until) > FORGIVEN {
-            self.next_cut = CUT_MIN;
-        }
-        let length = self.next_cut;
-        self.cut_until = now + length;
-        self.next_cut = (length * 2).min(CUT_MAX);
-        length
+    fn is_cut_off(&self, now: Time) -> bool {
+        self.penalty.left(now).is_some()
     }
 
     /// Whether it may be asked now for what it has accepted.
@@ -130,23 +119,33 @@ impl Leader {
     /// A frame from another leader, on a link that proves its key.
     pub fn on_peer_frame(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes) -> Step {
         let mut step = Step::default();
+        let unpaid = self.hear_peer(cx, peer, frame, &mut step);
+        let deviates = |event: &Event| matches!(event, Event::Blamed(Culprit::Leader(who), fault) if *who == peer && fault.cuts_link());
+        let cut = unpaid || step.events.iter().any(deviates) && self.group.rules.enforces(Rule::PeerBudget);
+        if let Some(account) = self.accounts.get_mut(&peer).filter(|account| cut && !account.is_cut_off(cx.now)) {
+            step.events.push(Event::CutOff(peer, account.penalty.punish(cx.now)));
+        }
+        step
+    }
+
+    /// Says whether the peer has asked for more than its share.
+    fn hear_peer(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes, step: &mut Step) -> bool {
         let f = self.group.rules.f();
         let account = self.accounts.entry(peer).or_insert_with(|| Account::new(cx.now, f));
         let enforced = self.group.rules.enforces(Rule::PeerBudget);
         if !account.honest.take(cx.now, cost(frame)) && enforced && !std::mem::replace(&mut account.convicted, true) {
             step.blame(Culprit::Leader(peer), Fault::Flooding);
         }
-        if cx.now < account.cut_until && enforced {
-            return step;
+        if account.is_cut_off(cx.now) && enforced {
+            return false;
         }
         account.convicted = false;
         if !account.work.take(cx.now, cost(frame)) && enforced {
-            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
-            return step;
+            return true;
         }
-        let outputs = self.on_peer_message(cx, peer, read(frame), &mut step);
-        self.absorb(cx, outputs, &mut step);
-        step
+        let (outputs, unpaid) = self.on_peer_message(cx, peer, read(frame));
+        self.absorb(cx, outputs, step);
+        unpaid
     }
 
     fn on_peer_message(
@@ -154,9 +153,8 @@ impl Leader {
         cx: &mut Cx<'_>,
         peer: LeaderId,
         message: Result<PeerMessage, Fault>,
-        step: &mut Step,
-    ) -> Vec<Output> {
-        let Some(account) = self.accounts.get_mut(&peer) else { return Vec::new() };
+    ) -> (Vec<Output>, bool) {
+        let Some(account) = self.accounts.get_mut(&peer) else { return (Vec::new(), false) };
         let enforced = self.group.rules.enforces(Rule::PeerBudget);
         let mut unpaid = false;
         let mut pay = |work: &mut Budget, units| {
@@ -164,6 +162,9 @@ impl Leader {
             !unpaid
         };
         let outputs = match message {
+            Ok(PeerMessage::Proposals(list)) if enforced && crowds(&list) => {
+                vec![Output::Blame(peer, Fault::Flooding)]
+            }
             Ok(PeerMessage::Proposals(list)) => {
                 let work = &mut account.work;
                 self.state.on_proposals_within(peer, list, &mut || pay(work, VERIFICATION))
@@ -189,15 +190,21 @@ impl Leader {
         };
         let deviates =
             |output: &Output| matches!(output, Output::Blame(who, fault) if *who == peer && fault.is_deviation());
-        let Some(account) = self.accounts.get_mut(&peer) else { return outputs };
-        if outputs.iter().any(deviates) {
+        if let Some(account) = self.accounts.get_mut(&peer).filter(|_| outputs.iter().any(deviates)) {
             pay(&mut account.work, DEVIATION);
         }
-        if unpaid {
-            step.events.push(Event::CutOff(peer, account.cut(cx.now)));
-        }
-        outputs
+        (outputs, unpaid)
     }
+}
+
+/// Whether there are more votes on one subject than a leader has at any time.
+fn crowds(proposals: &[SignedProposal]) -> bool {
+    let mut counts = BTreeMap::<Subject, usize>::new();
+    proposals.iter().any(|proposal| {
+        let count = counts.entry(proposal.operation.subject()).or_default();
+        *count += 1;
+        *count > BALLOTS_PER_SUBJECT_MAX
+    })
 }
 
 /// Length before content: a list that is too long is not decoded.

@@ -39,14 +39,53 @@ pub enum Verdict {
     Perhaps,
 }
 
+/// Clocks of leaders and members differ by seconds. A member's clock that is further behind what honest leaders' clocks say
+/// is wrong: nobody installs a view before it is published.
+const BEHIND_MS: u64 = 60_000;
+
+/// How far the member's clock was behind, from each entry on at which it was set back.
+struct Delays(Vec<((usize, usize), u64)>);
+
+impl Delays {
+    fn of(log: &Log, views: &[SeenView], f: usize) -> Self {
+        let mut all: Vec<((usize, usize), u64)> = vec![((0, 0), 0)];
+        let mut views = views.iter().peekable();
+        let mut before = 0;
+        for (place, segment) in log.segments.iter().enumerate() {
+            for (number, entry) in segment.entries.iter().enumerate() {
+                if entry.at_ms < before {
+                    all.push(((place, number), 0));
+                }
+                before = entry.at_ms;
+                let Some(seen) = views.next_if(|seen| (seen.segment, seen.entry) == (place, number)) else { continue };
+                let behind = honest(&seen.words, f).map_or(0, |(low, _)| low.saturating_sub(entry.at_ms));
+                if let Some((_, most)) = all.last_mut() {
+                    *most = behind.max(*most);
+                }
+            }
+        }
+        Delays(all)
+    }
+
+    /// When something happened, by the member's clock as it should have been.
+    fn right(&self, place: (usize, usize), at_ms: u64) -> u64 {
+        let run = self.0.partition_point(|(start, _)| *start <= place).checked_sub(1);
+        let behind = run.and_then(|run| self.0.get(run)).map_or(0, |(_, behind)| *behind);
+        at_ms.saturating_add(if behind > BEHIND_MS { behind } else { 0 })
+    }
+}
+
 /// The moments at which views begin and end. The member's clock tells them; with 2f+1 leaders' words for a view,
 /// the honest ones' clocks are known well enough to hold it against them.
 pub(super) fn boundaries(log: &Log, views: &[SeenView], group: &GroupInfo) -> Vec<Boundary> {
     let mut all = Vec::new();
+    let f = usize::from(group.rules.f());
+    let delays = Delays::of(log, views, f);
     let mut views = views.iter().enumerate().peekable();
     for (place, segment) in log.segments.iter().enumerate() {
         while let Some((number, seen)) = views.next_if(|(_, seen)| seen.segment == place) {
-            let (from_ms, to_ms) = window(seen.at_ms, &seen.words, usize::from(group.rules.f()));
+            let at_ms = delays.right((seen.segment, seen.entry), seen.at_ms);
+            let (from_ms, to_ms) = window(at_ms, &seen.words, f);
             all.push(Boundary { from_ms, to_ms, view: Some(number) });
         }
         // Without a word of the end, nothing is known after the last entry. Where the next segment goes on with the
@@ -54,22 +93,32 @@ pub(super) fn boundaries(log: &Log, views: &[SeenView], group: &GroupInfo) -> Ve
         let next = log.segments.get(place + 1);
         let goes_on = next.is_some_and(|next| next.opening.member == segment.opening.member);
         let over = segment.entries.last().filter(|last| !goes_on || matches!(last.what, What::Ended(_)));
-        all.extend(over.map(|last| Boundary { from_ms: last.at_ms, to_ms: last.at_ms, view: None }));
+        all.extend(over.map(|last| {
+            let at_ms = delays.right((place, segment.entries.len() - 1), last.at_ms);
+            Boundary { from_ms: at_ms, to_ms: at_ms, view: None }
+        }));
     }
     in_order(all)
 }
 
 /// When a view began: by the member's clock, widened to where the clocks of honest leaders say it was published.
+fn window(at_ms: u64, words: &[Word], f: usize) -> (u64, u64) {
+    let (low, high) = honest(words, f).unwrap_or((at_ms, at_ms));
+    (at_ms.min(low), at_ms.max(high))
+}
+
+/// Times between which honest leaders' clocks were when they published a view, if there are enough words.
 ///
 /// With f liars among k words, the (f+1)-th smallest time is not below all honest ones and the (f+1)-th largest not
 /// above all of them; with 2f+1 words both lie within what honest clocks say.
-fn window(at_ms: u64, words: &[Word], f: usize) -> (u64, u64) {
+fn honest(words: &[Word], f: usize) -> Option<(u64, u64)> {
     let mut times: Vec<u64> = words.iter().map(|word| word.statement.at_ms).collect();
+    if times.len() <= 2 * f {
+        return None;
+    }
     times.sort_unstable();
-    let low = times.get(f).filter(|_| times.len() > 2 * f);
-    let high = times.len().checked_sub(f + 1).and_then(|place| times.get(place)).filter(|_| times.len() > 2 * f);
-    let (low, high) = (low.copied().unwrap_or(at_ms), high.copied().unwrap_or(at_ms));
-    (at_ms.min(low), at_ms.max(high))
+    let high = times.len().checked_sub(f + 1)?;
+    Some((*times.get(f)?, *times.get(high)?))
 }
 
 /// A view begins after the one before it began, whatever clocks say.

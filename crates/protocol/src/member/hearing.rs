@@ -1,14 +1,19 @@
-//! What a leader's words on views may cost a member, settled before they are decoded.
+//! What a leader's words may cost a member, settled before they are decoded.
 //!
-//! A claim's keys cost some 30 µs each to decode and to hash. Honest claims are short, long lists come in parts that were
-//! asked for, and a leader whose content was false is not listened to for a while: for its heartbeats it is.
+//! A claim's keys cost some 30 µs each to decode and to hash. Honest claims are short, and long lists come in parts that were
+//! asked for. Who says more than an honest leader has to say, or what nobody asked for, is blamed and cut off for a while,
+//! like one whose content was false. What it says meanwhile is not looked at, but for answers to heartbeats.
 
 use std::time::Duration;
 
-use ringfort_kernel::Budget;
+use ringfort_kernel::{Budget, Penalty};
 
-use crate::fault::Fault;
+use super::{Event, Member, Step};
+use crate::fault::{CUT_OFF, Culprit, Fault};
+use crate::ids::LeaderId;
+use crate::keys::Ask;
 use crate::time::Time;
+use crate::wire::MemberRequest;
 
 /// The tags of `LeaderNotice`s that say something of views.
 const CLAIM: u8 = 1;
@@ -23,52 +28,123 @@ const PART_BYTES_MAX: usize = 160 * 1024;
 /// What claims of one leader may come to: at the most costly some 50 ms of work in a second.
 const CLAIM_BYTES_PER_S: u64 = 128 * 1024;
 const CLAIM_BYTES_BURST: u64 = 512 * 1024;
-/// How long a leader is not listened to after its first false content; each further time twice as long.
-const DEAF_FIRST: Duration = Duration::from_secs(1);
-const DEAF_MAX: Duration = Duration::from_secs(300);
+/// Time between two questions for the same missing view.
+pub(super) const ASK_SPACING: Duration = Duration::from_millis(250);
+/// What a frame counts for beside its length, bytes: what opening it costs, however short it is.
+const FRAME_BYTES: u64 = 256;
+/// More than any honest leader says, messages of members apart: 2 MB a second, on top of what its queue and the network can
+/// have held back.
+const HONEST_BYTES_PER_S: u64 = 2 * 1024 * 1024;
+const HONEST_BYTES_BURST: u64 = 16 * 1024 * 1024;
 
 /// One leader, as a member listens to it.
 #[derive(Debug)]
 pub(super) struct Hearing {
+    /// What an honest leader can have said at all.
+    honest: Budget,
     claims: Budget,
-    /// Whether a part of a list was asked for and has not come.
-    list_asked: bool,
-    deaf_until: Time,
-    falls: u32,
+    /// Parts of lists that were asked for and have not come.
+    parts_asked: u32,
+    penalty: Penalty,
 }
 
 impl Hearing {
     pub fn new(now: Time) -> Self {
         let claims = Budget::new(now, CLAIM_BYTES_PER_S, CLAIM_BYTES_BURST);
-        Hearing { claims, list_asked: false, deaf_until: Time::ZERO, falls: 0 }
+        let honest = Budget::new(now, HONEST_BYTES_PER_S, HONEST_BYTES_BURST);
+        Hearing { honest, claims, parts_asked: 0, penalty: CUT_OFF }
     }
 
     /// A part of a list is asked for.
-    pub fn ask_list(&mut self) {
-        self.list_asked = true;
+    pub fn ask_part(&mut self) {
+        self.parts_asked = self.parts_asked.saturating_add(1);
+    }
+
+    /// Whether a frame is to be looked at at all.
+    ///
+    /// # Errors
+    /// No honest leader says so much.
+    pub fn hears(&mut self, now: Time, frame: &[u8]) -> Result<bool, Fault> {
+        let bytes = FRAME_BYTES + u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        match self.honest.take(now, bytes) {
+            true => Ok(true),
+            false if self.is_cut_off(now) => Ok(false),
+            false => Err(Fault::Flooding),
+        }
     }
 
     /// Whether an opened notice is worth decoding.
     ///
     /// # Errors
-    /// It is longer than any honest one.
+    /// It is longer than any honest one, or a part of a list that nobody asked for.
     pub fn admits(&mut self, now: Time, notice: &[u8]) -> Result<bool, Fault> {
         let bytes = u64::try_from(notice.len()).unwrap_or(u64::MAX);
         match notice.first() {
-            Some(&(CLAIM | PAST_CLAIM | SNAPSHOT | FATES)) if now < self.deaf_until => Ok(false),
+            Some(&(CLAIM | PAST_CLAIM | SNAPSHOT | FATES)) if self.is_cut_off(now) => Ok(false),
             Some(&(CLAIM | PAST_CLAIM | FATES)) if notice.len() > CLAIM_BYTES_MAX => Err(Fault::Flooding),
             Some(&SNAPSHOT) if notice.len() > PART_BYTES_MAX => Err(Fault::Flooding),
             Some(&(CLAIM | PAST_CLAIM | FATES)) => Ok(self.claims.take(now, bytes)),
-            Some(&SNAPSHOT) => Ok(std::mem::take(&mut self.list_asked)),
+            Some(&SNAPSHOT) => {
+                self.parts_asked = self.parts_asked.checked_sub(1).ok_or(Fault::Flooding)?;
+                Ok(true)
+            }
             _ => Ok(true),
         }
     }
 
-    /// What it said of a view was false: it is not listened to for longer each time.
-    pub fn fall(&mut self, now: Time) {
-        let deaf = DEAF_FIRST.saturating_mul(2_u32.saturating_pow(self.falls)).min(DEAF_MAX);
-        self.deaf_until = now + deaf;
-        self.falls = self.falls.saturating_add(1);
+    /// It deviated: it is cut off, for longer each time. For how long; `None` if it is cut off already.
+    pub fn cut_off(&mut self, now: Time) -> Option<Duration> {
+        let already = self.is_cut_off(now);
+        let length = self.penalty.punish(now);
+        (!already).then_some(length)
+    }
+
+    fn is_cut_off(&self, now: Time) -> bool {
+        self.penalty.left(now).is_some()
+    }
+}
+
+impl Member {
+    pub(super) fn hearing(&mut self, now: Time, leader: LeaderId) -> &mut Hearing {
+        self.hearing.entry(leader).or_insert_with(|| Hearing::new(now))
+    }
+
+    /// Whoever deviated on its own link is cut off. Whose words turn out false in the light of another's is not heard on
+    /// views for as long.
+    pub(super) fn cut_off(&mut self, now: Time, from: LeaderId, step: &mut Step) {
+        let blamed = step.events.iter().filter_map(|event| match event {
+            Event::Blamed(Culprit::Leader(leader), fault) if fault.cuts_link() => Some((*leader, *fault)),
+            _ => None,
+        });
+        for (leader, fault) in blamed.collect::<Vec<_>>() {
+            let length = self.hearing(now, leader).cut_off(now);
+            if let Some(length) = length.filter(|_| leader == from) {
+                step.events.push(Event::CutOff(leader, fault, length));
+            }
+        }
+    }
+
+    /// Asks a claimant for what the best view still lacks.
+    pub(super) fn ask_for_missing(&mut self, now: Time, step: &mut Step) {
+        if now < self.asked_at + ASK_SPACING && self.asked_at != Time::ZERO {
+            return;
+        }
+        let Some((leader, ask)) = self.tracker.as_ref().and_then(|t| t.missing(&self.group, self.asks)) else { return };
+        self.asked_at = now;
+        self.asks += 1;
+        self.ask(now, leader, ask, step);
+    }
+
+    pub(super) fn ask(&mut self, now: Time, leader: LeaderId, ask: Ask, step: &mut Step) {
+        if let Ask::Snapshot(..) = &ask {
+            self.hearing(now, leader).ask_part();
+        }
+        let request = match ask {
+            Ask::Claim(have) => MemberRequest::Claim { have },
+            Ask::Snapshot(view, after) => MemberRequest::Snapshot { view, after },
+            Ask::Fates(stays) => MemberRequest::Fates(stays),
+        };
+        self.request(leader, &request, step);
     }
 }
 
@@ -98,26 +174,54 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_list_is_taken_once_for_each_time_it_is_asked_for() {
+    fn a_part_of_a_list_is_taken_once_for_each_time_it_is_asked_for_and_blamed_otherwise() {
         let mut hearing = Hearing::new(at(0));
-        assert_eq!(hearing.admits(at(0), &[SNAPSHOT; 1000]), Ok(false));
-        hearing.ask_list();
+        assert_eq!(hearing.admits(at(0), &[SNAPSHOT; 1000]), Err(Fault::Flooding));
+        hearing.ask_part();
+        hearing.ask_part();
         assert_eq!(hearing.admits(at(0), &[SNAPSHOT; 1000]), Ok(true));
-        assert_eq!(hearing.admits(at(0), &[SNAPSHOT; 1000]), Ok(false));
+        assert_eq!(hearing.admits(at(0), &[SNAPSHOT; 1000]), Ok(true));
+        assert_eq!(hearing.admits(at(0), &[SNAPSHOT; 1000]), Err(Fault::Flooding));
     }
 
     #[test]
-    fn false_content_makes_deaf_for_growing_times_to_all_but_heartbeats() {
+    fn who_says_more_than_any_honest_leader_is_blamed_once_and_cut_off() {
+        // What an honest leader's queue and the network have held back, all at once, and ten minutes of a busy group.
+        let mut hearing = Hearing::new(at(0));
+        assert!((0..150).all(|_| hearing.hears(at(0), &[CLAIM; CLAIM_BYTES_MAX]) == Ok(true)));
+        for second in 1..600 {
+            assert!((0..20).all(|_| hearing.hears(at(second * 1_000), &[CLAIM; CLAIM_BYTES_MAX]) == Ok(true)));
+        }
+        // Ten megabytes a second, whatever the length of its frames.
+        for frame in [&[4; 100][..], &[CLAIM; CLAIM_BYTES_MAX]] {
+            let mut hearing = Hearing::new(at(0));
+            let each_ms = 10_000 / frame.len() as u64 + 1;
+            let mut heard =
+                (0..10_000).flat_map(|ms| vec![ms; each_ms as usize]).map(|ms| (ms, hearing.hears(at(ms), frame)));
+            let (ms, first) = heard.find(|(_, heard)| *heard != Ok(true)).expect("named within ten seconds");
+            assert_eq!((first, ms < 5_000), (Err(Fault::Flooding), true), "named after {ms} ms");
+            drop(heard);
+            assert_eq!(hearing.cut_off(at(ms)).map(|length| length.as_secs()), Some(1));
+            assert_eq!(hearing.cut_off(at(ms)), None, "one cut");
+            let meanwhile = (0..1_000).map(|_| hearing.hears(at(ms), &[CLAIM; CLAIM_BYTES_MAX])).last();
+            assert_eq!(meanwhile, Some(Ok(false)), "who is cut off is not blamed again");
+        }
+    }
+
+    #[test]
+    fn who_is_cut_off_is_not_heard_for_growing_times_but_for_heartbeats() {
         let mut hearing = Hearing::new(at(0));
         let mut now = 0;
         for deaf_ms in [1_000, 2_000, 4_000] {
-            hearing.fall(at(now));
+            assert_eq!(hearing.cut_off(at(now)), Some(Duration::from_millis(deaf_ms)));
             assert_eq!(hearing.admits(at(now + deaf_ms - 1), &[CLAIM; 300]), Ok(false));
             assert_eq!(hearing.admits(at(now + deaf_ms - 1), &[4; 100]), Ok(true));
             now += deaf_ms;
             assert_eq!(hearing.admits(at(now), &[CLAIM; 300]), Ok(true));
         }
-        (0..40).for_each(|_| hearing.fall(at(now)));
-        assert_eq!(hearing.admits(at(now + 300_000), &[CLAIM; 300]), Ok(true), "five minutes at most");
+        for _ in 0..40 {
+            now += hearing.cut_off(at(now)).unwrap().as_millis() as u64;
+        }
+        assert_eq!(hearing.cut_off(at(now)), Some(Duration::from_secs(60)), "a minute at most");
     }
 }

@@ -31,7 +31,7 @@ use crate::fault::{Culprit, Fault};
 use crate::group::GroupInfo;
 use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
 
-use crate::keys::{Ask, TrackerOutput, ViewTracker};
+use crate::keys::{TrackerOutput, ViewTracker};
 use crate::log::Keeper;
 use crate::login::Certificate;
 use crate::roles::Role;
@@ -47,12 +47,11 @@ use voting::Voting;
 
 /// How often a member looks for what is missing while something is.
 const TICK: Duration = Duration::from_millis(100);
-/// Time between two questions for the same missing view.
-const ASK_SPACING: Duration = Duration::from_millis(250);
 /// Views of messages in flight that are being asked for at once.
 const PAST_VIEWS_MAX: usize = 32;
 
 /// What a user logs in with.
+#[derive(Clone)]
 pub enum Secret {
     /// A password; kept only until it is hardened.
     Password(Zeroizing<Vec<u8>>),
@@ -231,16 +230,29 @@ impl Member {
             return step;
         }
         match wire::sort(frame) {
-            Ok(Sorted::Plain(body)) => match wire::decode_plain(body) {
-                Ok(answer) => self.on_login_answer(cx, from, answer, &mut step),
-                Err(_) => self.blame_leader(from, Fault::Malformed, &mut step),
-            },
-            Ok(Sorted::Sealed(frame)) => self.on_sealed(cx, from, frame, &mut step),
             Ok(Sorted::Data) => self.on_data(cx, from, frame, &mut step),
+            Ok(sorted) => match self.hearing(cx.now, from).hears(cx.now, frame) {
+                Ok(true) => self.on_words(cx, from, sorted, &mut step),
+                Ok(false) => {}
+                Err(fault) => self.blame_leader(from, fault, &mut step),
+            },
             Err(_) => self.blame_leader(from, Fault::Malformed, &mut step),
         }
+        self.cut_off(cx.now, from, &mut step);
         self.log_end(cx, &mut step);
         step
+    }
+
+    /// What a leader says itself.
+    fn on_words(&mut self, cx: &mut Cx<'_>, from: LeaderId, sorted: Sorted<'_>, step: &mut Step) {
+        match sorted {
+            Sorted::Plain(body) => match wire::decode_plain(body) {
+                Ok(answer) => self.on_login_answer(cx, from, answer, step),
+                Err(_) => self.blame_leader(from, Fault::Malformed, step),
+            },
+            Sorted::Sealed(frame) => self.on_sealed(cx, from, frame, step),
+            Sorted::Data => {}
+        }
     }
 
     fn on_sealed(&mut self, cx: &mut Cx<'_>, from: LeaderId, frame: &[u8], step: &mut Step) {
@@ -248,14 +260,10 @@ impl Member {
         let notice = match channel.open(&self.group.rules, frame) {
             Ok(payload) => {
                 let payload = Zeroizing::new(payload);
-                let hearing = self.hearing.entry(from).or_insert_with(|| Hearing::new(cx.now));
-                match hearing.admits(cx.now, &payload) {
+                match self.hearing(cx.now, from).admits(cx.now, &payload) {
                     Ok(true) => decode(&payload).map_err(|_| Fault::Malformed),
                     Ok(false) => return,
-                    Err(fault) => {
-                        hearing.fall(cx.now);
-                        Err(fault)
-                    }
+                    Err(fault) => Err(fault),
                 }
             }
             Err(fault) => Err(fault),
@@ -278,7 +286,7 @@ impl Member {
                 let before = rest(self);
                 self.track(cx, step, |t, group| t.on_snapshot(group, from, view, after.as_ref(), entries, last));
                 if let Some(more) = rest(self).filter(|more| Some(more) != before.as_ref()) {
-                    self.ask(from, more, step);
+                    self.ask(cx.now, from, more, step);
                 }
             }
             Ok(LeaderNotice::HeartbeatAnswer { answer, challenge, view }) => {
@@ -331,12 +339,7 @@ impl Member {
                     self.keyring.add_readable(KeyedView::new(view, key), until);
                     self.on_readable(cx.now, view.digest, step);
                 }
-                TrackerOutput::Blame(leader, fault) => {
-                    if fault == Fault::BadView {
-                        self.hearing.entry(leader).or_insert_with(|| Hearing::new(cx.now)).fall(cx.now);
-                    }
-                    self.blame_leader(leader, fault, step);
-                }
+                TrackerOutput::Blame(leader, fault) => self.blame_leader(leader, fault, step),
             }
         }
     }
@@ -364,29 +367,6 @@ impl Member {
         self.update_standing(cx.now, step);
         self.outbox.on_view(view.digest);
         self.on_readable(cx.now, view.digest, step);
-    }
-
-    /// Asks a claimant for what the best view still lacks.
-    fn ask_for_missing(&mut self, now: Time, step: &mut Step) {
-        if now < self.asked_at + ASK_SPACING && self.asked_at != Time::ZERO {
-            return;
-        }
-        let Some((leader, ask)) = self.tracker.as_ref().and_then(|t| t.missing(&self.group, self.asks)) else { return };
-        self.asked_at = now;
-        self.asks += 1;
-        self.ask(leader, ask, step);
-    }
-
-    fn ask(&mut self, leader: LeaderId, ask: Ask, step: &mut Step) {
-        if let (Ask::Snapshot(..), Some(hearing)) = (&ask, self.hearing.get_mut(&leader)) {
-            hearing.ask_list();
-        }
-        let request = match ask {
-            Ask::Claim(have) => MemberRequest::Claim { have },
-            Ask::Snapshot(view, after) => MemberRequest::Snapshot { view, after },
-            Ask::Fates(stays) => MemberRequest::Fates(stays),
-        };
-        self.request(leader, &request, step);
     }
 
     /// One leader says that the stay has ended; f+1 are believed (K36).

@@ -1,5 +1,7 @@
 //! What a member asks of its driver and tells its user.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::Confirmation;
@@ -71,6 +73,8 @@ pub enum Event {
     Asked(Motion),
     /// A peer did wrong.
     Blamed(Culprit, Fault),
+    /// A leader deviated on its own link: the link is to be closed, and none wanted for so long.
+    CutOff(LeaderId, Fault, Duration),
     /// The join failed.
     JoinFailed(JoinFailure),
     /// The stay has ended: f+1 leaders say so.

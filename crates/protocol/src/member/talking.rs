@@ -319,10 +319,10 @@ impl Member {
         if self.keyring.readable(&digest, cx.now).is_some() {
             return;
         }
-        let recently = self.past_asked.get(&digest).is_some_and(|at| cx.now < *at + super::ASK_SPACING);
+        let recently = self.past_asked.get(&digest).is_some_and(|at| cx.now < *at + super::hearing::ASK_SPACING);
         if recently || self.past_asked.len() >= PAST_VIEWS_MAX {
             let now = cx.now;
-            self.past_asked.retain(|_, at| now < *at + super::ASK_SPACING * 4);
+            self.past_asked.retain(|_, at| now < *at + super::hearing::ASK_SPACING * 4);
             return;
         }
         self.past_asked.insert(digest, cx.now);

@@ -52,6 +52,12 @@ fn frame(votes: Vec<SignedProposal>) -> Bytes {
     wire::plain(&PeerMessage::Proposals(votes))
 }
 
+/// Four votes each on as many users as fit; from one `first` to another none is known.
+fn crowd(by: u8, first: u64) -> Bytes {
+    let votes = (0..256).map(|n| vote(by, removal(&format!("nobody{}", n / 4), first + n % 4)));
+    frame(votes.collect())
+}
+
 fn cuts(step: &Step) -> Vec<(LeaderId, Duration)> {
     let cut = |event: &Event| match event {
         Event::CutOff(leader, length) => Some((*leader, *length)),
@@ -71,11 +77,11 @@ fn blamed(step: &Step) -> Vec<Fault> {
 #[test]
 fn votes_that_nobody_keeps_are_paid_for_and_their_sender_is_cut_off_for_growing_times() {
     let mut room = Room::new([]);
-    let flood = frame((2..258).map(|stay| vote(4, removal("nobody", stay))).collect());
+    let floods = [crowd(4, 2), crowd(4, 10)];
     let mut lengths = Vec::new();
     // A hundred frames a second for a minute: 2.9 MB/s.
-    for _ in 0..6_000 {
-        lengths.extend(cuts(&room.hears(leader_id(4), &flood)).into_iter().map(|(_, length)| length.as_secs()));
+    for flood in floods.iter().cycle().take(6_000) {
+        lengths.extend(cuts(&room.hears(leader_id(4), flood)).into_iter().map(|(_, length)| length.as_secs()));
         room.now = room.now + Duration::from_millis(10);
     }
     assert_eq!(lengths, [1, 2, 4, 8, 16, 32], "the first after half a second of work");
@@ -85,6 +91,17 @@ fn votes_that_nobody_keeps_are_paid_for_and_their_sender_is_cut_off_for_growing_
         let _ = room.hears(leader_id(by), &frame(vec![vote(by, Operation::Join(entry.clone()))]));
     }
     assert_eq!(room.leader.members().len(), 1);
+}
+
+#[test]
+fn more_votes_on_one_user_than_a_leader_can_have_are_refused_before_any_is_checked() {
+    let mut room = Room::new([]);
+    let votes = |stays: std::ops::Range<u64>| frame(stays.map(|stay| vote(4, removal("nobody", stay))).collect());
+    let step = room.hears(leader_id(4), &votes(2..6));
+    assert_eq!((blamed(&step), cuts(&step)), (vec![], vec![]), "four are what an honest leader may have");
+    let step = room.hears(leader_id(4), &votes(2..7));
+    assert_eq!(blamed(&step), [Fault::Flooding]);
+    assert_eq!(cuts(&step), [(leader_id(4), Duration::from_secs(1))], "who does it is cut off at once");
 }
 
 #[test]
@@ -100,6 +117,20 @@ fn who_is_cut_off_is_not_heard_and_then_heard_again() {
     room.now = room.now + Duration::from_secs(1);
     let _ = room.hears(leader_id(4), &joins(4));
     assert_eq!(room.leader.members().len(), 1, "and a second later it is");
+}
+
+#[test]
+fn who_deviates_on_its_own_link_is_blamed_and_cut_off_at_once_and_for_growing_times() {
+    let mut room = Room::new([]);
+    let malformed = Bytes::from_static(b"\x01\x01\xff");
+    let mut seen = Vec::new();
+    for _ in 0..70 {
+        let step = room.hears(leader_id(4), &malformed);
+        assert_eq!(blamed(&step).len(), cuts(&step).len(), "who is cut off is not heard");
+        seen.extend(cuts(&step).into_iter().map(|(leader, length)| (leader, length.as_secs())));
+        room.now = room.now + Duration::from_millis(500);
+    }
+    assert_eq!(seen, [1, 2, 4, 8, 16, 32].map(|length| (leader_id(4), length)), "one cut each time");
 }
 
 #[test]
@@ -177,5 +208,6 @@ fn a_list_that_is_too_long_is_refused_before_it_is_decoded() {
         let body = encode(&(kind, u32::try_from(length).unwrap()));
         let step = room.hears(leader_id(4), &Bytes::from([&[1, 1], &body[..]].concat()));
         assert_eq!(blamed(&step), [Fault::Flooding], "{kind} {length}");
+        room.now = room.now + Duration::from_secs(8);
     }
 }

@@ -11,7 +11,9 @@ use zeroize::Zeroizing;
 
 use super::JoinError;
 
-/// A user's name and secret. Redacted in `Debug`; the password is kept only until it is hardened.
+/// A user's name and secret. Redacted in `Debug`, and wiped when it is dropped; a join keeps the password only until it is
+/// hardened. Clone it to join again later.
+#[derive(Clone)]
 pub struct Credentials {
     user: UserName,
     secret: Secret,

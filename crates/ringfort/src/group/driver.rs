@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfort_protocol::fault::{Culprit, Fault};
+use ringfort_protocol::fault::Fault;
 use ringfort_protocol::log::{Chunk, Head};
 use ringfort_protocol::member::{self, Class, Confirmation, Effect, JoinFailure, Member, Secret, Step};
 use ringfort_protocol::motion::Motion;
@@ -167,11 +167,11 @@ impl Driver {
             bytes += input.bytes();
             let started = Instant::now();
             let step = self.on_input(input);
-            let fault = deviation(leader, &step);
+            let cut = cut_off(&step);
             self.shared.inputs.charge(&leader, cost_since(started));
             self.carry_out(step).await;
-            if let Some(fault) = fault {
-                self.cut_off(leader, fault).await;
+            if let Some((leader, fault, length)) = cut {
+                self.cut_off(leader, fault, length).await;
             }
             if bytes >= SERVE_BYTES || began.elapsed() >= SERVE_FOR {
                 return;
@@ -179,11 +179,11 @@ impl Driver {
         }
     }
 
-    /// A leader that deviates on its own link is cut off for a while: each time for twice as long.
-    async fn cut_off(&mut self, leader: LeaderId, fault: Fault) {
+    /// A leader that the core has cut off has no link meanwhile: what it sends costs nothing at all.
+    async fn cut_off(&mut self, leader: LeaderId, fault: Fault, length: Duration) {
         let Some((_, sender)) = self.links.remove(&leader) else { return };
         sender.close();
-        let length = self.shared.barred.bar(leader);
+        self.shared.barred.bar(leader, length);
         tracing::warn!(
             leader = leader.number(),
             fault = fault.word(),
@@ -362,6 +362,8 @@ impl Driver {
             member::Event::Asked(motion) if self.joined.is_none() => self.tell(Event::Asked(motion)).await,
             member::Event::Asked(_) => {}
             member::Event::Blamed(culprit, fault) => self.tell(Event::Blamed(culprit, fault)).await,
+            // Done when the step is carried out; people see the blame, and the state of the leader.
+            member::Event::CutOff(..) => {}
             member::Event::JoinFailed(failure) => {
                 let error = match failure {
                     JoinFailure::NotAuthentic => JoinError::NotAuthentic,
@@ -429,12 +431,10 @@ impl Driver {
     }
 }
 
-/// What a leader did on its own link that the link is cut for.
-fn deviation(leader: LeaderId, step: &Step) -> Option<Fault> {
+/// The leader that the core has cut off in this step, why, and for how long.
+fn cut_off(step: &Step) -> Option<(LeaderId, Fault, Duration)> {
     step.events.iter().find_map(|event| match event {
-        member::Event::Blamed(Culprit::Leader(culprit), fault) if *culprit == leader && fault.cuts_link() => {
-            Some(*fault)
-        }
+        member::Event::CutOff(leader, fault, length) => Some((*leader, *fault, *length)),
         _ => None,
     })
 }

@@ -20,7 +20,9 @@ pub enum JoinError {
     #[error("the certificate is not for this key: use the key file that the certificate was made for")]
     Certificate,
     /// n-f leaders say that name and password do not fit.
-    #[error("the leaders do not accept this name and password: check both, or ask f+1 operators to enrol you")]
+    #[error(
+        "the leaders do not accept this name and password: check both. Whoever is new must first be accepted by the operators of at least f+1 leaders"
+    )]
     NotAuthentic,
     /// n-f leaders refuse.
     #[error("the leaders refuse: {0}")]
@@ -64,7 +66,7 @@ pub enum SendError {
     #[error("too few leaders acknowledged {0} of the messages: whether they arrive, nobody knows")]
     Unacknowledged(u64),
     /// The stay in the group has ended.
-    #[error("the stay in the group has ended: join again")]
+    #[error("you are no longer in the group: join again")]
     Ended,
 }
 
@@ -78,6 +80,6 @@ pub enum GroupEnded {
     #[error("too few leaders acknowledged {0} of the messages: whether they arrive, nobody knows")]
     Unsent(u64),
     /// The member's task is gone.
-    #[error("the stay had ended already")]
+    #[error("you were no longer in the group")]
     Stopped,
 }

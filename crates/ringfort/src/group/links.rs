@@ -9,7 +9,7 @@ use ringfort_protocol::{GroupInfo, LeaderId};
 
 use crate::link::{Backoff, ConnectOptions, Link, LinkError, LinkPublicKey, LinkSender, connect};
 use crate::os_rng;
-use crate::runtime::{Barred, DEVIATION_FIRST, DEVIATION_MAX, Inputs};
+use crate::runtime::{Barred, Inputs};
 
 /// What may wait of one leader, bytes: beyond it, one frame more.
 const LEADER_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -47,7 +47,7 @@ impl Shared {
         let limits = PoolLimits { share: 1, lane_bytes_max: LEADER_BYTES_MAX, bytes_max: LEADERS_BYTES_MAX };
         let inputs = Inputs::new([limits]);
         group.rules.leaders().for_each(|leader| inputs.open(leader, PoolId(0)));
-        Shared { inputs, barred: Barred::new(DEVIATION_FIRST, DEVIATION_MAX) }
+        Shared { inputs, barred: Barred::default() }
     }
 }
 

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::leader::{Class, Effect, Event, Record, Step};
 use ringfort_protocol::{Cx, LeaderId, LinkId};
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::links::{Input, Links, Peer, pool};
 use super::meter::Meter;
@@ -143,7 +142,7 @@ impl Driver {
             for event in &step.events {
                 debug!(?event);
                 observe(&Told::Event(event));
-                self.on_event(event, by, observe);
+                self.on_event(event, observe);
             }
             if let Some(peer) = by {
                 self.charge(peer, began);
@@ -232,17 +231,12 @@ impl Driver {
         });
     }
 
-    /// A leader that deviates on its own link is cut off for a while: each time for twice as long.
-    fn on_event(&mut self, event: &Event, by: Option<Peer>, observe: &mut impl FnMut(&Told<'_>)) {
-        let Event::Blamed(Culprit::Leader(leader), fault) = event else { return };
-        if by != Some(Peer::Leader(*leader)) || !fault.cuts_link() || !self.peers.contains_key(leader) {
-            return;
+    /// A leader that the core does not listen to has no link meanwhile: what it sends costs nothing at all.
+    fn on_event(&mut self, event: &Event, observe: &mut impl FnMut(&Told<'_>)) {
+        if let Event::CutOff(leader, length) = event {
+            self.links.barred.bar(*leader, *length);
+            self.drop_peer(*leader, observe);
         }
-        let length = self.links.barred.bar(*leader);
-        warn!(peer = leader.number(), fault = fault.word(), seconds = length.as_secs(), "the link to a leader is cut");
-        self.meter.cut(*leader);
-        self.drop_peer(*leader, observe);
-        observe(&Told::CutOff(*leader, *fault, length));
     }
 
     /// Ends in order: no new links, what has come is answered, for `grace` at most, then members' links and leaders' links

@@ -20,7 +20,7 @@ use crate::link::{
     Accepted, Backoff, ConnectOptions, LinkKey, LinkPublicKey, LinkReceiver, LinkSender, Listener, PeerKind,
 };
 use crate::os_rng;
-use crate::runtime::{Barred, DEVIATION_FIRST, DEVIATION_MAX, Inputs};
+use crate::runtime::{Barred, Inputs};
 
 /// Whose inputs share one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ impl Links {
         let address = listener.local_addr();
 
         let inputs = Inputs::new(pools(options, group.leaders.len()));
-        let barred = Barred::new(DEVIATION_FIRST, DEVIATION_MAX);
+        let barred = Barred::default();
         group.rules.leaders().for_each(|peer| inputs.open(Peer::Leader(peer), pool::LEADERS));
         let generations = Arc::new(AtomicU64::new(1));
         let mut tasks = JoinSet::new();

@@ -13,20 +13,13 @@ use super::told::{PeerReport, Report, Traffic};
 pub(super) struct Meter {
     started: Instant,
     heard: BTreeMap<LeaderId, Instant>,
-    leaders: BTreeMap<LeaderId, Costs>,
+    busy: BTreeMap<LeaderId, Duration>,
     pub traffic: Traffic,
-}
-
-/// What another leader has cost.
-#[derive(Clone, Copy, Default)]
-struct Costs {
-    busy: Duration,
-    cut_off: u64,
 }
 
 impl Meter {
     pub fn start() -> Self {
-        Meter { started: Instant::now(), heard: BTreeMap::new(), leaders: BTreeMap::new(), traffic: Traffic::default() }
+        Meter { started: Instant::now(), heard: BTreeMap::new(), busy: BTreeMap::new(), traffic: Traffic::default() }
     }
 
     pub fn count(&mut self, input: &Input) {
@@ -48,13 +41,8 @@ impl Meter {
     /// Time that was spent on a peer.
     pub fn spent(&mut self, peer: Peer, time: Duration) {
         if let Peer::Leader(leader) = peer {
-            self.leaders.entry(leader).or_default().busy += time;
+            *self.busy.entry(leader).or_default() += time;
         }
-    }
-
-    /// A leader's link was cut for what it did.
-    pub fn cut(&mut self, leader: LeaderId) {
-        self.leaders.entry(leader).or_default().cut_off += 1;
     }
 }
 
@@ -65,8 +53,8 @@ impl Driver {
         let peer = |(peer, heard): (&LeaderId, &Instant)| {
             let sender = self.peers.get(peer).map(|(_, sender)| sender);
             let queued_bytes = sender.map_or(0, crate::link::LinkSender::queued_bytes);
-            let Costs { busy, cut_off } = self.meter.leaders.get(peer).copied().unwrap_or_default();
-            (*peer, PeerReport { up: sender.is_some(), heard: heard.elapsed(), queued_bytes, busy, cut_off })
+            let busy = self.meter.busy.get(peer).copied().unwrap_or_default();
+            (*peer, PeerReport { up: sender.is_some(), heard: heard.elapsed(), queued_bytes, busy })
         };
         Report {
             uptime: self.meter.started.elapsed(),

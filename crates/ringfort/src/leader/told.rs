@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringfort_protocol::fault::Fault;
 use ringfort_protocol::leader::{Event, Figures};
 use ringfort_protocol::{LeaderId, Rejected};
 
@@ -22,9 +21,6 @@ pub enum Told<'a> {
     PeerUp(LeaderId),
     /// The link to another leader is gone.
     PeerDown(LeaderId),
-    /// The link to another leader was cut for what it did on it, and none is taken for so long: twice as long as the
-    /// last time, if that is not long ago.
-    CutOff(LeaderId, Fault, Duration),
     /// An order of the operator was carried out, or rejected.
     Order(&'a OperatorRequest, Result<(), &'a Rejected>),
     /// A file in the operator's inbox that was no order.
@@ -72,8 +68,6 @@ pub struct PeerReport {
     pub queued_bytes: usize,
     /// How long this leader has worked on what it sent, since the start.
     pub busy: Duration,
-    /// How often its link was cut for what it did.
-    pub cut_off: u64,
 }
 
 /// What a driver has moved since the start.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ringfort_protocol::Cx;
 use ringfort_protocol::leader::Class;
 
-pub(crate) use barred::{Barred, DEVIATION_FIRST, DEVIATION_MAX};
+pub(crate) use barred::Barred;
 pub(crate) use inputs::Inputs;
 
 use crate::clock::{Clock, unix_ms};

@@ -21,7 +21,7 @@ async fn expelled(trial: &mut Trial<'_>) -> anyhow::Result<(Outcast, String)> {
     anyhow::ensure!(in_view, "{name} is in everybody's view");
     trial.stage.ask_operators(&[1, 4], &OperatorRequest::Expel(user(&name)?))?;
     let out = trial.stage.agreed(&[]).await;
-    let cause = trial.stage.desk.look(|state| state.departed.contains(&(name.clone(), Cause::Expelled)));
+    let cause = trial.stage.desk.look(|state| state.departed.contains_key(&(name.clone(), Cause::Expelled)));
     trial.expect(out && cause, "f+1 operators expel a member");
     Ok((outcast, name))
 }

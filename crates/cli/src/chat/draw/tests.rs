@@ -77,7 +77,7 @@ fn everything_has_its_place() {
         "you joined; here: ben",
         "ben: hello there",
         "ben → you (private): psst",
-        "eva got expelled by the operators (view 7)",
+        "eva was expelled (view 7)",
         "! 2 messages of ben got lost",
         " 2 here ",
         " ana (you)",

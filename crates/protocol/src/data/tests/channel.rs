@@ -229,16 +229,37 @@ fn a_view_is_unknown_then_readable_then_ended() {
     assert_eq!(keyring.current().map(KeyedView::id), Some(view_id(2)));
 }
 
+/// Leaders publish up to forty views a second, and people come and go: what is under way is read until its overlap ends.
 #[test]
-fn readable_views_are_bounded_and_the_oldest_goes_first() {
+fn a_view_is_readable_for_its_overlap_however_many_come_after_it() {
+    let mut keyring = Keyring::new(&rules());
+    let (overlap_ms, spacing_ms) = (10_000, 25);
+    for epoch in 1..=1_000 {
+        let now = epoch * spacing_ms;
+        keyring.expire(at(now));
+        if let Some(before) = keyring.current().map(|view| view.id().digest) {
+            keyring.retire(&before, at(now + overlap_ms));
+        }
+        keyring.install(keyed(epoch));
+        let lookup = |epoch: u64| keyring.lookup(&view_id(epoch).digest, at(now));
+        let first = epoch.saturating_sub(overlap_ms / spacing_ms).max(1);
+        assert!((first..=epoch).all(|epoch| lookup(epoch) == Lookup::Readable), "at view {epoch}");
+        assert!(first == 1 || lookup(first - 1) == Lookup::Ended, "at view {epoch}");
+    }
+    assert_eq!(keyring.next_wakeup(), Some(at(601 * spacing_ms + overlap_ms)), "the next that ends");
+}
+
+#[test]
+fn readable_views_are_bounded_and_the_one_that_ends_first_goes_first() {
     let mut keyring = Keyring::new(&rules());
     keyring.install(keyed(1));
-    for epoch in 2..=40 {
-        keyring.add_readable(keyed(epoch), at(1000));
+    let last = 2 + u64::try_from(VIEWS_MAX).unwrap();
+    for epoch in 2..=last {
+        keyring.add_readable(keyed(epoch), at(1000 + epoch));
     }
     let readable = |epoch| keyring.lookup(&view_id(epoch).digest, at(0)) == Lookup::Readable;
-    assert_eq!((1..=40).filter(|epoch| readable(*epoch)).count(), VIEWS_MAX);
-    assert!(readable(1) && readable(40) && !readable(2), "the current one stays");
+    assert_eq!((1..=last).filter(|epoch| readable(*epoch)).count(), VIEWS_MAX);
+    assert!(readable(1) && readable(last) && !readable(2), "the current one stays");
 }
 
 #[test]

@@ -32,7 +32,9 @@ pub(crate) fn topic() -> Topic {
 }
 
 pub(crate) fn view_id(epoch: u64) -> ViewId {
-    ViewId { epoch: Epoch(epoch), digest: ViewDigest([u8::try_from(epoch % 251).unwrap(); 32]) }
+    let mut digest = [u8::try_from(epoch % 251).unwrap(); 32];
+    digest.iter_mut().zip((epoch / 251).to_be_bytes()).for_each(|(byte, high)| *byte ^= high);
+    ViewId { epoch: Epoch(epoch), digest: ViewDigest(digest) }
 }
 
 /// The key of a view, the same for all who ask.

@@ -68,6 +68,20 @@ fn an_end_that_nobody_can_supply_is_a_gap_and_an_end_that_nobody_knows_is_said()
 }
 
 #[test]
+fn whose_words_were_all_in_views_that_were_skipped_leaves_a_question() {
+    for (since, asks) in [(9, true), (1, false)] {
+        let mut room = Room::sealed();
+        let ana = room.ana.me.id.clone();
+        let said = group_head(&room, since, 3, 3);
+        for from in [1, 2] {
+            room.bo_told(at(0), from, vec![said.clone(), Tail::Complete(ana.clone())]);
+        }
+        let question = if asks { vec![InboxEvent::UnknownTail(ana.clone())] } else { Vec::new() };
+        assert_eq!(room.bo.inbox.forget(&ana, 2), question);
+    }
+}
+
+#[test]
 fn who_never_spoke_or_was_expelled_leaves_no_question() {
     let mut room = Room::sealed();
     let ana = room.ana.me.id.clone();
@@ -172,12 +186,12 @@ fn a_message_that_the_word_of_leaders_overtakes_is_no_copy() {
 
 #[test]
 fn who_leaves_is_told_of_what_was_asked_for_in_vain_and_not_of_what_is_on_its_way() {
-    for (asks, leaves, expected) in [(false, true, vec![]), (true, true, vec![-1]), (false, false, vec![-1])] {
+    for (asks, leaves, expected) in [(0, true, vec![]), (3, true, vec![]), (4, true, vec![-1]), (0, false, vec![-1])] {
         let (mut room, _) = said(2);
         let head = head(&room, Service::Fifo, 4);
         [1, 3].into_iter().for_each(|from| drop(room.bo_told(at(0), from, vec![head.clone()])));
-        if asks {
-            assert_eq!(asked(&room.bo_wakes(at(600))), [(1, 3, 3)]);
+        for (attempt, ms) in [(1, 600), (2, 800), (3, 1200), (4, 2000)].into_iter().take(asks) {
+            assert_eq!(asked(&room.bo_wakes(at(ms))), [(attempt, 3, 3)]);
         }
         assert_eq!(told(&room.bo.inbox.end(leaves)), expected);
     }

@@ -85,6 +85,33 @@ fn honest_leaders_hold_a_wrong_clock_against_its_member() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_in_the_middle_hides_no_moment() {
+    const BACK: u64 = 7_200_000;
+    let mut ana = Scribe::new("ana");
+    let by = |at| [(1, at), (2, at), (3, at)];
+    let begin = BACK;
+    let words = ana.words(&by(begin));
+    ana.installs(begin, vec![], words);
+    for (number, name) in (1..).zip(["bo", "cy", "di"]) {
+        ana.epoch += 1;
+        ana.members.apply(&came(name));
+        let real = begin + 2_000 * number;
+        let words = ana.words(&by(real));
+        // Between Bo and Cy, Ana's clock goes back by two hours.
+        ana.installs(if number > 1 { real - BACK } else { real }, vec![came(name)], words);
+    }
+    ana.ends(8_000, None);
+    let log = Log::from_bytes(&ana.bytes).unwrap();
+    let audited = verify(&log, &ana.group).unwrap();
+    assert_eq!(audited.covers(), (START_MS + begin, START_MS + begin + 8_000));
+    let who = |ms| at(&audited, begin + ms).map(|a| (names(&a.readers).join(" "), names(&a.perhaps).join(" ")));
+    let known = |readers: &str| Some((readers.to_owned(), String::new()));
+    assert_eq!((who(1_000), who(3_000)), (known("ana"), known("ana bo")));
+    assert_eq!((who(5_000), who(7_000)), (known("ana bo cy"), known("ana bo cy di")));
+    assert_eq!((at(&audited, 5_000), who(8_001)), (None, None));
+}
+
+#[test]
 fn a_receipt_says_what_the_log_says_and_no_more() {
     let mut ana = story();
     ana.stay = 2;
