@@ -128,9 +128,9 @@ impl Transport {
     /// What came from a site over its link: the frame in it, if there is one.
     pub fn on_link_frame(&mut self, now: Time, place: usize, mut marked: Bytes) -> Option<Bytes> {
         let peer = self.peers.get_mut(place)?;
-        match marked.first()? {
-            &UNHEARD => peer.unheard = Some(now),
-            &HEARD => {}
+        match *marked.first()? {
+            UNHEARD => peer.unheard = Some(now),
+            HEARD => {}
             _ => return None,
         }
         Some(marked.split_off(1))
