@@ -17,6 +17,7 @@ const TEXT_CHARS_MAX = 16000;
 const SAY_GOT_MEMBERS_MAX = 32;
 const GOT_EVERY_MS = 250;
 
+const clock = (/** @type {number} */ at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 const byId = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const scroll = byId("scroll");
 const messages = byId("messages");
@@ -196,7 +197,7 @@ function show(entry, before, wanted = "") {
     const avatar = element("div", "avatar", entry.from.slice(0, 1).toUpperCase());
     avatar.setAttribute("aria-hidden", "true");
     avatar.style.setProperty("--hue", String(hue(entry.from)));
-    const time = element("time", "", new Date(entry.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
+    const time = element("time", "", clock(entry.at));
     time.setAttribute("datetime", new Date(entry.at).toISOString());
     const who = element("div", "who", element("strong", "", entry.own ? `${entry.from} (you)` : entry.from), time);
     if (secret) who.append(element("span", "tag", `Private: only ${list([...new Set([...entry.to, entry.from])].map((name) => (name === rf.you ? "you" : name)))}`));
