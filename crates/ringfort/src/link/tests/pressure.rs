@@ -144,29 +144,34 @@ async fn closing_frees_whoever_waits() {
 /// More than the second that one slow reader may hold senders up.
 const HELD_AT_FIRST: Duration = Duration::from_secs(2);
 
-/// Frames a second to a member that reads as fast as it can, beside members that read at most so many bytes a second.
-async fn pace_beside(others: &[usize], lasting: Duration) -> f64 {
+/// How long a sender waited for a member that reads at most so many bytes a second while two who read as fast as they can
+/// had room; and how often that member lost something.
+async fn held_by(bytes_per_s: usize, lasting: Duration) -> (Duration, u32) {
     let mut listener = listen(AcceptLimits::default(), LinkLimits::default()).await;
     let mut audience = Vec::new();
     let mut tasks = tokio::task::JoinSet::new();
-    for bytes_per_s in std::iter::once(&usize::MAX).chain(others) {
+    for bytes_per_s in [usize::MAX, usize::MAX, bytes_per_s] {
         let (client, server) = pair(&mut listener).await;
         let (sender, receiver) = server.split();
         audience.push(sender);
-        tasks.spawn(read_at_most(client, *bytes_per_s, receiver));
+        tasks.spawn(read_at_most(client, bytes_per_s, receiver));
     }
-    // A slow reader may hold senders for a second in each minute; what is counted is the pace after that.
+    // A slow reader may hold senders for a second in each minute; what is counted is what comes after that.
     let start = Instant::now();
-    let mut taken = 0_u32;
+    let (mut held, mut lost) = (Duration::ZERO, 0);
     while start.elapsed() < HELD_AT_FIRST + lasting {
+        let fast_have_room = !pace::must_wait(audience.iter().take(2));
+        let before = Instant::now();
         pace::ready(&audience).await;
+        if fast_have_room && start.elapsed() >= HELD_AT_FIRST {
+            held += before.elapsed();
+        }
         for (number, link) in audience.iter().enumerate() {
-            let sent = link.send(Class::Data, frame(16_000));
-            taken += u32::from(number == 0 && sent.is_ok() && start.elapsed() >= HELD_AT_FIRST);
+            lost += u32::from(link.send(Class::Data, frame(16_000)).is_err() && number == 2);
         }
         tokio::task::yield_now().await;
     }
-    f64::from(taken) / lasting.as_secs_f64()
+    (held, lost)
 }
 
 async fn read_at_most(client: Link, bytes_per_s: usize, _open: LinkReceiver) {
@@ -185,11 +190,10 @@ async fn read_at_most(client: Link, bytes_per_s: usize, _open: LinkReceiver) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_steady_slow_reader_does_not_set_the_pace_of_the_others() {
     let lasting = Duration::from_secs(8);
-    // At once, so that a busy machine is as busy for both, and with as many receivers, which all cost their share.
-    let calm = pace_beside(&[usize::MAX, usize::MAX], lasting);
-    let beside = pace_beside(&[usize::MAX, 1_000_000], lasting);
-    let (calm, beside) = tokio::join!(calm, beside);
-    assert!(beside >= 0.8 * calm, "{beside:.0} frames a second beside a slow reader, {calm:.0} without");
+    // How long it holds others up, not how fast they are: that is the machine's affair.
+    let (held, lost) = held_by(1_000_000, lasting).await;
+    assert!(held <= lasting / 5, "held up for {held:?} of {lasting:?}");
+    assert!(lost > 0, "the slow one was given all, so it was not slow");
 }
 
 /// Where most receivers are slow, the sender is too fast: it waits, and nothing is lost.
