@@ -4,12 +4,12 @@
 //! waits for itself. What a client is sent waits in a queue bounded in bytes; one that does not read is cut off, and
 //! the log says so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -27,7 +27,8 @@ use crate::doors::{Doors, Networks, Users};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a client may be behind, bytes.
 pub const BEHIND_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Connections that have not said who they are. The oldest is not disturbed: further ones wait in the system's queue.
+/// Connections of one door that have not said who they are. For a further one the oldest makes way: silent ones keep
+/// nobody out.
 const STRANGERS_MAX: usize = 64;
 /// How often a silent client over TCP is asked by the system whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -129,7 +130,7 @@ impl Clients {
         let mut socket = None;
         // Each door has its own places for strangers: those of the network keep nobody of this machine out.
         let mut open = |listening| {
-            let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS_MAX));
+            let strangers = Arc::new(Strangers::default());
             tasks.spawn(serve(listening, numbers.clone(), strangers, batches.clone()));
         };
         if let Some((listener, path, users)) = doors.unix {
@@ -147,6 +148,30 @@ impl Clients {
         if let Some(path) = self.unix {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Those that have not said who they are, the oldest first. Whose entry is gone has to go.
+#[derive(Debug, Default)]
+struct Strangers(Mutex<BTreeMap<u64, oneshot::Sender<()>>>);
+
+impl Strangers {
+    fn enter(&self, connection: u64) -> oneshot::Receiver<()> {
+        let (stay, pushed_out) = oneshot::channel();
+        let mut all = self.lock();
+        while all.len() >= STRANGERS_MAX {
+            all.pop_first();
+        }
+        all.insert(connection, stay);
+        pushed_out
+    }
+
+    fn leave(&self, connection: u64) {
+        self.lock().remove(&connection);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -200,18 +225,17 @@ impl Listening {
 async fn serve(
     listening: Listening,
     numbers: Arc<AtomicUsize>,
-    strangers: Arc<tokio::sync::Semaphore>,
+    strangers: Arc<Strangers>,
     batches: mpsc::Sender<Batch>,
 ) {
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
-        let Ok(place) = strangers.clone().acquire_owned().await else { return };
         let number = numbers.fetch_add(1, Ordering::Relaxed) as u64;
         let connection = Connection::new(number, batches.clone());
         match listening.accept(number).await {
-            Ok(Some(Accepted::Unix(stream))) => drop(open.spawn(connection.run(stream, place))),
-            Ok(Some(Accepted::Tcp(stream))) => drop(open.spawn(connection.run(stream, place))),
+            Ok(Some(Accepted::Unix(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
+            Ok(Some(Accepted::Tcp(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
             Ok(None) => {}
             Err(error) => {
                 warn!(%error, "a client could not be accepted");
@@ -238,16 +262,19 @@ impl Connection {
         Connection { number, batches, session: Session::default() }
     }
 
-    async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(
-        mut self,
-        stream: S,
-        place: tokio::sync::OwnedSemaphorePermit,
-    ) {
+    async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(mut self, stream: S, strangers: Arc<Strangers>) {
         let (mut reader, writer) = tokio::io::split(stream);
         let (line, queued) = Line::new();
         let mut writing = tokio::spawn(write(writer, queued, line.shared.clone()));
-        let hello = tokio::time::timeout(HELLO_TIMEOUT, self.greet(&mut reader, &line)).await;
-        drop(place);
+        let pushed_out = strangers.enter(self.number);
+        let hello = tokio::time::timeout(HELLO_TIMEOUT, async {
+            tokio::select! {
+                hello = self.greet(&mut reader, &line) => hello,
+                _ = pushed_out => Err(Stop::Left),
+            }
+        });
+        let hello = hello.await;
+        strangers.leave(self.number);
         let stop = match hello {
             Ok(Ok(())) => {
                 tokio::select! {

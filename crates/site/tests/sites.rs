@@ -367,6 +367,23 @@ async fn a_client_that_does_not_read_is_cut_off_and_nobody_else_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let world = World::started().await;
+    let socket = folder::clients_socket(&world.path(0));
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(tokio::net::UnixStream::connect(&socket).await.unwrap());
+    }
+    let started = Instant::now();
+    let mut ana = world.client(0, "ana").await;
+    ana.join("talk", 1).await;
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    let mut oldest = silent.remove(0);
+    let ended = timeout(PATIENCE, oldest.read(&mut [0; 1])).await.expect("the oldest makes way");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_sends_garbage_or_announces_four_gigabytes_ends_alone() {
     let world = World::started().await;
     let rings = world.report(0).rings;
