@@ -3,6 +3,7 @@
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use ringfort_site::client::Door;
 use ringfort_site::{Report, folder, status};
@@ -19,12 +20,15 @@ pub struct World {
     pub sites: [Option<Running>; 3],
 }
 
-/// A port that nobody uses, for TCP and UDP.
+/// A port that nobody uses, for TCP and UDP: below those that the system gives to whoever connects, and another for each
+/// test that runs beside this one.
 pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = udp.local_addr().unwrap().port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let process = (std::process::id() % 900) as u16;
+        let port = 20_000 + (process * 13 + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let udp = UdpSocket::bind(("127.0.0.1", port));
+        if udp.is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
