@@ -15,13 +15,15 @@ use super::flood::{Flood, Mob, Tally};
 use super::measure::{Times, Watch, most_kib, resident_kib};
 use super::report::{Bound, CaseReport};
 use crate::real::PATIENCE;
-use crate::real::insider::Insider;
+use crate::real::insider::{Insider, Tap};
 use crate::real::ledger::Totals;
 use crate::real::stage::{N, Pace, Stage, fast_policy};
 use crate::real::story::Story;
 
 /// Members that are honest all the time.
 const HONEST: [&str; 3] = ["ana", "ben", "eva"];
+/// Those of them that hear ana.
+const LISTENERS: [&str; 2] = ["ben", "eva"];
 /// How many times as long messages may be under way at most, in one case of a hundred, and what counts as calm at least:
 /// together 200 ms, which nobody notices in a chat.
 const P99_TIMES: f64 = 5.0;
@@ -45,6 +47,8 @@ const BURST: usize = 200;
 const BURST_BYTES: usize = 12 * 1024;
 /// What a slow reader takes from each leader in a second, bytes.
 const SLOW_BYTES_PER_S: u64 = 1_000_000;
+/// Slow readers may hold senders up for a second in each minute: what is counted is the pace after that.
+const HELD_AT_FIRST: Duration = Duration::from_secs(2);
 /// Time between two heartbeats of an attacker that stays in.
 const BEAT_PERIOD: Duration = Duration::from_millis(300);
 /// The longest that a join may take under load.
@@ -107,19 +111,24 @@ impl Room {
         let own_before = resident_kib(std::process::id()).unwrap_or_default();
         let before = most_kib(&self.pids(flood));
         let messages_calm = if is_strict(flood) { self.listen(length).await } else { Times::default() };
-        let calm_rate = if flood == Flood::SlowReaders { Some(self.rate(length / 2).await) } else { None };
         let books = Books::of(&self.stage, self.hacked);
         let insiders = self.insiders(flood).await?;
         self.hack(flood).await?;
-        self.stage.desk.with(|state| drop(state.ledger.take_latencies()));
 
         let watch = Watch::begin(self.pids(flood), self.stage.desk.clone(), self.honest(flood).collect());
         let mob = Mob::gather(flood, &self.addresses, connections);
+        let taps: Vec<Tap> = insiders.iter().filter(|_| flood == Flood::SlowReaders).map(Insider::tap).collect();
         let busy = busy(flood, insiders, &mob.tally);
+        // As many receivers before, meanwhile and after: they all cost their share.
+        let calm_rate = self.calm_rate(flood, length / 2).await;
+        taps.iter().for_each(|tap| tap.limit(SLOW_BYTES_PER_S));
+        self.stage.desk.with(|state| drop(state.ledger.take_latencies()));
         let stir = self.come_and_go(flood, length).await;
         let tally = mob.tally.clone();
         let latencies = self.stage.desk.with(|state| state.ledger.take_latencies());
         let seen = watch.end().await;
+        taps.iter().for_each(Tap::open);
+        let rates = calm_rate.zip(self.calm_rate(flood, length / 2).await).map(|(a, b)| a.min(b)).zip(stir.rate);
         mob.disperse().await;
         for task in busy {
             task.abort();
@@ -130,10 +139,6 @@ impl Room {
         let missing = self.stage.all_arrived(Instant::now(), PATIENCE).await as u64;
         let named = self.named(flood);
         let calm = self.calm(flood).await;
-        let rates = match (calm_rate, stir.rate) {
-            (Some(before), Some(meanwhile)) => Some((before.min(self.rate(length / 2).await), meanwhile)),
-            _ => None,
-        };
         let wrong = Books::of(&self.stage, self.hacked).since(&books, missing);
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
         let tried = flood.leader().map_or(0, |_| self.stage.desk.look(|state| state.attempts(self.hacked)));
@@ -211,14 +216,35 @@ impl Room {
         Times::of(self.stage.desk.with(|state| state.ledger.take_latencies()))
     }
 
-    /// How many long messages a second one member can send to the other honest ones.
+    /// How many long messages a second the other honest members get, while one says as much as it can: what comes within the
+    /// window, whatever still comes after it.
     async fn rate(&mut self, window: Duration) -> f64 {
-        let (began, text, mut sent) = (Instant::now(), "x".repeat(BURST_BYTES), 0_u32);
-        while began.elapsed() < window {
-            sent += u32::from(self.stage.say("ana", &text).await.is_ok());
+        let (began, text, mut start) = (Instant::now(), "x".repeat(BURST_BYTES), None);
+        while began.elapsed() < HELD_AT_FIRST + window {
+            // A message that is not sent is not owed.
+            let _ = self.stage.say("ana", &text).await;
+            if began.elapsed() >= HELD_AT_FIRST {
+                start.get_or_insert_with(|| (Instant::now(), self.received()));
+            }
         }
+        let (from, before) = start.unwrap_or((began, 0));
+        let rate = (self.received() - before) as f64 / LISTENERS.len() as f64 / from.elapsed().as_secs_f64();
+        // The next measurement starts afresh.
         self.stage.all_arrived(Instant::now(), PATIENCE).await;
-        f64::from(sent) / began.elapsed().as_secs_f64()
+        rate
+    }
+
+    /// As [`Room::rate`], before and after a slow reader is one.
+    async fn calm_rate(&mut self, flood: Flood, window: Duration) -> Option<f64> {
+        if flood == Flood::SlowReaders { Some(self.rate(window).await) } else { None }
+    }
+
+    /// Messages that the listeners got so far.
+    fn received(&self) -> u64 {
+        self.stage.desk.look(|state| {
+            let books = state.ledger.by_member();
+            LISTENERS.iter().filter_map(|name| books.get(*name)).map(|(_, got)| got).sum()
+        })
     }
 
     /// Members that will attack.
@@ -376,7 +402,7 @@ fn busy(flood: Flood, insiders: Vec<Insider>, tally: &Arc<Tally>) -> Vec<JoinHan
                 Flood::Holes => leave_out(insider, &tally).await,
                 Flood::SlowReaders => {
                     tally.tried();
-                    read_slowly(insider).await;
+                    read_on(insider).await;
                 }
                 _ => {
                     tally.tried();
@@ -395,9 +421,8 @@ async fn hold(insider: Insider) {
     drop(insider);
 }
 
-/// Stays in and takes what comes, at the pace of a slow line.
-async fn read_slowly(mut insider: Insider) {
-    insider.go_slow(SLOW_BYTES_PER_S);
+/// Stays in and takes what comes, as fast as its taps let it.
+async fn read_on(mut insider: Insider) {
     loop {
         insider.live(BEAT_PERIOD, |_| false).await;
         insider.beat();

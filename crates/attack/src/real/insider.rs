@@ -51,6 +51,21 @@ pub struct Insider {
     answers: u64,
 }
 
+/// How fast an insider reads. At first, as fast as it can.
+pub struct Tap(Arc<AtomicU64>);
+
+impl Tap {
+    /// So many bytes a second from each leader from now on, and no more.
+    pub fn limit(&self, bytes_per_s: u64) {
+        self.0.store(bytes_per_s, Ordering::Release);
+    }
+
+    /// As fast as it can.
+    pub fn open(&self) {
+        self.limit(0);
+    }
+}
+
 /// A link that is logged in.
 struct Inside {
     door: ringfort::link::LinkSender,
@@ -309,9 +324,9 @@ impl Insider {
         self.deaf.store(true, Ordering::Release);
     }
 
-    /// Reads so many bytes a second from each leader from now on, and no more.
-    pub fn go_slow(&self, bytes_per_s: u64) {
-        self.reads.store(bytes_per_s, Ordering::Release);
+    /// How fast it reads, in somebody else's hand.
+    pub fn tap(&self) -> Tap {
+        Tap(self.reads.clone())
     }
 
     /// How often leaders said something to it under its session keys.
