@@ -146,14 +146,18 @@ impl Socket {
         let _ = self.stream.send(Message::Binary(bytes.into())).await;
     }
 
-    /// The next line; `None` once the socket is closed.
+    /// The next line that says more than that the agent runs; `None` once the socket is closed.
     pub async fn line(&mut self) -> Option<Value> {
+        let until = tokio::time::Instant::now() + DEADLINE;
         loop {
-            let next = tokio::time::timeout(DEADLINE, self.stream.next()).await;
+            let next = tokio::time::timeout_at(until, self.stream.next()).await;
             let next = next.unwrap_or_else(|_| panic!("the agent is silent after {:#?}", self.seen.last()));
             match next {
                 Some(Ok(Message::Text(text))) => {
                     let line: Value = serde_json::from_str(&text).unwrap();
+                    if line["type"] == "alive" {
+                        continue;
+                    }
                     self.seen.push(line.clone());
                     return Some(line);
                 }
