@@ -1,8 +1,7 @@
 //! What leaders say of how far streams go, until enough of them say it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::heads::STARTS_MAX;
 use super::{Since, StreamKey, Tail};
 use crate::ids::{LeaderId, MemberId, Seq, UserName};
 
@@ -13,8 +12,6 @@ const PER_LEADER_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     streams: BTreeMap<StreamKey, BTreeMap<LeaderId, Claim>>,
-    /// Where streams began, in views of before too; the last words of each leader, however much of the stream is known.
-    starts: BTreeMap<StreamKey, BTreeMap<LeaderId, VecDeque<(Since, Seq)>>>,
     complete: BTreeMap<MemberId, BTreeSet<LeaderId>>,
     counts: BTreeMap<LeaderId, usize>,
 }
@@ -22,6 +19,7 @@ pub(super) struct Claims {
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     since: Since,
+    start: Seq,
     next: Seq,
 }
 
@@ -41,23 +39,12 @@ impl Claims {
                     return None;
                 }
                 let stream = StreamKey { sender, channel: head.channel };
-                let claim = Claim { since: head.since, next: head.next };
+                let claim = Claim { since: head.since, start: head.start, next: head.next };
                 if *count >= PER_LEADER_MAX && self.streams.get(&stream).is_none_or(|said| !said.contains_key(&from)) {
                     return None;
                 }
                 if self.streams.entry(stream.clone()).or_default().insert(from, claim).is_none() {
                     *count += 1;
-                }
-                let starts = self.starts.entry(stream.clone()).or_default().entry(from).or_default();
-                let start = (head.since, head.start);
-                if !starts.contains(&start) {
-                    if starts.len() >= STARTS_MAX || *count >= PER_LEADER_MAX {
-                        *count -= usize::from(starts.pop_front().is_some());
-                    }
-                    if *count < PER_LEADER_MAX {
-                        starts.push_back(start);
-                        *count += 1;
-                    }
                 }
                 Some(stream)
             }
@@ -71,7 +58,7 @@ impl Claims {
         said.get(enough.saturating_sub(1)).copied()
     }
 
-    /// Where a stream first starts for this member, by the very same word of `enough` leaders: of these one is honest and has it
+    /// Where a stream starts for this member, by the very same word of `enough` leaders: of these one is honest and has it
     /// from the sender. A number between two words would be nobody's.
     pub(super) fn agreed_start(
         &self,
@@ -79,11 +66,10 @@ impl Claims {
         enough: usize,
         counts: impl Fn(&Since) -> bool,
     ) -> Option<Seq> {
-        let mut said = BTreeMap::<(Seq, Since), usize>::new();
-        for (since, start) in self.starts.get(stream)?.values().flatten().filter(|(since, _)| counts(since)) {
-            *said.entry((*start, *since)).or_default() += 1;
-        }
-        said.into_iter().find(|(_, leaders)| *leaders >= enough).map(|((start, _), _)| start)
+        let said =
+            || self.streams.get(stream).into_iter().flat_map(BTreeMap::values).filter(|claim| counts(&claim.since));
+        let same = |claim: &Claim| said().filter(|c| (c.since, c.start) == (claim.since, claim.start)).count();
+        said().filter(|claim| same(claim) >= enough).map(|claim| claim.start).min()
     }
 
     /// So much of a stream is known: words for no more are of no use.
@@ -132,23 +118,10 @@ impl Claims {
     pub(super) fn forget(&mut self, member: &MemberId) {
         let of: Vec<StreamKey> = self.streams.keys().filter(|stream| stream.sender == *member).cloned().collect();
         of.iter().for_each(|stream| self.settle(stream, Seq(u64::MAX)));
-        let of: Vec<StreamKey> = self.starts.keys().filter(|stream| stream.sender == *member).cloned().collect();
-        for (leader, starts) in of.iter().filter_map(|stream| self.starts.remove(stream)).flatten() {
-            if let Some(count) = self.counts.get_mut(&leader) {
-                *count = count.saturating_sub(starts.len());
-            }
-        }
         for leader in self.complete.remove(member).unwrap_or_default() {
             if let Some(count) = self.counts.get_mut(&leader) {
                 *count = count.saturating_sub(1);
             }
         }
-    }
-
-    /// Words that wait, and starts.
-    #[cfg(test)]
-    pub(super) fn size(&self) -> (usize, usize) {
-        let starts = self.starts.values().flat_map(BTreeMap::values).map(VecDeque::len).sum();
-        (self.streams.values().map(BTreeMap::len).sum(), starts)
     }
 }

@@ -58,11 +58,6 @@ impl Inbox {
             };
             let ordered = key.channel != Channel::Group(Service::Reliable);
             self.streams.insert(key.clone(), Stream::Repaired(InStream::new(ordered, start, from)));
-        } else if matches!(key.channel, Channel::Group(_))
-            && let Some(start) = self.start(now, key, enough, reading)
-        {
-            // A message of a later view, or the word of a leader that lacks the earlier start, was faster.
-            self.with_stream(key, events, |stream, told| stream.reach_back(now, start, told));
         }
         let Some(next) = self.claims.agreed_next(key, enough) else { return };
         self.with_stream(key, events, |stream, told| stream.extend_after(now, ASK_AFTER_HEAD, next, told));
@@ -71,8 +66,8 @@ impl Inbox {
         }
     }
 
-    /// From which number on a stream is for this member, as leaders say: from the first in a view that it can read or could,
-    /// or to this stay of its own. What went before was for others, or for an earlier stay.
+    /// From which number on a stream is for this member, as leaders say: from the first in a view that it can read, or to
+    /// this stay of its own. What went before was for others, or for an earlier stay.
     fn start(&self, now: Time, key: &StreamKey, enough: usize, reading: &Reading<'_>) -> Option<Seq> {
         if matches!(key.channel, Channel::Group(_)) && self.seen_joining.contains(&key.sender) {
             return self.claims.agreed_next(key, enough).map(|_| Seq(1));
@@ -80,7 +75,7 @@ impl Inbox {
         let any = !reading.rules.enforces(Rule::StreamSince);
         self.claims.agreed_start(key, enough, |since| match since {
             _ if any => true,
-            Since::View(view) => reading.keyring.lookup(view, now) != Lookup::Unknown,
+            Since::View(view) => reading.keyring.lookup(view, now) == Lookup::Readable,
             Since::Stay(stay) => *stay == reading.me.id.incarnation,
             Since::Unsaid => false,
         })

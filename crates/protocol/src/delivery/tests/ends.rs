@@ -119,59 +119,6 @@ fn what_was_said_before_one_came_is_not_missed() {
 }
 
 #[test]
-fn what_was_said_in_a_view_before_is_missed_although_its_sender_has_begun_anew_since() {
-    // Ana said three things in a view of Bo's and none in the next one. Whatever a hacked leader says or leaves out, and
-    // in whatever order the words come, Bo learns of them.
-    let starts = |room: &Room| (group_head(room, 1, 4, 7), group_head(room, 2, 7, 7));
-    for (first, rest) in [(1, vec![2]), (4, vec![2, 3])] {
-        let mut room = Room::sealed();
-        room.bo.keyring.install(keyed(2));
-        let (before, now) = starts(&room);
-        room.bo_told(at(0), first, if first == 4 { vec![now.clone()] } else { vec![before.clone(), now.clone()] });
-        for from in rest {
-            room.bo_told(at(0), from, vec![before.clone(), now.clone()]);
-        }
-        assert_eq!(asked_after(&mut room, 600), [(1, 4, 6)]);
-    }
-    // One leader alone says it: that is nobody's word.
-    let mut room = Room::sealed();
-    room.bo.keyring.install(keyed(2));
-    let (before, now) = starts(&room);
-    room.bo_told(at(0), 4, vec![before, now.clone()]);
-    [1, 2, 3].into_iter().for_each(|from| drop(room.bo_told(at(0), from, vec![now.clone()])));
-    assert_eq!(room.bo.inbox.next_wakeup(), None);
-    // The key of the view is gone: what was said in it is lost, and not unknown.
-    let mut room = Room::sealed();
-    room.bo.keyring.install(keyed(2));
-    let (before, now) = starts(&room);
-    let late = at(24 * 3_600_000);
-    [1, 2].into_iter().for_each(|from| drop(room.bo_told(late, from, vec![before.clone(), now.clone()])));
-    let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(4), count: 3 };
-    let ana = room.ana.me.id.clone();
-    assert!(room.bo.inbox.forget(&ana, 2).contains(&gap));
-}
-
-fn asked_after(room: &mut Room, ms: u64) -> Vec<(u32, u64, u64)> {
-    asked(&room.bo_wakes(at(ms)))
-}
-
-#[test]
-fn one_leader_that_invents_starts_fills_no_memory_but_its_own_share() {
-    let (mut room, _) = said(0);
-    let mut claims = crate::delivery::claims::Claims::default();
-    let from = leader(1);
-    for i in 1..=10_000 {
-        claims.note(from, group_head(&room, i, i, 20_000), &name("bo"));
-    }
-    assert_eq!(claims.size(), (1, crate::delivery::heads::STARTS_MAX));
-    claims.forget(&room.ana.me.id);
-    assert_eq!(claims.size(), (0, 0));
-    let (_, now) = (room.bo_wakes(at(1)), head(&room, Service::Fifo, 4));
-    claims.note(from, now, &name("bo"));
-    assert_eq!(claims.size(), (1, 1));
-}
-
-#[test]
 fn what_was_said_to_an_earlier_stay_is_not_missed_by_a_later_one() {
     let mut room = Room::sealed();
     let own = room.bo.me.id.incarnation.0;
