@@ -38,6 +38,8 @@ pub struct LeaderState {
     pub tried: BTreeMap<String, u64>,
     /// Who saw which offence of the attacker there, and how often.
     pub seen: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The same without what may still be of an attacker that was there before: for people's eyes.
+    pub fresh: BTreeMap<String, BTreeMap<String, u64>>,
     /// When the attacker there took it over.
     pub taken_over: Option<Instant>,
     /// Offences of attackers that were there before: for a moment, a sight of one may still be of theirs.
@@ -128,6 +130,7 @@ impl Desk {
             mode: Mode::Stopped,
             tried: BTreeMap::new(),
             seen: BTreeMap::new(),
+            fresh: BTreeMap::new(),
             taken_over: None,
             seen_before: BTreeSet::new(),
             bad_until: None,
@@ -262,6 +265,7 @@ impl State {
             leader.tried.clear();
             let seen = std::mem::take(&mut leader.seen);
             leader.seen_before.extend(seen.into_keys());
+            leader.fresh.clear();
             leader.taken_over = Some(Instant::now());
             self.caught.clear();
         }
@@ -319,12 +323,14 @@ impl State {
 
 impl LeaderState {
     fn saw(&mut self, sight: &Sight) {
+        let count = |seen: &mut BTreeMap<String, BTreeMap<String, u64>>| {
+            *seen.entry(sight.offence.clone()).or_default().entry(sight.by.clone()).or_default() += 1;
+        };
+        count(&mut self.seen);
         let just_taken_over = self.taken_over.is_some_and(|then| then.elapsed() < BLAME_GRACE);
-        if just_taken_over && self.seen_before.contains(&sight.offence) {
-            return;
+        if !(just_taken_over && self.seen_before.contains(&sight.offence)) {
+            count(&mut self.fresh);
         }
-        let by = self.seen.entry(sight.offence.clone()).or_default();
-        *by.entry(sight.by.clone()).or_default() += 1;
     }
 
     /// Whether it is, or was until a moment ago, not an honest running leader.

@@ -152,7 +152,7 @@ fn leader(number: u8, known: &LeaderState, state: &State, lost: usize) -> Leader
         Mode::Hacked(kind) => Some(kind),
         Mode::Honest | Mode::Stopped => None,
     };
-    let (mood, word) = match (known.mode, known.seen.is_empty()) {
+    let (mood, word) = match (known.mode, known.fresh.is_empty()) {
         (Mode::Stopped, _) => ("off", "switched off"),
         (Mode::Hacked(_), false) => ("caught", "caught cheating"),
         (Mode::Hacked(_), true) if by_none => ("silent", "nobody hears it"),
@@ -161,7 +161,7 @@ fn leader(number: u8, known: &LeaderState, state: &State, lost: usize) -> Leader
         (Mode::Honest, false) => ("fine", "honest again"),
         (Mode::Honest, true) => ("fine", "fine"),
     };
-    let seen = known.seen.iter().map(|(offence, by)| Seen {
+    let seen = known.fresh.iter().map(|(offence, by)| Seen {
         by: crowd(by.keys().map(String::as_str)),
         what: words::offence(offence),
         times: by.values().sum(),
@@ -223,7 +223,7 @@ fn outcome(kind: Kind, known: &LeaderState, state: &State, lost: usize) -> Optio
             Some(format!("It ordered {} expulsions. {came}", tried("proposed expulsions")))
         }
         Kind::Silent => Some("The others go on without it.".to_owned()),
-        Kind::Deny if known.seen.is_empty() => Some("Dan will try to join in spite of it.".to_owned()),
+        Kind::Deny if known.fresh.is_empty() => Some("Dan will try to join in spite of it.".to_owned()),
         _ => None,
     }
 }
