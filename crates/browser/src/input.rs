@@ -1,20 +1,32 @@
 //! A pointer and a keyboard, as the browser gets them from a person.
 
 use serde_json::{Value, json};
+use thirtyfour::bidi::BidiError;
 use thirtyfour::bidi::modules::browsing_context::{LocateNodes, Locator};
 use thirtyfour::bidi::modules::input::PerformActions;
 
 use crate::{Browser, Page};
 
 impl Browser {
-    async fn act(&self, page: &Page, actions: Value) {
-        let actions = vec![actions];
-        let told = self.bidi.send(PerformActions { context: page.0.clone(), actions }).await;
-        told.unwrap_or_else(|error| panic!("{error}"));
+    async fn try_act(&self, page: &Page, actions: Value) -> Result<(), BidiError> {
+        self.bidi.send(PerformActions { context: page.0.clone(), actions: vec![actions] }).await.map(drop)
     }
 
-    /// Clicks in the middle of the element that a CSS selector finds, after scrolling to it.
+    async fn act(&self, page: &Page, actions: Value) {
+        self.try_act(page, actions).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Clicks in the middle of the element that a CSS selector finds, after scrolling to it. An element that was replaced
+    /// between being found and the pointer's way to it is looked for again: nothing was pressed yet.
     pub async fn click(&self, page: &Page, selector: &str) {
+        let mut tries = 0;
+        while let Err(error) = self.try_click(page, selector).await {
+            tries += 1;
+            assert!(tries < 5 && error.to_string().contains("no such element"), "{selector}: {error}");
+        }
+    }
+
+    async fn try_click(&self, page: &Page, selector: &str) -> Result<(), BidiError> {
         let scroll = format!("document.querySelector({}).scrollIntoView({{ block: 'nearest' }})", json!(selector));
         self.evaluate(page, &scroll).await;
         let locator = Locator::css(selector);
@@ -34,7 +46,7 @@ impl Browser {
             {"type": "pointerDown", "button": 0},
             {"type": "pointerUp", "button": 0},
         ]);
-        self.act(page, json!({"type": "pointer", "id": "mouse", "actions": steps})).await;
+        self.try_act(page, json!({"type": "pointer", "id": "mouse", "actions": steps})).await
     }
 
     /// Draws a line with the pressed button through these points of the page or frame.
