@@ -135,7 +135,7 @@ function showBanner() {
   const banner = byId("banner");
   banner.hidden = words === null;
   banner.classList.toggle("bad", over !== null || lost);
-  byId("rejoin").hidden = over === null || lost || login.returns;
+  byId("rejoin").hidden = over === null || lost;
   // What the sidebar says is of then, not of now.
   document.querySelector(".side")?.classList.toggle("stale", over !== null || lost);
   const told = byId("banner-words");

@@ -67,8 +67,7 @@ pub enum Flood {
 
 impl Flood {
     /// All that the honest go on under. Two are none yet. Under [`Flood::Holes`] honest members ask for what an insider leaves
-    /// out until leaders name them for it. Under [`Flood::SlowReaders`] the sender goes at the pace of the fastest, and the
-    /// others lose messages.
+    /// out until leaders name them for it. Under [`Flood::SlowReaders`] the others lose messages.
     pub const ALL: [Flood; 12] = [
         Flood::Calm,
         Flood::HalfOpen,
