@@ -14,7 +14,7 @@ usage: cargo xtask tidy
        cargo xtask fuzz --list | TARGET | --all [--seconds N] [--jobs J]
        cargo xtask model [--large] [--only NAME]
        cargo xtask build-second [cargo's options]
-       cargo xtask test-second";
+       cargo xtask test-second [--alone]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "fuzz" => fuzz::run(&root(), rest),
         "build-second" => second::build(&root(), rest),
-        "test-second" => second::test(&root()),
+        "test-second" => second::test(&root(), rest),
         "model" => model(&root(), rest),
         _ => {
             eprintln!("{USAGE}");

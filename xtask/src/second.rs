@@ -20,16 +20,21 @@ pub fn build(root: &Path, options: &[String]) -> ExitCode {
     if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// `cargo xtask test-second`: recorded vectors under the second build, and leaders of both builds in one group.
-pub fn test(root: &Path) -> ExitCode {
-    let quick = ["--profile".to_owned(), "quick".to_owned()];
-    let built = cargo(root, &["build", "--package", "ringfort-cli", "--bin", "ringfort"], &quick);
-    let agree = built && cargo(root, &["test", "--package", "ringfort-crypto", "--lib"], &quick);
+/// `cargo xtask test-second`: recorded vectors under the second build, and leaders of both builds in one group. With
+/// `--alone` the vectors only: leaders meet in `cargo test` too, if `RINGFORT_SECOND` names the second build's program.
+pub fn test(root: &Path, options: &[String]) -> ExitCode {
+    let built = cargo(root, &["build", "--package", "ringfort-cli", "--bin", "ringfort"], &[]);
+    let agree = built && cargo(root, &["test", "--package", "ringfort-crypto", "--lib"], &[]);
+    let program = root.join(FOLDER).join("debug/ringfort");
     let together = agree && {
-        let second = root.join(FOLDER).join("quick/ringfort");
-        let mut command = Command::new("cargo");
-        command.args(["test", "--package", "ringfort-cli", "--test", "cli", "second::"]);
-        run(root, command.env("RINGFORT_SECOND", second))
+        if options.iter().any(|option| option == "--alone") {
+            println!("RINGFORT_SECOND={}", program.display());
+            true
+        } else {
+            let mut command = Command::new("cargo");
+            command.args(["test", "--package", "ringfort-cli", "--test", "cli", "second::"]);
+            run(root, command.env("RINGFORT_SECOND", program))
+        }
     };
     if together { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

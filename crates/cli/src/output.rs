@@ -20,7 +20,7 @@ pub fn line(text: impl AsRef<str>) -> Outcome {
 /// # Errors
 /// As [`line()`].
 pub fn told(text: impl AsRef<str>) -> Outcome {
-    let width = io::stdout().is_terminal().then(|| ratatui::crossterm::terminal::size().ok()).flatten();
+    let width = io::stdout().is_terminal().then(|| crossterm::terminal::size().ok()).flatten();
     match width {
         Some((width @ 1.., _)) => line(folded(text.as_ref(), usize::from(width))),
         _ => line(text),

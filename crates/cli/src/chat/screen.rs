@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{
+use crossterm::event::{
     self, DisableBracketedPaste, EnableBracketedPaste, KeyCode, KeyEvent, KeyEventKind, KeyModifiers,
 };
-use ratatui::crossterm::execute;
+use crossterm::execute;
+use ratatui::DefaultTerminal;
 use ringfort::protocol::view::Cause;
 use ringfort::{Event, Events, Group};
 use tokio::sync::mpsc;

@@ -138,6 +138,17 @@ fn people_talk_on_terminals() {
     assert_eq!(ana.ends(), 0);
 }
 
+/// Terminals, tmux and expect may send a paste as plain keys. Its end must not stay in the kernel until another key comes.
+#[test]
+fn a_paste_that_arrives_as_keys_is_taken_in_to_its_end() {
+    let world = World::running(4);
+    let mut ana = Terminal::start(&world, ANA);
+    ana.shows("nobody else is here yet");
+    ana.press(&"y".repeat(20_000));
+    ana.press("\x03");
+    assert_eq!(ana.ends(), 0);
+}
+
 #[test]
 fn members_decide_who_comes_in() {
     let vote = "percent = 51\nwait_s = 30\nsilence = \"no\"\n";
