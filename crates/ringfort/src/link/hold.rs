@@ -5,9 +5,10 @@ use std::time::Duration;
 use ringfort_kernel::{Budget, Time};
 use tokio::time::Instant;
 
-/// Of all time a receiver may hold up senders for a sixth, beside [`hold_max`](super::LinkLimits::hold_max) at once: less than
-/// a fifth of a minute. Whoever reads five sixths as fast as the others is given everything.
-const PARTS: u64 = 6;
+/// Of all time a receiver may hold up senders for a twelfth, beside [`hold_max`](super::LinkLimits::hold_max) at once. A message
+/// goes through several leaders, and one receiver may hold up each of them at another time: with two it is less than a fifth of
+/// a minute in all. Whoever reads eleven twelfths as fast as the others is given everything.
+const PARTS: u64 = 12;
 /// A link that has used up what it may hold up senders holds up none for so long.
 const AGAIN: Duration = Duration::from_millis(50);
 

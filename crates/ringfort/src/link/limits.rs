@@ -23,7 +23,7 @@ pub struct LinkLimits {
     /// peer reading one byte a second does not pass for a slow one.
     pub progress_bytes_min: usize,
     /// How long at once a peer that reads, but too slowly, may hold up those who send to it, while most others keep up; and
-    /// a sixth of the time, if it is not zero. Beyond that its queue fills up, and then it loses data. Default
+    /// a twelfth of the time, if it is not zero. Beyond that its queue fills up, and then it loses data. Default
     /// 500 ms, less than after what time a sender gives a message to another leader.
     pub hold_max: Duration,
     /// How long `close()` goes on sending what is queued. Default 500 ms.

@@ -1,7 +1,7 @@
 //! Back-pressure from many receivers to one fast sender.
 //!
 //! A sender waits for receivers that are behind, instead of overflowing their queues:
-//! - for one of them as long as it has not held up senders for more than a sixth of the time, or for
+//! - for one of them as long as it has not held up senders for more than a twelfth of the time, or for
 //!   [`LinkLimits::hold_max`](super::LinkLimits::hold_max) at once. Beyond that nobody waits for it, and its queue takes
 //!   up what it is slower by. It loses data once that is full, and holds up nobody until it has caught up;
 //! - for most of them as long as it takes, at nobody's cost: then it is the sender that is too fast.
