@@ -1,0 +1,1 @@
+//! Other services, read from the one log: nothing here sends a message.
