@@ -155,12 +155,12 @@ impl Checks {
     }
 
     fn integrity(&mut self, who: Author, entry: &Entry, reference: Reference) {
+        if !self.honest.has(reference.author) {
+            return;
+        }
         let first = *self.rounds.entry((reference.author, reference.round)).or_insert(entry.index);
         if first != entry.index {
             self.complain(format!("{who}: {} is in the log twice for round {}", reference.author, reference.round));
-        }
-        if !self.honest.has(reference.author) {
-            return;
         }
         for message in messages(&entry.block.body().payload) {
             if self.submitted.get(message) != Some(&reference.author) {
@@ -168,7 +168,12 @@ impl Checks {
             }
             let at = *self.delivered.entry(message.to_vec()).or_insert(entry.index);
             if at != entry.index {
-                self.complain(format!("{who}: a message is in the log at {at} and {}", entry.index));
+                let other = self.log.get(&at);
+                self.complain(format!(
+                    "{who}: message {:?} is in the log at {at} {other:?} and {} {reference:?}",
+                    message.get(..8),
+                    entry.index
+                ));
             }
         }
     }

@@ -24,6 +24,8 @@ pub enum Strategy {
     EquivocateDeep,
     /// Shows both blocks to everybody, one after the other.
     EquivocateOpenly,
+    /// Shows forty blocks of each round to everybody.
+    Multiply,
     /// Shows its blocks to `f + 1` leaders and gives them to nobody.
     Partial,
     /// Sends every block as late as the others just wait for.
@@ -52,11 +54,12 @@ pub enum Strategy {
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Strategy; 16] = [
+    pub const ALL: [Strategy; 17] = [
         Strategy::Silent,
         Strategy::Equivocate,
         Strategy::EquivocateDeep,
         Strategy::EquivocateOpenly,
+        Strategy::Multiply,
         Strategy::Partial,
         Strategy::Late,
         Strategy::Withhold,
@@ -129,9 +132,9 @@ impl Hacked {
             }
             (Strategy::BadCheckpoint | Strategy::BadParts, Frame::Part(name, bytes)) => {
                 let mut bytes = bytes.clone();
-                match dice.below(3) {
+                match dice.below(if self.strategy == Strategy::BadParts { 4 } else { 3 }) {
                     0 => bytes.truncate(bytes.len() / 2),
-                    1 => bytes.iter_mut().take(40).for_each(|byte| *byte ^= 0x55),
+                    1 | 3 => bytes.iter_mut().take(40).for_each(|byte| *byte ^= 0x55),
                     _ => bytes.clear(),
                 }
                 each(&Frame::Part(*name, bytes))
@@ -161,6 +164,9 @@ impl Hacked {
             let shown: Vec<Author> = to.iter().copied().take(self.rules.honest_one()).collect();
             return at(&shown, &first, late);
         }
+        if self.strategy == Strategy::Multiply {
+            return (0..40).flat_map(|k| at(to, &self.copy_of(&first, k), late)).collect();
+        }
         if !self.strategy.equivocates() {
             return at(to, &first, late);
         }
@@ -188,7 +194,7 @@ impl Hacked {
             Strategy::Withhold => self.withhold(&mut body),
             Strategy::BadShares => {
                 if let Some(share) = body.coin.as_mut().filter(|_| dice.chance(800)) {
-                    share[usize::from(dice.chance(500))] ^= 1;
+                    share.iter_mut().skip(dice.index(2)).take(1).for_each(|byte| *byte ^= 1);
                 }
             }
             Strategy::Inflate => {
@@ -214,6 +220,12 @@ impl Hacked {
             !goes
         });
         body.weak.clear();
+    }
+
+    fn copy_of(&mut self, first: &Sealed, number: u64) -> Sealed {
+        let mut body = first.body().clone();
+        body.clock_us = body.clock_us.saturating_add(number);
+        self.sign(body)
     }
 
     fn other_of(&mut self, first: &Sealed) -> Sealed {
@@ -263,7 +275,11 @@ impl Hacked {
         let Some(to) = dice.pick(others) else { return Vec::new() };
         let out = |frame| vec![(to, frame, Duration::ZERO)];
         match self.strategy {
-            Strategy::FarRounds => template.map(|t| out(self.far(t, dice))).unwrap_or_default(),
+            Strategy::FarRounds => {
+                let frames: Vec<Frame> =
+                    template.map(|t| (0..4).map(|_| self.far(t, dice)).collect()).unwrap_or_default();
+                frames.into_iter().flat_map(out).collect()
+            }
             Strategy::Forge => template.map(|t| self.forged_blocks(to, others, t, dice)).unwrap_or_default(),
             Strategy::Flood => out(self.flood(template, dice)),
             Strategy::BadCheckpoint => out(self.forged_certificate()),
@@ -298,7 +314,7 @@ impl Hacked {
         let mut own = body.clone();
         own.author = self.me;
         let mut bad = Sealed::sign(own, &*self.keys).block().as_ref().clone();
-        bad.signature[dice.index(64)] ^= 4;
+        bad.signature.iter_mut().skip(dice.index(64)).take(1).for_each(|byte| *byte ^= 4);
         let victim = dice.pick(others).unwrap_or(to);
         body.author = victim;
         let forged = Sealed::sign(body.clone(), &*self.keys).block().as_ref().clone();
@@ -313,7 +329,10 @@ impl Hacked {
         namer.parents = authors.into_iter().map(|author| Parent { author, digest }).collect();
         namer.weak.clear();
         let namer = Sealed::sign(namer, &*self.keys);
-        self.signed.insert(Sealed::sign(forged.body.clone(), &*self.keys).reference(), Sealed::sign(forged.body.clone(), &*self.keys));
+        self.signed.insert(
+            Sealed::sign(forged.body.clone(), &*self.keys).reference(),
+            Sealed::sign(forged.body.clone(), &*self.keys),
+        );
         let frames = [Frame::Block(bad), Frame::Block(namer.block().as_ref().clone()), Frame::Answer(forged.clone())];
         frames.into_iter().map(|frame| (to, frame, Duration::ZERO)).collect()
     }
@@ -327,7 +346,8 @@ impl Hacked {
                 have: vec![0; usize::from(self.rules.n())],
                 checkpoint: u64::MAX,
                 wants_round: u64::MAX,
-                asks: true,
+                question: 1 + dice.below(5),
+                answer: dice.below(5),
             }),
             1 => Frame::Fetch(template.map(|t| t.references().collect()).unwrap_or_default()),
             _ => {

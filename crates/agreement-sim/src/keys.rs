@@ -63,8 +63,11 @@ impl Keys for SimKeys {
         if used.len() < self.threshold {
             return Toss::TooFew;
         }
-        let wrong: Vec<Author> =
-            used.iter().filter(|(author, share)| *share != self.share(*author, round)).map(|(author, _)| *author).collect();
+        let wrong: Vec<Author> = used
+            .iter()
+            .filter(|(author, share)| *share != self.share(*author, round))
+            .map(|(author, _)| *author)
+            .collect();
         if checked && !wrong.is_empty() {
             return Toss::Bad(wrong);
         }
@@ -90,6 +93,12 @@ pub fn simulated(seed: u64, n: u8, f: u8) -> Vec<Arc<dyn Keys>> {
     Author::all(n).map(keys).collect()
 }
 
+/// Stand-in keys of a group whose coins are never known: no number of shares is enough.
+pub fn without_coins(seed: u64, n: u8) -> Vec<Arc<dyn Keys>> {
+    let keys = |me| Arc::new(SimKeys { me, n, threshold: usize::MAX, seed }) as Arc<dyn Keys>;
+    Author::all(n).map(keys).collect()
+}
+
 /// Real keys of a whole group.
 pub fn real(seed: u64, epoch: Digest, n: u8, f: u8) -> Vec<Arc<dyn Keys>> {
     let mut rng = ChaCha12Rng::seed_from_u64(seed);
@@ -97,7 +106,8 @@ pub fn real(seed: u64, epoch: Digest, n: u8, f: u8) -> Vec<Arc<dyn Keys>> {
         deal(KeyRole::Coin, u16::from(n), u16::from(f) + 1, &mut rng).expect("f + 1 is a threshold of n");
     let signing: Vec<SigningKey> = (0..n).map(|_| SigningKey::generate(&mut rng)).collect();
     let verifying: Vec<VerifyingKey> = signing.iter().map(SigningKey::verifying_key).collect();
-    let make = |(key, share)| Arc::new(LeaderKeys::new(epoch, key, verifying.clone(), coin.clone(), share)) as Arc<dyn Keys>;
+    let make =
+        |(key, share)| Arc::new(LeaderKeys::new(epoch, key, verifying.clone(), coin.clone(), share)) as Arc<dyn Keys>;
     signing.into_iter().zip(shares).map(make).collect()
 }
 

@@ -4,9 +4,12 @@
 
 pub mod check;
 pub mod dice;
+pub mod graph;
 pub mod hacked;
 pub mod keys;
 pub mod network;
+pub mod node;
+pub mod plays;
 pub mod run;
 pub mod world;
 

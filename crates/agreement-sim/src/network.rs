@@ -32,9 +32,12 @@ pub struct Network {
     pub cut: BTreeSet<(Author, Author)>,
     /// A link's own delay, added to every frame.
     pub slow: BTreeMap<Author, Duration>,
+    /// How long a hostile scheduler holds back what a known coin names, in milliseconds.
+    pub hold_ms: u64,
     seed: u64,
     rules: Rules,
-    hacked: usize,
+    /// Shares of every coin that the scheduler has anyway.
+    pub hacked: usize,
     /// Honest authors whose share of a coin was sent.
     shares: BTreeMap<u64, BTreeSet<Author>>,
 }
@@ -47,6 +50,7 @@ impl Network {
             loss: 0,
             cut: BTreeSet::new(),
             slow: BTreeMap::new(),
+            hold_ms: 120,
             seed,
             rules,
             hacked,
@@ -74,7 +78,7 @@ impl Network {
         if let Some(coin) = self.rules.coin_due(body.round).filter(|_| body.author == from) {
             self.shares.entry(coin).or_default().insert(from);
         }
-        if self.is_named(block) { Duration::from_millis(120) } else { dice.between_us(100, 900) }
+        if self.is_named(block) { Duration::from_millis(self.hold_ms) } else { dice.between_us(100, 900) }
     }
 
     /// Whether the coin for which this block stands is known already, and names it.

@@ -8,7 +8,8 @@ use crate::dice::Dice;
 use crate::hacked::Strategy;
 use crate::keys;
 use crate::network::{Network, Weather};
-use crate::world::{CrashAt, World};
+use crate::node::CrashAt;
+use crate::world::World;
 
 /// What kind of run.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +28,14 @@ pub struct Plan {
     pub steps: u64,
     /// Faults of leaders and links in a thousand steps.
     pub faults: u64,
+    /// Whether frames may be lost.
+    pub lossy: bool,
     /// A rule that is weakened.
     pub weakened: Option<Rule>,
     /// Whether the real keys are used.
     pub real_keys: bool,
+    /// Whether no coin is ever known.
+    pub no_coins: bool,
     /// An honest leader crashes where it makes something durable.
     pub crash_at: Option<CrashAt>,
 }
@@ -45,15 +50,17 @@ impl Plan {
         hacked: true,
         steps: 120,
         faults: 60,
+        lossy: true,
         weakened: None,
         real_keys: false,
+        no_coins: false,
         crash_at: None,
     };
 
     /// The rules of the run.
     pub fn rules(&self) -> Rules {
         let (n, f) = self.sizes;
-        let rules = Rules::new(n, f, self.period).expect("sizes of a plan make a group");
+        let rules = Rules::with_period_for_testing_only(n, f, self.period).expect("sizes of a plan make a group");
         match self.weakened {
             Some(rule) => rules.mutated_for_testing_only(rule),
             None => rules,
@@ -80,9 +87,13 @@ pub fn build(seed: u64, plan: &Plan) -> World {
     let hacked = if plan.hacked { f } else { 0 };
     let weather = plan.weather.or_else(|| dice.pick(&[Weather::Kind, Weather::Wild, Weather::Hostile]));
     let network = Network::new(seed, rules, weather.unwrap_or(Weather::Kind), usize::from(hacked));
-    let all = if plan.real_keys { keys::real(seed, EPOCH, n, f) } else { keys::simulated(seed, n, f) };
+    let all = match (plan.real_keys, plan.no_coins) {
+        (true, _) => keys::real(seed, EPOCH, n, f),
+        (false, true) => keys::without_coins(seed, n),
+        (false, false) => keys::simulated(seed, n, f),
+    };
     let mut world = World::new(seed, rules, all, EPOCH, network);
-    world.network.loss = if dice.chance(400) { dice.below(80) } else { 0 };
+    world.network.loss = if plan.lossy && dice.chance(400) { dice.below(80) } else { 0 };
     let mut places: Vec<Author> = Author::all(n).collect();
     for _ in 0..hacked {
         let place = dice.index(places.len());
@@ -140,12 +151,17 @@ fn make_peace(world: &mut World) -> Vec<String> {
     let all_there = |world: &World| {
         let positions: Vec<u64> = world.honest().iter().map(|who| world.checks.application(*who).index).collect();
         let level = positions.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
-        let idle = world.honest().iter().all(|who| world.core(*who).is_some_and(ringfort_agreement::Agreement::is_idle));
+        let idle =
+            world.honest().iter().all(|who| world.core(*who).is_some_and(ringfort_agreement::Agreement::is_idle));
         world.checks.undelivered() == 0 && (level && idle || has_busy_hacked(world))
     };
     let mut complaints = Vec::new();
     if !world.go_until(Duration::from_secs(12), all_there) {
-        complaints.push(format!("not everything is ordered: {} messages are not; {}", world.checks.undelivered(), describe(world)));
+        complaints.push(format!(
+            "not everything is ordered: {} messages are not; {}",
+            world.checks.undelivered(),
+            describe(world)
+        ));
         return complaints;
     }
     let rounds: Vec<u64> = honest.iter().filter_map(|who| world.core(*who)).map(|core| core.quorum_round()).collect();
@@ -172,6 +188,7 @@ fn has_busy_hacked(world: &World) -> bool {
                 | Strategy::Equivocate
                 | Strategy::EquivocateDeep
                 | Strategy::EquivocateOpenly
+                | Strategy::Multiply
                 | Strategy::Flood
                 | Strategy::Race
                 | Strategy::FarRounds
@@ -180,16 +197,19 @@ fn has_busy_hacked(world: &World) -> bool {
     })
 }
 
-fn describe(world: &World) -> String {
+/// Where every leader stands.
+pub fn describe(world: &World) -> String {
     let one = |who: &Author| {
         let core = world.core(*who)?;
         let (log, waiting) = (core.log(), core.waiting());
         Some(format!(
-            "[{who:?} own {} quorum {} next {:?} index {} waiting {waiting:?} catching up {}]",
+            "[{who:?} own {} quorum {} next {:?} index {} waiting {waiting:?} from {} wants {:?} catching up {}]",
             core.own_round(),
             core.quorum_round(),
             log.next,
             log.index,
+            core.dag().lowest(),
+            core.wanted().take(4).collect::<Vec<_>>(),
             core.is_catching_up()
         ))
     };

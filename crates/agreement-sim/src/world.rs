@@ -1,6 +1,6 @@
 //! Leaders, their disks, and the frames between them, on a virtual clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,39 +16,12 @@ use crate::check::Checks;
 use crate::dice::Dice;
 use crate::hacked::{Hacked, Strategy};
 use crate::network::Network;
+use crate::node::Node;
 
 /// Unix time at the start of every run, in milliseconds.
 const START_UNIX_MS: u64 = 1_700_000_000_000;
 /// Frames that a sleeping leader's links keep.
 const KEPT_FRAMES: usize = 400;
-
-/// A place in a leader's life at which it crashes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CrashAt {
-    /// Which time that it makes something durable.
-    pub persist: u64,
-    /// Whether the write was done before the crash.
-    pub written: bool,
-}
-
-/// One leader.
-pub struct Node {
-    /// The component, while the process runs.
-    pub core: Option<Agreement>,
-    /// What it does, if it is hacked.
-    pub hacked: Option<Hacked>,
-    disk: Vec<Record>,
-    asleep: bool,
-    kept: VecDeque<(Author, Bytes)>,
-    wake_at: Option<Time>,
-    persists: u64,
-    /// Where it crashes next.
-    pub crash_at: Option<CrashAt>,
-    /// How far its clock is off, in milliseconds.
-    pub clock_off_ms: i64,
-    /// The most bytes that it held, and blocks.
-    pub peak: (usize, usize),
-}
 
 enum Item {
     Frame(Author, Author, Bytes),
@@ -71,6 +44,8 @@ pub struct World {
     pub dice: Dice,
     /// Frames sent, and bytes.
     pub sent: (u64, u64),
+    /// What happened, if it is to be told.
+    pub notes: Option<Vec<String>>,
     rules: Rules,
     epoch: Digest,
     keys: Vec<Arc<dyn Keys>>,
@@ -84,25 +59,14 @@ pub struct World {
 impl World {
     /// A group that has not started.
     pub fn new(seed: u64, rules: Rules, keys: Vec<Arc<dyn Keys>>, epoch: Digest, network: Network) -> Self {
-        let node = || Node {
-            core: None,
-            hacked: None,
-            disk: Vec::new(),
-            asleep: false,
-            kept: VecDeque::new(),
-            wake_at: None,
-            persists: 0,
-            crash_at: None,
-            clock_off_ms: 0,
-            peak: (0, 0),
-        };
         World {
             now: Time::ZERO,
             network,
             checks: Checks::new(AuthorSet::all(rules.n())),
-            nodes: Author::all(rules.n()).map(|author| (author, node())).collect(),
+            nodes: Author::all(rules.n()).map(|author| (author, Node::default())).collect(),
             dice: Dice::new(seed, 1),
             sent: (0, 0),
+            notes: std::env::var_os("RINGFORT_NOTES").map(|_| Vec::new()),
             rules,
             epoch,
             keys,
@@ -110,6 +74,13 @@ impl World {
             items: BTreeMap::new(),
             next_item: 0,
             next_message: 0,
+        }
+    }
+
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        if let Some(notes) = &mut self.notes {
+            let line = format!("{:>9.3} {}", self.now.since_start().as_secs_f64() * 1000.0, text());
+            notes.push(line);
         }
     }
 
@@ -157,7 +128,8 @@ impl World {
     }
 
     fn config(&self, who: Author) -> Config {
-        let races = self.nodes.get(&who).and_then(|node| node.hacked.as_ref()).is_some_and(|h| h.strategy == Strategy::Race);
+        let races =
+            self.nodes.get(&who).and_then(|node| node.hacked.as_ref()).is_some_and(|h| h.strategy == Strategy::Race);
         let mut timers = Timers {
             block_interval: Duration::from_millis(2),
             status_interval: Duration::from_millis(60),
@@ -180,6 +152,11 @@ impl World {
 
     /// A process starts, if it does not run.
     pub fn start(&mut self, who: Author, memory: Memory) {
+        self.note(|| match &memory {
+            Memory::New => format!("{who:?} starts new"),
+            Memory::Lost => format!("{who:?} starts without its disk"),
+            Memory::Kept(records) => format!("{who:?} starts with {} records", records.len()),
+        });
         let config = self.config(who);
         let Some(keys) = self.keys.get(who.index()).cloned() else { return };
         if self.nodes.get(&who).is_none_or(|node| node.core.is_some()) {
@@ -205,6 +182,7 @@ impl World {
 
     /// A process dies; what it was given and had in no block is lost.
     pub fn crash(&mut self, who: Author) {
+        self.note(|| format!("{who:?} crashes"));
         let Some(node) = self.nodes.get_mut(&who) else { return };
         node.core = None;
         (node.asleep, node.wake_at) = (false, None);
@@ -260,6 +238,7 @@ impl World {
         if !self.is_up(who) {
             return;
         }
+        self.note(|| format!("{who:?} is given message {:?}", message.get(..8)));
         self.checks.submitted.insert(message.clone(), who);
         let given = message.clone();
         let taken = self.act(who, |core, cx| core.submit(cx, given).unwrap_or_default());
@@ -351,7 +330,12 @@ impl World {
         let Some(mut core) = node.core.take() else { return false };
         let step = self.with_cx(who, |cx| does(&mut core, cx));
         if let Some(node) = self.nodes.get_mut(&who) {
-            node.peak = (node.peak.0.max(core.bytes()), node.peak.1.max(core.dag().len()));
+            let (waiting, wanted) = core.waiting();
+            let peak = &mut node.peak;
+            peak.bytes = peak.bytes.max(core.bytes());
+            peak.blocks = peak.blocks.max(core.dag().len());
+            peak.waiting = peak.waiting.max(waiting);
+            peak.wanted = peak.wanted.max(wanted);
             node.core = Some(core);
         }
         self.carry_out(who, step);
@@ -374,6 +358,12 @@ impl World {
         let now_us = (START_UNIX_MS * 1000).saturating_add(self.now.since_start().as_micros() as u64);
         let mut due = Vec::new();
         for event in &step.events {
+            match event {
+                Event::Installed { index, .. } => self.note(|| format!("{who:?} installs a state at {index}")),
+                Event::Uncertain(messages) => self.note(|| format!("{who:?} is uncertain of {}", messages.len())),
+                Event::Blamed(author, fault) => self.note(|| format!("{who:?} blames {author:?}: {fault}")),
+                _ => {}
+            }
             if self.checks.honest.has(who) {
                 self.checks.event(who, event, now_us);
             }
@@ -438,6 +428,16 @@ impl World {
     }
 
     fn post(&mut self, from: Author, to: Author, frame: &Frame, later: Duration) {
+        match frame {
+            Frame::Ask(name) => self.note(|| format!("{from:?} -> {to:?} asks for {name:?}")),
+            Frame::Part(name, bytes) => self.note(|| format!("{from:?} -> {to:?} part {name:?} of {}", bytes.len())),
+            Frame::Certificate(c) => self.note(|| format!("{from:?} -> {to:?} certificate {}", c.statement.position)),
+            _ => {}
+        }
+        if let Frame::Block(block) = frame {
+            let (round, weak, bytes) = (block.body.round, block.body.weak.len(), block.body.payload.len());
+            self.note(|| format!("{from:?} -> {to:?} block {round} weak {weak} payload {bytes}"));
+        }
         let bytes = frame.encode();
         self.sent = (self.sent.0 + 1, self.sent.1 + bytes.len() as u64);
         if let Some(delay) = self.network.delay(&mut self.dice, from, to, frame) {

@@ -12,7 +12,7 @@ use crate::fault::Invalid;
 use crate::ids::{Author, AuthorSet, Digest, Reference};
 use crate::keys::{CoinShare, Keys, Purpose};
 use crate::limits::{EVIDENCE_MAX, HISTORY_ROUNDS, PAYLOAD_BYTES_MAX, ROUND_MAX};
-use crate::rules::{Rule, Rules};
+use crate::rules::Rules;
 
 const DIGEST_PURPOSE: &str = "ringfort agreement block v1";
 
@@ -153,17 +153,16 @@ impl Body {
         refuse_unless(exists(self.author), Invalid::Author)?;
         refuse_unless(self.round >= 1 && self.round < ROUND_MAX, Invalid::Round)?;
 
-        let once = rules.enforces(Rule::OneVariant);
         let authors: AuthorSet = self.parents.iter().map(|parent| parent.author).collect();
         let ascending = self.parents.windows(2).all(|pair| matches!(pair, [a, b] if a.author < b.author));
         let enough = if self.round == 1 { authors.is_empty() } else { authors.len() >= rules.parents() };
-        let bounded = self.parents.len() <= usize::from(n) * if once { 1 } else { 2 };
         let known = self.parents.iter().all(|parent| exists(parent.author));
-        refuse_unless(known && enough && bounded && (ascending || !once), Invalid::Parents)?;
+        refuse_unless(known && enough && ascending, Invalid::Parents)?;
 
         let lowest = self.round.saturating_sub(HISTORY_ROUNDS).max(1);
-        let in_bounds =
-            |weak: &Reference| exists(weak.author) && weak.round >= lowest && weak.round.saturating_add(2) <= self.round;
+        let in_bounds = |weak: &Reference| {
+            exists(weak.author) && weak.round >= lowest && weak.round.saturating_add(2) <= self.round
+        };
         let ascending = self.weak.windows(2).all(|pair| matches!(pair, [a, b] if a.author < b.author));
         refuse_unless(self.weak.iter().all(in_bounds) && ascending, Invalid::Weak)?;
 
@@ -218,4 +217,113 @@ pub fn messages(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_framed(payload: &[u8]) -> bool {
     messages(payload).map(|message| message.len() + 4).sum::<usize>() == payload.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(byte: u8) -> Digest {
+        Digest([byte; 32])
+    }
+
+    fn author(place: u8) -> Author {
+        Author::new(place).unwrap()
+    }
+
+    fn parent(place: u8) -> Parent {
+        Parent { author: author(place), digest: digest(place) }
+    }
+
+    fn weak(place: u8, round: u64) -> Reference {
+        Reference { round, author: author(place), digest: digest(place) }
+    }
+
+    fn valid() -> Body {
+        Body {
+            epoch: digest(9),
+            author: author(1),
+            round: 40,
+            clock_us: 5,
+            parents: vec![parent(0), parent(1), parent(3)],
+            weak: vec![weak(2, 38)],
+            coin: Some([0; 128]),
+            evidence: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+
+    fn verdict(change: impl FnOnce(&mut Body)) -> Result<(), Invalid> {
+        let mut body = valid();
+        change(&mut body);
+        body.check(&digest(9), &Rules::new(4, 1).unwrap())
+    }
+
+    fn evidence(place: u8, low: u8, high: u8) -> Evidence {
+        Evidence { author: author(place), round: 3, signed: [(digest(low), [0; 64]), (digest(high), [0; 64])] }
+    }
+
+    #[test]
+    fn a_valid_block_is_valid_and_each_rule_refuses_what_breaks_it() {
+        assert_eq!(verdict(|_| {}), Ok(()));
+        assert_eq!(verdict(|b| b.weak = vec![weak(0, 1), weak(1, 20), weak(2, 38)]), Ok(()));
+        assert_eq!(verdict(|b| b.epoch = digest(8)), Err(Invalid::Epoch));
+        assert_eq!(verdict(|b| b.author = author(4)), Err(Invalid::Author));
+        for round in [0, ROUND_MAX, 1 << 63, u64::MAX] {
+            assert_eq!(verdict(|b| b.round = round), Err(Invalid::Round));
+        }
+        let parents: [Vec<u8>; 6] = [vec![], vec![0, 1], vec![0, 1, 1], vec![1, 0, 3], vec![0, 1, 4], vec![0, 1, 2, 2]];
+        for places in parents {
+            let of = |b: &mut Body| b.parents = places.iter().map(|place| parent(*place)).collect();
+            assert_eq!(verdict(of), Err(Invalid::Parents), "{places:?}");
+        }
+        let weaks = [vec![weak(2, 39)], vec![weak(2, 40)], vec![weak(2, 0)], vec![weak(2, 3), weak(2, 4)]];
+        let more = [vec![weak(2, 3), weak(1, 3)], vec![weak(5, 3)], vec![weak(2, u64::MAX)]];
+        for references in weaks.into_iter().chain(more) {
+            assert_eq!(verdict(|b| b.weak = references.clone()), Err(Invalid::Weak), "{references:?}");
+        }
+        assert_eq!(verdict(|b| (b.round, b.weak) = (900, vec![weak(2, 900 - HISTORY_ROUNDS - 1)])), Err(Invalid::Weak));
+        assert_eq!(verdict(|b| b.coin = None), Err(Invalid::CoinShare));
+        assert_eq!(verdict(|b| b.evidence = vec![evidence(0, 1, 2), evidence(3, 1, 2)]), Ok(()));
+        let proofs = [vec![evidence(0, 2, 1)], vec![evidence(0, 1, 1)], vec![evidence(7, 1, 2)]];
+        for proofs in
+            proofs.into_iter().chain([vec![evidence(0, 1, 2); 2], (0..4).map(|_| evidence(3, 1, 2)).collect()])
+        {
+            assert_eq!(verdict(|b| b.evidence = proofs.clone()), Err(Invalid::Evidence));
+        }
+        for payload in [vec![1], vec![2, 0, 0, 0, 7], vec![255; 40], vec![0; PAYLOAD_BYTES_MAX + 4]] {
+            assert_eq!(verdict(|b| b.payload = payload.clone()), Err(Invalid::Payload));
+        }
+    }
+
+    #[test]
+    fn a_first_block_has_no_parents_and_no_share() {
+        let first = |b: &mut Body| (b.round, b.weak, b.coin) = (1, Vec::new(), None);
+        assert_eq!(verdict(first), Err(Invalid::Parents));
+        assert_eq!(
+            verdict(|b| {
+                first(b);
+                b.parents.clear();
+            }),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_payload_gives_back_its_messages() {
+        let mut payload = Vec::new();
+        let list: [&[u8]; 4] = [b"one", b"", b"three", &[7; 1000]];
+        list.iter().for_each(|message| push_message(&mut payload, message));
+        assert_eq!(messages(&payload).collect::<Vec<_>>(), list);
+        assert_eq!(verdict(|b| b.payload = payload.clone()), Ok(()));
+    }
+
+    #[test]
+    fn the_hash_of_a_block_is_the_one_that_was_written_down() {
+        let sealed = Sealed::unchecked(Block { body: valid(), signature: [1; 64] });
+        let other = Sealed::unchecked(Block { body: valid(), signature: [2; 64] });
+        assert_eq!(sealed.reference(), other.reference(), "a block is what is signed, not how it was signed");
+        let hex: String = sealed.reference().digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "cfed9d561c5636d9e3b3e740a2a8077ab24a10ba6171abf1ded982e51883d40a");
+    }
 }

@@ -5,18 +5,23 @@
 //! always show why.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
-use ringfort_kernel::codec;
+use ringfort_kernel::{Time, codec};
 
 use crate::ids::{Author, Digest};
 use crate::limits::{PART_BYTES, STATE_BYTES_MAX};
 use crate::rules::Rules;
 use crate::sequence::Log;
+use crate::wire::PartName;
 
 /// Checkpoints of which an author's statements, and own states, are kept.
 const KEPT: usize = 2;
+/// How long a state is kept for a peer that fetches it, in all and without a question.
+const PINNED_MAX: Duration = Duration::from_secs(120);
+const PINNED_IDLE: Duration = Duration::from_secs(10);
 
 /// What a leader says of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
@@ -153,6 +158,22 @@ pub struct Checkpoints {
     heard: BTreeMap<Author, BTreeMap<u64, Signed>>,
     stable: BTreeMap<u64, (Certificate, Parts)>,
     newest: Option<Certificate>,
+    /// States that a peer is fetching: kept for it, one for each peer.
+    pins: BTreeMap<Author, Pin>,
+}
+
+/// A state that a peer is fetching.
+#[derive(Clone, Copy, Debug)]
+struct Pin {
+    position: u64,
+    since: Time,
+    asked: Time,
+}
+
+impl Pin {
+    fn holds(&self, now: Time) -> bool {
+        now.since(self.since) < PINNED_MAX && now.since(self.asked) < PINNED_IDLE
+    }
 }
 
 impl Checkpoints {
@@ -165,6 +186,7 @@ impl Checkpoints {
             heard: BTreeMap::new(),
             stable: BTreeMap::new(),
             newest: None,
+            pins: BTreeMap::new(),
         }
     }
 
@@ -232,7 +254,9 @@ impl Checkpoints {
             self.newest = Some(certificate.clone());
         }
         self.stable.insert(position, (certificate, parts));
-        keep_newest(&mut self.stable);
+        let newest: Vec<u64> = self.stable.keys().rev().take(KEPT).copied().collect();
+        let pinned: Vec<u64> = self.pins.values().map(|pin| pin.position).collect();
+        self.stable.retain(|position, _| newest.contains(position) || pinned.contains(position));
         self.own.retain(|other, _| *other > position);
         self.due.retain(|other, _| *other > position);
     }
@@ -253,9 +277,15 @@ impl Checkpoints {
         self.newest.as_ref()
     }
 
-    /// A part of a held state.
-    pub fn part(&self, position: u64, number: u32) -> Option<Bytes> {
-        self.stable.get(&position)?.1.part(number)
+    /// A part of a held state, which is kept for the peer that asks as long as it goes on asking.
+    pub fn part(&mut self, now: Time, peer: Author, name: PartName) -> Option<Bytes> {
+        self.pins.retain(|_, pin| pin.holds(now));
+        let part = self.stable.get(&name.position)?.1.part(name.part)?;
+        let pin = self.pins.entry(peer).or_insert(Pin { position: name.position, since: now, asked: now });
+        if pin.position == name.position {
+            pin.asked = now;
+        }
+        Some(part)
     }
 
     /// Own statements that are not certified yet, to be said again.
@@ -273,5 +303,79 @@ impl Checkpoints {
 fn keep_newest<T>(by_position: &mut BTreeMap<u64, T>) {
     while by_position.len() > KEPT {
         by_position.pop_first();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(place: u8, statement: Statement) -> Signed {
+        Signed { author: Author::new(place).unwrap(), statement, signature: [place; 64] }
+    }
+
+    fn statement(position: u64, state: u8) -> Statement {
+        let epoch = Digest([1; 32]);
+        let head = Digest([2; 32]);
+        Statement { epoch, position, round: 9, index: 3, head, state: Digest([state; 32]), state_bytes: 10 }
+    }
+
+    #[test]
+    fn equal_statements_are_counted_and_not_answers() {
+        let mut checkpoints = Checkpoints::new(Rules::new(7, 2).unwrap());
+        for place in 0..3 {
+            assert_eq!(checkpoints.hear(signed(place, statement(5, place))), Heard::Nothing, "all differ");
+        }
+        assert_eq!(checkpoints.hear(signed(3, statement(5, 1))), Heard::Nothing, "two are equal");
+        let Heard::Certified(certificate) = checkpoints.hear(signed(4, statement(5, 1))) else { panic!("three are") };
+        assert_eq!(certificate.statement, statement(5, 1));
+        assert_eq!(certificate.signatures.len(), 3);
+    }
+
+    #[test]
+    fn a_leader_that_says_two_things_of_one_checkpoint_is_told_and_counted_once() {
+        let mut checkpoints = Checkpoints::new(Rules::new(4, 1).unwrap());
+        assert_eq!(checkpoints.hear(signed(0, statement(5, 1))), Heard::Nothing);
+        assert_eq!(checkpoints.hear(signed(0, statement(5, 1))), Heard::Nothing, "said again");
+        assert_eq!(checkpoints.hear(signed(0, statement(5, 2))), Heard::Contradicts);
+        assert_eq!(
+            checkpoints.hear(signed(1, statement(5, 2))),
+            Heard::Nothing,
+            "the second word of the other is none"
+        );
+    }
+
+    #[test]
+    fn statements_of_far_checkpoints_take_no_more_room_than_their_author_has() {
+        let mut checkpoints = Checkpoints::new(Rules::new(4, 1).unwrap());
+        for position in 0..1000 {
+            let _ = checkpoints.hear(signed(3, statement(u64::MAX - position, 1)));
+        }
+        assert_eq!(checkpoints.heard.values().map(BTreeMap::len).sum::<usize>(), KEPT);
+        let _ = checkpoints.hear(signed(0, statement(5, 1)));
+        assert!(matches!(checkpoints.hear(signed(1, statement(5, 1))), Heard::Certified(_)));
+    }
+
+    #[test]
+    fn a_state_that_is_being_fetched_is_kept_as_long_as_parts_are_asked_for() {
+        let rules = Rules::new(4, 1).unwrap();
+        let mut checkpoints = Checkpoints::new(rules);
+        let at = |secs| Time::from_start(Duration::from_secs(secs));
+        let settle = |checkpoints: &mut Checkpoints, position| {
+            let state = State { log: Log { position, ..Log::default() }, application: vec![1] };
+            let certificate = Certificate { statement: statement(position, 1), signatures: Vec::new() };
+            checkpoints.settle(certificate, Parts::of(&state).unwrap());
+        };
+        let (peer, name) = (Author::new(2).unwrap(), PartName { position: 1, part: 0 });
+        settle(&mut checkpoints, 1);
+        assert!(checkpoints.part(at(0), peer, name).is_some());
+        (2..9).for_each(|position| settle(&mut checkpoints, position));
+        assert!(checkpoints.part(at(5), peer, name).is_some(), "kept, though seven newer ones came");
+        assert_eq!(checkpoints.stable.len(), 3);
+        let other = PartName { position: 8, part: 0 };
+        assert!(checkpoints.part(at(60), Author::new(1).unwrap(), other).is_some());
+        settle(&mut checkpoints, 9);
+        settle(&mut checkpoints, 10);
+        assert!(checkpoints.part(at(60), peer, name).is_none(), "nobody asked for it for long");
     }
 }

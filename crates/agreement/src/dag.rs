@@ -1,6 +1,6 @@
 //! The accepted blocks: each with all that it names, above the floor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use crate::block::Sealed;
@@ -19,8 +19,6 @@ pub struct Node {
     support: Vec<Option<Digest>>,
     /// Authors of blocks that name it as a parent.
     children: AuthorSet,
-    /// Whether the own newest block has it in its history.
-    covered: bool,
 }
 
 impl Node {
@@ -33,11 +31,6 @@ impl Node {
     pub fn children(&self) -> AuthorSet {
         self.children
     }
-
-    /// Whether the own newest block has it in its history.
-    pub fn is_covered(&self) -> bool {
-        self.covered
-    }
 }
 
 /// Blocks by round, author and hash. Grows by whole histories and shrinks from below.
@@ -46,6 +39,8 @@ pub struct Dag {
     n: u8,
     nodes: BTreeMap<Reference, Node>,
     authors: BTreeMap<u64, AuthorSet>,
+    /// Blocks that the own newest block does not have in its history.
+    uncovered: BTreeSet<Reference>,
     bytes: usize,
 }
 
@@ -75,7 +70,8 @@ impl Dag {
         self.bytes += sealed.bytes();
         let authors = self.authors.entry(reference.round).or_default();
         *authors = authors.with(reference.author);
-        self.nodes.insert(reference, Node { sealed, support, children: AuthorSet::EMPTY, covered: false });
+        self.nodes.insert(reference, Node { sealed, support, children: AuthorSet::EMPTY });
+        self.uncovered.insert(reference);
         Some(certified)
     }
 
@@ -183,11 +179,14 @@ impl Dag {
 
     /// The own newest block is `own`: its history is covered.
     pub fn cover(&mut self, own: &Reference) {
-        for reference in self.history(std::slice::from_ref(own), |_, node| !node.covered) {
-            if let Some(node) = self.nodes.get_mut(&reference) {
-                node.covered = true;
-            }
+        for reference in self.history(std::slice::from_ref(own), |name, _| self.uncovered.contains(name)) {
+            self.uncovered.remove(&reference);
         }
+    }
+
+    /// Blocks that the own newest block does not have in its history, lowest first.
+    pub fn uncovered(&self) -> impl Iterator<Item = &Reference> {
+        self.uncovered.iter()
     }
 
     /// Lets go of all blocks up to `round`.
@@ -196,6 +195,7 @@ impl Dag {
             self.bytes = self.bytes.saturating_sub(entry.get().sealed.bytes());
             entry.remove();
         }
+        self.uncovered = self.uncovered.split_off(&Reference::lowest(round + 1));
         while self.authors.first_entry().is_some_and(|entry| *entry.key() <= round) {
             self.authors.pop_first();
         }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::ids::{Author, Digest};
 use crate::rules::Rules;
 
-/// Rounds of history that a block may still bring into the log (`D`).
-pub const HISTORY_ROUNDS: u64 = 64;
+/// Rounds of history that a block may still bring into the log (`D`). An honest leader that is further away than so many
+/// rounds last is not heard while the others are busy; at a millisecond a round that is a quarter of a second.
+pub const HISTORY_ROUNDS: u64 = 256;
 /// Rounds ahead of the quorum's round for which blocks are kept (`W`).
 pub const AHEAD_ROUNDS: u64 = 16;
 /// Rounds behind the quorum's round from which on a leader skips the rounds between.

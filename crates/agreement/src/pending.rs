@@ -18,6 +18,9 @@ const VARIANTS_PER_SECOND: u64 = 64;
 /// The longest wait before a block is asked for again.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
+/// Questions after which a block is taken to be hard to get.
+const STUCK_TRIES: u32 = 4;
+
 #[derive(Clone, Debug)]
 struct Waiting {
     sealed: Sealed,
@@ -87,7 +90,10 @@ impl Pending {
 
     /// Blocks of an author that wait though nobody's block needs them.
     pub fn unasked_of(&self, author: Author) -> usize {
-        self.waiting.values().filter(|waiting| !waiting.asked_for && waiting.sealed.reference().author == author).count()
+        self.waiting
+            .values()
+            .filter(|waiting| !waiting.asked_for && waiting.sealed.reference().author == author)
+            .count()
     }
 
     /// A block waits for `missing`, which are not accepted; whoever sent it is asked first.
@@ -179,6 +185,16 @@ impl Pending {
             }
         }
         questions
+    }
+
+    /// Blocks that are asked for.
+    pub fn wanted_blocks(&self) -> impl Iterator<Item = &Reference> {
+        self.wants.keys()
+    }
+
+    /// The lowest round of a block that was asked for again and again.
+    pub fn lowest_stuck(&self) -> Option<u64> {
+        self.wants.iter().find(|(_, want)| want.tries >= STUCK_TRIES).map(|(reference, _)| reference.round)
     }
 
     /// When something is to be asked for.

@@ -4,6 +4,9 @@
 //! reaches is counted from the block committed *before* it, so it is the same at every leader; and whatever a quorum of
 //! the next round names is in the history of the first block committed two rounds later, above that floor. So a block that
 //! was delivered as reliable before it had its place is never lost to clean-up.
+//!
+//! An equivocator's blocks for one round may all be in the log. To take only the first of them would be wrong: the other
+//! one may be what was delivered as reliable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,15 +18,6 @@ use crate::dag::Dag;
 use crate::ids::{Author, Digest, Reference, Slot};
 use crate::limits::HISTORY_ROUNDS;
 use crate::rules::{Rule, Rules};
-
-/// A block that is behind the log's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Consumed {
-    /// Whether it is in the log; otherwise it is a second block of its author and round.
-    pub sequenced: bool,
-    /// Its author's clock.
-    pub clock_us: u64,
-}
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +32,7 @@ pub struct Entry {
     pub block: Sealed,
 }
 
-/// What a committed block brought.
+/// What a committed block brought; its entries are the blocks that are behind the log's end from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The block's number among the committed ones, from 1.
@@ -49,8 +43,6 @@ pub struct Committed {
     pub entries: Vec<Entry>,
     /// Authors convicted by evidence in the entries, for the first time.
     pub convicted: Vec<Author>,
-    /// Blocks that it put behind the log's end, those in the log and others.
-    pub consumed: Vec<Reference>,
     /// Whether a checkpoint is due behind it.
     pub checkpoint_due: bool,
 }
@@ -74,8 +66,8 @@ pub struct Log {
     pub since_checkpoint: (u64, u64),
     /// Equivocators that are on record.
     pub convicted: BTreeSet<Author>,
-    /// Blocks above the floor that are behind the end.
-    pub consumed: BTreeMap<Reference, Consumed>,
+    /// Blocks above the floor that are in the log, with their authors' clocks.
+    pub consumed: BTreeMap<Reference, u64>,
 }
 
 impl Default for Log {
@@ -118,19 +110,14 @@ impl Log {
     /// The block of `slot` is committed. A checkpoint is due after `every` so many committed blocks or bytes of payload.
     pub fn commit(&mut self, dag: &Dag, rules: &Rules, slot: Slot, block: Reference, every: (u64, u64)) -> Committed {
         let floor = if rules.enforces(Rule::CommonFloor) { self.floor() } else { dag.highest().saturating_sub(8) };
-        let fresh = dag.history(&[block], |reference, _| {
-            reference.round > floor && !self.consumed.contains_key(reference)
-        });
+        let fresh =
+            dag.history(&[block], |reference, _| reference.round > floor && !self.consumed.contains_key(reference));
         self.position += 1;
         let mut sequenced = Vec::new();
         for reference in &fresh {
             let node = dag.get(reference).expect("a history is made of accepted blocks");
-            let is_first = !rules.enforces(Rule::OncePerRound) || !self.has_one_of(reference);
-            let consumed = Consumed { sequenced: is_first, clock_us: node.sealed().body().clock_us };
-            self.consumed.insert(*reference, consumed);
-            if is_first {
-                sequenced.push(node.sealed().clone());
-            }
+            self.consumed.insert(*reference, node.sealed().body().clock_us);
+            sequenced.push(node.sealed().clone());
         }
         // A block that two slots of a round commit brings nothing the second time, wherever it is still held.
         let again = fresh.is_empty();
@@ -146,19 +133,13 @@ impl Log {
         let entries = (first..).zip(sequenced).map(entry).collect();
         (self.next, self.round) = (behind(slot), block.round.max(self.round));
         self.consumed = self.consumed.split_off(&Reference::lowest(self.floor() + 1));
-        Committed { position, block, entries, convicted, consumed: fresh, checkpoint_due }
-    }
-
-    fn has_one_of(&self, reference: &Reference) -> bool {
-        let low = Reference { digest: Digest([0; 32]), ..*reference };
-        let high = Reference { digest: Digest([255; 32]), ..*reference };
-        self.consumed.range(low..=high).any(|(_, consumed)| consumed.sequenced)
+        Committed { position, block, entries, convicted, checkpoint_due }
     }
 
     /// The lower median of the clocks in the committed block's parents: a quorum's, so between those of honest leaders.
     fn time_at(&self, dag: &Dag, rules: &Rules, block: &Reference) -> u64 {
         let body = dag.get(block).map(|node| node.sealed().body());
-        let clock = |parent| self.consumed.get(&parent).map(|consumed: &Consumed| consumed.clock_us);
+        let clock = |parent| self.consumed.get(&parent).copied();
         let mut clocks: Vec<u64> = body.into_iter().flat_map(|body| body.parents()).filter_map(clock).collect();
         clocks.sort_unstable();
         let median = clocks.get(clocks.len().saturating_sub(1) / 2).copied();

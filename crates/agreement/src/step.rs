@@ -15,14 +15,16 @@ use crate::sequence::Entry;
 pub enum Record {
     /// An accepted block, own or another's, behind all that it names.
     Block(Arc<Block>),
+    /// No block is made for rounds up to this again; `None` while that is not known, because a disk was lost.
+    MadeUpTo(Option<u64>),
     /// A certified state. Of the records before it only those of blocks above `floor` are still needed.
     Checkpoint {
         /// The checkpoint.
         certificate: Certificate,
         /// The state's bytes.
         state: Bytes,
-        /// The highest round for which this leader has made a block.
-        own_round: u64,
+        /// As in [`Record::MadeUpTo`].
+        made_up_to: Option<u64>,
         /// Blocks of rounds up to this are not needed.
         floor: u64,
     },
@@ -47,8 +49,8 @@ pub enum Effect {
 pub enum Event {
     /// An entry of the log.
     Sequenced(Entry),
-    /// A block that every honest leader will put into the log, before its place is known: no other block of its author and
-    /// round can come instead (reliable delivery).
+    /// A block that every honest leader will put into the log, before its place is known (reliable delivery): of its author
+    /// and round no leader ever tells this of another.
     Certified(Sealed),
     /// A checkpoint is due: the application gives its state at this place of the log, before it takes later entries.
     CheckpointDue {
@@ -66,7 +68,8 @@ pub enum Event {
         /// The application's state, as it was given at the checkpoint.
         application: Vec<u8>,
     },
-    /// Own messages of which it is not known whether they are in the log: their blocks are behind an installed checkpoint.
+    /// Own messages of which it is not known whether they are in the log, or ever will be: their blocks are behind an
+    /// installed checkpoint, or were made before a restart.
     Uncertain(Vec<Vec<u8>>),
     /// An equivocator is on record, at the same place of the log everywhere.
     Convicted(Author),

@@ -14,6 +14,8 @@ use ringfort_kernel::Time;
 
 /// How long a peer has for a part before another is asked.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// How long nothing may come before a newer state is fetched instead.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// What came of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +37,12 @@ pub struct Transfer {
     parts: BTreeMap<u32, Vec<u8>>,
     asked: BTreeMap<u32, (Author, Time)>,
     turn: usize,
+    progress: Time,
 }
 
 impl Transfer {
     /// Begins; `None` for a state larger than allowed.
-    pub fn new(certificate: Certificate, rules: Rules) -> Option<Self> {
+    pub fn new(now: Time, certificate: Certificate, rules: Rules) -> Option<Self> {
         (certificate.statement.state_bytes <= STATE_BYTES_MAX as u64).then_some(Transfer {
             certificate,
             rules,
@@ -47,6 +50,7 @@ impl Transfer {
             parts: BTreeMap::new(),
             asked: BTreeMap::new(),
             turn: 0,
+            progress: now,
         })
     }
 
@@ -55,7 +59,17 @@ impl Transfer {
         &self.certificate
     }
 
-    /// Whom to ask for what now. Peers take turns, so that a silent one costs one wait.
+    fn is_slow(&self, now: Time) -> bool {
+        now.since(self.progress) >= PATIENCE
+    }
+
+    /// Whether nothing has come for long: nobody may have this state any more.
+    pub fn is_stalled(&self, now: Time) -> bool {
+        now.since(self.progress) >= STALLED
+    }
+
+    /// Whom to ask for what now: those that signed the checkpoint first, since they have the state, then everybody. They
+    /// take turns, so that a silent one costs one wait.
     pub fn ask(&mut self, now: Time, peers: AuthorSet) -> Vec<(Author, PartName)> {
         let expired = |(_, at): &(Author, Time)| now.since(*at) >= PATIENCE;
         self.asked.retain(|_, asked| !expired(asked));
@@ -65,7 +79,9 @@ impl Transfer {
         };
         let room = PARTS_ASKED_MAX.saturating_sub(self.asked.len());
         let new: Vec<u32> = lacking.into_iter().filter(|part| !self.asked.contains_key(part)).take(room).collect();
-        let peers: Vec<Author> = peers.iter().collect();
+        let signers: Vec<Author> = self.certificate.signatures.iter().map(|(author, _)| *author).collect();
+        let first: Vec<Author> = peers.iter().filter(|peer| signers.contains(peer)).collect();
+        let peers: Vec<Author> = if self.is_slow(now) || first.is_empty() { peers.iter().collect() } else { first };
         let mut asks = Vec::new();
         for part in new {
             self.turn = self.turn.wrapping_add(1);
@@ -82,7 +98,7 @@ impl Transfer {
     }
 
     /// A part has come. Kept only from whom it was asked, and only if its hash is the certified one.
-    pub fn take(&mut self, from: Author, name: PartName, bytes: Vec<u8>) -> Taken {
+    pub fn take(&mut self, now: Time, from: Author, name: PartName, bytes: Vec<u8>) -> Taken {
         let asked = self.asked.get(&name.part).is_some_and(|(peer, _)| *peer == from);
         if name.position != self.certificate.statement.position || !asked {
             return Taken::Nothing;
@@ -94,7 +110,7 @@ impl Transfer {
             let expected = (self.certificate.statement.state_bytes as usize).div_ceil(PART_BYTES);
             let fits = !checks || list_digest(&bytes) == self.certificate.statement.state;
             match digests.filter(|digests| fits && digests.len() == expected) {
-                Some(digests) => self.digests = Some(digests),
+                Some(digests) => (self.digests, self.progress) = (Some(digests), now),
                 None => return Taken::Bad,
             }
             return Taken::Nothing;
@@ -104,6 +120,7 @@ impl Transfer {
             return Taken::Bad;
         }
         self.parts.insert(name.part, bytes);
+        self.progress = now;
         self.complete().map_or(Taken::Nothing, |whole| Taken::Complete(Box::new(whole)))
     }
 

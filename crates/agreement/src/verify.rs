@@ -51,8 +51,7 @@ impl Verifier {
     /// Checks many frames, with all their signatures in one go. A frame's verdict does not depend on the others.
     pub fn check_all(&self, frames: &[&[u8]]) -> Vec<Result<Checked, Fault>> {
         let opened: Vec<Result<(Inner, Vec<Claim>), Fault>> = frames.iter().map(|bytes| self.open(bytes)).collect();
-        let claims: Vec<Claim> =
-            opened.iter().flatten().flat_map(|(_, claims)| claims.iter().cloned()).collect();
+        let claims: Vec<Claim> = opened.iter().flatten().flat_map(|(_, claims)| claims.iter().cloned()).collect();
         let mut verdicts = self.keys.verify(&claims).into_iter();
         opened
             .into_iter()

@@ -33,7 +33,7 @@ impl Agreement {
         self.own_round = round;
         self.accept(cx, sealed.clone());
         self.dag.cover(&sealed.reference());
-        self.own.insert(round, Own { sealed: sealed.clone(), made_at: cx.now, sequenced: false });
+        self.own.insert(round, Own { sealed: sealed.clone(), made_at: cx.now, sequenced: false, replayed: false });
         self.pace.made(round, cx.now);
         if self.config.rules.enforces(Rule::OneBlockARound) {
             self.persist(Vec::new());
@@ -54,7 +54,7 @@ impl Agreement {
             return Some(Time::ZERO); // Behind the others: no wait is worth anything.
         }
         let interval = match drive {
-            Drive::Content if self.queue_bytes >= PAYLOAD_BYTES_MAX / 2 => Duration::ZERO,
+            Drive::Content if self.queue_bytes >= PAYLOAD_BYTES_MAX / 2 && self.may_carry_payload() => Duration::ZERO,
             Drive::Content => self.config.timers.block_interval,
             Drive::Follow => self.config.timers.idle_interval,
         };
@@ -71,8 +71,7 @@ impl Agreement {
     /// parents help nobody.
     fn next_round(&self) -> Option<u64> {
         let far_behind = self.quorum_round > self.own_round.saturating_add(JUMP_ROUNDS);
-        let next = if far_behind { self.quorum_round + 1 } else { self.own_round + 1 };
-        let round = next.max(self.not_below);
+        let round = if far_behind { self.quorum_round + 1 } else { self.own_round + 1 };
         let stands = round == 1 || self.dag.authors(round - 1).len() >= self.config.rules.quorum();
         stands.then_some(round)
     }
@@ -143,13 +142,8 @@ impl Agreement {
     fn weak(&self, round: u64) -> Vec<Reference> {
         let lowest = round.saturating_sub(HISTORY_ROUNDS).max(self.log.floor() + 1);
         let mut by_author: BTreeMap<Author, Reference> = BTreeMap::new();
-        if let Some(highest) = round.checked_sub(2).filter(|highest| *highest >= lowest) {
-            for (reference, node) in self.dag.rounds(lowest..=highest) {
-                if !node.is_covered() && !self.log.is_past(reference) {
-                    by_author.insert(reference.author, *reference);
-                }
-            }
-        }
+        let in_bounds = |name: &&Reference| name.round >= lowest && name.round + 2 <= round && !self.log.is_past(name);
+        by_author.extend(self.dag.uncovered().filter(in_bounds).map(|name| (name.author, *name)));
         by_author.into_values().collect()
     }
 

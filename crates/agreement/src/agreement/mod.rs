@@ -50,6 +50,15 @@ pub enum Memory {
 struct Peer {
     status: Status,
     serve: Budget,
+    /// What it had of the own blocks when some were sent to it again, and when.
+    again: (u64, Time),
+}
+
+/// The question how far this leader may have come, and what was answered.
+#[derive(Clone, Debug)]
+struct Recovery {
+    question: u64,
+    answers: BTreeMap<Author, u64>,
 }
 
 /// An own block that is kept for sending again.
@@ -57,7 +66,10 @@ struct Peer {
 struct Own {
     sealed: Sealed,
     made_at: Time,
+    /// Whether it is in the log, or its messages are queued again.
     sequenced: bool,
+    /// Whether it was made before the process started.
+    replayed: bool,
 }
 
 /// One leader's part in the order.
@@ -73,12 +85,10 @@ pub struct Agreement {
     transfer: Option<Transfer>,
     pace: Pace,
     peers: BTreeMap<Author, Peer>,
-    /// The highest round for which a block was made, for ever.
+    /// The highest round for which a block was made, or may have been before the disk was lost.
     own_round: u64,
-    /// No block is made below: it may have been made before the disk was lost.
-    not_below: u64,
     /// Answers to the question how far this leader may have come; `None` once it knows.
-    recovering: Option<BTreeMap<Author, u64>>,
+    recovering: Option<Recovery>,
     quorum_round: u64,
     own: BTreeMap<u64, Own>,
     queue: VecDeque<Vec<u8>>,
@@ -254,10 +264,8 @@ impl Agreement {
     }
 
     fn on_committed(&mut self, committed: Committed) {
-        for reference in &committed.consumed {
-            self.is_past(reference);
-        }
         for entry in committed.entries {
+            self.is_past(&entry.block.reference());
             self.step.events.push(Event::Sequenced(entry));
         }
         for author in committed.convicted {
@@ -287,15 +295,24 @@ impl Agreement {
     /// What fell below the floor is gone for everybody: own messages in it are queued again.
     fn move_floor(&mut self, cx: &mut Cx<'_>) {
         let floor = self.log.floor();
+        let mut uncertain = Vec::new();
+        for own in self.own.range_mut(..=floor).map(|(_, own)| own).filter(|own| !own.sequenced) {
+            own.sequenced = true;
+            let lost = messages(&own.sealed.body().payload).map(<[u8]>::to_vec);
+            if own.replayed {
+                uncertain.extend(lost); // Before the restart they may have been queued again already.
+                continue;
+            }
+            for message in lost {
+                self.queue_bytes += message.len() + 4;
+                self.queue.push_back(message);
+            }
+        }
+        if !uncertain.is_empty() {
+            self.step.events.push(Event::Uncertain(uncertain));
+        }
         let fallen: Vec<Reference> = self.content.iter().take_while(|r| r.round <= floor).copied().collect();
         for reference in fallen {
-            let is_lost = self.own.get(&reference.round).filter(|own| !own.sequenced);
-            if let Some(own) = is_lost.filter(|_| reference.author == self.config.me) {
-                for message in messages(&own.sealed.body().payload).map(<[u8]>::to_vec).collect::<Vec<_>>() {
-                    self.queue_bytes += message.len() + 4;
-                    self.queue.push_front(message);
-                }
-            }
             self.is_past(&reference);
         }
         self.accused.retain(|_, round| *round > floor);
@@ -372,6 +389,11 @@ impl Agreement {
     /// Whether a certified state is being fetched, or peers are asked how far this leader may have come.
     pub fn is_catching_up(&self) -> bool {
         self.transfer.is_some() || self.recovering.is_some()
+    }
+
+    /// Blocks that are asked for.
+    pub fn wanted(&self) -> impl Iterator<Item = &Reference> {
+        self.pending.wanted_blocks()
     }
 
     /// Blocks that wait for others, and blocks asked for.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringfort_kernel::{Cx, Time};
 
-use super::Agreement;
+use super::{Agreement, Recovery};
 use crate::block::messages;
 use crate::checkpoint::{Certificate, Heard, Parts, Signed, State, Statement, signed_bytes};
 use crate::coin::Coins;
@@ -64,11 +64,9 @@ impl Agreement {
 
     pub(super) fn on_status(&mut self, now: Time, from: Author, status: Status) {
         let has = status.have.get(self.config.me.index()).copied().unwrap_or(0);
-        let asks = status.asks;
-        if let Some(answers) = &mut self.recovering
-            && !asks
-        {
-            answers.insert(from, has.max(status.quorum_round));
+        let (asks, question) = (status.question != 0, status.question);
+        if let Some(recovery) = self.recovering.as_mut().filter(|recovery| recovery.question == status.answer) {
+            recovery.answers.insert(from, has.max(status.quorum_round));
         }
         let is_below = status.quorum_round + 1 < self.dag.lowest();
         if let Some(peer) = self.peers.get_mut(&from) {
@@ -77,25 +75,13 @@ impl Agreement {
             peer.status = Status { wants_round, ..status };
         }
         if asks {
-            let answer = Frame::Status(self.status(false));
+            let answer = Frame::Status(self.status(0, question));
             self.serve(now, from, &answer);
         }
         if is_below {
             self.serve_certificate(now, from);
         }
-        let is_lost = |made_at: Time| asks || now.since(made_at) >= ON_ITS_WAY;
-        let again: Vec<Frame> = self
-            .own
-            .range(has.saturating_add(1)..)
-            .take(AHEAD_ROUNDS as usize)
-            .filter(|(_, own)| is_lost(own.made_at))
-            .map(|(_, own)| Frame::Block(own.sealed.block().as_ref().clone()))
-            .collect();
-        for frame in again {
-            if !self.serve(now, from, &frame) {
-                break;
-            }
-        }
+        self.send_again(now, from, has, asks);
         let unsettled: Vec<Statement> = self.checkpoints.unsettled().copied().collect();
         for statement in unsettled {
             let frame = Frame::Statement(self.signed(&statement));
@@ -103,21 +89,49 @@ impl Agreement {
         }
     }
 
-    fn status(&self, asks: bool) -> Status {
+    /// Sends own blocks again that a peer says it has not, unless they are on their way or come too late for it.
+    fn send_again(&mut self, now: Time, to: Author, has: u64, asks: bool) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let (had, sent) = peer.again;
+        if had == has && now.since(sent) < ON_ITS_WAY {
+            return;
+        }
+        let of_use = peer.status.quorum_round.saturating_sub(HISTORY_ROUNDS);
+        let is_lost = |made_at: Time| asks || now.since(made_at) >= ON_ITS_WAY;
+        let again: Vec<Frame> = self
+            .own
+            .range(has.max(of_use).saturating_add(1)..)
+            .take(AHEAD_ROUNDS as usize)
+            .filter(|(_, own)| is_lost(own.made_at))
+            .map(|(_, own)| Frame::Block(own.sealed.block().as_ref().clone()))
+            .collect();
+        if !again.is_empty() {
+            peer.again = (has, now);
+        }
+        for frame in again {
+            if !self.serve(now, to, &frame) {
+                break;
+            }
+        }
+    }
+
+    fn status(&self, question: u64, answer: u64) -> Status {
         let past = |author: Author| {
             self.log.consumed.keys().rev().find(|name| name.author == author).map_or(0, |name| name.round)
         };
         let highest = |author: Author| self.dag.highest_of(author).max(past(author));
         let have = Author::all(self.config.rules.n()).map(highest).collect();
         let checkpoint = self.checkpoints.stable().map_or(0, |(certificate, _)| certificate.statement.position);
-        let waits = self.not_below > self.quorum_round + 1;
+        // A leader that lost its disk may have made a block for `own_round`, and cannot show it.
+        let waits = self.own_round > self.quorum_round && !self.dag.authors(self.own_round).has(self.config.me);
         Status {
             quorum_round: self.quorum_round,
             lowest: self.dag.lowest(),
             have,
             checkpoint,
-            wants_round: if waits { self.not_below - 1 } else { 0 },
-            asks,
+            wants_round: if waits { self.own_round } else { 0 },
+            question,
+            answer,
         }
     }
 
@@ -128,13 +142,14 @@ impl Agreement {
     }
 
     pub(super) fn tell_status(&mut self, now: Time) {
-        if let Some(answers) = &self.recovering {
+        if let Some(Recovery { answers, .. }) = &self.recovering {
             let needed = self.config.rules.n() - self.config.rules.f();
             let others = self.config.rules.n() - 1;
             if answers.len() >= usize::from(needed.min(others)) {
-                let highest = answers.values().max().copied().unwrap_or(0);
-                self.not_below = if others == 0 { 1 } else { highest.saturating_add(AHEAD_ROUNDS + 1) };
+                let highest = self.config.rules.may_have_come_to(answers.values().copied().collect());
+                self.own_round = if others == 0 { 0 } else { highest.saturating_add(AHEAD_ROUNDS) };
                 self.recovering = None;
+                self.persist(vec![Record::MadeUpTo(Some(self.own_round))]);
             }
         }
         if now < self.status_at {
@@ -151,7 +166,8 @@ impl Agreement {
         };
         self.status_at = now + interval;
         self.status_sent = Some(now);
-        let status = self.status(behind || self.recovering.is_some());
+        let question = self.recovering.as_ref().map_or(u64::from(behind), |recovery| recovery.question);
+        let status = self.status(question, 0);
         self.send(self.others(), &Frame::Status(status));
     }
 
@@ -204,24 +220,29 @@ impl Agreement {
     fn persist_checkpoint(&mut self, certificate: Certificate, parts: &Parts) {
         let floor = certificate.statement.round.saturating_sub(HISTORY_ROUNDS);
         let state = parts.bytes().clone();
-        let own_round = self.own_round;
-        self.persist(vec![Record::Checkpoint { certificate, state, own_round, floor }]);
+        let made_up_to = self.recovering.is_none().then_some(self.own_round);
+        self.persist(vec![Record::Checkpoint { certificate, state, made_up_to, floor }]);
     }
 
     // Catching up with a state.
 
     /// Whether blocks that are needed next are given by too few: then a state is fetched.
     pub(super) fn catch_up(&mut self, now: Time) {
-        let gone = self.peers.values().filter(|peer| peer.status.lowest > self.quorum_round + 1).count();
+        let stuck = self.pending.lowest_stuck().filter(|_| self.is_behind()).unwrap_or(u64::MAX);
+        let needed = stuck.min(self.quorum_round + 1);
+        let gone = self.peers.values().filter(|peer| peer.status.lowest > needed).count();
         let is_stranded = gone >= self.config.rules.honest_one();
         let position = self.log.position;
         self.transfer = self.transfer.take().filter(|transfer| transfer.certificate().statement.position > position);
         let newest = self.checkpoints.newest().filter(|newest| newest.statement.position > self.log.position);
-        let is_newer = |running: &Transfer| {
-            newest.is_some_and(|newest| newest.statement.position > running.certificate().statement.position)
+        // A state on its way is not given up for a newer one while parts come: that might go on for ever.
+        let gives_way = |running: &Transfer| {
+            let newer = newest.is_some_and(|n| n.statement.position > running.certificate().statement.position);
+            newer && running.is_stalled(now)
         };
-        if is_stranded && self.transfer.as_ref().is_none_or(is_newer) {
-            self.transfer = newest.and_then(|newest| Transfer::new(newest.clone(), self.config.rules)).or(self.transfer.take());
+        if is_stranded && self.transfer.as_ref().is_none_or(gives_way) {
+            let next = newest.and_then(|newest| Transfer::new(now, newest.clone(), self.config.rules));
+            self.transfer = next.or(self.transfer.take());
         }
         let others = self.others();
         let asks = self.transfer.as_mut().map(|transfer| transfer.ask(now, others)).unwrap_or_default();
@@ -231,7 +252,7 @@ impl Agreement {
     }
 
     pub(super) fn on_ask(&mut self, now: Time, from: Author, name: PartName) {
-        match self.checkpoints.part(name.position, name.part) {
+        match self.checkpoints.part(now, from, name) {
             Some(bytes) => {
                 self.serve(now, from, &Frame::Part(name, bytes.to_vec()));
             }
@@ -241,7 +262,7 @@ impl Agreement {
 
     pub(super) fn on_part(&mut self, cx: &mut Cx<'_>, from: Author, name: PartName, bytes: Vec<u8>) {
         let Some(transfer) = &mut self.transfer else { return };
-        match transfer.take(from, name, bytes) {
+        match transfer.take(cx.now, from, name, bytes) {
             Taken::Nothing => {}
             Taken::Bad => self.blame(from, Fault::BadPart),
             Taken::Complete(whole) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringfort_kernel::{Budget, Cx, Time, codec};
 
-use super::{Agreement, Memory, Own, Peer};
+use super::{Agreement, Memory, Own, Peer, Recovery};
 use crate::block::Sealed;
 use crate::checkpoint::{Checkpoints, Parts, State};
 use crate::coin::Coins;
@@ -27,18 +27,30 @@ impl Agreement {
         let mut core = Self::empty(cx, config, keys);
         match memory {
             Memory::New => {}
-            Memory::Lost if core.config.rules.enforces(Rule::LostDisk) => core.recovering = Some(BTreeMap::new()),
-            Memory::Lost => {}
+            Memory::Lost if !core.config.rules.enforces(Rule::LostDisk) => {}
+            Memory::Lost => {
+                core.made_up_to(cx, None);
+                core.persist(vec![Record::MadeUpTo(None)]);
+            }
             Memory::Kept(records) => core.replay(cx, records),
         }
         let step = core.settle(cx);
         (core, step)
     }
 
+    fn made_up_to(&mut self, cx: &mut Cx<'_>, made: Option<u64>) {
+        let question = cx.rng.next_u64() | 1;
+        match made {
+            Some(round) => (self.recovering, self.own_round) = (None, self.own_round.max(round)),
+            None => self.recovering = Some(Recovery { question, answers: BTreeMap::new() }),
+        }
+    }
+
     fn empty(cx: &mut Cx<'_>, config: Config, keys: Arc<dyn Keys>) -> Self {
         let (rules, me, n) = (config.rules, config.me, config.rules.n());
         let rate = config.serve_bytes_per_second;
-        let peer = || Peer { status: Status::default(), serve: Budget::new(cx.now, rate, rate.max(2 * 1024 * 1024)) };
+        let serve = Budget::new(cx.now, rate, rate.max(2 * 1024 * 1024));
+        let peer = || Peer { status: Status::default(), serve, again: (u64::MAX, Time::ZERO) };
         let peers = Author::all(n).filter(|author| *author != me).map(|author| (author, peer())).collect();
         Agreement {
             verifier: Verifier::new(config.epoch, rules, keys.clone()),
@@ -51,7 +63,6 @@ impl Agreement {
             pace: Pace::new(n),
             peers,
             own_round: 0,
-            not_below: 0,
             recovering: None,
             quorum_round: 0,
             own: BTreeMap::new(),
@@ -77,8 +88,9 @@ impl Agreement {
         for record in records {
             match record {
                 Record::Block(block) => blocks.push(block),
-                Record::Checkpoint { certificate, state, own_round, .. } => {
-                    self.own_round = self.own_round.max(own_round);
+                Record::MadeUpTo(made) => self.made_up_to(cx, made),
+                Record::Checkpoint { certificate, state, made_up_to, .. } => {
+                    self.made_up_to(cx, made_up_to);
                     let newer = certificate.statement.position > self.log.position;
                     let state = codec::decode::<State>(&state).ok().filter(|_| newer);
                     let whole = state.and_then(|state| Some((Parts::of(&state)?, state)));
@@ -126,7 +138,7 @@ impl Agreement {
             self.is_past(&reference);
         }
         if is_own {
-            self.own.insert(reference.round, Own { sealed, made_at: Time::ZERO, sequenced: is_past });
+            self.own.insert(reference.round, Own { sealed, made_at: Time::ZERO, sequenced: is_past, replayed: true });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Taking blocks: what is kept, what is asked for, what is accepted.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 
 use ringfort_kernel::Cx;
 
@@ -17,8 +18,14 @@ impl Agreement {
     /// A valid block, signed by its author, from a peer.
     pub(super) fn on_block(&mut self, cx: &mut Cx<'_>, from: Author, sealed: Sealed) {
         let reference = sealed.reference();
+        if from == reference.author
+            && let Some(peer) = self.peers.get_mut(&from)
+        {
+            // Its parents are a quorum's blocks of the round before.
+            peer.status.quorum_round = peer.status.quorum_round.max(reference.round - 1);
+        }
         let is_known = self.dag.has(&reference) || self.pending.has(&reference) || self.log.is_past(&reference);
-        if is_known || reference.author == self.config.me && self.own.contains_key(&reference.round) {
+        if is_known {
             return;
         }
         let root = self.pending.wanted(&reference);
@@ -64,8 +71,7 @@ impl Agreement {
         let reference = sealed.reference();
         let other = self.dag.variant(reference.round, reference.author).map(crate::dag::Node::sealed);
         let Some(other) = other.or_else(|| self.pending.variant(&reference)) else { return false };
-        let pair =
-            Evidence::of((&other.reference(), other.block().signature), (&reference, sealed.block().signature));
+        let pair = Evidence::of((&other.reference(), other.block().signature), (&reference, sealed.block().signature));
         if let Some(evidence) = pair {
             self.note_evidence(evidence);
         }
@@ -73,8 +79,8 @@ impl Agreement {
     }
 
     fn note_evidence(&mut self, evidence: Evidence) {
-        if !self.evidence.contains_key(&evidence.author) {
-            self.evidence.insert(evidence.author, evidence.clone());
+        if let Entry::Vacant(place) = self.evidence.entry(evidence.author) {
+            place.insert(evidence.clone());
             self.step.events.push(Event::Blamed(evidence.author, Fault::Equivocation));
             self.step.events.push(Event::Equivocation(evidence));
         }
