@@ -42,6 +42,17 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["ringfort_protocol", "Leader", "Member"],
         "the kernel knows no protocol: whatever kind of group there is, it serves it",
     ),
+    ("crates/agreement/src", PURE, "agreement is pure: time is an argument, nothing is ordered by a hash"),
+    (
+        "crates/agreement/src",
+        &["ringfort_protocol", "ringfort_peer", "ringfort_sim"],
+        "agreement knows no kind of group and no adversary",
+    ),
+    (
+        "crates/agreement-sim/src",
+        &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"],
+        "one seed replays one run",
+    ),
     ("crates/peer/src", PURE, "the core of peer groups is pure: time is an argument, nothing is ordered by a hash"),
     ("crates/peer/src", &["ringfort_protocol", "ringfort_sim"], "peer groups know no led group and no adversary"),
     (
@@ -50,6 +61,21 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "the ring knows no group and no membership",
     ),
     ("crates/peer/src/groups", &["crate::membership", "crate::wire"], "groups know no ring formation and no frame"),
+    (
+        "crates/peer-keys/src",
+        PURE,
+        "secure groups are values: time and randomness are arguments, nothing is ordered by a hash",
+    ),
+    (
+        "crates/peer-keys/src",
+        &["ringfort_protocol", "ringfort_site", "ringfort_spread", "ringfort_peer::site"],
+        "secure groups know no led group and nothing of the sites but their views and messages",
+    ),
+    ("crates/peer-keys/src/flush", &["crate::keys", "crate::data"], "the flush knows no key"),
+    ("crates/peer-keys/src/keys", &["crate::flush", "crate::data"], "keys know no flush and no channel"),
+    ("crates/peer-keys/src/keys/tgdh", &["keys::gdh", "keys::ckd"], "key protocols know nothing of one another"),
+    ("crates/peer-keys/src/keys/gdh", &["keys::tgdh", "keys::ckd"], "key protocols know nothing of one another"),
+    ("crates/peer-keys/src/keys/ckd", &["keys::tgdh", "keys::gdh"], "key protocols know nothing of one another"),
     (
         "crates/peer-sim/src",
         &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"],
@@ -82,7 +108,9 @@ const PRODUCTION: &[&str] = &[
     "crates/kernel",
     "crates/spread",
     "crates/site",
+    "crates/agreement",
     "crates/peer",
+    "crates/peer-keys",
     "crates/crypto",
     "crates/protocol",
     "crates/setup",
@@ -98,6 +126,7 @@ const NOT_IN_PRODUCTION: &[&str] = &[
     "ringfort-attack",
     "ringfort-browser",
     "ringfort-peer-sim",
+    "ringfort-agreement-sim",
     "features = [\"mutants\"]",
 ];
 

@@ -19,6 +19,7 @@ mod lookup;
 pub mod network;
 mod report;
 pub mod status;
+mod telling;
 pub mod trace;
 mod transport;
 
