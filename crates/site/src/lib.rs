@@ -20,6 +20,7 @@ pub mod network;
 mod report;
 pub mod secure;
 pub mod status;
+mod telling;
 pub mod trace;
 mod transport;
 

@@ -5,6 +5,7 @@
 mod chaos;
 mod clients;
 mod commands;
+mod crowd;
 mod dice;
 #[path = "../cli/process.rs"]
 #[allow(dead_code, reason = "shared with the other tests of this command")]
