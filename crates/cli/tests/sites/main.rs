@@ -11,5 +11,6 @@ mod dice;
 #[allow(dead_code, reason = "shared with the other tests of this command")]
 mod process;
 mod proxy;
+mod secure;
 mod trouble;
 mod world;
