@@ -48,13 +48,15 @@ pub enum Strategy {
     BadParts,
     /// Its clock is at either end of time.
     WildClock,
+    /// Changes, cuts and repeats the bytes of its frames.
+    Mangle,
     /// Asks without end, for blocks that there are and that there are not.
     Flood,
 }
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Strategy; 17] = [
+    pub const ALL: [Strategy; 18] = [
         Strategy::Silent,
         Strategy::Equivocate,
         Strategy::EquivocateDeep,
@@ -71,6 +73,7 @@ impl Strategy {
         Strategy::BadCheckpoint,
         Strategy::BadParts,
         Strategy::WildClock,
+        Strategy::Mangle,
         Strategy::Flood,
     ];
 
@@ -105,6 +108,25 @@ impl Hacked {
     pub fn new(strategy: Strategy, me: Author, rules: Rules, epoch: Digest, keys: Arc<dyn Keys>) -> Self {
         let (sent, other, signed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Hacked { strategy, me, rules, epoch, keys, sent, other, signed, highest: 0, forged: None }
+    }
+
+    /// Other bytes in place of a frame's.
+    pub fn mangled(&self, bytes: &[u8], dice: &mut Dice) -> Option<Vec<u8>> {
+        if self.strategy != Strategy::Mangle || dice.chance(300) {
+            return None;
+        }
+        let mut bytes = bytes.to_vec();
+        match dice.below(4) {
+            0 => bytes.truncate(dice.index(bytes.len() + 1)),
+            1 => bytes.extend((0..dice.below(40)).map(|k| k as u8)),
+            _ => {
+                for _ in 0..=dice.below(3) {
+                    let (place, to) = (dice.index(bytes.len()), dice.below(256) as u8);
+                    bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte = to);
+                }
+            }
+        }
+        Some(bytes)
     }
 
     fn sign(&mut self, body: Body) -> Sealed {

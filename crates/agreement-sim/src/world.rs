@@ -247,6 +247,25 @@ impl World {
         }
     }
 
+    /// Many messages are given at once, past the checkers of single ones.
+    pub fn submit_many(&mut self, who: Author, count: usize, bytes: usize) {
+        let mut messages = Vec::new();
+        for _ in 0..count {
+            self.next_message += 1;
+            let mut message = self.next_message.to_le_bytes().to_vec();
+            message.resize(bytes.max(8), 1);
+            self.checks.submitted.insert(message.clone(), who);
+            messages.push(message);
+        }
+        let mut refused = Vec::new();
+        self.act(who, |core, cx| {
+            let (step, back) = core.submit_all(cx, messages);
+            refused = back;
+            step
+        });
+        self.checks.excused.extend(refused);
+    }
+
     // Time.
 
     /// Goes on for `length`.
@@ -438,7 +457,11 @@ impl World {
             let (round, weak, bytes) = (block.body.round, block.body.weak.len(), block.body.payload.len());
             self.note(|| format!("{from:?} -> {to:?} block {round} weak {weak} payload {bytes}"));
         }
-        let bytes = frame.encode();
+        let mut bytes = frame.encode();
+        let mind = self.nodes.get(&from).and_then(|node| node.hacked.as_ref());
+        if let Some(mangled) = mind.and_then(|mind| mind.mangled(&bytes, &mut self.dice)) {
+            bytes = mangled.into();
+        }
         self.sent = (self.sent.0 + 1, self.sent.1 + bytes.len() as u64);
         if let Some(delay) = self.network.delay(&mut self.dice, from, to, frame) {
             self.put(self.now + later + delay, Item::Frame(from, to, bytes));

@@ -88,12 +88,11 @@ impl Pending {
         self.waiting.range(round).find(other).map(|(_, waiting)| &waiting.sealed)
     }
 
-    /// Blocks of an author that wait though nobody's block needs them.
-    pub fn unasked_of(&self, author: Author) -> usize {
-        self.waiting
-            .values()
-            .filter(|waiting| !waiting.asked_for && waiting.sealed.reference().author == author)
-            .count()
+    /// Blocks of an author that wait though nobody's block needs them, and their bytes.
+    pub fn unasked_of(&self, author: Author) -> (usize, usize) {
+        let unasked = |waiting: &&Waiting| !waiting.asked_for && waiting.sealed.reference().author == author;
+        let sum = |(count, bytes), waiting: &Waiting| (count + 1, bytes + waiting.sealed.bytes());
+        self.waiting.values().filter(unasked).fold((0, 0), sum)
     }
 
     /// A block waits for `missing`, which are not accepted; whoever sent it is asked first.

@@ -9,6 +9,9 @@ pub const ORDINARY_WAVE: u64 = 3;
 /// Ordinary slots of one round.
 pub const ORDINARY_SLOTS: u8 = 2;
 
+/// Rounds by which one honest leader is never ahead of all others but itself.
+const EXAGGERATED_ROUNDS: u64 = 10_000;
+
 /// The sizes of a group, the coin's period, and the rules in force: all of them, outside the mutant corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -209,7 +212,10 @@ impl Rules {
     pub fn may_have_come_to(&self, mut words: Vec<u64>) -> u64 {
         words.sort_unstable_by(|a, b| b.cmp(a));
         let spare = self.quorum().saturating_sub(2 * usize::from(self.f));
-        words.get(spare.min(usize::from(self.f).saturating_sub(1))).copied().unwrap_or(0)
+        let place = spare.min(usize::from(self.f).saturating_sub(1));
+        let highest = words.get(place).copied().unwrap_or(0);
+        // Where a single word stands far above the next, honest leaders did not come that far without the others.
+        words.get(place + 1).map_or(highest, |next| highest.min(next.saturating_add(EXAGGERATED_ROUNDS)))
     }
 
     /// Whether `round` has a coin slot.
@@ -283,6 +289,16 @@ mod tests {
         assert!((1..50).all(|round| rules.slots(round).all(|(_, kind)| kind == SlotKind::Coin)));
         assert_eq!(rules.coin_due(5), None);
         assert_eq!(rules.coin_due(6), Some(1));
+    }
+
+    #[test]
+    fn how_far_a_leader_may_have_come_is_said_by_those_that_were_there_and_by_nobody_who_exaggerates() {
+        let of = |n, f, words: &[u64]| Rules::new(n, f).unwrap().may_have_come_to(words.to_vec());
+        assert_eq!(of(4, 1, &[90, 100, 99]), 100);
+        assert_eq!(of(4, 1, &[90, u64::MAX, 99]), 99 + EXAGGERATED_ROUNDS);
+        assert_eq!(of(7, 2, &[90, u64::MAX, 99, 100, 100]), 100, "one of two hacked leaders is the one that asks");
+        assert_eq!(of(7, 2, &[0, 0, 0, 100, 100]), 100, "two honest ones that were there are enough");
+        assert_eq!(of(1, 0, &[]), 0);
     }
 
     #[test]

@@ -31,6 +31,12 @@ use crate::wire::{Frame, Status};
 /// Payload bytes of the log from one checkpoint to the next, at most.
 pub const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 
+/// What checking a frame costs besides its bytes, counted in those: about as long as hashing so many takes.
+const FRAME_COST: u64 = 16 * 1024;
+/// What one peer may make this leader check, in a second and at once: some thousand frames.
+const CHECK_PER_SECOND: u64 = 128 * 1024 * 1024;
+const CHECK_BURST: u64 = 128 * 1024 * 1024;
+
 /// Accepted blocks that wait to be made durable with the next own block, at most.
 const UNWRITTEN_MAX: usize = 64;
 
@@ -49,7 +55,10 @@ pub enum Memory {
 #[derive(Clone, Debug)]
 struct Peer {
     status: Status,
+    /// What it may make this leader send.
     serve: Budget,
+    /// What it may make this leader check.
+    check: Budget,
     /// What it had of the own blocks when some were sent to it again, and when.
     again: (u64, Time),
 }
@@ -148,8 +157,18 @@ impl Agreement {
 
     /// A frame of a peer, checked here.
     pub fn on_frame(&mut self, cx: &mut Cx<'_>, from: Author, frame: &[u8]) -> Step {
+        if !self.admits(cx.now, from, frame) {
+            return Step::default();
+        }
         let checked = self.verifier.check(frame);
         self.on_checked(cx, from, checked)
+    }
+
+    /// Whether a peer may make this leader check a frame: to be asked before [`Verifier::check_all`]. What is refused is lost,
+    /// and asked for later if it was of use.
+    pub fn admits(&mut self, now: Time, from: Author, frame: &[u8]) -> bool {
+        let cost = FRAME_COST + frame.len() as u64;
+        self.peers.get_mut(&from).is_some_and(|peer| peer.check.take(now, cost))
     }
 
     /// A frame of a peer, checked by [`Agreement::verifier`].

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringfort_kernel::{Budget, Cx, Time, codec};
 
-use super::{Agreement, Memory, Own, Peer, Recovery};
+use super::{Agreement, CHECK_BURST, CHECK_PER_SECOND, Memory, Own, Peer, Recovery};
 use crate::block::Sealed;
 use crate::checkpoint::{Checkpoints, Parts, State};
 use crate::coin::Coins;
@@ -50,7 +50,8 @@ impl Agreement {
         let (rules, me, n) = (config.rules, config.me, config.rules.n());
         let rate = config.serve_bytes_per_second;
         let serve = Budget::new(cx.now, rate, rate.max(2 * 1024 * 1024));
-        let peer = || Peer { status: Status::default(), serve, again: (u64::MAX, Time::ZERO) };
+        let check = Budget::new(cx.now, CHECK_PER_SECOND, CHECK_BURST);
+        let peer = || Peer { status: Status::default(), serve, check, again: (u64::MAX, Time::ZERO) };
         let peers = Author::all(n).filter(|author| *author != me).map(|author| (author, peer())).collect();
         Agreement {
             verifier: Verifier::new(config.epoch, rules, keys.clone()),
@@ -94,6 +95,7 @@ impl Agreement {
                     let newer = certificate.statement.position > self.log.position;
                     let state = codec::decode::<State>(&state).ok().filter(|_| newer);
                     let whole = state.and_then(|state| Some((Parts::of(&state)?, state)));
+                    let whole = whole.filter(|(parts, _)| parts.digest() == certificate.statement.state);
                     if let Some((parts, state)) = whole.filter(|_| self.verifier.is_certified(&certificate)) {
                         self.log = state.log.clone();
                         self.coins.drop_below(self.log.next.round);

@@ -62,8 +62,10 @@ impl Agreement {
         }
         let unsequenced = self.unsequenced.get(&reference.author).copied().unwrap_or(0);
         let payload = sealed.body().payload.len();
-        let too_much = payload > 0 && unsequenced + payload > self.config.others_unsequenced_bytes_max();
-        !too_much && self.pending.unasked_of(reference.author) < SUSPENDED_MAX
+        let (waiting, waiting_bytes) = self.pending.unasked_of(reference.author);
+        let sum = unsequenced + waiting_bytes + payload;
+        let too_much = payload > 0 && sum > self.config.others_unsequenced_bytes_max();
+        !too_much && waiting < SUSPENDED_MAX
     }
 
     /// Whether there is another block of the same author and round; the first such pair is kept as evidence.
