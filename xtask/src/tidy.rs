@@ -42,6 +42,17 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         &["ringfort_protocol", "Leader", "Member"],
         "the kernel knows no protocol: whatever kind of group there is, it serves it",
     ),
+    ("crates/agreement/src", PURE, "agreement is pure: time is an argument, nothing is ordered by a hash"),
+    (
+        "crates/agreement/src",
+        &["ringfort_protocol", "ringfort_peer", "ringfort_sim"],
+        "agreement knows no kind of group and no adversary",
+    ),
+    (
+        "crates/agreement-sim/src",
+        &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"],
+        "one seed replays one run",
+    ),
     ("crates/peer/src", PURE, "the core of peer groups is pure: time is an argument, nothing is ordered by a hash"),
     ("crates/peer/src", &["ringfort_protocol", "ringfort_sim"], "peer groups know no led group and no adversary"),
     (
@@ -97,6 +108,7 @@ const PRODUCTION: &[&str] = &[
     "crates/kernel",
     "crates/spread",
     "crates/site",
+    "crates/agreement",
     "crates/peer",
     "crates/peer-keys",
     "crates/crypto",
@@ -114,6 +126,7 @@ const NOT_IN_PRODUCTION: &[&str] = &[
     "ringfort-attack",
     "ringfort-browser",
     "ringfort-peer-sim",
+    "ringfort-agreement-sim",
     "features = [\"mutants\"]",
 ];
 

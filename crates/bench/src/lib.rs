@@ -3,6 +3,7 @@
 //!
 //! Four parts: single operations of the threshold key ([`operations`]), whole changes of membership in one
 //! process without a network ([`changes`]), messages over real loopback links ([`messages`]), and a file over them ([`files`]).
+//! Sites, whose groups have no leaders, are measured by themselves ([`peer`]).
 
 mod bed;
 pub mod changes;
@@ -10,6 +11,7 @@ pub mod files;
 pub mod floor;
 pub mod messages;
 pub mod operations;
+pub mod peer;
 mod row;
 
 pub use row::{Options, Report, Row};

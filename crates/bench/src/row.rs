@@ -39,6 +39,9 @@ pub struct Row {
     /// Bytes that crossed the wire for it, where that says something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire_bytes: Option<u64>,
+    /// Why there is no figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// All figures of a run.
@@ -52,15 +55,36 @@ impl Row {
     pub(crate) fn time(name: impl Into<String>, value: Duration, floor: Option<Duration>) -> Self {
         let us = |d: Duration| d.as_secs_f64() * 1e6;
         let (value, floor) = (us(value), floor.map(us));
-        Row { name: name.into(), value, floor, ratio: floor.map(|f| value / f), unit: "us", wire_bytes: None }
+        Row {
+            name: name.into(),
+            value,
+            floor,
+            ratio: floor.map(|f| value / f),
+            unit: "us",
+            wire_bytes: None,
+            note: None,
+        }
     }
 
     pub(crate) fn rate(name: impl Into<String>, value: f64, floor: Option<f64>) -> Self {
-        Row { name: name.into(), value, floor, ratio: floor.map(|f| f / value), unit: "msg/s", wire_bytes: None }
+        Row {
+            name: name.into(),
+            value,
+            floor,
+            ratio: floor.map(|f| f / value),
+            unit: "msg/s",
+            wire_bytes: None,
+            note: None,
+        }
     }
 
     pub(crate) fn bytes_rate(name: impl Into<String>, value: f64, floor: Option<f64>) -> Self {
         Row { unit: "MB/s", ..Row::rate(name, value, floor) }
+    }
+
+    /// A figure that could not be had.
+    pub(crate) fn none(name: impl Into<String>, why: &str) -> Self {
+        Row { note: Some(why.to_owned()), ..Row::rate(name, f64::NAN, None) }
     }
 
     pub(crate) fn with_wire_bytes(self, bytes: usize) -> Self {
@@ -70,6 +94,9 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(note) = &self.note {
+            return write!(f, "{:<58} {note}", self.name);
+        }
         write!(f, "{:<58} {:>12.1} {:<5}", self.name, self.value, self.unit)?;
         if let (Some(floor), Some(ratio)) = (self.floor, self.ratio) {
             write!(f, "  floor {floor:>12.1}  x{ratio:.2}")?;

@@ -15,7 +15,8 @@ use ringfort::{JoinError, SendError};
 use ringfort_daemon::DaemonError;
 use ringfort_daemon::config::ConfigError;
 use ringfort_site::client::ClientError;
-use ringfort_site::{DoorError, FolderError, SiteError};
+use ringfort_site::secure::file::PeerFileError;
+use ringfort_site::{DoorError, FolderError, SecureError, SiteError};
 
 use crate::text::clean;
 
@@ -343,6 +344,28 @@ impl From<ClientError> for Failure {
             ClientError::Refused(_) => Status::Refused,
             ClientError::Name(_) | ClientError::Group(_) | ClientError::TooLarge(_) => Status::Usage,
             ClientError::Garbled(_) => Status::Other,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<PeerFileError> for Failure {
+    fn from(error: PeerFileError) -> Self {
+        match &error {
+            PeerFileError::Io { path, error } => Failure::io(path.display(), error),
+            PeerFileError::Malformed { .. } => Failure::new(Status::Unreadable, error),
+            PeerFileError::Policy(_) => Failure::new(Status::Usage, error),
+        }
+    }
+}
+
+impl From<SecureError> for Failure {
+    fn from(error: SecureError) -> Self {
+        let status = match error {
+            SecureError::Client(error) => return error.into(),
+            SecureError::NotAdmitted(_) => Status::Credentials,
+            SecureError::Rejected(_) => Status::Usage,
+            SecureError::Ended => Status::NotAMember,
         };
         Failure::new(status, error)
     }

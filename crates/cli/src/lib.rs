@@ -121,6 +121,11 @@ pub enum Command {
     /// crashes and cut networks. Unlike leaders, they are trusted: docs/sites.md tells what is protected.
     #[command(subcommand)]
     Site(commands::site::SiteCommand),
+    /// Take part in a secure group over sites: its members agree on a key that no site has
+    ///
+    /// Sites can stop such a group, and cannot read or forge what it says: docs/peer-groups.md.
+    #[command(subcommand)]
+    Peer(commands::peer::PeerCommand),
     /// Chat in a group
     ///
     /// `/help` there tells the commands. Without a terminal, each line of the standard input is a message or a command.
@@ -240,6 +245,7 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Group(command) => commands::review::run(&command),
         Command::Leader(args) => commands::leader::run(&args).await,
         Command::Site(command) => commands::site::run(command).await,
+        Command::Peer(command) => commands::peer::run(command).await,
         Command::Chat(args) => chat::run(args).await,
         Command::Join(args) => commands::join::run(args).await,
         Command::Send(args) => commands::send::run(args).await,

@@ -74,8 +74,8 @@ sections! {
         close_grace_ms: u64 = 500, Range(10, 10_000);
         /// Frames taken before the login; the one beyond ends the link.
         unauthenticated_frames_max: u64 = 32, Range(8, 1_024);
-        /// How long within a minute a member that reads too slowly may hold up the senders, milliseconds.
-        hold_ms: u64 = 1_000, Range(0, 60_000);
+        /// How long at once a member that reads too slowly may hold up the senders, beside a twelfth of the time, milliseconds.
+        hold_ms: u64 = 500, Range(0, 60_000);
         /// What waits for the leader's loop of one other leader, bytes.
         leader_inputs_bytes_max: u64 = 2_097_152, Range(65_536, 1_073_741_824);
         /// What waits for it of one member, bytes.

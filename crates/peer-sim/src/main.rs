@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ringfort_peer_sim::{Profile, run};
 
@@ -21,10 +22,12 @@ fn main() -> ExitCode {
     let mut bad = 0;
     let mut looked: BTreeMap<&str, u64> = BTreeMap::new();
     let mut rings = 0;
+    let mut slowest = (Duration::ZERO, first);
     for seed in first..first + count {
         let outcome = run(seed, profile);
         outcome.report.looked.iter().for_each(|(property, times)| *looked.entry(property).or_default() += times);
         rings += outcome.counts.rings;
+        slowest = slowest.max((outcome.healed_after, seed));
         let complaints = outcome.complaints();
         if !complaints.is_empty() {
             bad += 1;
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
             complaints.iter().take(4).for_each(|complaint| println!("    {complaint}"));
         }
     }
+    println!("together again after {:?} at the most (seed {})", slowest.0, slowest.1);
     println!("{count} seeds, {rings} rings installed, {bad} seeds with complaints; looked: {looked:?}");
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

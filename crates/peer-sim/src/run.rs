@@ -37,6 +37,8 @@ pub struct Outcome {
     pub report: Report,
     /// Whether all sites were in one ring at the end, in time.
     pub is_whole: bool,
+    /// How long that took, from the moment at which everything was mended.
+    pub healed_after: Duration,
     /// What was counted.
     pub counts: Counts,
     /// The world, with its trace.
@@ -78,23 +80,25 @@ pub fn run(seed: u64, profile: Profile) -> Outcome {
         let pause = if dice.chance(30) { dice.between_us(10_000, 300_000) } else { dice.between_us(0, 4000) };
         world.go(pause);
     }
-    let is_whole = make_peace(&mut world, &mut dice);
+    let (is_whole, healed_after) = make_peace(&mut world, &mut dice);
     let report = check(&world.records);
-    Outcome { report, is_whole, counts: world.counts, world }
+    Outcome { report, is_whole, healed_after, counts: world.counts, world }
 }
 
 /// Everything is mended; the sites have some seconds to come together and to deliver what is left.
-fn make_peace(world: &mut World, dice: &mut Dice) -> bool {
+fn make_peace(world: &mut World, dice: &mut Dice) -> (bool, Duration) {
+    let mended = world.now;
     world.heal();
     for site in world.sites() {
         world.start(site);
         world.wake(site, dice.chance(500));
     }
     let is_whole = world.go_until(Duration::from_secs(10), World::is_whole);
+    let healed_after = world.now.since(mended);
     workload::populate(world, dice);
     world.go(Duration::from_secs(2));
     world.end();
-    is_whole && world.is_whole()
+    (is_whole && world.is_whole(), healed_after)
 }
 
 /// Something goes wrong, or is mended.

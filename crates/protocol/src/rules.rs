@@ -107,6 +107,11 @@ impl Rules {
         self.weakened(Rule::Certificate, usize::from(self.f) + 1)
     }
 
+    /// `2f+1` leaders that have a member's last word: `f+1` of them are honest, and say how much it was.
+    pub fn last_word(&self) -> usize {
+        2 * usize::from(self.f) + 1
+    }
+
     /// `n-f` leaders that do not hear a member, all at once, before one of them votes that it is lost.
     pub fn lost(&self) -> usize {
         usize::from(self.n - self.f)

@@ -1,7 +1,8 @@
 //! A program's side: a connection to a site, as the Spread client protocol has it.
 //!
 //! [`connect`] gives two halves that can be used from two tasks. Whoever does not read what it is sent is cut off by
-//! the site, so read.
+//! the site, so read. Whoever sends many messages at once puts them together: [`Sender::enqueue`], then
+//! [`Sender::flush`].
 
 use std::io;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 /// What is read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// So much is put together before it is written without being asked.
+const WRITE_BYTES: usize = 64 * 1024;
 /// Groups of one message.
 const GROUPS_MAX: usize = 100;
 
@@ -77,7 +80,7 @@ pub async fn connect(door: &Door, name: Option<&str>) -> Result<(Sender, Incomin
     let (reader, writer) = open(door).await.map_err(|error| ClientError::Unreachable(door.clone(), error))?;
     let mut incoming = Incoming { reader, receiver: Receiver::default(), chunk: BytesMut::with_capacity(READ_BYTES) };
     let unnamed = Name::new(b"").map_err(|_| ClientError::Cut)?;
-    let mut sender = Sender { writer, name: unnamed };
+    let mut sender = Sender { writer, name: unnamed, queued: BytesMut::new() };
     sender.write(&client::hello(wanted, true)).await?;
     loop {
         match incoming.next().await? {
@@ -145,10 +148,11 @@ pub fn service(kind: Kind) -> Service {
     services.into_iter().find(|service| kind.has(self::kind(*service))).unwrap_or(Service::Safe)
 }
 
-/// The half that sends.
+/// The half that sends. A call that is dropped before it is done loses nothing: the next one writes what it left.
 pub struct Sender {
     writer: Writing,
     name: Name,
+    queued: BytesMut,
 }
 
 impl std::fmt::Debug for Sender {
@@ -198,13 +202,45 @@ impl Sender {
         to_me: bool,
         data: &[u8],
     ) -> Result<(), ClientError> {
+        self.enqueue(service, groups, to_me, data).await?;
+        self.flush().await
+    }
+
+    /// Puts a message behind those that wait; they go together at the next [`flush`](Self::flush), or once they are many.
+    ///
+    /// # Errors
+    /// When it is too large, or the connection is cut.
+    pub async fn enqueue(
+        &mut self,
+        service: Service,
+        groups: &[Name],
+        to_me: bool,
+        data: &[u8],
+    ) -> Result<(), ClientError> {
         if groups.len() > GROUPS_MAX || data.len() + NAME_BYTES * groups.len() > MESSAGE_BYTES_MAX {
             return Err(ClientError::TooLarge(data.len()));
         }
         let discard = if to_me { 0 } else { Kind::SELF_DISCARD.0 };
         let kind = Kind(kind(service).0 | discard);
-        let message = client::message(ByteOrder::Little, kind, &self.name, groups, 0, data);
-        self.write(&message).await
+        if self.queued.len() >= WRITE_BYTES {
+            self.flush().await?;
+        }
+        client::put_message(&mut self.queued, ByteOrder::Little, kind, &self.name, groups, 0, data);
+        Ok(())
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// When the connection is cut.
+    pub async fn flush(&mut self) -> Result<(), ClientError> {
+        while !self.queued.is_empty() {
+            match self.writer.write_buf(&mut self.queued).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Err(ClientError::Cut),
+            }
+        }
+        Ok(())
     }
 
     async fn request(&mut self, kind: Kind, group: Name) -> Result<(), ClientError> {
@@ -213,7 +249,8 @@ impl Sender {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
-        self.writer.write_all(bytes).await.map_err(|_| ClientError::Cut)
+        self.queued.extend_from_slice(bytes);
+        self.flush().await
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use crate::doors::{Doors, Networks, Users};
+use crate::telling::Telling;
 
 /// A client has this long to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -188,7 +189,7 @@ enum Accepted {
 
 impl Listening {
     /// The next client that may connect, if it is one.
-    async fn accept(&self, connection: u64) -> io::Result<Option<Accepted>> {
+    async fn accept(&self, connection: u64, telling: &Telling) -> io::Result<Option<Accepted>> {
         match self {
             Listening::Unix(listener, users) => {
                 let (stream, _) = listener.accept().await?;
@@ -196,9 +197,10 @@ impl Listening {
                 let allowed = users.allow(user);
                 if allowed {
                     debug!(connection, user, "a client connects");
-                } else {
+                } else if let Some(unsaid) = telling.may() {
                     warn!(
                         user,
+                        unsaid,
                         "a program of this user may not connect: the site was not started with --allow-user for it"
                     );
                 }
@@ -213,8 +215,8 @@ impl Listening {
                     // Of a client whose machine has died, nothing else is ever heard.
                     let alive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
                     let _ = SockRef::from(&stream).set_tcp_keepalive(&alive);
-                } else {
-                    warn!(%from, "a program there may not connect: the site was not started with --tcp-from for it");
+                } else if let Some(unsaid) = telling.may() {
+                    warn!(%from, unsaid, "a program there may not connect: the site was not started with --tcp-from for it");
                 }
                 Ok(allowed.then_some(Accepted::Tcp(stream)))
             }
@@ -229,11 +231,12 @@ async fn serve(
     batches: mpsc::Sender<Batch>,
 ) {
     let mut open = JoinSet::new();
+    let telling = Arc::new(Telling::default());
     loop {
         while open.try_join_next().is_some() {}
         let number = numbers.fetch_add(1, Ordering::Relaxed) as u64;
-        let connection = Connection::new(number, batches.clone());
-        match listening.accept(number).await {
+        let connection = Connection::new(number, batches.clone(), telling.clone());
+        match listening.accept(number, &telling).await {
             Ok(Some(Accepted::Unix(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
             Ok(Some(Accepted::Tcp(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
             Ok(None) => {}
@@ -249,6 +252,7 @@ struct Connection {
     number: u64,
     batches: mpsc::Sender<Batch>,
     session: Session,
+    telling: Arc<Telling>,
 }
 
 /// Why a connection's reading ended.
@@ -258,8 +262,8 @@ enum Stop {
 }
 
 impl Connection {
-    fn new(number: u64, batches: mpsc::Sender<Batch>) -> Self {
-        Connection { number, batches, session: Session::default() }
+    fn new(number: u64, batches: mpsc::Sender<Batch>, telling: Arc<Telling>) -> Self {
+        Connection { number, batches, session: Session::default(), telling }
     }
 
     async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(mut self, stream: S, strangers: Arc<Strangers>) {
@@ -285,8 +289,10 @@ impl Connection {
             Ok(Err(stop)) => stop,
             Err(_) => Stop::Left,
         };
-        if let Stop::Ended(ended) = stop {
-            info!(connection = self.number, "a client's session ends: {ended}");
+        if let Stop::Ended(ended) = stop
+            && let Some(unsaid) = self.telling.may()
+        {
+            info!(connection = self.number, unsaid, "a client's session ends: {ended}");
         }
         let farewell = self.session.take_outgoing();
         if !farewell.is_empty() {

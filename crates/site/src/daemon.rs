@@ -22,7 +22,7 @@ use crate::links::{LinkEvent, Links};
 use crate::lookup::{Find, Lookup};
 use crate::report::{Report, Unreachable, gathering, no_link};
 use crate::status;
-use crate::transport::{Counts, Received, Transport};
+use crate::transport::{Counts, Transport};
 
 /// Datagrams that are taken before anything else is looked at.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -252,10 +252,12 @@ impl Daemon {
                 _ = reports.tick() => self.tell(),
             }
             self.serve()?;
+            self.transport.flush();
             let now = monotonic();
             if self.site.next_wakeup().is_some_and(|time| time <= now) {
                 let step = self.site.on_wakeup(now);
                 self.carry_out(now, step)?;
+                self.transport.flush();
             }
         }
     }
@@ -289,15 +291,19 @@ impl Daemon {
     }
 
     fn on_datagrams(&mut self) -> Result<(), SiteError> {
-        for _ in 0..DATAGRAMS_PER_TURN {
+        let mut frames = Vec::new();
+        let mut taken = 0;
+        while taken < DATAGRAMS_PER_TURN {
             let now = monotonic();
-            let (place, frame) = match self.transport.receive(now) {
-                Received::Frame(place, frame) => (place, frame),
-                Received::Refused => continue,
-                Received::Nothing => break,
-            };
-            let step = self.site.on_frame(now, site_id(place), &frame);
-            self.carry_out(now, step)?;
+            if !self.transport.receive(now, &mut frames)? {
+                break;
+            }
+            taken += frames.len().max(1);
+            for (place, frame) in frames.drain(..) {
+                let now = monotonic();
+                let step = self.site.on_frame(now, site_id(place), &frame);
+                self.carry_out(now, step)?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! ([`channel`]); who the sites are stands in a [`network`] file that all of them have.
 //!
 //! A site is trusted by its clients, as a server is: one that is hacked can reorder, drop and invent the messages of
-//! plain groups. What a network attacker can do is drop datagrams.
+//! plain groups, and those of secure groups ([`secure`]) it can only drop. What a network attacker can do is drop datagrams.
 
 pub mod channel;
 pub mod client;
@@ -18,7 +18,9 @@ mod links;
 mod lookup;
 pub mod network;
 mod report;
+pub mod secure;
 pub mod status;
+mod telling;
 pub mod trace;
 mod transport;
 
@@ -29,3 +31,4 @@ pub use folder::{Folder, FolderError};
 pub use lookup::{Find, Found};
 pub use network::{BadNetwork, Network, SiteInfo};
 pub use report::{Report, Unreachable};
+pub use secure::{SecureError, SecureGroup, SecureOptions, Speaker};

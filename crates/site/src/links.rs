@@ -37,7 +37,7 @@ const GREETING: &[u8; 16] = b"ringfort site 1\n";
 
 /// Between two calls of a site that cannot be reached, at the least and at the most: a site that comes back is linked
 /// again within half a second.
-const CALL_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+const CALL_AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// How long a site may take to accept a call, and to prove its key: a call that began while the network was cut must not
 /// stand in the way of the next for long.

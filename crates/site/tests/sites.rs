@@ -220,6 +220,31 @@ async fn a_message_of_the_largest_size_arrives_and_a_larger_one_comes_back() {
 }
 
 /// Greets a site by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_were_put_together_go_whole_and_in_order_though_the_call_is_dropped_again_and_again() {
+    let world = World::started().await;
+    let mut ben = world.client(1, "ben").await;
+    ben.join("talk", 1).await;
+    let mut ana = world.client(0, "ana").await;
+    let reading = tokio::spawn(async move {
+        for n in 0..20_000u32 {
+            let (_, data) = ben.message().await;
+            assert_eq!(data[..4], n.to_le_bytes(), "in order, none missing");
+        }
+    });
+    let to = [group("talk").unwrap()];
+    for n in 0..20_000u32 {
+        let mut data = vec![0; 100 + n as usize % 900];
+        data[..4].copy_from_slice(&n.to_le_bytes());
+        ana.sender.enqueue(Service::Agreed, &to, true, &data).await.unwrap();
+        if n % 50 == 0 {
+            let _ = timeout(Duration::from_micros(20), ana.sender.flush()).await;
+        }
+    }
+    ana.sender.flush().await.unwrap();
+    timeout(PATIENCE * 3, reading).await.expect("all of them come").unwrap();
+}
+
 async fn handshake(stream: &mut tokio::net::UnixStream, name: &str) -> Name {
     let wanted = ringfort_spread::ConnectName::new(name.as_bytes()).unwrap();
     stream.write_all(&ringfort_spread::client::hello(Some(wanted), true)).await.unwrap();

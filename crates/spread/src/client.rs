@@ -26,6 +26,21 @@ pub fn null_method() -> Bytes {
 
 /// A message or a request, in a byte order of choice.
 pub fn message(order: ByteOrder, kind: Kind, me: &Name, groups: &[Name], message_type: i16, data: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(HEADER_BYTES + NAME_BYTES * groups.len() + data.len());
+    put_message(&mut bytes, order, kind, me, groups, message_type, data);
+    bytes.freeze()
+}
+
+/// The same, behind what is in `bytes` already.
+pub fn put_message(
+    bytes: &mut BytesMut,
+    order: ByteOrder,
+    kind: Kind,
+    me: &Name,
+    groups: &[Name],
+    message_type: i16,
+    data: &[u8],
+) {
     let header = Header {
         kind,
         order,
@@ -34,11 +49,10 @@ pub fn message(order: ByteOrder, kind: Kind, me: &Name, groups: &[Name], message
         hint: Hint::new(order, message_type).bytes(),
         data_bytes: i32::try_from(data.len()).unwrap_or(i32::MAX),
     };
-    let mut bytes = BytesMut::with_capacity(HEADER_BYTES + NAME_BYTES * groups.len() + data.len());
+    bytes.reserve(HEADER_BYTES + NAME_BYTES * groups.len() + data.len());
     bytes.put_slice(&header.write());
     groups.iter().for_each(|group| bytes.put_slice(group.field()));
     bytes.put_slice(data);
-    bytes.freeze()
 }
 
 /// What a client receives.

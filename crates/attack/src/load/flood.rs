@@ -66,9 +66,8 @@ pub enum Flood {
 }
 
 impl Flood {
-    /// All that the honest go on under. Two are none yet. Under [`Flood::Holes`] honest members ask for what an insider leaves
-    /// out until leaders name them for it. Under [`Flood::SlowReaders`] the others lose messages.
-    pub const ALL: [Flood; 12] = [
+    /// All that the honest go on under. One is not yet: under [`Flood::Holes`] messages are late.
+    pub const ALL: [Flood; 13] = [
         Flood::Calm,
         Flood::HalfOpen,
         Flood::Slow,
@@ -77,6 +76,7 @@ impl Flood {
         Flood::OprfMany,
         Flood::Oversized,
         Flood::NeverReads,
+        Flood::SlowReaders,
         Flood::Insiders,
         Flood::LeaderFrames,
         Flood::LeaderLists,

@@ -12,6 +12,7 @@ pub mod leader_store;
 pub mod listen;
 pub mod log;
 pub mod operator;
+pub mod peer;
 pub mod receive_files;
 pub mod review;
 pub mod send;

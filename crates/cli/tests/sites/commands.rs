@@ -40,6 +40,24 @@ fn three_machines_make_a_network_and_people_talk_over_it() {
 }
 
 #[test]
+fn three_sites_are_measured_beside_the_floor_and_what_is_not_installed_is_said_so() {
+    let mut bench = ringfort(&["bench", "peer", "--sizes", "100", "--seconds", "1", "--changes", "1", "--json"]);
+    // No other system is found, whatever this machine has.
+    bench.env("PATH", "/nonexistent");
+    let report: serde_json::Value = serde_json::from_str(&finish(bench).succeeded()).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let told = |name: &str| rows.iter().filter(|row| row["name"].as_str().unwrap().contains(name)).collect::<Vec<_>>();
+    for (name, count) in
+        [("messages a second", 4), ("latency p50", 2), ("client joins", 1), ("site crashes", 1), ("mended", 1)]
+    {
+        let rows = told(name);
+        assert_eq!(rows.len(), count, "{name}: {report}");
+        assert!(rows.iter().all(|row| row["value"].as_f64().unwrap() > 0.0), "{name}: {report}");
+    }
+    assert!(told("corosync").iter().all(|row| row["value"].is_null() && row["note"].is_string()), "{report}");
+}
+
+#[test]
 fn a_chat_ends_with_its_input_and_says_who_is_there() {
     let world = World::running();
     let said = finish_with_input(talk(&world.folder(0), "chat", &["--group", "talk", "--name", "ana"]), "one\n\ntwo\n");

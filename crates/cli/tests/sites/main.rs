@@ -5,10 +5,12 @@
 mod chaos;
 mod clients;
 mod commands;
+mod crowd;
 mod dice;
 #[path = "../cli/process.rs"]
 #[allow(dead_code, reason = "shared with the other tests of this command")]
 mod process;
 mod proxy;
+mod secure;
 mod trouble;
 mod world;

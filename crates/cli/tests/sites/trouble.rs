@@ -1,6 +1,9 @@
 //! What goes wrong on a site's machine: one clear sentence, and nobody else notices.
 
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use super::process::{Running, eventually, finish, run, text};
 use super::proxy::Network;
@@ -86,6 +89,62 @@ fn a_lost_site_is_named_and_comes_back() {
     eventually("the log to say why", || world.said(0).contains("nothing answers at its address").then_some(()));
     world.start(2);
     world.whole(&[0, 1, 2]);
+}
+
+/// Speaks a hello and then bytes that are no message, and reads what the site still says.
+fn talk_nonsense(socket: &Path) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let mut bytes = vec![5, 0, 1, 1, 0];
+    bytes.extend([&b"NULL"[..], &[0; 86]].concat());
+    bytes.extend([0xff; 48]);
+    let _ = stream.write_all(&bytes);
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn a_client_that_talks_nonsense_is_told_of_in_a_sentence_and_a_thousand_of_them_in_few() {
+    let world = World::running();
+    let before = rings(&world, 0);
+    let mut ana = Running::start(talk(&world.folder(0), "listen", &["--group", "g", "--json"]));
+    ana.event("view");
+    let socket = world.folder(0).join("state/clients.sock");
+    talk_nonsense(&socket);
+    let told = |world: &World| world.said(0).matches("a client's session ends: the client sent a message").count();
+    eventually("the log to say it", || (told(&world) == 1).then_some(()));
+    (0..1000).for_each(|_| talk_nonsense(&socket));
+    run(&["site", "send", text(&world.folder(1)), "--group", "g", "still here"]).succeeded();
+    assert_eq!(ana.event("message")["text"], "still here");
+    assert!((2..200).contains(&told(&world)), "{} lines", told(&world));
+    assert_eq!(rings(&world, 0), before, "the others notice nothing");
+}
+
+#[test]
+fn a_client_that_stops_reading_is_cut_off_with_a_sentence_and_nobody_else_notices() {
+    let world = World::running();
+    let before = rings(&world, 0);
+    let slow = Running::start(talk(&world.folder(0), "listen", &["--group", "g", "--name", "slow", "--json"]));
+    let mut ben = Running::start(talk(&world.folder(1), "listen", &["--group", "g", "--name", "ben", "--json"]));
+    let view_of = |count: usize| {
+        move |event: &serde_json::Value| event["event"] == "view" && event["members"].as_array().unwrap().len() == count
+    };
+    ben.next("a view of both", view_of(2));
+    let both = ben.seen.len();
+    slow.signal(rustix::process::Signal::STOP);
+    let line = "x".repeat(100_000);
+    let lines = format!("{line}\n").repeat(150);
+    let sending = talk(&world.folder(2), "send", &["--group", "g"]);
+    super::process::finish_with_input(sending, &lines).succeeded();
+    for _ in 0..150 {
+        assert_eq!(ben.event("message")["text"].as_str().unwrap().len(), line.len(), "nobody else waits for it");
+    }
+    eventually("the log to say it", || {
+        world.said(0).contains("a client is cut off: it does not read what it is sent").then_some(())
+    });
+    if !ben.seen[both..].iter().any(view_of(1)) {
+        ben.next("a view without it", view_of(1));
+    }
+    assert_eq!(rings(&world, 0), before, "the others' ring stands");
+    slow.signal(rustix::process::Signal::CONT);
 }
 
 #[test]

@@ -108,6 +108,7 @@ const ALWAYS: &[i64] = &[
     libc::SYS_sendmmsg,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
     libc::SYS_shutdown,
 ];
 

@@ -13,7 +13,7 @@ use crate::site::step::{Class, Effect};
 use crate::wire::{Commit, Frame, Newcomer};
 
 /// How often a commit token is sent again before its receiver is given up.
-const RESENDS_MAX: u8 = 12;
+const RESENDS_MAX: u8 = 18;
 
 /// A commit token that was passed on.
 #[derive(Debug)]

@@ -118,6 +118,7 @@ pub struct Membership {
     ring: RingId,
     hello_at: Time,
     hello_said: Time,
+    choice_said: SiteSet,
     /// The members before this site gathered for a neighbour's sake, and how long it waits if that changes nothing.
     before: Option<SiteSet>,
     patience: Duration,
@@ -138,6 +139,7 @@ impl Membership {
             ring: RingId { counter: 0, representative: config.me.get() },
             hello_at: now,
             hello_said: now,
+            choice_said: SiteSet::EMPTY,
             before: None,
             patience: Duration::ZERO,
         };
@@ -214,10 +216,11 @@ impl Membership {
     /// Another site says hello.
     pub fn on_hello(&mut self, now: Time, hello: Hello, old: &mut crate::ring::Ring, out: &mut Output) {
         let sender = hello.sender;
+        let declines = self.declines(&hello);
         if !self.neighbours.on_hello(now, hello) {
             return;
         }
-        if self.has_left(now, sender) {
+        if declines || self.has_left(now, sender) {
             self.gather(now, Reason::PeerGathers(sender), out);
             return;
         }
@@ -226,6 +229,15 @@ impl Membership {
             Phase::Gather(_) => self.consider(now, old, out),
             Phase::Commit(_) | Phase::Recover(_) => {}
         }
+    }
+
+    /// Whether a member of the ring that this site would form has come to another choice since: it will not write itself
+    /// in, and whoever waits for it is missed by all others meanwhile.
+    fn declines(&self, hello: &Hello) -> bool {
+        let Phase::Commit(forming) = &self.phase else { return false };
+        let members: SiteSet = forming.commit.members.iter().map(|newcomer| newcomer.site).collect();
+        let is_first = forming.commit.ring.representative == self.config.me.get();
+        is_first && hello.gathering && members.has(hello.sender) && hello.choice != members
     }
 
     /// Whether `site`, of this ring or of the ring to be, has given it up.
@@ -243,8 +255,8 @@ impl Membership {
         restarted || (hello.gathering && hello.counter >= ring.counter) || hello.ring.counter > ring.counter
     }
 
-    /// In a ring: gathers when all the hellos together speak for another set, and go on doing so; and when a site that
-    /// is no member gathers and could be one.
+    /// In a ring: gathers when all the hellos together speak for another set, and go on doing so; at once when a site that
+    /// is no member gathers meanwhile.
     fn watch_reach(&mut self, now: Time, out: &mut Output) {
         let window = self.window();
         let choice = self.neighbours.choice(now, window, false);
@@ -253,14 +265,27 @@ impl Membership {
         let patience = self.patience;
         let Phase::Operational(operational) = &mut self.phase else { return };
         let settled = now.since(operational.installed) >= interval / 2;
-        // Whoever gathers has been patient already, and must not be left to form a ring by itself.
         let gathers = |site: SiteId| self.neighbours.hello(site, now, interval).is_some_and(|hello| hello.gathering);
-        if settled && hears.minus(operational.members).iter().any(gathers) {
-            self.gather(now, Reason::Reach, out);
+        let is_called = hears.minus(operational.members).iter().any(gathers);
+        if is_called || choice != self.choice_said {
+            // Whoever gathers must know soon who hears it; and whoever is chosen, that it is.
+            self.hello_at = self.hello_at.min(self.hello_said + self.config.timers.gather_interval);
+        }
+        // A site in a ring that would not have this one cannot be won, however this one sees it: it hears others that are
+        // not heard here. And whoever gathers elsewhere changes nothing while the choice stands. Otherwise a site that
+        // not all members hear would keep them, and they it, from ever standing.
+        let is_willing = |site: SiteId| {
+            let hello = self.neighbours.hello(site, now, window);
+            hello.is_some_and(|hello| hello.gathering || hello.choice.has(self.config.me))
+        };
+        let gains = choice.minus(operational.members).iter().any(is_willing);
+        if choice.covers(operational.members) && !gains {
+            operational.differs_since = None;
             return;
         }
-        if choice == operational.members {
-            operational.differs_since = None;
+        // Whoever gathers has been patient already, and must not be left to form a ring by itself.
+        if settled && is_called {
+            self.gather(now, Reason::Reach, out);
             return;
         }
         let since = *operational.differs_since.get_or_insert(now);
@@ -323,6 +348,7 @@ impl Membership {
             out.effects.push(Effect::Send { to, class: Class::Membership, frame });
         }
         let timers = self.config.timers;
+        self.choice_said = choice;
         self.hello_said = now;
         self.hello_at = now + if gathering { timers.gather_interval } else { timers.hello_interval };
     }

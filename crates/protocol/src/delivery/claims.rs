@@ -1,7 +1,8 @@
 //! What leaders say of how far streams go, until enough of them say it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::heads::STARTS_MAX;
 use super::{Since, StreamKey, Tail};
 use crate::ids::{LeaderId, MemberId, Seq, UserName};
 
@@ -12,6 +13,8 @@ const PER_LEADER_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     streams: BTreeMap<StreamKey, BTreeMap<LeaderId, Claim>>,
+    /// Where streams began, in views of before too; the last words of each leader, however much of the stream is known.
+    starts: BTreeMap<StreamKey, BTreeMap<LeaderId, VecDeque<(Since, Seq)>>>,
     complete: BTreeMap<MemberId, BTreeSet<LeaderId>>,
     counts: BTreeMap<LeaderId, usize>,
 }
@@ -19,7 +22,6 @@ pub(super) struct Claims {
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     since: Since,
-    start: Seq,
     next: Seq,
 }
 
@@ -39,12 +41,23 @@ impl Claims {
                     return None;
                 }
                 let stream = StreamKey { sender, channel: head.channel };
-                let claim = Claim { since: head.since, start: head.start, next: head.next };
+                let claim = Claim { since: head.since, next: head.next };
                 if *count >= PER_LEADER_MAX && self.streams.get(&stream).is_none_or(|said| !said.contains_key(&from)) {
                     return None;
                 }
                 if self.streams.entry(stream.clone()).or_default().insert(from, claim).is_none() {
                     *count += 1;
+                }
+                let starts = self.starts.entry(stream.clone()).or_default().entry(from).or_default();
+                let start = (head.since, head.start);
+                if !starts.contains(&start) {
+                    if starts.len() >= STARTS_MAX || *count >= PER_LEADER_MAX {
+                        *count -= usize::from(starts.pop_front().is_some());
+                    }
+                    if *count < PER_LEADER_MAX {
+                        starts.push_back(start);
+                        *count += 1;
+                    }
                 }
                 Some(stream)
             }
@@ -58,7 +71,7 @@ impl Claims {
         said.get(enough.saturating_sub(1)).copied()
     }
 
-    /// Where a stream starts for this member, by the very same word of `enough` leaders: of these one is honest and has it
+    /// Where a stream first starts for this member, by the very same word of `enough` leaders: of these one is honest and has it
     /// from the sender. A number between two words would be nobody's.
     pub(super) fn agreed_start(
         &self,
@@ -66,10 +79,11 @@ impl Claims {
         enough: usize,
         counts: impl Fn(&Since) -> bool,
     ) -> Option<Seq> {
-        let said =
-            || self.streams.get(stream).into_iter().flat_map(BTreeMap::values).filter(|claim| counts(&claim.since));
-        let same = |claim: &Claim| said().filter(|c| (c.since, c.start) == (claim.since, claim.start)).count();
-        said().filter(|claim| same(claim) >= enough).map(|claim| claim.start).min()
+        let mut said = BTreeMap::<(Seq, Since), usize>::new();
+        for (since, start) in self.starts.get(stream)?.values().flatten().filter(|(since, _)| counts(since)) {
+            *said.entry((*start, *since)).or_default() += 1;
+        }
+        said.into_iter().find(|(_, leaders)| *leaders >= enough).map(|((start, _), _)| start)
     }
 
     /// So much of a stream is known: words for no more are of no use.
@@ -109,6 +123,15 @@ impl Claims {
         of.filter(move |(_, said)| said.values().filter(counts).count() >= enough).map(|(stream, _)| stream)
     }
 
+    /// Whether a leader says of a member that it has said more than is known.
+    pub(super) fn is_open(&self, member: &MemberId, known: impl Fn(&StreamKey) -> Option<Seq>) -> bool {
+        let of = self.streams.iter().filter(|(stream, _)| stream.sender == *member);
+        of.flat_map(|(stream, said)| said.values().map(move |claim| (stream, claim))).any(|(stream, claim)| {
+            let to_me = !matches!(claim.since, Since::Stay(_));
+            known(stream).map_or(to_me && claim.next > Seq(1), |known| claim.next > known)
+        })
+    }
+
     /// Whether `enough` leaders have the member's word that it has said everything.
     pub(super) fn is_complete(&self, member: &MemberId, enough: usize) -> bool {
         self.complete.get(member).is_some_and(|leaders| leaders.len() >= enough)
@@ -118,10 +141,23 @@ impl Claims {
     pub(super) fn forget(&mut self, member: &MemberId) {
         let of: Vec<StreamKey> = self.streams.keys().filter(|stream| stream.sender == *member).cloned().collect();
         of.iter().for_each(|stream| self.settle(stream, Seq(u64::MAX)));
+        let of: Vec<StreamKey> = self.starts.keys().filter(|stream| stream.sender == *member).cloned().collect();
+        for (leader, starts) in of.iter().filter_map(|stream| self.starts.remove(stream)).flatten() {
+            if let Some(count) = self.counts.get_mut(&leader) {
+                *count = count.saturating_sub(starts.len());
+            }
+        }
         for leader in self.complete.remove(member).unwrap_or_default() {
             if let Some(count) = self.counts.get_mut(&leader) {
                 *count = count.saturating_sub(1);
             }
         }
+    }
+
+    /// Words that wait, and starts.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, usize) {
+        let starts = self.starts.values().flat_map(BTreeMap::values).map(VecDeque::len).sum();
+        (self.streams.values().map(BTreeMap::len).sum(), starts)
     }
 }

@@ -16,11 +16,14 @@ pub const HEADS_MAX: usize = 256;
 const PRIVATE_MAX: usize = 256;
 const PRIVATE_TOTAL_MAX: usize = 65_536;
 
+/// Starts that are remembered of one stream: who was out of reach for some views learns from which number on it is told of.
+pub(super) const STARTS_MAX: usize = 8;
+
 /// Changes looked at for one notice, most of them perhaps of private streams to others.
 const LOOKED_AT_MAX: usize = 4096;
 
 /// From where on a stream is counted, which says to whom its first numbers went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = true)]
 #[repr(u8)]
 pub enum Since {
@@ -90,15 +93,55 @@ impl Tail {
 /// A leader's knowledge of how far streams go, and of what changed since when.
 ///
 /// Taken from each sender over its own link and from the frames it gave, never from anybody else. Memory: two streams to
-/// the group for each stay, and [`PRIVATE_MAX`] private ones.
+/// the group for each stay, each with its last [`STARTS_MAX`] starts, and [`PRIVATE_MAX`] private ones.
 #[derive(Debug, Default)]
 pub struct Heads {
     version: u64,
-    heads: BTreeMap<StreamKey, (Head, u64)>,
+    heads: BTreeMap<StreamKey, Known>,
     complete: BTreeMap<MemberId, u64>,
     changed: BTreeMap<u64, Subject>,
     private: BTreeMap<MemberId, usize>,
     private_total: usize,
+}
+
+/// What a leader knows of one stream.
+#[derive(Debug)]
+struct Known {
+    head: Head,
+    /// The version with which it last changed.
+    at: u64,
+    /// Where it began in views before, in rising order, each with the version that it came with.
+    before: Vec<(Since, Seq, u64)>,
+    /// The version that the start came with.
+    start_at: u64,
+}
+
+impl Known {
+    /// Where the stream began in an earlier view. Says whether that is new; the oldest is forgotten for it.
+    fn note_start(&mut self, since: Since, start: Seq, at: u64) -> bool {
+        let is_known = self.before.iter().any(|(known, ..)| *known == since) || self.head.since == since;
+        if is_known || !matches!(since, Since::View(_)) || start >= self.head.start {
+            return false;
+        }
+        let place = self.before.partition_point(|(_, known, _)| *known < start);
+        if self.before.len() + 1 >= STARTS_MAX {
+            if place == 0 {
+                return false;
+            }
+            self.before.remove(0);
+            self.before.insert(place - 1, (since, start, at));
+        } else {
+            self.before.insert(place, (since, start, at));
+        }
+        true
+    }
+
+    /// The stream once for each start that came after a version, and as it is now.
+    fn tails(&self, sender: &MemberId, after: u64) -> impl Iterator<Item = Tail> {
+        let before = self.before.iter().filter(move |(.., at)| *at > after);
+        let earlier = before.map(|(since, start, _)| Head { since: *since, start: *start, ..self.head.clone() });
+        earlier.chain([self.head.clone()]).map(|head| Tail::Stream(sender.clone(), head))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -116,23 +159,34 @@ impl Heads {
             return;
         }
         let stream = StreamKey { sender: sender.clone(), channel: head.channel.clone() };
-        if let Some((known, at)) = self.heads.get_mut(&stream) {
-            known.kept = known.kept.max(head.kept);
+        if let Some(Known { head: known, .. }) = self.heads.get(&stream) {
             let moved = head.start > known.start || (known.since == Since::Unsaid && head.since != Since::Unsaid);
-            if moved || (head.start >= known.start && head.since != Since::Unsaid) {
-                (known.start, known.since) = (head.start, head.since);
+            let goes_on = head.next > known.next;
+            let Some(entry) = self.heads.get_mut(&stream) else { return };
+            entry.head.kept = entry.head.kept.max(head.kept);
+            let version = self.version + 1;
+            let mut earlier = false;
+            if moved {
+                let (since, start, at) = (entry.head.since, entry.head.start, entry.start_at);
+                (entry.head.start, entry.head.since, entry.start_at) = (head.start, head.since, version);
+                entry.note_start(since, start, at);
+            } else if head.start == entry.head.start && head.since != Since::Unsaid {
+                entry.head.since = head.since;
+            } else {
+                earlier = entry.note_start(head.since, head.start, version);
             }
-            if head.next <= known.next && !moved {
+            if !goes_on && !moved && !earlier {
                 return;
             }
-            known.next = known.next.max(head.next);
-            let old = std::mem::replace(at, self.version + 1);
+            entry.head.next = entry.head.next.max(head.next);
+            let old = std::mem::replace(&mut entry.at, version);
             self.changed.remove(&old);
         } else {
             if matches!(head.channel, Channel::Private(_)) && !self.has_room(sender) {
                 return;
             }
-            self.heads.insert(stream.clone(), (head, self.version + 1));
+            let at = self.version + 1;
+            self.heads.insert(stream.clone(), Known { head, at, before: Vec::new(), start_at: at });
         }
         self.version += 1;
         self.changed.insert(self.version, Subject::Stream(stream));
@@ -141,12 +195,10 @@ impl Heads {
     /// A frame of the sender's shows that a stream goes at least so far.
     pub fn on_frame(&mut self, sender: &MemberId, channel: Channel, (since, start): (Since, Seq), next: Seq) {
         let stream = StreamKey { sender: sender.clone(), channel: channel.clone() };
-        let known = self.heads.get(&stream).map(|(head, _)| head);
-        if known.is_some_and(|head| head.next >= next) {
+        let known = self.heads.get(&stream).map(|known| &known.head);
+        if known.is_some_and(|head| head.next >= next && (head.start <= start || since == Since::Unsaid)) {
             return;
         }
-        let known_start = known.filter(|head| head.start >= start).map(|head| (head.since, head.start));
-        let (since, start) = known_start.unwrap_or((since, start));
         let kept = known.map_or(Seq(1), |head| head.kept);
         self.on_head(sender, Head { channel, since, start, next, kept });
     }
@@ -162,30 +214,30 @@ impl Heads {
 
     /// Which numbers of a stream exist and can still be sent again by their sender.
     pub fn can_be_sent_again(&self, stream: &StreamKey) -> std::ops::Range<u64> {
-        self.heads.get(stream).map_or(0..0, |(head, _)| head.kept.0..head.next.0)
+        self.heads.get(stream).map_or(0..0, |known| known.head.kept.0..known.head.next.0)
     }
 
     /// What changed since a version and is for a user to know, with the version it takes the user to.
     ///
     /// That somebody has said nothing yet is told to those alone who came later, after version `came`: who sees somebody
-    /// join knows it.
-    pub fn since(&self, version: u64, came: u64, to: &UserName) -> (Vec<Tail>, u64) {
+    /// join knows it. Where streams began before is told as far as it came after version `whole`, the last one at which the
+    /// user knew everything.
+    pub fn since(&self, version: u64, (came, whole): (u64, u64), to: &UserName) -> (Vec<Tail>, u64) {
         let (mut tails, mut reached) = (Vec::new(), version);
         for (at, subject) in self.changed.range(version.saturating_add(1)..).take(LOOKED_AT_MAX) {
-            if tails.len() >= HEADS_MAX {
+            if tails.len() + STARTS_MAX > HEADS_MAX {
                 return (tails, reached);
             }
             reached = *at;
-            let tail = match subject {
-                Subject::Complete(sender) => Some(Tail::Complete(sender.clone())),
-                Subject::Stream(stream) if stream.sender.user == *to => None,
-                Subject::Stream(stream) => self
-                    .heads
-                    .get(stream)
-                    .filter(|(head, _)| head.concerns(to) && (head.next > Seq(1) || *at <= came))
-                    .map(|(head, _)| Tail::Stream(stream.sender.clone(), head.clone())),
-            };
-            tails.extend(tail);
+            match subject {
+                Subject::Complete(sender) => tails.push(Tail::Complete(sender.clone())),
+                Subject::Stream(stream) if stream.sender.user == *to => {}
+                Subject::Stream(stream) => {
+                    let concerns = |k: &&Known| k.head.concerns(to) && (k.head.next > Seq(1) || *at <= came);
+                    let known = self.heads.get(stream).filter(concerns);
+                    tails.extend(known.into_iter().flat_map(|known| known.tails(&stream.sender, whole)));
+                }
+            }
         }
         (tails, reached)
     }
@@ -194,7 +246,7 @@ impl Heads {
     pub fn of(&self, sender: &MemberId) -> Vec<Tail> {
         let first = StreamKey { sender: sender.clone(), channel: Channel::Group(Service::BestEffort) };
         let own = self.heads.range(first..).take_while(|(stream, _)| stream.sender == *sender);
-        let mut tails: Vec<Tail> = own.map(|(_, (head, _))| Tail::Stream(sender.clone(), head.clone())).collect();
+        let mut tails: Vec<Tail> = own.flat_map(|(_, known)| known.tails(sender, 0)).collect();
         if !tails.is_empty() && self.complete.contains_key(sender) {
             tails.push(Tail::Complete(sender.clone()));
         }
@@ -212,8 +264,8 @@ impl Heads {
         let own = self.heads.range(first..).map(|(stream, _)| stream);
         let streams: Vec<StreamKey> = own.take_while(|stream| stream.sender == *sender).cloned().collect();
         for stream in streams {
-            if let Some((_, at)) = self.heads.remove(&stream) {
-                self.changed.remove(&at);
+            if let Some(known) = self.heads.remove(&stream) {
+                self.changed.remove(&known.at);
             }
         }
         if let Some(at) = self.complete.remove(sender) {
@@ -271,7 +323,7 @@ mod tests {
 
     /// What somebody is told who came after everything.
     fn told(heads: &Heads, version: u64, to: &UserName) -> (Vec<Tail>, u64) {
-        heads.since(version, u64::MAX, to)
+        heads.since(version, (u64::MAX, version), to)
     }
 
     #[test]
@@ -316,14 +368,42 @@ mod tests {
     }
 
     #[test]
+    fn who_was_out_of_reach_for_some_views_is_told_where_a_stream_began_in_each_of_the_last_ones() {
+        let (mut heads, ben): (_, UserName) = (Heads::default(), "ben".parse().unwrap());
+        let view = |i: u64| Since::View(ViewDigest([u8::try_from(i).unwrap(); 32]));
+        let starts = |(tails, _): (Vec<Tail>, u64)| -> Vec<(Since, u64, u64)> {
+            let start = |tail: &Tail| match tail {
+                Tail::Stream(_, head) => (head.since, head.start.0, head.next.0),
+                Tail::Complete(_) => panic!("Ana stays"),
+            };
+            tails.iter().map(start).collect()
+        };
+        heads.on_head(&member("ana"), Head { since: view(1), ..head(FIFO, 4) });
+        let whole = heads.version();
+        heads.on_head(&member("cy"), head(FIFO, 2));
+        heads.on_head(&member("ana"), Head { since: view(2), start: Seq(4), ..head(FIFO, 7) });
+        heads.on_head(&member("ana"), Head { since: view(3), start: Seq(7), ..head(FIFO, 7) });
+        assert_eq!(starts(heads.since(3, (0, 0), &ben)), [(view(1), 1, 7), (view(2), 4, 7), (view(3), 7, 7)]);
+        let later = heads.since(3, (0, whole), &ben);
+        assert_eq!(starts(later), [(view(2), 4, 7), (view(3), 7, 7)], "what the user knows is not told again");
+        // Views that a leader learns of from frames, and late.
+        (4..20).rev().for_each(|i| heads.on_frame(&member("ana"), FIFO, (view(i), Seq(2 * i)), Seq(2 * i + 1)));
+        let all = starts(heads.since(0, (0, 0), &ben));
+        let last: Vec<_> = (20 - STARTS_MAX as u64..20).map(|i| (view(i), 2 * i, 39)).collect();
+        assert_eq!(all.iter().filter(|(.., next)| *next == 39).copied().collect::<Vec<_>>(), last, "the last ones");
+        let Tail::Stream(_, first) = heads.of(&member("ana")).remove(0) else { panic!("a stream") };
+        assert_eq!(first.since, last[0].0, "and so is everybody when she goes");
+    }
+
+    #[test]
     fn that_somebody_has_said_nothing_is_told_to_those_who_come_later_alone() {
         let (mut heads, ben) = (Heads::default(), "ben".parse().unwrap());
         heads.on_head(&member("ana"), head(FIFO, 1));
         let came = heads.version();
         heads.on_head(&member("cy"), head(FIFO, 1));
-        assert_eq!(nexts(&heads.since(0, came, &ben).0), [("ana".into(), 1)]);
+        assert_eq!(nexts(&heads.since(0, (came, 0), &ben).0), [("ana".into(), 1)]);
         heads.on_head(&member("cy"), head(FIFO, 2));
-        assert_eq!(nexts(&heads.since(0, came, &ben).0), [("ana".into(), 1), ("cy".into(), 2)]);
+        assert_eq!(nexts(&heads.since(0, (came, 0), &ben).0), [("ana".into(), 1), ("cy".into(), 2)]);
     }
 
     #[test]

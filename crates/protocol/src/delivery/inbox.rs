@@ -58,6 +58,8 @@ pub struct Inbox {
     repairs_by_sender: BTreeMap<MemberId, Budget>,
     /// What leaders say of how far streams go.
     claims: Claims,
+    /// Where streams begin for this member, by the word of any one leader.
+    earliest: BTreeMap<StreamKey, Seq>,
     /// Expelled: their messages end at once, and no end of theirs is awaited.
     closed: BTreeSet<MemberId>,
     /// Who joined while this member was in: their streams begin at 1.
@@ -105,6 +107,7 @@ impl Inbox {
             repairs: Budget::new(Time::ZERO, REPAIRS_PER_S, REPAIRS_BURST),
             repairs_by_sender: BTreeMap::new(),
             claims: Claims::default(),
+            earliest: BTreeMap::new(),
             closed: BTreeSet::new(),
             seen_joining: BTreeSet::new(),
             held_bytes: 0,
@@ -150,32 +153,6 @@ impl Inbox {
             self.with_stream(&key, &mut events, InStream::cut_off);
         }
         self.closed.insert(member.clone());
-        self.waiting.forget(member);
-        events
-    }
-
-    /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it. If it spoke, and
-    /// fewer than `enough` leaders have its word that this was all, the end of it is not known.
-    pub fn forget(&mut self, member: &MemberId, enough: usize) -> Vec<InboxEvent> {
-        let mut events = Vec::new();
-        let streams = self.streams_of(member);
-        let spoken =
-            |key| matches!(self.streams.get(key), Some(Stream::Repaired(stream)) if stream.announced() > Seq(1));
-        let spoke = self.claims.names(member) || streams.iter().any(spoken);
-        // All that it said is known, but not what of it was for this member: it spoke in views that were skipped here.
-        let unplaced = self.claims.spoken(member, enough).any(|key| !streams.contains(key));
-        for key in streams {
-            self.with_stream(&key, &mut events, InStream::give_up_all);
-            self.streams.remove(&key);
-        }
-        let complete = self.claims.is_complete(member, enough);
-        let closed = self.closed.remove(member);
-        if spoke && (!complete || unplaced) && !closed {
-            events.push(InboxEvent::UnknownTail(member.clone()));
-        }
-        self.claims.forget(member);
-        self.seen_joining.remove(member);
-        self.repairs_by_sender.remove(member);
         self.waiting.forget(member);
         events
     }

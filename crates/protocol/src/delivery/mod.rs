@@ -35,7 +35,7 @@ use crate::rules::Rules;
 
 pub use heads::{HEADS_MAX, Head, Heads, Since, Tail};
 pub use inbox::Inbox;
-pub use outbox::{Message, Outbox, Writing};
+pub use outbox::{Again, Message, Outbox, Writing};
 pub use relay::{Audience, Relay, RelayAction, RepairAnswer};
 pub use repair::{REPAIR_RANGES_MAX, REPAIR_SPAN_MAX, RepairRequest};
 pub use underway::{RECEIPTS_MAX, Receipt, Received};

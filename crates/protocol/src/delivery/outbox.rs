@@ -1,6 +1,6 @@
 //! The sender's part: number, seal, remember, remind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +10,9 @@ use ringfort_kernel::Budget;
 use crate::data::{
     DataFrame, Identity, Keyring, RECIPIENTS_MAX, Shape, seal_mark, seal_multicast, seal_private, seal_private_mark,
 };
+use crate::delivery::heads::STARTS_MAX;
 use crate::delivery::history::History;
-use crate::delivery::underway::UnderWay;
+use crate::delivery::underway::{Due, UnderWay};
 use crate::delivery::{
     Channel, HEADS_MAX, Head, REPAIR_BYTES_MAX, Receipt, RepairRequest, Since, StreamKey, numbers_of,
 };
@@ -36,8 +37,11 @@ const RESEND_BYTES_BURST: u64 = 2 * 1024 * 1024;
 /// make it ask for what it had no room to keep.
 const RESENDS_MAX: u32 = 3;
 
+/// Bytes that may be under way at most: what a link to a leader takes.
+const AHEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Private streams that one report tells of, the group's besides.
-const PRIVATE_HEADS_MAX: usize = HEADS_MAX - 8;
+const PRIVATE_HEADS_MAX: usize = HEADS_MAX - 4 * STARTS_MAX;
 
 /// Recipients of private messages whose streams are remembered one by one.
 const PRIVATE_STREAMS_MAX: usize = 20_000;
@@ -60,6 +64,17 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
+/// A message that too few leaders have acknowledged.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// What they are to be given.
+    pub frame: Bytes,
+    /// The leaders that have it already.
+    pub has: BTreeSet<LeaderId>,
+    /// Whether the others had time enough to say that they have it.
+    pub is_late: bool,
+}
+
 /// The sending side of one stay of a member. A new stay takes a new one: numbers are never used twice.
 #[derive(Debug)]
 pub struct Outbox {
@@ -71,6 +86,9 @@ pub struct Outbox {
     private_floor: Seq,
     history: History,
     under_way: UnderWay,
+    /// Messages under way, and their bytes, above which a sender waits: half of what is kept, so that private messages and
+    /// who sends without waiting have the other half.
+    ahead_max: (usize, usize),
     resends: BTreeMap<LeaderId, Budget>,
     /// The least of all [`OutStream::mark_at`], or earlier.
     mark_at: Option<Time>,
@@ -84,6 +102,8 @@ struct OutStream {
     next: Seq,
     /// First number in this view, or to this stay of the recipient.
     start: Seq,
+    /// Of a stream to the group: where it began in views before in which something was said.
+    before: VecDeque<(ViewDigest, Seq)>,
     /// Of a private stream.
     peer: Option<MemberEntry>,
     sent: Time,
@@ -95,7 +115,15 @@ struct OutStream {
 
 impl OutStream {
     fn new(next: Seq, peer: Option<MemberEntry>) -> Self {
-        OutStream { next, start: next, peer, sent: Time::ZERO, marks: MARK_AFTER.len(), change: 0 }
+        OutStream {
+            next,
+            start: next,
+            before: VecDeque::new(),
+            peer,
+            sent: Time::ZERO,
+            marks: MARK_AFTER.len(),
+            change: 0,
+        }
     }
 
     fn advance(&mut self, now: Time) -> Seq {
@@ -114,6 +142,7 @@ impl OutStream {
 impl Outbox {
     /// An outbox that has sent nothing.
     pub fn new(policy: &Policy) -> Self {
+        let half = |max: u32| usize::try_from(max / 2).unwrap_or(usize::MAX).max(1);
         Outbox {
             shape: Shape::of(policy),
             view: None,
@@ -121,6 +150,7 @@ impl Outbox {
             private_floor: Seq(1),
             history: History::new(policy.history_frames_max, policy.history_bytes_max),
             under_way: UnderWay::default(),
+            ahead_max: (half(policy.history_frames_max), half(policy.history_bytes_max).min(AHEAD_BYTES_MAX)),
             resends: BTreeMap::new(),
             mark_at: None,
             changes: 0,
@@ -235,6 +265,13 @@ impl Outbox {
         receipts.iter().for_each(|receipt| self.under_way.on_receipt(from, receipt, enough));
     }
 
+    /// Whether more should be sent now. What too few leaders have acknowledged must stay where it can be sent again: whoever
+    /// sends faster than leaders take it loses messages otherwise.
+    pub fn has_room(&self) -> bool {
+        let (messages, bytes) = self.under_way.size();
+        messages < self.ahead_max.0 && bytes < self.ahead_max.1
+    }
+
     /// Messages that too few leaders have acknowledged.
     pub fn under_way(&self) -> u64 {
         self.under_way.count()
@@ -250,23 +287,23 @@ impl Outbox {
         (self.under_way.is_settled(up_to), self.under_way.lost_sight())
     }
 
-    /// What is to be given to leaders again, each with those that have it already.
-    pub fn again(&mut self, now: Time, me: &MemberId) -> Vec<(Bytes, BTreeSet<LeaderId>)> {
-        let (mut frames, mut bytes) = (Vec::new(), 0);
-        for ((channel, seq), has) in self.under_way.due(now) {
+    /// What is to be given to leaders again.
+    pub fn again(&mut self, now: Time, me: &MemberId) -> Vec<Again> {
+        let mut frames = Vec::new();
+        for Due { place: (channel, seq), has, is_late } in self.under_way.due(now) {
             let stream = StreamKey { sender: me.clone(), channel };
-            let Some(kept) = self.history.get(&stream, seq) else { continue };
-            if bytes + kept.frame.len() > REPAIR_BYTES_MAX && !frames.is_empty() {
-                break;
-            }
-            bytes += kept.frame.len();
-            frames.push((kept.frame.clone(), has));
+            let Some(kept) = self.history.get(&stream, seq) else {
+                self.under_way.lose_sight(&(stream.channel, seq));
+                continue;
+            };
+            frames.push(Again { frame: kept.frame.clone(), has, is_late });
         }
         frames
     }
 
     /// How far all streams to the group go, and the private ones that changed since a change; and the change this goes to.
-    pub fn heads(&self, me: &MemberId, view: ViewDigest, since: u64) -> (Vec<Head>, u64) {
+    /// With `starts`, also where those to the group began in views before, for a leader that may not have heard it.
+    pub fn heads(&self, me: &MemberId, view: ViewDigest, since: u64, starts: bool) -> (Vec<Head>, u64) {
         let head = |channel: &Channel, stream: &OutStream| {
             let key = StreamKey { sender: me.clone(), channel: channel.clone() };
             let kept = self.history.first(&key).unwrap_or(stream.next);
@@ -276,8 +313,14 @@ impl Outbox {
         // Those too on which nothing was said: so who comes knows from the first message on what it misses.
         let unused = OutStream::new(Seq(1), None);
         let group = [Service::Reliable, Service::Fifo].map(Channel::Group);
-        let mut heads: Vec<Head> =
-            group.iter().map(|channel| head(channel, self.streams.get(channel).unwrap_or(&unused))).collect();
+        let mut heads = Vec::new();
+        for channel in &group {
+            let stream = self.streams.get(channel).unwrap_or(&unused);
+            let now = head(channel, stream);
+            let before = stream.before.iter().filter(|_| starts);
+            heads.extend(before.map(|(view, start)| Head { since: Since::View(*view), start: *start, ..now.clone() }));
+            heads.push(now);
+        }
         let mut reached = since;
         for (change, user) in self.changed.range(since.saturating_add(1)..).take(PRIVATE_HEADS_MAX) {
             reached = *change;
@@ -337,9 +380,15 @@ impl Outbox {
 
     /// In a new view, streams to the group note where they start in it.
     fn enter(&mut self, view: ViewDigest) {
-        if self.view.replace(view) != Some(view) {
-            let group = self.streams.iter_mut().filter(|(channel, _)| matches!(channel, Channel::Group(_)));
-            group.for_each(|(_, stream)| stream.start = stream.next);
+        let Some(before) = self.view.replace(view).filter(|before| *before != view) else { return };
+        for (_, stream) in self.streams.iter_mut().filter(|(channel, _)| matches!(channel, Channel::Group(_))) {
+            if stream.start < stream.next {
+                stream.before.push_back((before, stream.start));
+            }
+            if stream.before.len() >= STARTS_MAX {
+                stream.before.pop_front();
+            }
+            stream.start = stream.next;
         }
     }
 
@@ -382,7 +431,7 @@ impl Outbox {
         let parsed = DataFrame::parse(frame).expect("what was just sealed is a frame");
         let numbers = numbers_of(&parsed);
         if let Some((stream, seq)) = numbers.first() {
-            self.under_way.add(now, stream.channel.clone(), *seq);
+            self.under_way.add(now, (stream.channel.clone(), *seq), frame.len());
         }
         self.history.insert(now, frame.clone(), numbers);
     }

@@ -156,9 +156,10 @@ impl Relay {
     /// How far streams go that a user may know of, as far as it changed since a version of what this leader knows; and the
     /// version that this takes the user to.
     ///
-    /// Of those who have said nothing, as far as this was known at version `came`.
-    pub fn heads_since(&self, version: u64, came: u64, to: &UserName) -> (Vec<Tail>, u64) {
-        self.heads.since(version, came, to)
+    /// Of those who have said nothing, as far as this was known at version `came`; of where streams began before, as far as
+    /// the user does not know it from version `whole`.
+    pub fn heads_since(&self, version: u64, (came, whole): (u64, u64), to: &UserName) -> (Vec<Tail>, u64) {
+        self.heads.since(version, (came, whole), to)
     }
 
     /// The newest version of what this leader knows of how far streams go.

@@ -196,6 +196,11 @@ impl InStream {
         self.holes.values().any(|hole| hole.at <= now && hole.attempts < ATTEMPTS_MAX)
     }
 
+    /// The first number that is for this receiver, as far as it knows.
+    pub(super) fn first(&self) -> Seq {
+        Seq(self.first)
+    }
+
     /// All numbers below are known to exist.
     pub(super) fn announced(&self) -> Seq {
         Seq(self.announced)

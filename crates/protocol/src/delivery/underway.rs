@@ -19,8 +19,9 @@ const UNDER_WAY_MAX: usize = 65_536;
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(4);
 
-/// Messages tried again at once, and the wait before the next ones where there are more.
-const AGAIN_MAX: usize = 64;
+/// Messages tried again at once, and their bytes unless it is only one; and the wait before the next where there are more.
+const AGAIN_MAX: usize = 256;
+const AGAIN_BYTES_MAX: usize = 1024 * 1024;
 const AGAIN_SPACING: Duration = Duration::from_millis(100);
 
 /// A leader has these messages of the member's: `first` to `last` of one stream, both included.
@@ -67,33 +68,67 @@ pub(super) struct UnderWay {
     tickets: u64,
     messages: BTreeMap<u64, Message>,
     places: BTreeMap<(Channel, Seq), u64>,
+    /// Of all of them.
+    bytes: usize,
     again_at: Option<Time>,
     tries: u32,
     /// Messages whose acknowledgements are no longer awaited.
     lost_sight: u64,
 }
 
+/// A message that is to be tried again.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub place: (Channel, Seq),
+    /// The leaders that have it already.
+    pub has: BTreeSet<LeaderId>,
+    /// The others had time enough to say that they have it.
+    pub is_late: bool,
+}
+
 #[derive(Debug)]
 struct Message {
     place: (Channel, Seq),
+    bytes: usize,
     has: BTreeSet<LeaderId>,
     sent: Time,
 }
 
 impl UnderWay {
     /// A message was made; it is under way from now on.
-    pub(super) fn add(&mut self, now: Time, channel: Channel, seq: Seq) {
+    pub(super) fn add(&mut self, now: Time, (channel, seq): (Channel, Seq), bytes: usize) {
         self.tickets += 1;
         let place = (channel, seq);
         self.places.insert(place.clone(), self.tickets);
-        self.messages.insert(self.tickets, Message { place, has: BTreeSet::new(), sent: now });
+        self.messages.insert(self.tickets, Message { place, bytes, has: BTreeSet::new(), sent: now });
+        self.bytes += bytes;
         if self.messages.len() > UNDER_WAY_MAX
-            && let Some((_, oldest)) = self.messages.pop_first()
+            && let Some(oldest) = self.messages.keys().next().copied()
         {
-            self.places.remove(&oldest.place);
+            self.remove(oldest);
             self.lost_sight += 1;
         }
         self.again_at.get_or_insert(now + AGAIN_AFTER);
+    }
+
+    fn remove(&mut self, ticket: u64) {
+        if let Some(message) = self.messages.remove(&ticket) {
+            self.bytes -= message.bytes;
+            self.places.remove(&message.place);
+        }
+    }
+
+    /// A message cannot be given to anybody again: nobody will ever know whether it came.
+    pub(super) fn lose_sight(&mut self, place: &(Channel, Seq)) {
+        if let Some(ticket) = self.places.get(place).copied() {
+            self.remove(ticket);
+            self.lost_sight += 1;
+        }
+    }
+
+    /// Messages that are under way, and their bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.messages.len(), self.bytes)
     }
 
     /// A leader has messages. Looks at what is under way alone, however long a range it names.
@@ -107,9 +142,7 @@ impl UnderWay {
             let Some(message) = self.messages.get_mut(&ticket) else { continue };
             message.has.insert(from);
             if message.has.len() >= enough {
-                if let Some(settled) = self.messages.remove(&ticket) {
-                    self.places.remove(&settled.place);
-                }
+                self.remove(ticket);
                 self.tries = 0;
             }
         }
@@ -150,8 +183,8 @@ impl UnderWay {
         }
     }
 
-    /// What is to be tried again, each with the leaders that have it already.
-    pub(super) fn due(&mut self, now: Time) -> Vec<((Channel, Seq), BTreeSet<LeaderId>)> {
+    /// What is to be tried again.
+    pub(super) fn due(&mut self, now: Time) -> Vec<Due> {
         if self.again_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
@@ -159,14 +192,17 @@ impl UnderWay {
             .messages
             .values_mut()
             .filter(|message| message.sent == Time::ZERO || now.since(message.sent) >= AGAIN_AFTER);
-        let due: Vec<_> = old
-            .take(AGAIN_MAX)
-            .map(|message| {
-                message.sent = now;
-                (message.place.clone(), message.has.clone())
-            })
-            .collect();
-        let wait = if due.len() == AGAIN_MAX {
+        let (mut due, mut bytes, mut is_all) = (Vec::new(), 0, true);
+        for message in old {
+            if due.len() >= AGAIN_MAX || !due.is_empty() && bytes + message.bytes > AGAIN_BYTES_MAX {
+                is_all = false;
+                break;
+            }
+            bytes += message.bytes;
+            let is_late = std::mem::replace(&mut message.sent, now) != Time::ZERO;
+            due.push(Due { place: message.place.clone(), has: message.has.clone(), is_late });
+        }
+        let wait = if !is_all {
             AGAIN_SPACING
         } else {
             let wait = AGAIN_AFTER.saturating_mul(1 << self.tries.min(4)).min(AGAIN_AFTER_MAX);
@@ -197,7 +233,7 @@ mod tests {
     fn a_message_is_settled_by_enough_leaders_and_by_no_leader_twice() {
         let (one, two) = (LeaderId::new(1).unwrap(), LeaderId::new(2).unwrap());
         let mut under_way = UnderWay::default();
-        (1..=3).for_each(|seq| under_way.add(at(0), FIFO, Seq(seq)));
+        (1..=3).for_each(|seq| under_way.add(at(0), (FIFO, Seq(seq)), 1));
         under_way.on_receipt(one, &receipt(1, 2), 2);
         under_way.on_receipt(one, &receipt(1, u64::MAX), 2);
         assert_eq!((under_way.count(), under_way.is_settled(1)), (3, false), "one leader is one leader");
@@ -211,7 +247,7 @@ mod tests {
     #[test]
     fn what_is_not_acknowledged_is_tried_again_more_and_more_rarely_and_at_once_when_a_leader_is_back() {
         let mut under_way = UnderWay::default();
-        under_way.add(at(0), FIFO, Seq(1));
+        under_way.add(at(0), (FIFO, Seq(1)), 1);
         assert!(under_way.due(at(999)).is_empty());
         let mut times = Vec::new();
         while let Some(due) = under_way.next_wakeup().filter(|due| *due < at(20_000)) {
@@ -221,6 +257,27 @@ mod tests {
         assert_eq!(times, [1000, 2000, 4000, 8000, 12_000, 16_000]);
         under_way.hurry(at(17_000));
         assert_eq!(under_way.due(at(17_000)).len(), 1);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_now_is_tried_again_a_moment_later_and_not_a_second_later() {
+        let mut under_way = UnderWay::default();
+        (1..=30).for_each(|seq| under_way.add(at(0), (FIFO, Seq(seq)), 100_000));
+        let mut times = Vec::new();
+        while let Some(due) = under_way.next_wakeup().filter(|due| *due < at(2_000)) {
+            times.push((due.since_start().as_millis(), under_way.due(due).len()));
+        }
+        assert_eq!(times, [(1000, 10), (1100, 10), (1200, 10)]);
+    }
+
+    #[test]
+    fn what_is_settled_or_out_of_sight_takes_no_room() {
+        let mut under_way = UnderWay::default();
+        (1..=3).for_each(|seq| under_way.add(at(0), (FIFO, Seq(seq)), 1_000));
+        under_way.on_receipt(LeaderId::new(1).unwrap(), &receipt(1, 1), 1);
+        under_way.lose_sight(&(FIFO, Seq(2)));
+        under_way.lose_sight(&(FIFO, Seq(2)));
+        assert_eq!((under_way.size(), under_way.count(), under_way.lost_sight()), ((1, 1_000), 2, 1));
     }
 
     #[test]
@@ -236,7 +293,7 @@ mod tests {
     #[test]
     fn more_than_the_bound_is_lost_sight_of_and_said() {
         let mut under_way = UnderWay::default();
-        (1..=70_000).for_each(|seq| under_way.add(at(0), FIFO, Seq(seq)));
+        (1..=70_000).for_each(|seq| under_way.add(at(0), (FIFO, Seq(seq)), 1));
         assert_eq!((under_way.messages.len(), under_way.places.len()), (UNDER_WAY_MAX, UNDER_WAY_MAX));
         assert_eq!((under_way.count(), under_way.lost_sight()), (70_000, 70_000 - 65_536));
     }

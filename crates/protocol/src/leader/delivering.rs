@@ -75,7 +75,11 @@ impl Leader {
                 return;
             }
             let came = *attached.tails_from.get_or_insert(self.relay.heads_version());
-            let (tails, reached) = self.relay.heads_since(attached.tails_told, came, &attached.entry.id.user);
+            let known = (came, attached.tails_whole);
+            let (tails, reached) = self.relay.heads_since(attached.tails_told, known, &attached.entry.id.user);
+            if reached == self.relay.heads_version() {
+                attached.tails_whole = reached;
+            }
             if reached == attached.tails_told {
                 return;
             }

@@ -53,6 +53,8 @@ pub(super) struct Attached {
     pub shown: Option<Bytes>,
     /// What of how far streams go was told on this link.
     pub tails_told: u64,
+    /// The last version of it at which the member knew everything.
+    pub tails_whole: u64,
     /// What was known of it when this link was told first.
     pub tails_from: Option<u64>,
     /// What it sent and is still to be acknowledged.
@@ -156,6 +158,7 @@ impl Attached {
             ended: false,
             shown: None,
             tails_told: 0,
+            tails_whole: 0,
             tails_from: None,
             received: Received::default(),
             requests: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),

@@ -22,10 +22,11 @@ use crate::wire::{self, PeerMessage, Sorted};
 
 /// What all hacked leaders together may cost, in units a second, of about four microseconds each: half of a core.
 const WORK_PER_S: u64 = 131_072;
-/// What one of them may cost, however few they are: a quarter.
-const WORK_PER_PEER_S: u64 = 65_536;
-/// What may come at once: who was away has much to say.
-const WORK_BURST: u64 = 262_144;
+/// What one of them may cost, however few they are: a twentieth.
+const WORK_PER_PEER_S: u64 = 12_288;
+/// What may come at once: who was away has much to say. With what comes in ten seconds, it is less than a second of work.
+const WORK_BURST: u64 = 122_880;
+const _: () = assert!(WORK_BURST + 10 * WORK_PER_PEER_S <= 250_000, "more than a second in ten");
 /// What one frame costs whatever is in it, and each part of its length.
 const FRAME: u64 = 4;
 const PART_BYTES: usize = 64;

@@ -104,6 +104,8 @@ pub struct Member {
     caught: BTreeMap<LeaderId, Fault>,
     hearing: BTreeMap<LeaderId, Hearing>,
     relaying: Vec<LeaderId>,
+    /// Relays that did not acknowledge messages in time, and until when they are avoided.
+    lagging: BTreeMap<LeaderId, Time>,
     voting: Voting,
     log: Option<Keeper>,
     /// Why the stay ended, until it is in the log.
@@ -150,6 +152,7 @@ impl Member {
             caught: BTreeMap::new(),
             hearing: BTreeMap::new(),
             relaying: Vec::new(),
+            lagging: BTreeMap::new(),
             voting: Voting::default(),
             log: None,
             ended: None,

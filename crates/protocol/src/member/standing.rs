@@ -65,6 +65,8 @@ pub(super) struct Link {
     answers: bool,
     /// Which changes of private streams the leader was told.
     pub heads_told: u64,
+    /// Whether the leader was told where streams began in views before.
+    pub starts_told: bool,
 }
 
 pub(super) enum Stage {
@@ -94,6 +96,7 @@ impl Link {
             confirmed_at: None,
             answers: false,
             heads_told: 0,
+            starts_told: false,
         }
     }
 

@@ -1,10 +1,12 @@
 //! Messages: out through f+1 relays, in through any (P7, P9).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Effect, Event, Member, PAST_VIEWS_MAX, Phase, Step};
 use crate::data::{Peers, RECIPIENTS_MAX};
-use crate::delivery::{InboxEvent, LIVE_BYTES_MAX, Message, Reading, RepairRequest, Tail, Writing};
+use crate::delivery::{Again, InboxEvent, LIVE_BYTES_MAX, Message, Reading, RepairRequest, Tail, Writing};
 use crate::fault::Rejected;
 use crate::ids::{LeaderId, MemberId, Topic, UserName, ViewDigest};
 use crate::leader::Class;
@@ -12,6 +14,9 @@ use crate::policy::{Service, WhenStale};
 use crate::time::{Cx, Time};
 use crate::view::{Cause, MemberEntry, MemberSet};
 use crate::wire::{Few, MemberRequest};
+
+/// A relay that did not acknowledge messages in time is avoided for so long.
+const LAGS_FOR: Duration = Duration::from_secs(30);
 
 impl Member {
     /// Sends to every member of the current view that may read. Who may not read itself sends to each under the key
@@ -121,7 +126,8 @@ impl Member {
     pub(super) fn tell_heads(&mut self, leader: LeaderId, complete: bool, step: &mut Step) {
         let (Some(me), Some(view)) = (&self.me, self.view()) else { return };
         let Some(link) = self.links.get_mut(&leader) else { return };
-        let (heads, reached) = self.outbox.heads(&me.id, view.digest, link.heads_told);
+        let starts = complete || !std::mem::replace(&mut link.starts_told, true);
+        let (heads, reached) = self.outbox.heads(&me.id, view.digest, link.heads_told, starts);
         link.heads_told = reached;
         if let Some(heads) = Few::new(heads) {
             self.request(leader, &MemberRequest::Heads { heads, complete }, step);
@@ -163,6 +169,11 @@ impl Member {
     /// Messages of this stay that too few leaders have acknowledged so far.
     pub fn under_way(&self) -> u64 {
         self.outbox.under_way()
+    }
+
+    /// See [`Outbox::has_room`](crate::delivery::Outbox::has_room).
+    pub fn has_room(&self) -> bool {
+        self.outbox.has_room()
     }
 
     /// The place of the newest message in the order of sending.
@@ -235,17 +246,26 @@ impl Member {
         leaders.rotate_left(turn);
         leaders.sort_by_key(|leader| {
             let answers = self.links.get(leader).is_some_and(|l| l.answers());
-            (self.caught.contains_key(leader), !answers, !self.relaying.contains(leader))
+            let lags = self.lagging.contains_key(leader);
+            (self.caught.contains_key(leader), !answers, lags, !self.relaying.contains(leader))
         });
         leaders
     }
 
-    /// Gives messages again to leaders, where too few have acknowledged them.
+    /// Gives messages again to leaders, where too few have acknowledged them. A relay that has not in all that time, where
+    /// another leader has, is left for a while.
     fn send_again(&mut self, now: Time, step: &mut Step) {
         let Some(me) = self.me.as_ref() else { return };
         let frames = self.outbox.again(now, &me.id);
+        self.lagging.retain(|_, until| *until > now);
+        for relay in &self.relaying {
+            let lags = |again: &Again| again.is_late && !again.has.is_empty() && !again.has.contains(relay);
+            if frames.iter().any(lags) {
+                self.lagging.insert(*relay, now + LAGS_FOR);
+            }
+        }
         let (leaders, enough) = (self.by_preference(), self.receipts_needed());
-        for (frame, has) in frames {
+        for Again { frame, has, .. } in frames {
             let others = leaders.iter().filter(|leader| !has.contains(leader));
             let more = others.take(enough.saturating_sub(has.len()));
             step.effects.extend(more.map(|leader| Effect::Send(*leader, Class::Data, frame.clone())));
@@ -343,7 +363,7 @@ impl Member {
 
     /// A sender is gone for good: what waited behind a hole is delivered, the hole is told.
     pub(super) fn forget_sender(&mut self, now: Time, sender: &MemberId, step: &mut Step) {
-        for event in self.inbox.forget(sender, self.group.rules.confirm()) {
+        for event in self.inbox.forget(sender, self.group.rules.confirm(), self.group.rules.last_word()) {
             self.absorb_inbox_event(now, event, step);
         }
     }

@@ -252,6 +252,22 @@ fn relays_that_were_away_are_used_again_from_the_next_view_on() {
 }
 
 #[test]
+fn a_relay_that_acknowledges_nothing_is_left_and_what_it_was_given_goes_through_another() {
+    let mut world = World::joined(&TRIO);
+    let away = world.agents[0].member.relays()[0];
+    world.silent.insert(away);
+    world.multicast(0, b"once").unwrap();
+    assert!(world.agents[0].member.under_way() == 1 && world.agents[0].member.relays().contains(&away));
+    world.pass(Duration::from_millis(1_500));
+    let (member, now) = (&world.agents[0].member, world.now);
+    let confirms = member.leaders(now).iter().any(|l| l.leader == away && l.confirms);
+    assert!(confirms, "nobody knows yet that it is silent");
+    assert!(!member.relays().contains(&away), "but it did not acknowledge what others did");
+    assert_eq!(member.under_way(), 0);
+    assert!(world.agents[1].messages().contains(&("pia", &b"once"[..])));
+}
+
+#[test]
 fn a_newer_login_of_the_same_user_replaces_the_older() {
     let mut world = World::joined(&TRIO);
     let second = world.start("pol");

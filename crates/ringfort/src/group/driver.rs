@@ -32,6 +32,15 @@ const EVENT_PATIENCE: Duration = Duration::from_millis(500);
 /// The relays that took a message.
 pub(super) type Sent = Result<Vec<LinkSender>, Rejected>;
 
+/// What a program holds of its member.
+pub(super) struct Started {
+    pub commands: mpsc::Sender<Command>,
+    pub joined: Joined,
+    pub state: watch::Receiver<Snapshot>,
+    pub room: watch::Receiver<bool>,
+    pub events: Events,
+}
+
 enum Woken {
     Time,
     Inputs,
@@ -55,7 +64,7 @@ pub(super) fn start(
     secret: Secret,
     limits: LinkLimits,
     log: Option<(LogFile, Head)>,
-) -> (mpsc::Sender<Command>, Joined, watch::Receiver<Snapshot>, Events) {
+) -> Started {
     let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
     let (events, received) = mpsc::channel(EVENTS_MAX);
     let (joined, on_joined) = oneshot::channel();
@@ -71,6 +80,7 @@ pub(super) fn start(
         ended: None,
     };
     let (state, on_state) = watch::channel(snapshot);
+    let (room, on_room) = watch::channel(true);
     let mut outside = Outside::start();
     let mut member = Member::new(&mut outside.cx(), info.clone(), user, secret);
     let log = log.map(|(file, head)| {
@@ -85,6 +95,7 @@ pub(super) fn start(
         events,
         lagged: 0,
         state,
+        room,
         joined: Some(joined),
         leaving: Vec::new(),
         flushes: Vec::new(),
@@ -92,7 +103,7 @@ pub(super) fn start(
         log,
     };
     tokio::spawn(driver.run(info, limits, commanded));
-    (commands, on_joined, on_state, Events { received })
+    Started { commands, joined: on_joined, state: on_state, room: on_room, events: Events { received } }
 }
 
 struct Driver {
@@ -103,6 +114,8 @@ struct Driver {
     events: mpsc::Sender<Event>,
     lagged: u64,
     state: watch::Sender<Snapshot>,
+    /// Whether more should be sent now.
+    room: watch::Sender<bool>,
     joined: Option<oneshot::Sender<Result<(), JoinError>>>,
     leaving: Vec<oneshot::Sender<Cause>>,
     /// Who waits until all messages up to a place are acknowledged, and how many were lost sight of before.
@@ -138,6 +151,7 @@ impl Driver {
                 Woken::Command(None) => break,
             }
             self.answer_flushes();
+            self.show_room();
             self.show();
             tokio::task::consume_budget().await;
         }
@@ -268,6 +282,7 @@ impl Driver {
                     Effect::Send(leader, Class::Data, _) => self.links.get(leader).map(|(_, sender)| sender.clone()),
                     _ => None,
                 });
+                self.show_room();
                 let _ = reply.send(Ok(relays.collect()));
                 step
             }
@@ -398,6 +413,12 @@ impl Driver {
         if let Some(joined) = self.joined.take() {
             let _ = joined.send(Ok(()));
         }
+    }
+
+    /// Lets those go on who wait with their next message, or makes them wait.
+    fn show_room(&self) {
+        let has_room = self.member.has_room();
+        self.room.send_if_modified(|shown| std::mem::replace(shown, has_room) != has_room);
     }
 
     /// Shows what changed of the leaders.

@@ -22,7 +22,7 @@ pub use event::{Event, Events, LeaderState, Message, Snapshot};
 
 use crate::files::{LogFile, LogOptions};
 use crate::link::{LinkLimits, LinkSender, pace};
-use driver::{Command, Sent};
+use driver::{Command, Sent, Started};
 
 /// How long a leave waits for what is under way.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(15);
@@ -51,6 +51,7 @@ pub struct Group {
     info: Arc<GroupInfo>,
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<Snapshot>,
+    room: watch::Receiver<bool>,
 }
 
 impl Group {
@@ -75,9 +76,9 @@ impl Group {
         let (user, secret) = credentials.into_parts();
         let timeout = options.timeout;
         let log = options.log.map(|log| LogFile::open(log, info.id(), &user)).transpose()?;
-        let (commands, joined, state, events) = driver::start(info.clone(), user.clone(), secret, options.link, log);
-        let group = Group { user, info, commands, state };
-        let mut joined = joined;
+        let Started { commands, mut joined, state, room, events } =
+            driver::start(info.clone(), user.clone(), secret, options.link, log);
+        let group = Group { user, info, commands, state, room };
         let mut tried = tokio::time::timeout(timeout, &mut joined).await;
         if let (Err(_), Some(vote), true) = (&tried, group.info.policy.admission_vote, group.snapshot().awaits_vote) {
             tried = tokio::time::timeout(vote.wait() + timeout, joined).await;
@@ -92,8 +93,8 @@ impl Group {
 
     /// Sends to every member of the current view, on a topic, with the policy's service.
     ///
-    /// Returns once the message is queued to its relays and there is room for the next: a fast sender
-    /// waits here. Best effort of up to about 4 kB waits for no room: it overtakes the others, and the oldest of it is dropped.
+    /// Returns once the message is queued to its relays and there is room for the next: a fast sender waits here, also for
+    /// leaders to acknowledge what it has sent, so that all of it can be sent again if need be. Best effort of up to about 4 kB waits for no room: it overtakes the others, and the oldest of it is dropped.
     ///
     /// # Errors
     /// [`SendError`].
@@ -153,7 +154,11 @@ impl Group {
         let (reply, sent) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| SendError::Ended)?;
         let relays: Vec<LinkSender> = sent.await.map_err(|_| SendError::Ended)??;
-        pace::ready(&relays).await;
+        if !relays.is_empty() {
+            pace::ready(&relays).await;
+            // It fails if the stay is over: then nobody waits.
+            let _ = self.room.clone().wait_for(|has_room| *has_room).await;
+        }
         Ok(())
     }
 

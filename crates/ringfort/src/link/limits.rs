@@ -22,8 +22,9 @@ pub struct LinkLimits {
     /// What counts as progress within `patience`, bytes taken by the socket. Default 64 KiB, so that a
     /// peer reading one byte a second does not pass for a slow one.
     pub progress_bytes_min: usize,
-    /// How long within a minute a peer that reads, but too slowly, may hold up those who send to it, while most others
-    /// keep up. Beyond it, it loses data. Default 1 s.
+    /// How long at once a peer that reads, but too slowly, may hold up those who send to it, while most others keep up; and
+    /// a twelfth of the time, if it is not zero. Beyond that its queue fills up, and then it loses data. Default
+    /// 500 ms, less than after what time a sender gives a message to another leader.
     pub hold_max: Duration,
     /// How long `close()` goes on sending what is queued. Default 500 ms.
     pub close_grace: Duration,
@@ -39,7 +40,7 @@ impl Default for LinkLimits {
             live_queue_bytes_max: 256 * 1024,
             patience: Duration::from_secs(1),
             progress_bytes_min: 64 * 1024,
-            hold_max: Duration::from_secs(1),
+            hold_max: Duration::from_millis(500),
             close_grace: Duration::from_millis(500),
         }
     }

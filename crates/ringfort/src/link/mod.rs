@@ -22,6 +22,7 @@ mod backoff;
 mod connect;
 mod error;
 mod handle;
+mod hold;
 mod key;
 mod limits;
 mod listener;

@@ -4,14 +4,13 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort_kernel::{Budget, Time};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::admission::Slot;
+use super::hold::Hold;
 use super::{Class, LinkError, LinkLimits, SendError};
 
 /// What a queued frame costs beside its body: header, handle, allocation.
@@ -29,8 +28,6 @@ pub(super) struct Outbox {
     queues: Mutex<Queues>,
     /// A [`Load`], as it was when somebody last looked: what is not light may have become so by time alone.
     load: AtomicU8,
-    /// When time starts for the budget.
-    start: Instant,
     stage: watch::Sender<Stage>,
     /// Wakes the writer.
     work: Notify,
@@ -48,21 +45,22 @@ pub(super) enum Load {
     Light,
     /// Above it, and senders wait for it.
     Holding,
-    /// Above it, and it has been waited for enough: senders wait only if most of their receivers are like this.
+    /// Above it, and it has been waited for enough: senders wait only if most of their receivers are above it.
     Behind,
+    /// As that, and it has lost data: it does not count among the others.
+    Slow,
     /// Stalled or closed: nobody waits for it.
     Out,
 }
 
 impl Load {
     fn of(code: u8) -> Self {
-        [Self::Light, Self::Holding, Self::Behind].into_iter().find(|load| *load as u8 == code).unwrap_or(Self::Out)
+        [Self::Light, Self::Holding, Self::Behind, Self::Slow]
+            .into_iter()
+            .find(|load| *load as u8 == code)
+            .unwrap_or(Self::Out)
     }
 }
-
-/// A link that has used up what it may hold up senders holds up none for so long.
-const HOLD_AGAIN: Duration = Duration::from_millis(50);
-const MINUTE_SECS: u64 = 60;
 
 #[derive(Debug)]
 struct Queues {
@@ -77,15 +75,11 @@ struct Queues {
     stalled: bool,
     /// While data is above the mark: when it rose there or last made progress, and bytes written since.
     window: Option<(Instant, usize)>,
-    /// Microseconds for which it may hold up senders.
-    allowance: Budget,
-    /// Since when it does, as far as paid for.
-    holding_since: Option<Instant>,
+    hold: Hold,
 }
 
 impl Queues {
     fn new(limits: &LinkLimits) -> Self {
-        let allowance = u64::try_from(limits.hold_max.as_micros()).unwrap_or(u64::MAX);
         Queues {
             control: VecDeque::new(),
             data: VecDeque::new(),
@@ -96,24 +90,8 @@ impl Queues {
             closed: false,
             stalled: false,
             window: None,
-            allowance: Budget::new(Time::ZERO, allowance / MINUTE_SECS, allowance),
-            holding_since: None,
+            hold: Hold::new(limits.hold_max),
         }
-    }
-
-    /// Pays for the time that senders were held up, and says whether they still are.
-    fn holds(&mut self, now: Instant, start: Instant) -> bool {
-        let time = Time::from_start(now.saturating_duration_since(start));
-        let since = self.holding_since.take();
-        if let Some(since) = since {
-            let held = u64::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u64::MAX);
-            let held = held.min(self.allowance.left(time));
-            self.allowance.take(time, held);
-        }
-        let least = if since.is_some() { 1 } else { HOLD_AGAIN.as_micros().try_into().unwrap_or(u64::MAX) };
-        let holds = self.allowance.left(time) >= least;
-        self.holding_since = holds.then_some(now);
-        holds
     }
 
     /// Makes room by dropping the oldest; a frame for which there never is room still goes alone.
@@ -203,7 +181,6 @@ impl Outbox {
             queues: Mutex::new(Queues::new(&limits)),
             limits,
             load: AtomicU8::new(Load::Light as u8),
-            start: Instant::now(),
             stage: watch::Sender::new(Stage::Open),
             work: Notify::new(),
             below: Notify::new(),
@@ -234,6 +211,10 @@ impl Outbox {
             }
             Class::Data => {
                 if queues.data_bytes + cost > self.limits.data_queue_bytes_max {
+                    if self.assess(&mut queues) == Load::Behind {
+                        queues.hold.lost();
+                        self.assess(&mut queues);
+                    }
                     return Err(SendError::Full);
                 }
                 queues.data_bytes += cost;
@@ -328,7 +309,7 @@ impl Outbox {
     /// When this link will count as stalled; `None` if nobody waits for it.
     fn stalls_at(&self) -> Option<Instant> {
         let load = self.load();
-        let window = self.queues().window.filter(|_| matches!(load, Load::Holding | Load::Behind));
+        let window = self.queues().window.filter(|_| matches!(load, Load::Holding | Load::Behind | Load::Slow));
         window.map(|(since, _)| since + self.limits.patience)
     }
 
@@ -340,6 +321,13 @@ impl Outbox {
         }
         let mut queues = self.queues();
         self.assess(&mut queues)
+    }
+
+    /// Senders waited for it in this time, for it and a few others.
+    pub(super) fn pay(&self, from: Instant, until: Instant) {
+        let mut queues = self.queues();
+        queues.hold.pay(from, until);
+        self.assess(&mut queues);
     }
 
     pub(super) fn is_stalled(&self) -> bool {
@@ -405,16 +393,16 @@ impl Outbox {
             queues.window = None;
             queues.stalled = false;
         }
-        let waits = above && !queues.stalled && !queues.closed;
-        let load = match (waits, waits && queues.holds(now, self.start)) {
-            (true, true) => Load::Holding,
-            (true, false) => Load::Behind,
-            (false, _) if queues.stalled || queues.closed => Load::Out,
-            (false, _) => Load::Light,
-        };
-        if !waits {
-            queues.holding_since = None;
+        if queues.data_bytes <= self.limits.data_mark_bytes() / 2 {
+            queues.hold.caught_up();
         }
+        let load = match above && !queues.stalled && !queues.closed {
+            true if queues.hold.loses() => Load::Slow,
+            true if queues.hold.holds(now) => Load::Holding,
+            true => Load::Behind,
+            false if queues.stalled || queues.closed => Load::Out,
+            false => Load::Light,
+        };
         let before = Load::of(self.load.swap(load as u8, Ordering::AcqRel));
         if before != load && load != Load::Holding {
             self.below.notify_waiters();

@@ -1,15 +1,17 @@
 //! Back-pressure from many receivers to one fast sender.
 //!
-//! A sender waits for receivers that are behind, instead of overflowing their queues, as long as either holds:
-//! - most of those it sends to are behind: then it is the sender that is too fast;
-//! - one of them is, and has not yet held up senders for [`LinkLimits::hold_max`](super::LinkLimits::hold_max)
-//!   within the last minute. Beyond that a slow receiver loses data, and sets nobody's pace.
+//! A sender waits for receivers that are behind, instead of overflowing their queues:
+//! - for one of them as long as it has not held up senders for more than a twelfth of the time, or for
+//!   [`LinkLimits::hold_max`](super::LinkLimits::hold_max) at once. Beyond that nobody waits for it, and its queue takes
+//!   up what it is slower by. It loses data once that is full, and holds up nobody until it has caught up;
+//! - for most of them as long as it takes, at nobody's cost: then it is the sender that is too fast.
 //!
-//! A receiver that makes no progress at all is stalled after its `patience`, and counts no more.
+//! So what one receiver costs the others is bounded, whatever it does, and whoever is but a little slower than they are
+//! loses nothing. A receiver that makes no progress at all is stalled after its `patience`, and counts no more.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::LinkSender;
 use super::outbox::Load;
@@ -19,31 +21,61 @@ const LOOK_PERIOD: Duration = Duration::from_millis(20);
 
 /// Whether who sends data to all of these should wait.
 pub fn must_wait<'a>(audience: impl IntoIterator<Item = &'a LinkSender>) -> bool {
-    slowest(audience).is_some()
+    Standing::of(audience).whom_to_wait_for().is_some()
 }
 
 /// Resolves when whoever sends data to all of these may go on.
 pub async fn ready(audience: &[LinkSender]) {
-    while let Some(link) = slowest(audience) {
+    let mut since = Instant::now();
+    loop {
+        let standing = Standing::of(audience);
+        let Some(link) = standing.whom_to_wait_for() else { return };
         // Either way, look again: the others may have moved.
         let _ = timeout(LOOK_PERIOD, link.outbox.eased()).await;
+        let now = Instant::now();
+        standing.payers().iter().for_each(|link| link.outbox.pay(since, now));
+        since = now;
     }
 }
 
-/// Whom to wait for, if anybody.
-fn slowest<'a>(audience: impl IntoIterator<Item = &'a LinkSender>) -> Option<&'a LinkSender> {
-    let (mut counted, mut behind, mut any) = (0_usize, 0_usize, None);
-    for link in audience {
-        match link.outbox.load() {
-            Load::Holding => return Some(link),
-            Load::Behind => {
-                behind += 1;
-                counted += 1;
-                any = Some(link);
+/// How the receivers of one sender stand, but for those that are stalled or gone.
+#[derive(Default)]
+struct Standing<'a> {
+    keep_up: usize,
+    holding: Vec<&'a LinkSender>,
+    behind: Vec<&'a LinkSender>,
+    slow: Vec<&'a LinkSender>,
+}
+
+impl<'a> Standing<'a> {
+    fn of(audience: impl IntoIterator<Item = &'a LinkSender>) -> Self {
+        let mut standing = Standing::default();
+        for link in audience {
+            match link.outbox.load() {
+                Load::Light => standing.keep_up += 1,
+                Load::Holding => standing.holding.push(link),
+                Load::Behind => standing.behind.push(link),
+                Load::Slow => standing.slow.push(link),
+                Load::Out => {}
             }
-            Load::Light => counted += 1,
-            Load::Out => {}
         }
+        standing
     }
-    any.filter(|_| behind * 2 > counted)
+
+    fn whom_to_wait_for(&self) -> Option<&'a LinkSender> {
+        let most_are_behind = self.most_are_behind().then(|| self.behind.first()).flatten();
+        let most_are_slow = self.slow.len() > self.keep_up + self.holding.len() + self.behind.len();
+        let slow = self.slow.first().filter(|_| most_are_slow);
+        self.holding.first().or(most_are_behind).or(slow).copied()
+    }
+
+    /// Of those that lose nothing.
+    fn most_are_behind(&self) -> bool {
+        self.holding.len() + self.behind.len() > self.keep_up
+    }
+
+    /// Those by whom the others are held up.
+    fn payers(&self) -> &[&'a LinkSender] {
+        if self.most_are_behind() { &[] } else { &self.holding }
+    }
 }

@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 pub use self::network::{InviteArgs, NetworkCommand};
 pub use self::run::{RunArgs, main};
 pub use self::status::StatusArgs;
-pub use self::talk::{ChatArgs, ListenArgs, SendArgs};
+pub use self::talk::{ChatArgs, ListenArgs, SendArgs, ServiceArg};
+pub(crate) use self::talk::{Lines, door};
 use crate::exit::Outcome;
 use crate::output;
 

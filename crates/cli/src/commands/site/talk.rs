@@ -262,7 +262,7 @@ impl Talk {
 }
 
 /// The site's door: a folder, a socket, or `HOST:PORT`.
-fn door(text: &str) -> Door {
+pub(crate) fn door(text: &str) -> Door {
     let path = Path::new(text);
     if path.is_dir() {
         Door::Unix(folder::clients_socket(path))
@@ -389,18 +389,18 @@ pub async fn chat(args: ChatArgs) -> Outcome {
 }
 
 /// The lines of the standard input.
-struct Lines {
+pub(crate) struct Lines {
     input: BufReader<tokio::io::Stdin>,
     line: Vec<u8>,
 }
 
 impl Lines {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Lines { input: BufReader::new(tokio::io::stdin()), line: Vec::new() }
     }
 
     /// The next line that is not empty; `None` at the end. Cancel safe.
-    async fn next(&mut self) -> Outcome<Option<Vec<u8>>> {
+    pub(crate) async fn next(&mut self) -> Outcome<Option<Vec<u8>>> {
         loop {
             let left = LINE_BYTES_MAX.saturating_sub(self.line.len() as u64);
             let mut bounded = tokio::io::AsyncReadExt::take(&mut self.input, left);

@@ -4,7 +4,7 @@ use super::{Inbox, Stream};
 use crate::data::Lookup;
 use crate::delivery::stream::{ASK_AFTER_HEAD, InStream};
 use crate::delivery::{Channel, InboxEvent, Reading, Since, StreamKey, Tail};
-use crate::ids::{LeaderId, Seq};
+use crate::ids::{LeaderId, MemberId, Seq};
 use crate::policy::Service;
 use crate::rules::Rule;
 use crate::time::Time;
@@ -37,6 +37,47 @@ impl Inbox {
         events
     }
 
+    /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it. If it spoke, and
+    /// fewer than `enough` leaders have its word that this was all, the end of it is not known.
+    ///
+    /// Of `enough` leaders that have it, one alone may be honest and say how much it was. So if one says that it was more
+    /// than is known here, at the end or at the beginning, all is known only once `enough` honest ones must be among those that
+    /// have the last word, `with_liars` in all: then whoever says more than they do invents it.
+    pub fn forget(&mut self, member: &MemberId, enough: usize, with_liars: usize) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        let streams = self.streams_of(member);
+        let spoken =
+            |key| matches!(self.streams.get(key), Some(Stream::Repaired(stream)) if stream.announced() > Seq(1));
+        let known = |key: &StreamKey| match self.streams.get(key) {
+            Some(Stream::Repaired(stream)) => Some(stream.announced()),
+            _ => None,
+        };
+        let begins = |key: &StreamKey| match (self.streams.get(key), self.earliest.get(key)) {
+            (Some(Stream::Repaired(stream)), Some(earliest)) => *earliest < stream.first(),
+            _ => false,
+        };
+        let open = self.claims.is_open(member, known) || streams.iter().any(begins);
+        let disputed = open && !self.claims.is_complete(member, with_liars);
+        let spoke = self.claims.names(member) || streams.iter().any(spoken);
+        // All that it said is known, but not what of it was for this member: it spoke in views that were skipped here.
+        let unplaced = self.claims.spoken(member, enough).any(|key| !streams.contains(key));
+        for key in streams {
+            self.with_stream(&key, &mut events, InStream::give_up_all);
+            self.streams.remove(&key);
+            self.earliest.remove(&key);
+        }
+        let complete = self.claims.is_complete(member, enough);
+        let closed = self.closed.remove(member);
+        if spoke && (!complete || unplaced || disputed) && !closed {
+            events.push(InboxEvent::UnknownTail(member.clone()));
+        }
+        self.claims.forget(member);
+        self.seen_joining.remove(member);
+        self.repairs_by_sender.remove(member);
+        self.waiting.forget(member);
+        events
+    }
+
     /// A stream goes as far as `enough` leaders say.
     fn believe(
         &mut self,
@@ -58,6 +99,16 @@ impl Inbox {
             };
             let ordered = key.channel != Channel::Group(Service::Reliable);
             self.streams.insert(key.clone(), Stream::Repaired(InStream::new(ordered, start, from)));
+        } else if matches!(key.channel, Channel::Group(_))
+            && let Some(start) = self.start(now, key, enough, reading)
+        {
+            // A message of a later view, or the word of a leader that lacks the earlier start, was faster.
+            self.with_stream(key, events, |stream, told| stream.reach_back(now, start, told));
+        }
+        if matches!(key.channel, Channel::Group(_))
+            && let Some(start) = self.start(now, key, 1, reading)
+        {
+            self.earliest.insert(key.clone(), start);
         }
         let Some(next) = self.claims.agreed_next(key, enough) else { return };
         self.with_stream(key, events, |stream, told| stream.extend_after(now, ASK_AFTER_HEAD, next, told));
@@ -66,8 +117,8 @@ impl Inbox {
         }
     }
 
-    /// From which number on a stream is for this member, as leaders say: from the first in a view that it can read, or to
-    /// this stay of its own. What went before was for others, or for an earlier stay.
+    /// From which number on a stream is for this member, as leaders say: from the first in a view that it can read or could,
+    /// or to this stay of its own. What went before was for others, or for an earlier stay.
     fn start(&self, now: Time, key: &StreamKey, enough: usize, reading: &Reading<'_>) -> Option<Seq> {
         if matches!(key.channel, Channel::Group(_)) && self.seen_joining.contains(&key.sender) {
             return self.claims.agreed_next(key, enough).map(|_| Seq(1));
@@ -75,7 +126,7 @@ impl Inbox {
         let any = !reading.rules.enforces(Rule::StreamSince);
         self.claims.agreed_start(key, enough, |since| match since {
             _ if any => true,
-            Since::View(view) => reading.keyring.lookup(view, now) == Lookup::Readable,
+            Since::View(view) => reading.keyring.lookup(view, now) != Lookup::Unknown,
             Since::Stay(stay) => *stay == reading.me.id.incarnation,
             Since::Unsaid => false,
         })

@@ -55,7 +55,7 @@ fn an_end_that_nobody_can_supply_is_a_gap_and_an_end_that_nobody_knows_is_said()
         let last = complete.then(|| Tail::Complete(ana.clone()));
         room.bo_told(at(0), from, std::iter::once(head).chain(last).collect());
     }
-    assert_eq!(room.bo.inbox.forget(&ana, 3).last(), Some(&InboxEvent::UnknownTail(ana.clone())));
+    assert_eq!(room.bo.inbox.forget(&ana, 3, 3).last(), Some(&InboxEvent::UnknownTail(ana.clone())));
 
     let (mut room, _) = said(2);
     let ana = room.ana.me.id.clone();
@@ -64,7 +64,32 @@ fn an_end_that_nobody_can_supply_is_a_gap_and_an_end_that_nobody_knows_is_said()
         room.bo_told(at(0), from, vec![head, Tail::Complete(ana.clone())]);
     }
     let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(3), count: 1 };
-    assert_eq!(room.bo.inbox.forget(&ana, 2), [gap], "how much was said is known, and one word of it is lost");
+    assert_eq!(room.bo.inbox.forget(&ana, 2, 3), [gap], "how much was said is known, and one word of it is lost");
+}
+
+#[test]
+fn a_leader_that_hides_how_much_was_said_leaves_a_question_and_no_loss_untold() {
+    // Leader 1 has the whole last word. Leader 2 says that there was one, and not how much it was.
+    for heard in [0, 2] {
+        let (mut room, _) = said(heard);
+        let (ana, said) = (room.ana.me.id.clone(), head(&room, Service::Fifo, 4));
+        room.bo_told(at(0), 1, vec![said.clone(), Tail::Complete(ana.clone())]);
+        room.bo_told(at(0), 2, vec![Tail::Complete(ana.clone())]);
+        assert_eq!(room.bo.inbox.forget(&ana, 2, 3), [InboxEvent::UnknownTail(ana.clone())], "{heard} heard");
+    }
+    // A third has it: then two honest ones do, the loss is known, and nobody can invent more.
+    for liar in [None, Some(1000)] {
+        let (mut room, _) = said(2);
+        let (ana, said) = (room.ana.me.id.clone(), head(&room, Service::Fifo, 4));
+        room.bo_told(at(0), 2, vec![Tail::Complete(ana.clone())]);
+        for from in [1, 3] {
+            room.bo_told(at(0), from, vec![said.clone(), Tail::Complete(ana.clone())]);
+        }
+        let invented = liar.map(|next| head(&room, Service::Fifo, next));
+        room.bo_told(at(0), 4, invented.into_iter().collect());
+        let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(3), count: 1 };
+        assert_eq!(room.bo.inbox.forget(&ana, 2, 3), [gap], "a liar says {liar:?}");
+    }
 }
 
 #[test]
@@ -77,7 +102,7 @@ fn whose_words_were_all_in_views_that_were_skipped_leaves_a_question() {
             room.bo_told(at(0), from, vec![said.clone(), Tail::Complete(ana.clone())]);
         }
         let question = if asks { vec![InboxEvent::UnknownTail(ana.clone())] } else { Vec::new() };
-        assert_eq!(room.bo.inbox.forget(&ana, 2), question);
+        assert_eq!(room.bo.inbox.forget(&ana, 2, 3), question);
     }
 }
 
@@ -85,10 +110,10 @@ fn whose_words_were_all_in_views_that_were_skipped_leaves_a_question() {
 fn who_never_spoke_or_was_expelled_leaves_no_question() {
     let mut room = Room::sealed();
     let ana = room.ana.me.id.clone();
-    assert_eq!(room.bo.inbox.forget(&ana, 2), []);
+    assert_eq!(room.bo.inbox.forget(&ana, 2, 3), []);
     let (mut room, _) = said(3);
     assert_eq!(room.bo.inbox.close(&ana), []);
-    assert_eq!(room.bo.inbox.forget(&ana, 2), []);
+    assert_eq!(room.bo.inbox.forget(&ana, 2, 3), []);
 }
 
 fn group_head(room: &Room, view: u64, start: u64, next: u64) -> Tail {
@@ -116,6 +141,59 @@ fn what_was_said_before_one_came_is_not_missed() {
         room.bo_told(at(0), from, vec![now.clone()]);
     }
     assert_eq!(asked(&room.bo_wakes(at(500))), [(1, 40, 41)]);
+}
+
+#[test]
+fn what_was_said_in_a_view_before_is_missed_although_its_sender_has_begun_anew_since() {
+    // Ana said three things in a view of Bo's and none in the next one. Whatever a hacked leader says or leaves out, and
+    // in whatever order the words come, Bo learns of them.
+    let starts = |room: &Room| (group_head(room, 1, 4, 7), group_head(room, 2, 7, 7));
+    for (first, rest) in [(1, vec![2]), (4, vec![2, 3])] {
+        let mut room = Room::sealed();
+        room.bo.keyring.install(keyed(2));
+        let (before, now) = starts(&room);
+        room.bo_told(at(0), first, if first == 4 { vec![now.clone()] } else { vec![before.clone(), now.clone()] });
+        for from in rest {
+            room.bo_told(at(0), from, vec![before.clone(), now.clone()]);
+        }
+        assert_eq!(asked_after(&mut room, 600), [(1, 4, 6)]);
+    }
+    // One leader alone says it: that is nobody's word.
+    let mut room = Room::sealed();
+    room.bo.keyring.install(keyed(2));
+    let (before, now) = starts(&room);
+    room.bo_told(at(0), 4, vec![before, now.clone()]);
+    [1, 2, 3].into_iter().for_each(|from| drop(room.bo_told(at(0), from, vec![now.clone()])));
+    assert_eq!(room.bo.inbox.next_wakeup(), None);
+    // The key of the view is gone: what was said in it is lost, and not unknown.
+    let mut room = Room::sealed();
+    room.bo.keyring.install(keyed(2));
+    let (before, now) = starts(&room);
+    let late = at(24 * 3_600_000);
+    [1, 2].into_iter().for_each(|from| drop(room.bo_told(late, from, vec![before.clone(), now.clone()])));
+    let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(4), count: 3 };
+    let ana = room.ana.me.id.clone();
+    assert!(room.bo.inbox.forget(&ana, 2, 3).contains(&gap));
+}
+
+fn asked_after(room: &mut Room, ms: u64) -> Vec<(u32, u64, u64)> {
+    asked(&room.bo_wakes(at(ms)))
+}
+
+#[test]
+fn one_leader_that_invents_starts_fills_no_memory_but_its_own_share() {
+    let (mut room, _) = said(0);
+    let mut claims = crate::delivery::claims::Claims::default();
+    let from = leader(1);
+    for i in 1..=10_000 {
+        claims.note(from, group_head(&room, i, i, 20_000), &name("bo"));
+    }
+    assert_eq!(claims.size(), (1, crate::delivery::heads::STARTS_MAX));
+    claims.forget(&room.ana.me.id);
+    assert_eq!(claims.size(), (0, 0));
+    let (_, now) = (room.bo_wakes(at(1)), head(&room, Service::Fifo, 4));
+    claims.note(from, now, &name("bo"));
+    assert_eq!(claims.size(), (1, 1));
 }
 
 #[test]
@@ -227,13 +305,53 @@ fn a_sender_says_how_far_it_has_come_and_what_it_still_has() {
     }
     let me = room.ana.me.id.clone();
     let view = view_id(1).digest;
-    let (heads, change) = room.ana.outbox.heads(&me, view, 0);
+    let (heads, change) = room.ana.outbox.heads(&me, view, 0, false);
     let numbers: Vec<_> = heads.iter().map(|h| (h.start.0, h.kept.0, h.next.0)).collect();
     assert_eq!((numbers, change), (vec![(1, 1, 1), (1, 2, 4)], 0), "of best effort nothing is repaired");
     let _ = room.private(at(0), &["bo", "cy"], b"x");
-    let (heads, change) = room.ana.outbox.heads(&me, view, 0);
+    let (heads, change) = room.ana.outbox.heads(&me, view, 0, false);
     assert_eq!((heads.len(), change), (4, 2));
-    assert_eq!(room.ana.outbox.heads(&me, view, change).0.len(), 2, "a leader is told of private streams once");
+    assert_eq!(room.ana.outbox.heads(&me, view, change, false).0.len(), 2, "a leader is told of private streams once");
+}
+
+#[test]
+fn who_goes_says_where_its_streams_began_in_the_views_before_too() {
+    let mut room = Room::sealed();
+    let me = room.ana.me.id.clone();
+    for view in 1..=20 {
+        room.ana.keyring.install(keyed(view));
+        // Nothing is said in every third view.
+        (0..view % 3).for_each(|_| drop(room.ana.multicast(at(0), Service::Fifo, b"x")));
+        room.ana.outbox.on_view(view_id(view).digest);
+    }
+    let (now, all) = (view_id(20).digest, |starts| room.ana.outbox.heads(&me, view_id(20).digest, 0, starts).0);
+    let fifo = |heads: Vec<Head>| -> Vec<(Since, u64)> {
+        let of = heads.into_iter().filter(|head| head.channel == Channel::Group(Service::Fifo));
+        of.map(|head| (head.since, head.start.0)).collect()
+    };
+    let (whole, last) = (fifo(all(true)), fifo(all(false)));
+    assert_eq!((last.len(), last[0].0), (1, Since::View(now)));
+    assert_eq!(whole.len(), crate::delivery::heads::STARTS_MAX);
+    assert_eq!(whole.last(), last.last());
+    assert!(whole.windows(2).all(|pair| pair[0].1 < pair[1].1), "each view in which something was said: {whole:?}");
+}
+
+#[test]
+fn an_earlier_beginning_that_one_leader_alone_knows_is_asked_for_by_nobody_and_not_forgotten() {
+    // Ana said three things in a view of Bo's, and three in the next one.
+    for (also, lost) in [(None, false), (Some(3), true)] {
+        let mut room = Room::sealed();
+        room.bo.keyring.install(keyed(2));
+        let (ana, before, now) = (room.ana.me.id.clone(), group_head(&room, 1, 4, 10), group_head(&room, 2, 7, 10));
+        room.bo_told(at(0), 2, vec![now.clone(), Tail::Complete(ana.clone())]);
+        for from in [Some(1), also].into_iter().flatten() {
+            room.bo_told(at(0), from, vec![before.clone(), now.clone(), Tail::Complete(ana.clone())]);
+        }
+        let events = room.bo.inbox.forget(&ana, 2, 3);
+        let gap = |first, count| InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(first), count };
+        let told = if lost { vec![gap(4, 3), gap(7, 3)] } else { vec![gap(7, 3), InboxEvent::UnknownTail(ana)] };
+        assert_eq!(events, told, "{also:?}");
+    }
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn forgetting_a_member_tells_what_still_waited() {
         room.bo(at(1), 1, &frames[i]);
     }
     let ana = room.ana.me.id.clone();
-    let events = room.bo.inbox.forget(&ana, 2);
+    let events = room.bo.inbox.forget(&ana, 2, 3);
     assert_eq!(told(&events), [-1, 3, -1, 5]);
     assert!(events.contains(&InboxEvent::UnknownTail(ana)), "and nobody knows whether that was all");
     assert_eq!((room.bo.inbox.next_wakeup(), room.bo.inbox.size().0), (None, 0));
@@ -189,4 +189,38 @@ fn requests_are_bounded_on_the_wire() {
     );
     let many: Vec<_> = (0..65).map(|i| (10 * i + 1, 10 * i + 1)).collect();
     assert!(several(&many[..64]) && !several(&many));
+}
+
+#[test]
+fn who_sends_faster_than_leaders_take_it_is_told_to_wait_while_all_of_it_can_be_sent_again() {
+    let mut room = Room::sealed();
+    let (mut sent, me) = (0, room.ana.me.id.clone());
+    while room.ana.outbox.has_room() {
+        room.ana.multicast(at(0), Service::Fifo, b"x");
+        sent += 1;
+    }
+    assert!((1_000..100_000).contains(&sent), "{sent}");
+    let mut given = 0;
+    for wake in 10..10_000 {
+        given += room.ana.outbox.again(at(100 * wake), &me).len();
+        if given >= usize::try_from(sent).unwrap() {
+            break;
+        }
+    }
+    assert_eq!(given, usize::try_from(sent).unwrap(), "all of it is still there");
+    assert_eq!(room.ana.outbox.is_settled(0).1, 0, "nothing was lost sight of");
+    let channel = Channel::Group(Service::Fifo);
+    room.ana.outbox.on_received(leader(1), &[Receipt { channel, first: Seq(1), last: Seq(1) }], 1);
+    assert!(room.ana.outbox.has_room());
+}
+
+#[test]
+fn what_its_sender_no_longer_has_is_not_awaited_for_ever() {
+    let mut room = Room::sealed();
+    let me = room.ana.me.id.clone();
+    room.ana.multicast(at(0), Service::Fifo, b"x");
+    room.ana.outbox.forget_history_for_testing_only();
+    assert!(!room.ana.outbox.is_settled(1).0);
+    assert!(room.ana.outbox.again(at(1_000), &me).is_empty());
+    assert_eq!(room.ana.outbox.is_settled(1), (true, 1), "one was lost sight of, and who waits for it is told");
 }

@@ -127,7 +127,7 @@ impl World {
             let marks = self.sides[i].marks(now);
             self.give(i, &marks);
             let id = self.sides[i].me.id.clone();
-            for (frame, has) in self.sides[i].outbox.again(now, &id) {
+            for Again { frame, has, .. } in self.sides[i].outbox.again(now, &id) {
                 for relay in (0..RELAYS).filter(|r| !has.contains(&leader(u8::try_from(r + 1).unwrap()))) {
                     self.send(|| Packet::ToRelay(relay, i, frame.clone()));
                 }

@@ -269,3 +269,70 @@ async fn control_overtakes_almost_all_data_on_a_slow_link() {
         assert!(overtaken_by < 1_000_000, "{overtaken_by} bytes came first");
     }
 }
+
+/// Three that differ by less than a twelfth, and one that is slow: a sender that is faster than all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_a_slow_reader_those_who_are_but_a_little_slower_than_others_lose_nothing() {
+    const RATES: [usize; 4] = [20_000_000, 19_500_000, 19_000_000, 500_000];
+    let mut listener = listen(AcceptLimits::default(), LinkLimits::default()).await;
+    let mut audience = Vec::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for bytes_per_s in RATES {
+        let (client, server) = pair(&mut listener).await;
+        let (sender, receiver) = server.split();
+        audience.push(sender);
+        tasks.spawn(read_at_most(client, bytes_per_s, receiver));
+    }
+    let (start, lasting) = (Instant::now(), Duration::from_secs(8));
+    let (mut held, mut lost) = (Duration::ZERO, [0; RATES.len()]);
+    while start.elapsed() < HELD_AT_FIRST + lasting {
+        let fast_have_room = !pace::must_wait(audience.iter().take(3));
+        let before = Instant::now();
+        pace::ready(&audience).await;
+        if fast_have_room && start.elapsed() >= HELD_AT_FIRST {
+            held += before.elapsed();
+        }
+        for (link, lost) in audience.iter().zip(&mut lost) {
+            *lost += u32::from(link.send(Class::Data, frame(16_000)).is_err());
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(lost[..3], [0; 3], "who is hardly slower than the others loses nothing");
+    assert!(lost[3] > 0, "the slow one was given all, so it was not slow");
+    assert!(held <= lasting / 5, "the slow one held the others up for {held:?} of {lasting:?}");
+}
+
+/// One that is slow, then fast, then slow again cannot hold up the others for more than a fifth of the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_is_slow_again_and_again_holds_others_up_for_a_fifth_of_the_time_at_most() {
+    let limits = LinkLimits { hold_max: Duration::from_millis(500), ..small() };
+    let outbox = Outbox::new(limits.clone(), None);
+    let fast = LinkSender { outbox: Outbox::new(limits, None) };
+    let slow = LinkSender { outbox };
+    let audience = [fast, slow.clone()];
+    // As long as it is waited for it reads nothing but what counts as progress; then it reads everything.
+    let outbox = slow.outbox.clone();
+    let pretends = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(PATIENCE / 20).await;
+            outbox.progressed(64 * 1024);
+        }
+    });
+    let (start, lasting) = (Instant::now(), Duration::from_secs(6));
+    let mut held = Duration::ZERO;
+    while start.elapsed() < lasting {
+        while slow.send(Class::Data, frame(8000)).is_ok() && !pace::must_wait(&audience) {}
+        let before = Instant::now();
+        pace::ready(&audience).await;
+        held += before.elapsed();
+        let mut batch = super::outbox::Batch::default();
+        while slow.outbox.take(&mut batch) {
+            slow.outbox.written(&mut batch);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pretends.abort();
+    // At once as long as it may, and a twelfth of the time.
+    assert!(held <= Duration::from_millis(500) + lasting / 5, "held up for {held:?} of {lasting:?}");
+    assert!(held >= lasting / 10, "it was not waited for: {held:?}");
+}

@@ -1,0 +1,319 @@
+//! Helping peers that lack something, and asking for help.
+
+use std::time::Duration;
+
+use ringfort_kernel::{Cx, Time};
+
+use super::{Agreement, Recovery};
+use crate::block::messages;
+use crate::checkpoint::{Certificate, Heard, Parts, Signed, State, Statement, signed_bytes};
+use crate::coin::Coins;
+use crate::dag::Dag;
+use crate::fault::Fault;
+use crate::ids::{Author, AuthorSet, Reference};
+use crate::keys::Purpose;
+use crate::limits::{AHEAD_ROUNDS, Config, HISTORY_ROUNDS};
+use crate::pending::Pending;
+use crate::step::{Effect, Event, Record};
+use crate::transfer::{Taken, Transfer};
+use crate::wire::{Frame, PartName, Status};
+
+/// The least time between two statuses.
+const STATUS_MIN: Duration = Duration::from_millis(10);
+/// An own block younger than this is taken to be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// What an answer costs of a peer's budget besides its bytes.
+const ANSWER_BYTES: u64 = 256;
+
+impl Agreement {
+    // Blocks.
+
+    pub(super) fn on_fetch(&mut self, now: Time, from: Author, references: &[Reference]) {
+        for reference in references {
+            let block = self.dag.get(reference).map(|node| node.sealed().block().clone());
+            match block {
+                Some(block) => {
+                    let frame = Frame::Answer(block.as_ref().clone());
+                    self.serve(now, from, &frame);
+                }
+                None if reference.round < self.dag.lowest() => self.serve_certificate(now, from),
+                None => {}
+            }
+        }
+    }
+
+    /// Sends what a peer asked for, within its budget.
+    fn serve(&mut self, now: Time, to: Author, frame: &Frame) -> bool {
+        let bytes = frame.encode();
+        let cost = bytes.len() as u64 + ANSWER_BYTES;
+        let pays = self.peers.get_mut(&to).is_some_and(|peer| peer.serve.take(now, cost));
+        if pays {
+            self.step.effects.push(Effect::Send { to: AuthorSet::EMPTY.with(to), frame: bytes });
+        }
+        pays
+    }
+
+    fn serve_certificate(&mut self, now: Time, to: Author) {
+        if let Some((certificate, _)) = self.checkpoints.stable() {
+            let frame = Frame::Certificate(certificate.clone());
+            self.serve(now, to, &frame);
+        }
+    }
+
+    // Statuses.
+
+    pub(super) fn on_status(&mut self, now: Time, from: Author, status: Status) {
+        let has = status.have.get(self.config.me.index()).copied().unwrap_or(0);
+        let (asks, question) = (status.question != 0, status.question);
+        if let Some(recovery) = self.recovering.as_mut().filter(|recovery| recovery.question == status.answer) {
+            recovery.answers.insert(from, has.max(status.quorum_round));
+        }
+        let is_below = status.quorum_round + 1 < self.dag.lowest();
+        if let Some(peer) = self.peers.get_mut(&from) {
+            // Nobody is made to go further for a peer than a leader without a disk has to wait.
+            let wants_round = status.wants_round.min(self.quorum_round.saturating_add(2 * AHEAD_ROUNDS));
+            peer.status = Status { wants_round, ..status };
+        }
+        if asks {
+            let answer = Frame::Status(self.status(0, question));
+            self.serve(now, from, &answer);
+        }
+        if is_below {
+            self.serve_certificate(now, from);
+        }
+        self.send_again(now, from, has, asks);
+        let unsettled: Vec<Statement> = self.checkpoints.unsettled().copied().collect();
+        for statement in unsettled {
+            let frame = Frame::Statement(self.signed(&statement));
+            self.serve(now, from, &frame);
+        }
+    }
+
+    /// Sends own blocks again that a peer says it has not, unless they are on their way or come too late for it.
+    fn send_again(&mut self, now: Time, to: Author, has: u64, asks: bool) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let (had, sent) = peer.again;
+        if had == has && now.since(sent) < ON_ITS_WAY {
+            return;
+        }
+        let of_use = peer.status.quorum_round.saturating_sub(HISTORY_ROUNDS);
+        let is_lost = |made_at: Time| asks || now.since(made_at) >= ON_ITS_WAY;
+        let again: Vec<Frame> = self
+            .own
+            .range(has.max(of_use).saturating_add(1)..)
+            .take(AHEAD_ROUNDS as usize)
+            .filter(|(_, own)| is_lost(own.made_at))
+            .map(|(_, own)| Frame::Block(own.sealed.block().as_ref().clone()))
+            .collect();
+        if !again.is_empty() {
+            peer.again = (has, now);
+        }
+        for frame in again {
+            if !self.serve(now, to, &frame) {
+                break;
+            }
+        }
+    }
+
+    fn status(&self, question: u64, answer: u64) -> Status {
+        let past = |author: Author| {
+            self.log.consumed.keys().rev().find(|name| name.author == author).map_or(0, |name| name.round)
+        };
+        let highest = |author: Author| self.dag.highest_of(author).max(past(author));
+        let have = Author::all(self.config.rules.n()).map(highest).collect();
+        let checkpoint = self.checkpoints.stable().map_or(0, |(certificate, _)| certificate.statement.position);
+        // A leader that lost its disk may have made a block for `own_round`, and cannot show it.
+        let waits = self.own_round > self.quorum_round && !self.dag.authors(self.own_round).has(self.config.me);
+        Status {
+            quorum_round: self.quorum_round,
+            lowest: self.dag.lowest(),
+            have,
+            checkpoint,
+            wants_round: if waits { self.own_round } else { 0 },
+            question,
+            answer,
+        }
+    }
+
+    /// A status is due soon: this leader sees that it is behind.
+    pub(super) fn hurry_status(&mut self, now: Time) {
+        let soonest = self.status_sent.map_or(now, |sent| sent + STATUS_MIN);
+        self.status_at = self.status_at.min(soonest.max(now));
+    }
+
+    pub(super) fn tell_status(&mut self, now: Time) {
+        if let Some(Recovery { answers, .. }) = &self.recovering {
+            let needed = self.config.rules.n() - self.config.rules.f();
+            let others = self.config.rules.n() - 1;
+            if answers.len() >= usize::from(needed.min(others)) {
+                let highest = self.config.rules.may_have_come_to(answers.values().copied().collect());
+                self.own_round = if others == 0 { 0 } else { highest.saturating_add(AHEAD_ROUNDS) };
+                self.recovering = None;
+                self.persist(vec![Record::MadeUpTo(Some(self.own_round))]);
+            }
+        }
+        if now < self.status_at {
+            return;
+        }
+        let timers = self.config.timers;
+        let behind = self.is_behind();
+        let interval = if behind || self.is_catching_up() {
+            timers.status_interval / 8
+        } else if self.is_idle() && self.dag.highest() <= self.own_round && self.waiting() == (0, 0) {
+            timers.rest_interval
+        } else {
+            timers.status_interval
+        };
+        self.status_at = now + interval;
+        self.status_sent = Some(now);
+        let question = self.recovering.as_ref().map_or(u64::from(behind), |recovery| recovery.question);
+        let status = self.status(question, 0);
+        self.send(self.others(), &Frame::Status(status));
+    }
+
+    /// Whether `f + 1` peers are well ahead.
+    fn is_behind(&self) -> bool {
+        let ahead = self.peers.values().filter(|peer| peer.status.quorum_round > self.quorum_round + 2);
+        ahead.count() >= self.config.rules.honest_one()
+    }
+
+    // Checkpoints.
+
+    /// Signs a statement and tells everybody.
+    pub(super) fn state(&mut self, statement: &Statement) {
+        let signed = self.signed(statement);
+        self.send(self.others(), &Frame::Statement(signed.clone()));
+        self.on_statement(signed);
+    }
+
+    fn signed(&self, statement: &Statement) -> Signed {
+        let signature = self.keys.sign(Purpose::Checkpoint, &signed_bytes(statement));
+        Signed { author: self.config.me, statement: *statement, signature }
+    }
+
+    pub(super) fn on_statement(&mut self, signed: Signed) {
+        let author = signed.author;
+        match self.checkpoints.hear(signed) {
+            Heard::Nothing => {}
+            Heard::Contradicts => self.blame(author, Fault::TwoStatements),
+            Heard::Certified(certificate) => self.on_certified(&certificate),
+        }
+    }
+
+    pub(super) fn on_certificate(&mut self, certificate: Certificate) {
+        if self.checkpoints.certified(certificate.clone()) {
+            self.on_certified(&certificate);
+        }
+    }
+
+    fn on_certified(&mut self, certificate: &Certificate) {
+        if self.checkpoints.diverges_from(certificate) {
+            self.step.events.push(Event::Diverged { position: certificate.statement.position });
+        }
+        let held = self.checkpoints.stable().filter(|(held, _)| held.statement == certificate.statement).cloned();
+        if let Some((certificate, parts)) = held {
+            self.persist_checkpoint(certificate, &parts);
+            self.let_go();
+        }
+    }
+
+    fn persist_checkpoint(&mut self, certificate: Certificate, parts: &Parts) {
+        let floor = certificate.statement.round.saturating_sub(HISTORY_ROUNDS);
+        let state = parts.bytes().clone();
+        let made_up_to = self.recovering.is_none().then_some(self.own_round);
+        self.persist(vec![Record::Checkpoint { certificate, state, made_up_to, floor }]);
+    }
+
+    // Catching up with a state.
+
+    /// Whether blocks that are needed next are given by too few: then a state is fetched.
+    pub(super) fn catch_up(&mut self, now: Time) {
+        let stuck = self.pending.lowest_stuck().filter(|_| self.is_behind()).unwrap_or(u64::MAX);
+        let needed = stuck.min(self.quorum_round + 1);
+        let gone = self.peers.values().filter(|peer| peer.status.lowest > needed).count();
+        let is_stranded = gone >= self.config.rules.honest_one();
+        let position = self.log.position;
+        self.transfer = self.transfer.take().filter(|transfer| transfer.certificate().statement.position > position);
+        let newest = self.checkpoints.newest().filter(|newest| newest.statement.position > self.log.position);
+        // A state on its way is not given up for a newer one while parts come: that might go on for ever.
+        let gives_way = |running: &Transfer| {
+            let newer = newest.is_some_and(|n| n.statement.position > running.certificate().statement.position);
+            newer && running.is_stalled(now)
+        };
+        if is_stranded && self.transfer.as_ref().is_none_or(gives_way) {
+            let next = newest.and_then(|newest| Transfer::new(now, newest.clone(), self.config.rules));
+            self.transfer = next.or(self.transfer.take());
+        }
+        let others = self.others();
+        let asks = self.transfer.as_mut().map(|transfer| transfer.ask(now, others)).unwrap_or_default();
+        for (peer, name) in asks {
+            self.send_to(peer, &Frame::Ask(name));
+        }
+    }
+
+    pub(super) fn on_ask(&mut self, now: Time, from: Author, name: PartName) {
+        match self.checkpoints.part(now, from, name) {
+            Some(bytes) => {
+                self.serve(now, from, &Frame::Part(name, bytes.to_vec()));
+            }
+            None => self.serve_certificate(now, from),
+        }
+    }
+
+    pub(super) fn on_part(&mut self, cx: &mut Cx<'_>, from: Author, name: PartName, bytes: Vec<u8>) {
+        let Some(transfer) = &mut self.transfer else { return };
+        match transfer.take(cx.now, from, name, bytes) {
+            Taken::Nothing => {}
+            Taken::Bad => self.blame(from, Fault::BadPart),
+            Taken::Complete(whole) => {
+                let certificate = transfer.certificate().clone();
+                self.transfer = None;
+                let (state, parts) = *whole;
+                self.install(cx, certificate, state, parts);
+            }
+        }
+    }
+
+    /// The log goes on behind a certified checkpoint.
+    fn install(&mut self, cx: &mut Cx<'_>, certificate: Certificate, state: State, parts: Parts) {
+        if certificate.statement.position <= self.log.position {
+            return;
+        }
+        let Config { me, rules, timers, .. } = &self.config;
+        self.dag = Dag::new(rules.n());
+        self.pending = Pending::new(rules.n(), *me, timers.fetch_retry, cx.now);
+        self.coins = Coins::new(*rules);
+        self.coins.drop_below(state.log.next.round);
+        self.content.clear();
+        self.unsequenced.clear();
+        self.log = state.log;
+        self.quorum_round = self.past_quorum_round();
+        self.step.events.push(Event::Installed {
+            position: self.log.position,
+            index: self.log.index,
+            head: self.log.head,
+            application: state.application,
+        });
+        self.settle_own();
+        self.checkpoints.settle(certificate.clone(), parts.clone());
+        self.persist_checkpoint(certificate, &parts);
+        self.hurry_status(cx.now);
+    }
+
+    /// Own blocks that an installed checkpoint passed: of some it is known that they are in the log.
+    fn settle_own(&mut self) {
+        let (floor, consumed) = (self.log.floor(), &self.log.consumed);
+        let mut uncertain = Vec::new();
+        for own in std::mem::take(&mut self.own).into_values().filter(|own| !own.sequenced) {
+            let reference = own.sealed.reference();
+            if reference.round <= floor {
+                uncertain.extend(messages(&own.sealed.body().payload).map(<[u8]>::to_vec));
+            } else if !consumed.contains_key(&reference) {
+                self.own.insert(reference.round, own);
+            }
+        }
+        if !uncertain.is_empty() {
+            self.step.events.push(Event::Uncertain(uncertain));
+        }
+    }
+}

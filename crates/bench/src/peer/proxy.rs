@@ -1,0 +1,89 @@
+//! The network between the sites, which can be cut before the last of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+
+use super::sites::setup;
+use crate::BenchError;
+
+/// The site that can be cut off: the last one calls nobody, so that its links all come in here.
+const LAST: usize = 2;
+
+pub(super) struct Proxy {
+    is_cut: Arc<AtomicBool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Proxy {
+    /// Stands at `addresses`, in front of sites that listen at `ports`.
+    pub async fn start(addresses: [u16; 3], ports: [u16; 3]) -> Result<Self, BenchError> {
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        for (to, (address, port)) in addresses.into_iter().zip(ports).enumerate() {
+            let socket = UdpSocket::bind(("127.0.0.1", address)).await.map_err(setup)?;
+            let listener = TcpListener::bind(("127.0.0.1", address)).await.map_err(setup)?;
+            let last = ports.get(LAST).copied();
+            tasks.spawn(datagrams(socket, port, to == LAST, last, is_cut.clone()));
+            tasks.spawn(links(listener, port, to == LAST, is_cut.clone()));
+        }
+        Ok(Proxy { is_cut, _tasks: tasks })
+    }
+
+    /// Cuts the last site off, or mends that.
+    pub fn cut(&self, cut: bool) {
+        self.is_cut.store(cut, Ordering::Relaxed);
+    }
+}
+
+async fn datagrams(socket: UdpSocket, port: u16, to_last: bool, last: Option<u16>, is_cut: Arc<AtomicBool>) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let Ok((bytes, from)) = socket.recv_from(&mut buffer).await else { continue };
+        let crosses = to_last || Some(from.port()) == last;
+        if crosses && is_cut.load(Ordering::Relaxed) {
+            continue;
+        }
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let _ = socket.send_to(buffer.get(..bytes).unwrap_or_default(), to).await;
+    }
+}
+
+async fn links(listener: TcpListener, port: u16, to_last: bool, is_cut: Arc<AtomicBool>) {
+    let mut open = JoinSet::new();
+    loop {
+        while open.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let stops = to_last.then(|| is_cut.clone());
+        open.spawn(async move {
+            wait(stops.as_deref()).await;
+            let Ok(onward) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+            let ((a, b), (c, d)) = (stream.into_split(), onward.into_split());
+            tokio::join!(copy(a, d, stops.clone()), copy(c, b, stops));
+        });
+    }
+}
+
+/// A link that is cut stands still.
+async fn wait(is_cut: Option<&AtomicBool>) {
+    while is_cut.is_some_and(|is_cut| is_cut.load(Ordering::Relaxed)) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn copy(mut reader: OwnedReadHalf, mut writer: OwnedWriteHalf, is_cut: Option<Arc<AtomicBool>>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(bytes @ 1..) = reader.read(&mut buffer).await {
+        wait(is_cut.as_deref()).await;
+        if writer.write_all(buffer.get(..bytes).unwrap_or_default()).await.is_err() {
+            break;
+        }
+    }
+    let _ = writer.shutdown().await;
+}

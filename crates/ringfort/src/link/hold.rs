@@ -1,0 +1,74 @@
+//! How long a receiver that is behind may hold up those who send to it.
+
+use std::time::Duration;
+
+use ringfort_kernel::{Budget, Time};
+use tokio::time::Instant;
+
+/// Of all time a receiver may hold up senders for a twelfth, beside [`hold_max`](super::LinkLimits::hold_max) at once. A message
+/// goes through several leaders, and one receiver may hold up each of them at another time: with two it is less than a fifth of
+/// a minute in all. Whoever reads eleven twelfths as fast as the others is given everything.
+const PARTS: u64 = 12;
+/// A link that has used up what it may hold up senders holds up none for so long.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The account of one link.
+#[derive(Debug)]
+pub(super) struct Hold {
+    /// Microseconds for which it may hold up senders.
+    allowance: Budget,
+    /// When time starts for the allowance.
+    start: Instant,
+    /// Up to here it has paid.
+    paid: Instant,
+    holds: bool,
+    loses: bool,
+}
+
+impl Hold {
+    pub(super) fn new(hold_max: Duration) -> Self {
+        let (burst, start) = (micros(hold_max), Instant::now());
+        let per_second = if burst == 0 { 0 } else { micros(Duration::from_secs(1)) / PARTS };
+        let allowance = Budget::new(Time::ZERO, per_second, burst);
+        Hold { allowance, start, paid: start, holds: false, loses: false }
+    }
+
+    /// Senders waited for it in this time. Several that waited at once are paid for once.
+    pub(super) fn pay(&mut self, from: Instant, until: Instant) {
+        let time = self.time(until);
+        let due = micros(until.saturating_duration_since(from.max(self.paid)));
+        let left = self.allowance.left(time);
+        self.allowance.take(time, due.min(left));
+        self.paid = self.paid.max(until);
+    }
+
+    /// Whether senders wait for it, now that it is behind.
+    pub(super) fn holds(&mut self, now: Instant) -> bool {
+        let least = if self.holds { 1 } else { micros(AGAIN) };
+        self.holds = !self.loses && self.allowance.left(self.time(now)) >= least;
+        self.holds
+    }
+
+    /// There was no room for a frame: it is too slow, and nobody waits for it until it has caught up.
+    pub(super) fn lost(&mut self) {
+        self.loses = true;
+    }
+
+    /// Whether it loses data.
+    pub(super) fn loses(&self) -> bool {
+        self.loses
+    }
+
+    /// It has read almost all that was there for it.
+    pub(super) fn caught_up(&mut self) {
+        self.loses = false;
+    }
+
+    fn time(&self, now: Instant) -> Time {
+        Time::from_start(now.saturating_duration_since(self.start))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

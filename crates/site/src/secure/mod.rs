@@ -1,0 +1,372 @@
+//! A member of a secure group, over a connection to a site.
+//!
+//! [`SecureGroup::join`] connects, joins and gives a handle; a task of its own keeps the site's stream, the member's core
+//! and its timers together and decides nothing. Whoever does not take its events is waited for by the others, and then
+//! put out, so take them.
+
+pub mod file;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringfort::os_rng;
+use ringfort_crypto::sign::SigningKey;
+use ringfort_kernel::{Cx, Time};
+use ringfort_peer::{GroupViewId, Name as PeerName, RingId, Service};
+use ringfort_peer_keys::flush::SiteView;
+use ringfort_peer_keys::peer::{Config, Rejected};
+use ringfort_peer_keys::{Effect, Event, Peer, Policy, Rules, Step};
+use ringfort_spread::client::Received;
+use ringfort_spread::{Kind, Name};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::{self, ClientError, Door, Incoming, Sender};
+
+/// Events that wait for the application.
+const EVENTS_MAX: usize = 1024;
+/// Messages of the application that wait for a view in which they can be sent.
+const MESSAGES_MAX: usize = 64;
+
+/// Why a secure group cannot be joined, or a message not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SecureError {
+    /// The site.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The policy does not have this key.
+    #[error(
+        "the peer file of group `{0}` does not admit this key: use the key file whose public key is in it, or have it added to everybody's copy"
+    )]
+    NotAdmitted(String),
+    /// The message cannot be sent.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The stay is over.
+    #[error("this member is no longer in the group")]
+    Ended,
+}
+
+/// What the application asks.
+enum Command {
+    Send { service: Service, to: Option<PeerName>, message: Vec<u8>, done: oneshot::Sender<Result<(), Rejected>> },
+    Refresh(oneshot::Sender<Result<(), Rejected>>),
+    FlushOk,
+    Leave,
+}
+
+/// How to take part.
+#[derive(Clone, Debug)]
+pub struct SecureOptions {
+    /// The name to use at the site, or one that the site makes up.
+    pub name: Option<String>,
+    /// The flush is answered for the application: a message belongs to the view in which it is sent, not asked for.
+    pub answer_flushes: bool,
+    /// Whoever is put out for being late joins again by itself.
+    pub rejoin: bool,
+}
+
+impl Default for SecureOptions {
+    fn default() -> Self {
+        SecureOptions { name: None, answer_flushes: true, rejoin: true }
+    }
+}
+
+/// A stay in a secure group.
+#[derive(Debug)]
+pub struct SecureGroup {
+    me: Name,
+    messages: mpsc::Sender<Command>,
+    controls: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Result<Event, ClientError>>,
+}
+
+impl SecureGroup {
+    /// Connects to a site and joins the policy's group. [`Event::Secure`] says when this member is in.
+    ///
+    /// # Errors
+    /// When the policy does not admit the key, or there is no site, or it does not let this program in.
+    pub async fn join(
+        door: &Door,
+        policy: Arc<Policy>,
+        key: SigningKey,
+        options: SecureOptions,
+    ) -> Result<Self, SecureError> {
+        if !policy.admitted.contains_key(&key.verifying_key().to_bytes()) {
+            return Err(SecureError::NotAdmitted(policy.group.clone()));
+        }
+        let group = client::group(&policy.group)?;
+        let (mut sender, incoming) = client::connect(door, options.name.as_deref()).await?;
+        let me = sender.name();
+        let name = to_peer(&me).ok_or(SecureError::Ended)?;
+        sender.join(group).await?;
+        let (messages, messages_in) = mpsc::channel(MESSAGES_MAX);
+        let (controls, controls_in) = mpsc::channel(MESSAGES_MAX);
+        let (events_out, events) = mpsc::channel(EVENTS_MAX);
+        let config = Config { policy, me: name, key, rules: Rules::all() };
+        let started = Instant::now();
+        let peer = Peer::new(config.clone(), Time::ZERO);
+        let driver = Driver { peer, config, group, sender, events: events_out, options, started, leaving: false };
+        tokio::spawn(driver.run(incoming, messages_in, controls_in));
+        Ok(SecureGroup { me, messages, controls, events })
+    }
+
+    /// The name under which the site knows this member.
+    pub fn name(&self) -> Name {
+        self.me
+    }
+
+    /// What comes next; `None` once this member has left. Cancel safe.
+    ///
+    /// # Errors
+    /// When the connection to the site is cut.
+    pub async fn next(&mut self) -> Result<Option<Event>, SecureError> {
+        Ok(self.events.recv().await.transpose()?)
+    }
+
+    /// A handle for sending, to be used from other tasks.
+    pub fn speaker(&self) -> Speaker {
+        Speaker { messages: self.messages.clone(), controls: self.controls.clone() }
+    }
+}
+
+/// The half that speaks.
+#[derive(Clone, Debug)]
+pub struct Speaker {
+    messages: mpsc::Sender<Command>,
+    controls: mpsc::Sender<Command>,
+}
+
+impl Speaker {
+    /// Sends a message to all members, or to one, in the present view, or in the next one if it is about to change.
+    ///
+    /// # Errors
+    /// When it is too large, there is no such member, or the stay is over.
+    pub async fn send(&self, service: Service, to: Option<Name>, message: Vec<u8>) -> Result<(), SecureError> {
+        let to = match to {
+            Some(to) => Some(to_peer(&to).ok_or(Rejected::NoSuchMember)?),
+            None => None,
+        };
+        let (done, outcome) = oneshot::channel();
+        let command = Command::Send { service, to, message, done };
+        self.messages.send(command).await.map_err(|_| SecureError::Ended)?;
+        Ok(outcome.await.map_err(|_| SecureError::Ended)??)
+    }
+
+    /// Asks for a new key.
+    ///
+    /// # Errors
+    /// When there is no secure view, or the stay is over.
+    pub async fn refresh(&self) -> Result<(), SecureError> {
+        let (done, outcome) = oneshot::channel();
+        self.controls.send(Command::Refresh(done)).await.map_err(|_| SecureError::Ended)?;
+        Ok(outcome.await.map_err(|_| SecureError::Ended)??)
+    }
+
+    /// Answers [`Event::FlushRequest`], where that is not done for the application.
+    pub async fn flush_ok(&self) {
+        // A stay that is over has no flush.
+        let _ = self.controls.send(Command::FlushOk).await;
+    }
+
+    /// Leaves the group and ends the connection in order.
+    pub async fn leave(&self) {
+        let _ = self.controls.send(Command::Leave).await;
+    }
+}
+
+/// Why the driver ends.
+enum Stop {
+    /// Nobody takes events any more, or all is done.
+    Done,
+    Site(ClientError),
+}
+
+impl From<ClientError> for Stop {
+    fn from(error: ClientError) -> Self {
+        Stop::Site(error)
+    }
+}
+
+struct Driver {
+    peer: Peer,
+    config: Config,
+    group: Name,
+    sender: Sender,
+    events: mpsc::Sender<Result<Event, ClientError>>,
+    options: SecureOptions,
+    started: Instant,
+    leaving: bool,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut incoming: Incoming,
+        mut messages: mpsc::Receiver<Command>,
+        mut controls: mpsc::Receiver<Command>,
+    ) {
+        let handle = self.events.clone();
+        loop {
+            let wakeup = self.peer.next_wakeup().map(|at| self.started + at.since_start());
+            let asleep = async {
+                match wakeup {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let outcome = tokio::select! {
+                received = incoming.next() => match received {
+                    Ok(received) => self.on_received(received).await,
+                    Err(error) => Err(error.into()),
+                },
+                Some(command) = controls.recv() => self.on_command(command).await,
+                // Between two views messages wait here, and who sends them.
+                Some(command) = messages.recv(), if self.peer.can_send() => self.on_command(command).await,
+                // Whoever drops the handle has left.
+                () = handle.closed() => Err(Stop::Done),
+                () = asleep => {
+                    let step = self.with_peer(Peer::on_wakeup);
+                    self.carry_out(step).await
+                }
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(Stop::Done) => {
+                    // The site ends the connection; there is nothing to be done about one that is cut already.
+                    let _ = self.sender.disconnect().await;
+                    return;
+                }
+                Err(Stop::Site(error)) => {
+                    let _ = self.events.send(Err(error)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn with_peer<T>(&mut self, does: impl FnOnce(&mut Peer, &mut Cx<'_>) -> T) -> T {
+        let now = Time::from_start(self.started.elapsed());
+        let mut rng = os_rng();
+        does(&mut self.peer, &mut Cx { now, unix_ms: 0, rng: &mut rng })
+    }
+
+    async fn on_command(&mut self, command: Command) -> Result<(), Stop> {
+        match command {
+            Command::Send { service, to, message, done } => {
+                let outcome = match to {
+                    Some(to) => self.peer.send_to(to, &message),
+                    None => self.peer.send(service, &message),
+                };
+                self.answer(outcome, done).await
+            }
+            Command::Refresh(done) => {
+                let outcome = self.peer.refresh();
+                self.answer(outcome, done).await
+            }
+            Command::FlushOk => {
+                let step = self.with_peer(Peer::flush_ok);
+                self.carry_out(step).await
+            }
+            Command::Leave => {
+                self.leaving = true;
+                Ok(self.sender.leave(self.group).await?)
+            }
+        }
+    }
+
+    async fn answer(
+        &mut self,
+        outcome: Result<Step, Rejected>,
+        done: oneshot::Sender<Result<(), Rejected>>,
+    ) -> Result<(), Stop> {
+        let step = match outcome {
+            Ok(step) => step,
+            Err(rejected) => {
+                // Whoever asked may have gone away.
+                let _ = done.send(Err(rejected));
+                return Ok(());
+            }
+        };
+        self.carry_out(step).await?;
+        let _ = done.send(Ok(()));
+        Ok(())
+    }
+
+    async fn on_received(&mut self, received: Received) -> Result<(), Stop> {
+        let step = match received {
+            Received::Message { sender, data, .. } => match to_peer(&sender) {
+                Some(from) => self.with_peer(|peer, cx| peer.on_message(cx, &from, &data)),
+                None => return Ok(()),
+            },
+            Received::Membership { group, cause, id, members, sets, mine } if group == self.group => {
+                let view = self.view(cause, id, &members, &sets, mine);
+                self.with_peer(|peer, cx| peer.on_view(cx, view))
+            }
+            Received::Transitional { group, .. } if group == self.group => self.peer.on_transitional(),
+            Received::SelfLeave(group) if group == self.group => return self.on_left().await,
+            _ => return Ok(()),
+        };
+        self.carry_out(step).await
+    }
+
+    /// The site has taken this member out of the group: as it asked, or because the others put it out.
+    async fn on_left(&mut self) -> Result<(), Stop> {
+        if self.leaving || !self.options.rejoin {
+            return Err(Stop::Done);
+        }
+        self.peer = Peer::new(self.config.clone(), Time::from_start(self.started.elapsed()));
+        Ok(self.sender.join(self.group).await?)
+    }
+
+    fn view(
+        &self,
+        cause: Kind,
+        id: ringfort_spread::reply::GroupId,
+        members: &[Name],
+        sets: &[Vec<Name>],
+        mine: usize,
+    ) -> SiteView {
+        let names = |names: &[Name]| -> BTreeSet<PeerName> { names.iter().filter_map(to_peer).collect() };
+        let all = names(members);
+        let moved = if cause.has(Kind::CAUSED_BY_NETWORK) {
+            sets.get(mine).map(|set| names(set)).unwrap_or_default()
+        } else if cause.has(Kind::CAUSED_BY_JOIN) {
+            let joined = sets.first().map(|set| names(set)).unwrap_or_default();
+            if joined.contains(&self.config.me) { joined } else { all.difference(&joined).cloned().collect() }
+        } else {
+            all.clone()
+        };
+        let representative = u8::try_from(id.process).unwrap_or(u8::MAX);
+        let ring = RingId { counter: u64::from(id.time), representative };
+        SiteView { id: GroupViewId { ring, index: id.index }, members: all, moved }
+    }
+
+    async fn carry_out(&mut self, step: Step) -> Result<(), Stop> {
+        let mut steps = vec![step];
+        while let Some(step) = steps.pop() {
+            for effect in step.effects {
+                match effect {
+                    Effect::Multicast { service, to, bytes } => {
+                        let to = to.as_ref().and_then(|to| Name::new(to.as_bytes()).ok());
+                        self.sender.multicast(service, &[to.unwrap_or(self.group)], true, &bytes).await?;
+                    }
+                    Effect::Leave => self.sender.leave(self.group).await?,
+                }
+            }
+            for event in step.events {
+                if event == Event::FlushRequest && self.options.answer_flushes {
+                    steps.push(self.with_peer(Peer::flush_ok));
+                } else {
+                    self.events.send(Ok(event)).await.map_err(|_| Stop::Done)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn to_peer(name: &Name) -> Option<PeerName> {
+    PeerName::new(Bytes::copy_from_slice(name.text()))
+}
