@@ -12,6 +12,7 @@ mod leader_ops;
 mod member_ops;
 mod meter;
 mod mutate;
+mod peer;
 mod proofs;
 mod seeds;
 mod stage;
@@ -22,6 +23,7 @@ pub use files::{enrolment, group_file, leader_secrets, operator_request, policy_
 pub use leader_ops::leader_ops;
 pub use member_ops::member_ops;
 pub use mutate::mutations;
+pub use peer::{peer_frame, peer_site, spread_session};
 pub use proofs::proofs;
 pub use seeds::seeds;
 pub use store::store;
@@ -54,6 +56,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "store", run: store, input_bytes_max: 2048, mutations: 4 },
     Target { name: "leader_ops", run: leader_ops, input_bytes_max: 2048, mutations: 1 },
     Target { name: "member_ops", run: member_ops, input_bytes_max: 2048, mutations: 1 },
+    Target { name: "peer_frame", run: peer_frame, input_bytes_max: 4096, mutations: 20 },
+    Target { name: "peer_site", run: peer_site, input_bytes_max: 65_536, mutations: 40 },
+    Target { name: "spread_session", run: spread_session, input_bytes_max: 4096, mutations: 40 },
 ];
 
 /// A target by its name.

@@ -39,6 +39,9 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "store" => store_seeds(),
         "leader_ops" => chance_seeds(21),
         "member_ops" => chance_seeds(22),
+        "peer_frame" => crate::peer::peer_seeds().1,
+        "peer_site" => vec![crate::peer::peer_seeds().0],
+        "spread_session" => crate::peer::spread_seeds(),
         _ => Vec::new(),
     }
 }

@@ -4,6 +4,8 @@
 //! state's number, or an incarnation with a nonce. So a driver that seals frames per pair of sites needs to add
 //! nothing of its own.
 
+use std::io::{self, Read};
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use ringfort_kernel::codec::{self, DecodeError};
@@ -76,6 +78,7 @@ pub struct Part {
     /// What it is of a message.
     pub piece: Piece,
     /// The bytes.
+    #[borsh(deserialize_with = "read_bytes")]
     pub bytes: Vec<u8>,
 }
 
@@ -155,6 +158,7 @@ pub struct Hello {
     /// Whom it heard.
     pub echoes: Vec<Echo>,
     /// Fills the frame to the size of a full packet: a path that does not carry those counts as no path.
+    #[borsh(deserialize_with = "read_bytes")]
     pub padding: Vec<u8>,
 }
 
@@ -197,6 +201,7 @@ pub struct Recovering {
     /// Up to which packet of the old ring it holds all.
     pub holds_to: u64,
     /// Which it holds above, bit by bit from `holds_to + 1`.
+    #[borsh(deserialize_with = "read_bytes")]
     pub holds_above: Vec<u8>,
     /// Up to which packet it knows that every site of the old ring holds all.
     pub held_by_all: u64,
@@ -204,6 +209,22 @@ pub struct Recovering {
     pub obligations: SiteSet,
     /// Whether it holds all that any of those who come from its old ring holds.
     pub complete: bool,
+}
+
+/// Bytes of a length that goes before them: memory follows what comes, not what is announced.
+fn read_bytes<R: Read>(reader: &mut R) -> io::Result<Vec<u8>> {
+    const CHUNK: usize = 4096;
+    let announced = u32::deserialize_reader(reader)? as usize;
+    if announced > FRAME_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Vec::with_capacity(announced.min(CHUNK));
+    while bytes.len() < announced {
+        let at = bytes.len();
+        bytes.resize(announced.min(at + CHUNK), 0);
+        reader.read_exact(bytes.get_mut(at..).unwrap_or_default())?;
+    }
+    Ok(bytes)
 }
 
 impl Frame {
