@@ -140,3 +140,15 @@ fn the_properties_hold_in_the_group_that_ships() {
     play::<Ristretto>(3030..3060, KeyProtocol::Gdh);
     play::<Ristretto>(3060..3090, KeyProtocol::Ckd);
 }
+
+/// `RINGFORT_SEEDS=FIRST..LAST cargo test -p ringfort-peer-keys --test secure -- --ignored many`
+#[test]
+#[ignore = "as long as one likes"]
+fn many_more_seeds() {
+    let text = std::env::var("RINGFORT_SEEDS").unwrap_or_else(|_| "100000..100500".to_owned());
+    let (first, last) = text.split_once("..").expect("FIRST..LAST");
+    let seeds = first.parse().unwrap()..last.parse().unwrap();
+    for protocol in [KeyProtocol::Tgdh, KeyProtocol::Gdh, KeyProtocol::Ckd] {
+        play::<Symbolic>(seeds.clone(), protocol);
+    }
+}

@@ -112,3 +112,40 @@ proptest! {
         }
     }
 }
+
+/// A member that makes up a past, with somebody else in it, or claims a past that it has no part in.
+#[test]
+fn a_made_up_tree_gives_nobody_a_leaf_that_it_did_not_bring() {
+    use ringfort_kernel::codec;
+
+    use super::{Offer, Tgdh};
+    use crate::keys::KeyView;
+
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    let (a, x) = (name(1), name(2));
+    let known = Ristretto::encode(&Ristretto::generate(&Ristretto::random(&mut rng)));
+    let brought = Ristretto::encode(&Ristretto::generate(&Ristretto::random(&mut rng)));
+    let mut honest = Tgdh::<Ristretto>::new(a.clone(), Rules::all());
+    for round in 0..2 {
+        let mine = honest.offer(&mut rng, &[a.clone()].into(), false, false);
+        let own: Offer = codec::decode(&mine).unwrap();
+        let shape = vec![Flat::Inner(None), Flat::Leaf(a.clone(), known), Flat::Leaf(x.clone(), brought)];
+        let digest = Tree::<Ristretto>::unflatten(&shape, Rules::all()).unwrap().digest();
+        // At first the tree is made up; then the past is the honest member's own, in which the other had no part.
+        let tree = if round == 0 { Some(digest) } else { own.tree };
+        let theirs = codec::encode(&Offer { leaf: brought, tree, shape: Some(shape), refresh: true });
+        assert!(honest.accepts(&theirs));
+        let members: Vec<(&Name, &[u8])> = vec![(&a, &mine), (&x, &theirs)];
+        let output = honest.start(&KeyView { me: 0, members, context: [0; 32] });
+        assert!(output.secret.is_some(), "two leaves: nothing is awaited");
+        let (plan, share) = honest.plan.take().unwrap();
+        let leaf = Ristretto::encode(&Ristretto::generate(&share));
+        let flat = plan.into_tree().flatten();
+        assert!(flat.contains(&Flat::Leaf(a.clone(), leaf)), "its own share, which nobody else chose");
+        assert!(!flat.contains(&Flat::Leaf(a.clone(), known)) && flat.len() == 3, "{flat:?}");
+        // Alone it gets a past of its own.
+        let alone = honest.offer(&mut rng, &[a.clone()].into(), false, false);
+        let _ = honest.start(&KeyView { me: 0, members: vec![(&a, &alone)], context: [1; 32] });
+        honest.commit();
+    }
+}
