@@ -15,6 +15,9 @@ pub const CONTENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 16 * 1024;
 pub const FRAME_BYTES_MAX: usize = 65_000;
 /// Packets between the oldest that somebody lacks and the newest: what a site keeps for repair.
 pub const GAP_PACKETS_MAX: u64 = 1024;
+/// Packets that all sites together send in one rotation, at the least, the usual number, and what they may hold together.
+const WINDOW_PACKETS: (usize, usize) = (16, 160);
+const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 /// Ranges of lacking packets that one token names.
 pub const RANGES_MAX: usize = 64;
 /// Groups that one message goes to.
@@ -94,6 +97,36 @@ impl Config {
             memberships_max: 262_144,
             timers: Timers::default(),
             rules: Rules::default(),
+        }
+    }
+
+    /// The same with frames of `frame_bytes`. Large frames make a smaller window: what one rotation delivers must find
+    /// room where clients' messages wait.
+    pub fn with_frame_bytes(self, frame_bytes: usize) -> Self {
+        let (least, usual) = WINDOW_PACKETS;
+        let window = (WINDOW_BYTES / frame_bytes.max(1)).clamp(least, usual) as u32;
+        Config {
+            frame_bytes,
+            window_packets: window,
+            visit_packets: (window / 4).max(1),
+            accelerated_packets: self.accelerated_packets.min(window / 8).max(1),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotation_holds_so_many_packets_and_so_many_bytes() {
+        let first = SiteId::new(0).unwrap();
+        for (frame_bytes, window) in [(500, 160), (1368, 160), (8868, 160), (20_000, 104), (59_968, 34)] {
+            let config = Config::new(first, SiteSet::EMPTY).with_frame_bytes(frame_bytes);
+            assert_eq!((config.frame_bytes, config.window_packets), (frame_bytes, window));
+            assert!(frame_bytes * window as usize <= WINDOW_BYTES);
+            assert!(config.visit_packets * 4 <= window && config.accelerated_packets < config.visit_packets);
         }
     }
 }

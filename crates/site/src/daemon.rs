@@ -132,8 +132,8 @@ impl Prepared {
         let (clients, batches) = Clients::start(doors)?;
 
         let now = monotonic();
-        let mut config = Config::new(site_id(folder.me), (0..network.sites().len()).map(site_id).collect());
-        config.frame_bytes = network.datagram_bytes() - OVERHEAD_BYTES;
+        let config = Config::new(site_id(folder.me), (0..network.sites().len()).map(site_id).collect());
+        let config = config.with_frame_bytes(network.datagram_bytes() - OVERHEAD_BYTES);
         let (site, step) = Site::new(config, folder.durable, now);
         let (report, reported) = watch::channel(Report::default());
         let (stop, stopped) = mpsc::channel(1);

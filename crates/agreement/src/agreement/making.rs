@@ -138,12 +138,15 @@ impl Agreement {
         by_author.into_values().collect()
     }
 
-    /// Of each author the newest block that is in nobody's history here, and may still come into the log.
+    /// Of each author the newest block that the last own one does not have in its history, and that may still come into the
+    /// log; and the last own one itself where rounds were skipped since, for what it had in its history counts as named.
     fn weak(&self, round: u64) -> Vec<Reference> {
         let lowest = round.saturating_sub(HISTORY_ROUNDS).max(self.log.floor() + 1);
         let mut by_author: BTreeMap<Author, Reference> = BTreeMap::new();
         let in_bounds = |name: &&Reference| name.round >= lowest && name.round + 2 <= round && !self.log.is_past(name);
         by_author.extend(self.dag.uncovered().filter(in_bounds).map(|name| (name.author, *name)));
+        let own = self.own.range(..round).next_back().map(|(_, own)| own.sealed.reference());
+        by_author.extend(own.iter().filter(in_bounds).filter(|own| self.dag.has(own)).map(|own| (own.author, *own)));
         by_author.into_values().collect()
     }
 
