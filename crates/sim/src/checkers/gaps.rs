@@ -12,7 +12,8 @@ use crate::world::{ClientId, Sent, World};
 ///
 /// Best effort promises nothing, and what was said before a receiver had its first view is not to it. Messages of somebody
 /// expelled end at once, and a stay so short that a receiver never saw it is unknown to it. Of somebody who was there
-/// already, what was said in views before the first one of which a message came may be unknown too.
+/// already, what was said in views before the first one of which a message came may be unknown too. A program that dies before
+/// it knows f+1 leaders to have a message has promised it to nobody: a hacked relay alone may have it.
 pub struct Gaps;
 
 impl Checker for Gaps {
@@ -39,7 +40,8 @@ pub fn untold(world: &World) -> Vec<String> {
         let (Some(me), Some(first)) = (member.id(), world.facts.first_view.get(&client)) else { continue };
         for (number, sent) in &world.facts.sent {
             let concerned = sent.at > *first && sent.client != client && sent.members.contains(me);
-            if concerned && is_owed(world, *number, sent, me) && !world.facts.heard.contains(&(client, *number)) {
+            let promised = !world.facts.unacknowledged.contains(number) && is_owed(world, *number, sent, me);
+            if concerned && promised && !world.facts.heard.contains(&(client, *number)) {
                 missing.entry((client, sent.sender.clone())).or_default().push(*number);
             }
         }
@@ -99,11 +101,26 @@ pub fn false_ones(world: &World) -> Vec<String> {
 }
 
 /// Losses where the network lost nothing: what hostile leaders withhold, others supply.
+///
+/// What was said in a view that a receiver never had is lost to it, and told.
 fn given_up(world: &World) -> Vec<String> {
     let there = |client: &ClientId| world.users.iter().any(|user| user.client == Some(*client));
     let honest =
         |client: &ClientId, sender: &MemberId| !world.is_hacked(*client) && !world.facts.hacked.contains(&sender.user);
-    let gaps = world.facts.gaps.iter().filter(|((client, sender), _)| there(client) && honest(client, sender));
+    // Said by a program that died before it knew that others had it, or in a view that the receiver skipped.
+    let allowed = |client: &ClientId, sender: &MemberId| {
+        let lacks = |number: &u64| !world.facts.heard.contains(&(*client, *number));
+        let skipped = |sent: &Sent| !world.facts.installed.contains(&(*client, sent.view.digest));
+        let of_sender = world.facts.sent.iter().filter(|(_, sent)| sent.sender == *sender);
+        let allowed = |(number, sent): &(&u64, &Sent)| {
+            lacks(number) && (world.facts.unacknowledged.contains(number) || skipped(sent))
+        };
+        of_sender.filter(allowed).count() as u64
+    };
+    let gaps =
+        world.facts.gaps.iter().filter(|((client, sender), told)| {
+            there(client) && honest(client, sender) && **told > allowed(client, sender)
+        });
     gaps.map(|((client, sender), told)| format!("client {} gave up {told} messages of {sender}", client.0)).collect()
 }
 

@@ -293,7 +293,8 @@ impl World {
         if let Event::UnknownTail(sender) = event {
             self.facts.unknown_tails.insert((id, sender.clone()));
         }
-        if let Event::View { changes, .. } = event {
+        if let Event::View { view, changes } = event {
+            self.facts.installed.insert((id, view.digest));
             let (now, is_first) = (self.now, !self.facts.first_view.contains_key(&id));
             self.facts.first_view.entry(id).or_insert(now);
             for change in changes {
@@ -335,7 +336,11 @@ impl World {
         self.trace.line(self.now, &format_args!("client {} crashes", id.0));
         self.break_links(|state| state.client == id);
         let user = self.client(id).user;
-        self.client_mut(id).member = None;
+        if let Some(member) = self.client_mut(id).member.take() {
+            let open = self.facts.sent.iter().filter(|(_, sent)| sent.client == id && !member.is_settled(sent.place).0);
+            let open: Vec<u64> = open.map(|(number, _)| *number).collect();
+            self.facts.unacknowledged.extend(open);
+        }
         self.note_truth(id);
         if let Some(person) = self.users.get_mut(user).filter(|p| p.client == Some(id)) {
             person.client = None;
@@ -417,17 +422,21 @@ impl World {
             to: to.clone(),
             service,
             probe,
+            place: 0,
         };
-        let mut accepted = false;
+        let (mut accepted, mut place) = (false, 0);
         self.facts.sent.insert(number, sent);
         self.with_member(id, |member, cx| {
             let step: Result<Step, Rejected> = match &to {
                 Some(to) => member.send_to(cx, to, &topic, &payload),
                 None => member.multicast(cx, service, &topic, &payload),
             };
-            accepted = step.is_ok();
+            (accepted, place) = (step.is_ok(), member.newest_message());
             step.unwrap_or_default()
         });
+        if let Some(sent) = self.facts.sent.get_mut(&number) {
+            sent.place = place;
+        }
         if !accepted {
             // The number stays used; nobody may deliver it.
             self.facts.refused.insert(number);

@@ -28,6 +28,8 @@ pub struct Sent {
     pub service: Service,
     /// Whether it is a probe of the settled group: it must reach everybody.
     pub probe: bool,
+    /// Its place in its sender's order of sending; 0 until it has one.
+    pub place: u64,
 }
 
 /// Everything the checkers may compare with.
@@ -63,6 +65,8 @@ pub struct Facts {
     pub sent: BTreeMap<u64, Sent>,
     /// The hostile leaders.
     pub hostile: BTreeSet<LeaderId>,
+    /// Messages whose program died before it knew f+1 leaders to have them: nobody was promised them.
+    pub unacknowledged: BTreeSet<u64>,
     /// Messages that the sender's own member refused to send.
     pub refused: BTreeSet<u64>,
     /// Messages delivered, copies at each member counted.
@@ -83,6 +87,8 @@ pub struct Facts {
     pub unknown_tails: BTreeSet<(ClientId, MemberId)>,
     /// When clients first had a view.
     pub first_view: BTreeMap<ClientId, Time>,
+    /// Views that clients have had.
+    pub installed: BTreeSet<(ClientId, ViewDigest)>,
     /// Members that clients have seen in a view, and whether in their first one.
     pub seen: BTreeMap<(ClientId, MemberId), bool>,
     /// Whether the network is kind now.
