@@ -17,6 +17,8 @@ use crate::client::service;
 pub struct Tracer<W> {
     out: W,
     me: String,
+    /// It has ended its connection, or died: what still comes is nobody's any more.
+    is_over: bool,
 }
 
 #[derive(Serialize)]
@@ -50,7 +52,7 @@ impl<W: Write> Tracer<W> {
     /// # Errors
     /// When it cannot be written; so for all that follow.
     pub fn start(out: W, me: &Name) -> io::Result<Self> {
-        let mut tracer = Tracer { out, me: text(me) };
+        let mut tracer = Tracer { out, me: text(me), is_over: false };
         tracer.write(Event::Connect)?;
         Ok(tracer)
     }
@@ -95,14 +97,18 @@ impl<W: Write> Tracer<W> {
         self.write(event)
     }
 
-    /// It ends its connection.
+    /// It ends its connection. What is under way to it then belongs to no stay, and is not written.
     pub fn disconnect(&mut self) -> io::Result<()> {
-        self.write(Event::Disconnect)
+        self.write(Event::Disconnect)?;
+        self.is_over = true;
+        Ok(())
     }
 
     /// Its site died, or cut it off.
     pub fn crash(&mut self) -> io::Result<()> {
-        self.write(Event::Crash)
+        self.write(Event::Crash)?;
+        self.is_over = true;
+        Ok(())
     }
 
     /// It is alive at the end of the trace.
@@ -117,6 +123,9 @@ impl<W: Write> Tracer<W> {
     }
 
     fn write(&mut self, event: Event) -> io::Result<()> {
+        if self.is_over {
+            return Ok(());
+        }
         let mut line = serde_json::to_vec(&Line { p: &self.me, event })?;
         line.push(b'\n');
         self.out.write_all(&line)
@@ -162,5 +171,23 @@ pub fn cause_word(cause: Kind) -> &'static str {
         "disconnect"
     } else {
         "network"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_disconnected_sees_nothing_more() {
+        let name = |text: &str| Name::new(text.as_bytes()).unwrap();
+        let mut tracer = Tracer::start(Vec::new(), &name("#ana#north")).unwrap();
+        tracer.join(&name("talk")).unwrap();
+        tracer.disconnect().unwrap();
+        tracer.received(&Received::SelfLeave(name("talk"))).unwrap();
+        tracer.crash().unwrap();
+        let trace = String::from_utf8(tracer.finish().unwrap()).unwrap();
+        let last = trace.lines().last().unwrap();
+        assert!(trace.lines().count() == 3 && last.contains("disconnect"), "{trace}");
     }
 }
