@@ -338,6 +338,8 @@ mod tests {
             let (n, f) = (usize::from(n), usize::from(f));
             prop_assert!(rules.amplify() > f && rules.amplify() - 1 <= f);
             prop_assert!(rules.catch_up() > f && rules.confirm() > f);
+            prop_assert!(rules.last_word() >= rules.confirm() + f, "enough of those that have a last word are honest");
+            prop_assert!(rules.last_word() <= n - f, "honest leaders alone settle how much was said");
             prop_assert!(rules.current() <= n - f, "honest leaders alone confirm");
             prop_assert!(2 * rules.current() > n + f, "two current views share an honest leader");
             prop_assert!(rules.accept() <= n - f, "honest leaders alone can accept");

@@ -94,7 +94,9 @@ impl Group {
     /// Sends to every member of the current view, on a topic, with the policy's service.
     ///
     /// Returns once the message is queued to its relays and there is room for the next: a fast sender waits here, also for
-    /// leaders to acknowledge what it has sent, so that all of it can be sent again if need be. Best effort of up to about 4 kB waits for no room: it overtakes the others, and the oldest of it is dropped.
+    /// leaders to acknowledge what it has sent, so that all of it can be sent again if need be. While fewer than f+1 leaders
+    /// can be reached it waits for them. Best effort of up to about 4 kB waits for no room: it overtakes the others, and
+    /// the oldest of it is dropped.
     ///
     /// # Errors
     /// [`SendError`].

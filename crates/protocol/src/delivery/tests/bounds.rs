@@ -169,7 +169,8 @@ fn what_was_let_go_is_told_as_lost_when_its_sender_is_gone() {
     for frame in &frames[1..] {
         assert_eq!(told(&room.bo(at(0), 1, frame)), []);
     }
-    let log = told(&room.bo.inbox.forget(&room.ana.me.id, 2, 3));
+    let ana = room.ana.me.id.clone();
+    let log = told(&room.bo_forgets(&ana));
     let expected: Vec<i64> = std::iter::once(-1).chain(2..=1025).chain([-475]).collect();
     assert_eq!(log, expected, "a gap, what waited, and all that there was no room for");
 }

@@ -64,7 +64,7 @@ fn an_end_that_nobody_can_supply_is_a_gap_and_an_end_that_nobody_knows_is_said()
         room.bo_told(at(0), from, vec![head, Tail::Complete(ana.clone())]);
     }
     let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(3), count: 1 };
-    assert_eq!(room.bo.inbox.forget(&ana, 2, 3), [gap], "how much was said is known, and one word of it is lost");
+    assert_eq!(room.bo_forgets(&ana), [gap], "how much was said is known, and one word of it is lost");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_leader_that_hides_how_much_was_said_leaves_a_question_and_no_loss_untold() 
         let (ana, said) = (room.ana.me.id.clone(), head(&room, Service::Fifo, 4));
         room.bo_told(at(0), 1, vec![said.clone(), Tail::Complete(ana.clone())]);
         room.bo_told(at(0), 2, vec![Tail::Complete(ana.clone())]);
-        assert_eq!(room.bo.inbox.forget(&ana, 2, 3), [InboxEvent::UnknownTail(ana.clone())], "{heard} heard");
+        assert_eq!(room.bo_forgets(&ana), [InboxEvent::UnknownTail(ana.clone())], "{heard} heard");
     }
     // A third has it: then two honest ones do, the loss is known, and nobody can invent more.
     for liar in [None, Some(1000)] {
@@ -88,7 +88,7 @@ fn a_leader_that_hides_how_much_was_said_leaves_a_question_and_no_loss_untold() 
         let invented = liar.map(|next| head(&room, Service::Fifo, next));
         room.bo_told(at(0), 4, invented.into_iter().collect());
         let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(3), count: 1 };
-        assert_eq!(room.bo.inbox.forget(&ana, 2, 3), [gap], "a liar says {liar:?}");
+        assert_eq!(room.bo_forgets(&ana), [gap], "a liar says {liar:?}");
     }
 }
 
@@ -102,7 +102,7 @@ fn whose_words_were_all_in_views_that_were_skipped_leaves_a_question() {
             room.bo_told(at(0), from, vec![said.clone(), Tail::Complete(ana.clone())]);
         }
         let question = if asks { vec![InboxEvent::UnknownTail(ana.clone())] } else { Vec::new() };
-        assert_eq!(room.bo.inbox.forget(&ana, 2, 3), question);
+        assert_eq!(room.bo_forgets(&ana), question);
     }
 }
 
@@ -110,10 +110,10 @@ fn whose_words_were_all_in_views_that_were_skipped_leaves_a_question() {
 fn who_never_spoke_or_was_expelled_leaves_no_question() {
     let mut room = Room::sealed();
     let ana = room.ana.me.id.clone();
-    assert_eq!(room.bo.inbox.forget(&ana, 2, 3), []);
+    assert_eq!(room.bo_forgets(&ana), []);
     let (mut room, _) = said(3);
     assert_eq!(room.bo.inbox.close(&ana), []);
-    assert_eq!(room.bo.inbox.forget(&ana, 2, 3), []);
+    assert_eq!(room.bo_forgets(&ana), []);
 }
 
 fn group_head(room: &Room, view: u64, start: u64, next: u64) -> Tail {
@@ -173,7 +173,7 @@ fn what_was_said_in_a_view_before_is_missed_although_its_sender_has_begun_anew_s
     [1, 2].into_iter().for_each(|from| drop(room.bo_told(late, from, vec![before.clone(), now.clone()])));
     let gap = InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(4), count: 3 };
     let ana = room.ana.me.id.clone();
-    assert!(room.bo.inbox.forget(&ana, 2, 3).contains(&gap));
+    assert!(room.bo_forgets(&ana).contains(&gap));
 }
 
 fn asked_after(room: &mut Room, ms: u64) -> Vec<(u32, u64, u64)> {
@@ -347,7 +347,7 @@ fn an_earlier_beginning_that_one_leader_alone_knows_is_asked_for_by_nobody_and_n
         for from in [Some(1), also].into_iter().flatten() {
             room.bo_told(at(0), from, vec![before.clone(), now.clone(), Tail::Complete(ana.clone())]);
         }
-        let events = room.bo.inbox.forget(&ana, 2, 3);
+        let events = room.bo_forgets(&ana);
         let gap = |first, count| InboxEvent::Gap { stream: room.group_stream(Service::Fifo), first: Seq(first), count };
         let told = if lost { vec![gap(4, 3), gap(7, 3)] } else { vec![gap(7, 3), InboxEvent::UnknownTail(ana)] };
         assert_eq!(events, told, "{also:?}");

@@ -110,6 +110,11 @@ impl Room {
         self.bo.inbox.on_wakeup(now, &self.rules)
     }
 
+    /// Bo forgets a member that is gone for good.
+    fn bo_forgets(&mut self, member: &crate::ids::MemberId) -> Vec<InboxEvent> {
+        self.bo.inbox.forget(member, self.rules.confirm(), self.rules.last_word())
+    }
+
     fn group_stream(&self, service: Service) -> StreamKey {
         StreamKey { sender: self.ana.me.id.clone(), channel: Channel::Group(service) }
     }

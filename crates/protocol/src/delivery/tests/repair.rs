@@ -160,7 +160,7 @@ fn forgetting_a_member_tells_what_still_waited() {
         room.bo(at(1), 1, &frames[i]);
     }
     let ana = room.ana.me.id.clone();
-    let events = room.bo.inbox.forget(&ana, 2, 3);
+    let events = room.bo_forgets(&ana);
     assert_eq!(told(&events), [-1, 3, -1, 5]);
     assert!(events.contains(&InboxEvent::UnknownTail(ana)), "and nobody knows whether that was all");
     assert_eq!((room.bo.inbox.next_wakeup(), room.bo.inbox.size().0), (None, 0));
