@@ -7,6 +7,10 @@ use thirtyfour::bidi::modules::input::PerformActions;
 
 use crate::{Browser, Page};
 
+/// Kept when what the page shows now has been painted. A page that is not shown paints nothing: a second is enough then.
+const PAINTED: &str = "new Promise((painted) => { \
+    requestAnimationFrame(() => requestAnimationFrame(() => painted(null))); setTimeout(() => painted(null), 1000); })";
+
 impl Browser {
     async fn try_act(&self, page: &Page, actions: Value) -> Result<(), BidiError> {
         self.bidi.send(PerformActions { context: page.0.clone(), actions: vec![actions] }).await.map(drop)
@@ -16,7 +20,8 @@ impl Browser {
         self.try_act(page, actions).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Clicks in the middle of the element that a CSS selector finds, after scrolling to it. An element that was replaced
+    /// Clicks in the middle of the element that a CSS selector finds, after scrolling to it and after the page has been
+    /// painted: until a new dialog is, the browser gives a press to the frame below it. An element that was replaced
     /// between being found and the pointer's way to it is looked for again: nothing was pressed yet.
     pub async fn click(&self, page: &Page, selector: &str) {
         let mut tries = 0;
@@ -28,7 +33,7 @@ impl Browser {
 
     async fn try_click(&self, page: &Page, selector: &str) -> Result<(), BidiError> {
         let scroll = format!("document.querySelector({}).scrollIntoView({{ block: 'nearest' }})", json!(selector));
-        self.evaluate(page, &scroll).await;
+        self.evaluate(page, &format!("{scroll}; {PAINTED}")).await;
         let locator = Locator::css(selector);
         let locate = LocateNodes {
             context: page.0.clone(),
