@@ -220,7 +220,7 @@ impl Room {
             Event::NotOpened(from, _) => {
                 state.note(person, Tone::View, "", &format!("Something in the name of {} did not open.", named(&from)));
             }
-            Event::FlushRequest | Event::Out(..) | Event::Waiting(_) | Event::KeysDiffer(_) => {}
+            Event::FlushRequest | Event::Out(..) | Event::Waiting(_) | Event::KeysDiffer | Event::Crowded(_) => {}
         }
     }
 }
