@@ -117,6 +117,8 @@ impl Cascades {
             listening.await.unwrap();
         } else {
             listening.abort();
+            // Its program is gone once the site has seen that; until then it may answer for the user's next one.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.judge.add(stay.life);
     }
@@ -175,7 +177,8 @@ impl Cascades {
             let asleep = Instant::now();
             tokio::time::sleep(Duration::from_millis(5)).await;
             starved = starved.max(asleep.elapsed().saturating_sub(Duration::from_millis(5)));
-            let told = || self.parts().iter().flatten().map(Life::tell).collect::<Vec<_>>().join("\n");
+            let sites = || (0..3).map(|n| self.world.said(n)).collect::<Vec<_>>().join("\n\n");
+            let told = || self.parts().iter().flatten().map(Life::tell).collect::<Vec<_>>().join("\n") + &sites();
             assert!(
                 since.elapsed() < PATIENCE,
                 "no key in each part after {PATIENCE:?}, {:?}:\n{}",
