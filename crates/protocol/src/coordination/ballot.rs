@@ -230,12 +230,16 @@ impl Life {
         self.barred.then(|| Incarnation(self.rank().div_ceil(2).max(1)))
     }
 
+    /// The stay from which the user was expelled, if this leader's operator has taken it back.
+    pub fn taken_back_from(&self) -> Option<Incarnation> {
+        self.is_taken_back().then(|| Incarnation(self.rank().div_ceil(2)))
+    }
+
     /// Which expulsion a vote of this leader's takes back: its operator did, or f+1 leaders do.
     pub fn takes_back(&self, operation: &Operation, rules: &Rules) -> Incarnation {
-        let by_operator = self.is_taken_back().then(|| Incarnation(self.rank().div_ceil(2)));
         let agreed =
             |stay: &Incarnation| self.ballot(operation).is_some_and(|b| b.taken_back_by(*stay) >= rules.amplify());
-        by_operator.or(self.expelled_from().filter(agreed)).unwrap_or_default()
+        self.taken_back_from().or(self.expelled_from().filter(agreed)).unwrap_or_default()
     }
 
     /// Whether f+1 leaders let the accepted stay begin though the user was expelled from one before.

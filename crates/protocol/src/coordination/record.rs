@@ -4,7 +4,6 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::ballot::Said;
 use super::{BALLOTS_PER_SUBJECT_MAX, Coordination, Life, Operation, Rank, Subject};
-use crate::ids::Incarnation;
 use crate::rules::Rule;
 use crate::view::Cause;
 
@@ -68,7 +67,7 @@ impl Coordination {
         if unwanted {
             self.unwanted.insert(subject.clone());
         }
-        let takes_back = life.is_taken_back().then(|| Incarnation(life.rank().div_ceil(2))).unwrap_or_default();
+        let takes_back = life.taken_back_from().unwrap_or_default();
         self.lives.insert(subject, life);
         votes.into_iter().for_each(|vote| self.record_vote(self.me, vote, Said { accepted: false, takes_back }));
     }
