@@ -41,13 +41,13 @@ let newcomers = [];
 const run = crypto.getRandomValues(new Uint32Array(1))[0].toString(36);
 let count = 0;
 
-/** @param {unknown} raw @param {string} from */
-function take(raw, from) {
+/** @param {unknown} raw @param {string} from @param {number} at */
+function take(raw, from, at) {
   const what = /** @type {any} */ (raw);
   if (typeof what?.undo === "string" && author(what.undo) === from) scene.undo(what.undo.slice(0, 60));
   const stroke = parse(what?.stroke, (id) => author(id) === from);
   if (stroke) {
-    scene.add(stroke);
+    scene.add(stroke, at);
     const cursor = cursors.get(from);
     if (cursor?.stroke?.id === stroke.id) cursor.stroke = null;
   }
@@ -66,9 +66,9 @@ rf.on("message", (message) => {
     // drawn paler.
     for (const raw of what.slice(0, 1000)) {
       const stroke = parse(raw, () => true);
-      if (stroke) scene.addHanded(stroke);
+      if (stroke) scene.addHanded(stroke, message.from, message.at);
     }
-  } else if (message.part === "") take(what, message.from);
+  } else if (message.part === "") take(what, message.from, message.at);
   paint();
 });
 
@@ -125,9 +125,14 @@ async function send(words, options) {
     await rf.send(words, options);
     byId("error").hidden = true;
   } catch (error) {
-    byId("error").textContent = `Not sent: ${error instanceof Error ? error.message : error}`;
-    byId("error").hidden = false;
+    complain(`Not sent: ${error instanceof Error ? error.message : error}`);
   }
+}
+
+/** @param {string} words */
+function complain(words) {
+  byId("error").textContent = words;
+  byId("error").hidden = false;
 }
 
 /** Where a pointer is on the board. @param {PointerEvent} event */
@@ -140,13 +145,17 @@ function place(event) {
 /** @param {number} x @param {number} y */
 function begin(x, y) {
   count += 1;
-  return { id: `${rf.you}:${run}-${count}`, t: scene.time + 1, kind, color, width, points: [x, y], text: "" };
+  return { id: `${rf.you}:${run}-${count}`, t: scene.next(), kind, color, width, points: [x, y], text: "" };
 }
 
-/** @param {import("./scene.js").Stroke} stroke */
+/** Shows a stroke of one's own if the others will show it: it is looked at as theirs is. @param {import("./scene.js").Stroke} stroke */
 function finish(stroke) {
-  scene.add(stroke);
-  send(JSON.stringify({ stroke }));
+  const words = JSON.stringify({ stroke });
+  const sound = parse(JSON.parse(words).stroke, (id) => author(id) === rf.you);
+  if (sound) {
+    scene.add(sound);
+    send(words);
+  } else complain("This stroke cannot be drawn: it is too far out, or too long.");
   paint();
 }
 
@@ -279,6 +288,11 @@ function paintNow() {
     }
   }
   if (mine) draw(context, mine, ink, paper);
+  const full = byId("full");
+  full.hidden = scene.crowded.size === 0;
+  const crowded = [...scene.crowded].map((name) => (name === rf.you ? "you" : name)).join(", ");
+  const told = `The board is full. The oldest strokes from those who drew most are gone: ${crowded}.`;
+  if (!full.hidden && full.textContent !== told) full.textContent = told;
   byId("home").textContent = `${Math.round(zoom * 100)} %`;
 }
 

@@ -64,7 +64,7 @@ export class Frame {
     this.panel = document.createElement("div");
     this.panel.append(this.element);
     window.addEventListener("message", (event) => {
-      if (event.source === this.element.contentWindow && event.data?.ringfort === "here") this.#greet();
+      if (event.source === this.element.contentWindow && event.data?.ringfort === "here" && (!this.#port || connection.open)) this.#greet();
     });
   }
 
@@ -171,6 +171,7 @@ export class Frame {
       }
       case "doing": this.#does(String(ask.word ?? "").slice(0, 24)); break;
       case "microphone": this.#answer(port, ask.id, async () => {
+        if (ask.on) this.#needAgent();
         if (ask.on) await this.host.microphone.open(this, Boolean(ask.raw));
         else this.host.microphone.close(this);
       }); break;
@@ -208,10 +209,16 @@ export class Frame {
     this.#waiting -= 1;
   }
 
+  /** What does not go over the socket goes to the agent, too, and to nobody who has taken its port. */
+  #needAgent() {
+    if (!this.connection.open) throw new Error("there is no connection to your agent");
+  }
+
   /** Hands a file to the agent, as it comes from the disk. @param {any} content @param {any} options */
   async #offer(content, options) {
     if (!this.facts.files) throw new Error("this plugin exchanges no files: its manifest does not say so");
     if (!(content instanceof Blob)) throw new Error("what is offered is a File or a Blob");
+    this.#needAgent();
     const name = String(options.name ?? (content instanceof File ? content.name : "file"));
     const to = Array.isArray(options.to) ? options.to.map(String).join(",") : "";
     const query = new URLSearchParams({ name, to });
@@ -228,6 +235,7 @@ export class Frame {
     }
     const known = this.#files.find((one) => one.id === file && one.state === "complete" && !one.own);
     if (!known) throw new Error("there is no such file here");
+    this.#needAgent();
     const link = document.createElement("a");
     link.download = known.name;
     link.href = `files/${encodeURIComponent(this.facts.topic)}/${file}`;

@@ -56,10 +56,10 @@ export class LoginView {
     field("login-password").value = "";
   }
 
-  /** The agent cannot be reached. */
-  lost() {
+  /** The agent cannot be reached. @param {string} [why] */
+  lost(why = "The connection to your agent is lost. If you stopped it, start it with “ringfort join” and open the new address.") {
     this.#asked = false;
-    if (!byId("login").hidden) this.#fail("The connection to your agent is lost. If you stopped it, start it with “ringfort join” and open the new address.");
+    if (!byId("login").hidden) this.#fail(why);
     this.#show(false);
   }
 

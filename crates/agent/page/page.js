@@ -13,6 +13,9 @@ import { Journal, awayWords, showKey, showLeaders, showMembers, showRole, showTr
 /** How long "writing" or "drawing" stands beside a name. */
 const DOING_MS = 3500;
 
+const STRANGER = "Your agent has ended, and another program answers in its place. Nothing of it is shown, and nothing is sent to it. "
+  + "Close this page and do not load it again: start your agent with “ringfort join” and open the new address.";
+
 const connection = new Connection();
 const journal = new Journal();
 const login = new LoginView(connection, () => welcome !== null);
@@ -30,6 +33,8 @@ const microphone = new Microphone(() => shown);
 /** @type {Map<string, {word: string, until: number}>} */
 const doing = new Map();
 let lost = false;
+/** Whether somebody else answers in the agent's place. */
+let stranger = false;
 
 /** What this member may do: `member`, `receiver`, `sender` or `archive`. */
 function role() {
@@ -103,6 +108,12 @@ connection.on("lost", () => {
   showBanner();
 });
 
+connection.on("stranger", () => {
+  lost = stranger = true;
+  login.lost(STRANGER);
+  showBanner();
+});
+
 /** @param {string} name @param {string} word */
 function does(name, word) {
   doing.set(name, { word, until: word ? Date.now() + DOING_MS : 0 });
@@ -130,6 +141,7 @@ function showBanner() {
   const over = state?.ended ?? null;
   const words = over !== null && !lost && login.returns ? `You ${over}. Your agent joins again by itself… What is here can still be read.`
     : over !== null && !lost ? `Your stay in the group has ended: you ${over}. What is here can still be read.`
+    : stranger ? STRANGER
     : lost ? "The connection to your agent is lost. Trying again… If you stopped it, start it with “ringfort join” and open the new address."
     : state?.warning ?? null;
   const banner = byId("banner");
@@ -226,6 +238,10 @@ for (const copy of document.querySelectorAll("[data-copy]")) {
   });
 }
 byId("rejoin").addEventListener("click", () => login.open());
+document.querySelector("a[download]")?.addEventListener("click", (event) => {
+  // From the agent, or not at all.
+  if (!connection.open) event.preventDefault();
+});
 byId("invite").addEventListener("click", () => /** @type {HTMLDialogElement} */ (byId("invite-dialog")).showModal());
 byId("leave").addEventListener("click", () => {
   const dialog = /** @type {HTMLDialogElement} */ (byId("leave-dialog"));

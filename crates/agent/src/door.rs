@@ -13,10 +13,14 @@ use std::time::{Duration, Instant};
 use axum::http::header::{COOKIE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 /// How long a ticket lets somebody in: a browser needs no longer to start.
 const TICKET_LIVES: Duration = Duration::from_secs(30);
+/// Where the page's document has the secret.
+const SECRET_GAP: &str = "<meta name=\"agent-secret\" content=\"\">";
 const COOKIE_NAME: &str = "ringfort";
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -74,6 +78,8 @@ pub struct Door {
     /// The path that the page lives under.
     pub path: Token,
     cookie: Token,
+    /// What this agent proves itself with to its page, whose document alone has it.
+    secret: Token,
     ticket: Mutex<Option<(Token, Instant)>>,
 }
 
@@ -85,8 +91,8 @@ impl Door {
     pub fn new(address: SocketAddr) -> std::io::Result<Self> {
         let host = address.to_string();
         let origin = format!("http://{host}");
-        let [token, path, cookie] = [Token::fresh()?, Token::fresh()?, Token::fresh()?];
-        Ok(Door { host, origin, token, path, cookie, ticket: Mutex::default() })
+        let [token, path, cookie, secret] = [Token::fresh()?, Token::fresh()?, Token::fresh()?, Token::fresh()?];
+        Ok(Door { host, origin, token, path, cookie, secret, ticket: Mutex::default() })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -125,6 +131,19 @@ impl Door {
     pub fn set_cookie(&self) -> String {
         let (value, path) = (self.cookie.as_str(), self.path.as_str());
         format!("{COOKIE_NAME}={value}; Path=/{path}/; HttpOnly; SameSite=Strict")
+    }
+
+    /// The page's document with the secret in its place.
+    pub fn document(&self, page: &str) -> String {
+        page.replacen(SECRET_GAP, &SECRET_GAP.replace("\"\"", &format!("\"{}\"", self.secret.as_str())), 1)
+    }
+
+    /// Proves to a page that this is the agent which gave it its document: HMAC-SHA256 over what the page made up, as hex
+    /// digits. A program that takes the port later cannot.
+    pub fn proof(&self, nonce: &str) -> String {
+        let mac =
+            Hmac::<Sha256>::new_from_slice(self.secret.as_str().as_bytes()).expect("HMAC takes keys of any length");
+        HEXLOWER.encode(&mac.chain_update(nonce.as_bytes()).finalize().into_bytes())
     }
 
     /// The request names this host.
@@ -291,6 +310,17 @@ mod tests {
         assert!(!door.lets_in(&void, now) && door.lets_in(&last, now));
         assert!(!format!("{door:?}").contains(&void));
         assert!((0..2).all(|_| door.lets_in(&offered(&door.url()), now)), "the printed address stays");
+    }
+
+    #[test]
+    fn a_page_tells_its_agent_from_who_takes_the_port() {
+        let (ours, other) = (door(), door());
+        assert_eq!(ours.proof("nonce"), ours.proof("nonce"));
+        assert_ne!(ours.proof("nonce"), ours.proof("another"));
+        assert_ne!(ours.proof("nonce"), other.proof("nonce"));
+        let page = String::from_utf8_lossy(&crate::bundled::PAGE[0].1.content).into_owned();
+        assert!(ours.document(&page).contains(ours.secret.as_str()), "the page has the secret");
+        assert!(!page.contains(ours.secret.as_str()) && !format!("{ours:?}").contains(ours.secret.as_str()));
     }
 
     #[test]

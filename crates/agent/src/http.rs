@@ -72,6 +72,10 @@ fn page_asset(inner: &Inner, path: &str, file: &str, checked: Result<(), Refusal
     checked.map_err(refused)?;
     let asset = find(bundled::PAGE, file).or_else(|| find(bundled::SHARED, file)).ok_or_else(missing)?;
     let mut answer = served(asset, &page_policy(inner.door.origin(), inner.parent.as_deref()));
+    if file == "index.html" {
+        let document = inner.door.document(&String::from_utf8_lossy(&asset.content));
+        *answer.body_mut() = Body::from(document);
+    }
     answer.headers_mut().insert(PERMISSIONS_POLICY, HeaderValue::from_static(PAGE_PERMISSION));
     Ok(answer)
 }

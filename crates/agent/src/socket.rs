@@ -48,12 +48,17 @@ pub fn line_bytes_max(message_bytes_max: u32) -> usize {
 pub async fn serve(inner: Arc<Inner>, scope: Scope, socket: WebSocket) {
     let (mut sink, mut stream) = socket.split();
     let hello = tokio::time::timeout(HELLO_WITHIN, read(&mut stream)).await;
-    let mut seen = match hello {
-        Ok(Some(Ok(Ask::Hello { version: VERSION, run, after }))) => Seen { run, after },
+    let (mut seen, nonce) = match hello {
+        Ok(Some(Ok(Ask::Hello { version: VERSION, run, after, nonce }))) => (Seen { run, after }, nonce),
         Ok(Some(Ok(Ask::Hello { .. }))) => return close(&mut sink, "this agent speaks version 1").await,
         Ok(None) => return,
         _ => return close(&mut sink, "a hello was expected").await,
     };
+    if let (Some(nonce), Scope::Page) = (nonce, &scope)
+        && write(&mut sink, &Tell::Proof { proof: inner.door.proof(&nonce) }).await.is_none()
+    {
+        return;
+    }
     let mut stays = inner.entrance.stay.subscribe();
     let mut closing = inner.closing.subscribe();
     loop {

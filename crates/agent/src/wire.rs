@@ -29,6 +29,9 @@ pub enum Ask {
         run: String,
         #[serde(default)]
         after: u64,
+        /// What the agent proves itself over to the page.
+        #[serde(default)]
+        nonce: Option<String>,
     },
     /// Send to all, or to some.
     Send {
@@ -152,6 +155,8 @@ impl From<ServiceWord> for Service {
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(missing_docs)]
 pub enum Tell {
+    /// To a page that asked for it, before everything else: that this is the agent, and no program that has taken its port.
+    Proof { proof: String },
     /// The answer to the hello.
     Welcome(Box<Welcome>),
     /// Where a login stands, for the page: instead of a welcome as long as nobody is logged in, and whenever it changes.

@@ -10,6 +10,7 @@ mod chat;
 mod figures;
 mod files;
 mod hostile;
+mod impostor;
 mod login;
 mod roles;
 mod sound;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::common::client::Socket;
 use super::common::{World, together};
 use ringfort_browser::{Browser, Page};
 
@@ -115,6 +116,17 @@ async fn the_board_is_the_same_at_everybody() {
         }
         return [results.size, JSON.parse([...results][0]).length] })";
     assert_eq!(browser.in_plugin(&a, "whiteboard", orders).await, json!([1, 10]));
+    // A stroke from the end of all time silences nobody: what is drawn after it is seen by all.
+    let (mut hostile, _) = Socket::page(&eva, "", 0).await;
+    let far = json!({"stroke": {"id": "eva:z-1", "t": 1_i64 << 49, "kind": "pen", "color": 0, "width": 1, "points": [0, 0], "text": ""}});
+    hostile.send("whiteboard", &far.to_string()).await;
+    for page in [&a, &b, &e] {
+        browser.until(page, Some("whiteboard"), "JSON.parse(boardDigest()).length === 12").await;
+    }
+    stroke(&browser, &a, &[(90, 310), (210, 340)]).await;
+    for page in [&a, &b, &e] {
+        browser.until(page, Some("whiteboard"), "JSON.parse(boardDigest()).length === 13").await;
+    }
     browser.look(&a, 1280, 800, false).await;
     browser.image(&a, "whiteboard.png").await;
     assert_eq!(browser.errors(), Vec::<String>::new());
