@@ -88,7 +88,8 @@ impl Shares {
         // Strangers have no names that mean anything.
         let (name, half) = match culprit {
             Culprit::Leader(_) => (culprit.to_string(), &mut self.leaders),
-            Culprit::Member(_) => (culprit.to_string(), &mut self.others),
+            // A user pays for all its stays.
+            Culprit::Member(id) => (id.user.to_string(), &mut self.others),
             Culprit::Outsider(_) => (String::new(), &mut self.others),
         };
         if self.culprits.len() >= CULPRITS_MAX && !self.culprits.contains_key(&name) {
