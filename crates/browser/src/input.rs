@@ -50,7 +50,7 @@ impl Browser {
         let node = node.unwrap_or_else(|| panic!("no element {selector}"));
         let origin = json!({"type": "element", "element": {"sharedId": node}});
         let go = json!({"type": "pointerMove", "x": 0, "y": 0, "origin": origin});
-        if !self.points(page, selector, &[go.clone()]).await || !self.is_pointed_at(page, selector).await {
+        if !self.points(page, selector, std::slice::from_ref(&go)).await || !self.is_pointed_at(page, selector).await {
             return false;
         }
         let press = [json!({"type": "pointerDown", "button": 0}), json!({"type": "pointerUp", "button": 0})];
