@@ -82,8 +82,7 @@ impl World {
             users: vec![user("ana"), user("ben")],
         };
         let summary = init(&dir.path().join("group"), options).unwrap();
-        let mut world =
-            World { info: summary.group, folders: summary.folders, running: BTreeMap::new(), _dir: dir };
+        let mut world = World { info: summary.group, folders: summary.folders, running: BTreeMap::new(), _dir: dir };
         for number in 1..=4 {
             world.run(number).await;
         }
@@ -164,7 +163,7 @@ impl World {
 async fn what_all_leaders_submit_is_in_one_order_everywhere_and_the_led_group_goes_on_beside_it() {
     let world = World::start().await;
     let join = async |user: &str| {
-        let credentials = Credentials::password(user, &format!("{user}'s password")).unwrap();
+        let credentials = Credentials::password(user, format!("{user}'s password")).unwrap();
         Group::join_with(world.info.clone(), credentials, JoinOptions::default()).await.unwrap()
     };
     let ((ana, _), (ben, mut to_ben)) = tokio::join!(join("ana"), join("ben"));

@@ -51,13 +51,7 @@ impl Agreement {
         let rate = config.serve_bytes_per_second;
         let serve = Budget::new(cx.now, rate, rate.max(2 * 1024 * 1024));
         let check = Budget::new(cx.now, CHECK_PER_SECOND, CHECK_BURST);
-        let peer = || Peer {
-            status: Status::default(),
-            serve,
-            check,
-            penalty: CUT_OFF,
-            again: (u64::MAX, Time::ZERO),
-        };
+        let peer = || Peer { status: Status::default(), serve, check, penalty: CUT_OFF, again: (u64::MAX, Time::ZERO) };
         let peers = Author::all(n).filter(|author| *author != me).map(|author| (author, peer())).collect();
         Agreement {
             verifier: Verifier::new(config.epoch, rules, keys.clone()),

@@ -16,10 +16,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::faulty::Fault;
+use super::lost;
 use super::node::Stretch;
 use super::{AgreementOptions, LEADERS, setup};
 use crate::BenchError;
-use super::lost;
 
 /// A leader has this long for an answer, beyond what it was told to take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,7 +70,12 @@ impl Leaders {
     }
 
     /// All of them, or those that are named, submit `rate` messages a second in all; 0: as many as are taken.
-    pub async fn load(&mut self, rate: u64, bytes: usize, seconds: u64) -> Result<BTreeMap<usize, Stretch>, BenchError> {
+    pub async fn load(
+        &mut self,
+        rate: u64,
+        bytes: usize,
+        seconds: u64,
+    ) -> Result<BTreeMap<usize, Stretch>, BenchError> {
         let numbers = self.numbers();
         self.tell_load(&numbers, rate, bytes, seconds).await?;
         self.loaded(&numbers, seconds).await

@@ -218,7 +218,9 @@ pub async fn run_leader(folder: &Path, fault: Fault) -> Result<(), BenchError> {
         let number = |place: usize| words.get(place).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
         if words.first() == Some(&"load") {
             let (node, rate, bytes, seconds) = (node.clone(), number(1), number(2) as usize, number(3));
-            tokio::spawn(async move { println!("{}", node.load(rate, bytes, Duration::from_secs(seconds)).await.line()) });
+            tokio::spawn(
+                async move { println!("{}", node.load(rate, bytes, Duration::from_secs(seconds)).await.line()) },
+            );
         } else {
             println!("{}", node.place());
         }

@@ -196,7 +196,13 @@ impl Accepting {
                 PeerKind::Leader(key) => match peers.get(&key) {
                     Some(id) if self.barred.left(*id).is_none() => {
                         sender.authenticated();
-                        readers.spawn(read_peer((*id, number), sender, receiver, self.inputs.clone(), self.order.clone()));
+                        readers.spawn(read_peer(
+                            (*id, number),
+                            sender,
+                            receiver,
+                            self.inputs.clone(),
+                            self.order.clone(),
+                        ));
                     }
                     _ => sender.close(),
                 },

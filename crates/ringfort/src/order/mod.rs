@@ -219,7 +219,8 @@ impl Order {
         let inbox = Arc::new(Inbox::new(group.leaders.len()));
         let shared = Arc::new(Mutex::new(Shared::default()));
         let machine = (ordering.machine)(Submitter { inbox: inbox.clone() });
-        let parts = thread::Parts { journal, path: path.clone(), inbox: inbox.clone(), shared: shared.clone(), machine };
+        let parts =
+            thread::Parts { journal, path: path.clone(), inbox: inbox.clone(), shared: shared.clone(), machine };
         let started = thread::start(parts, (config, keys, memory), ordering.core).map_err(failed)?;
         Ok(Order { inbox, shared, thread: Some(started) })
     }

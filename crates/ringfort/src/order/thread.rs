@@ -193,7 +193,10 @@ impl Thread {
                 shared.cut_off.extend(LeaderId::new(author.index() as u8 + 1).map(|leader| (leader, length)));
             }
             Event::Diverged { position } => {
-                warn!(position, "f+1 leaders certify another state than this leader has: its disk or program is at fault");
+                warn!(
+                    position,
+                    "f+1 leaders certify another state than this leader has: its disk or program is at fault"
+                );
             }
         }
         None
