@@ -1,7 +1,6 @@
 //! What every honest leader tells, held against what all others tell and what was submitted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use ringfort_agreement::block::messages;
 use ringfort_agreement::sequence::Entry;
@@ -63,8 +62,6 @@ pub struct Checks {
     positions: BTreeMap<u64, (u64, u64)>,
     /// Faults told, by whom they are of.
     pub blamed: BTreeMap<Author, u64>,
-    /// The longest that somebody did not listen to an author that deviated on its own link.
-    pub cut_off: BTreeMap<Author, Duration>,
     /// Authors on record.
     pub convicted: AuthorSet,
     /// Installed states.
@@ -118,13 +115,6 @@ impl Checks {
                 *self.blamed.entry(*author).or_default() += 1;
                 if self.honest.has(*author) {
                     self.complain(format!("{who} blames honest {author}: {fault}"));
-                }
-            }
-            Event::CutOff(author, length) => {
-                let longest = self.cut_off.entry(*author).or_default();
-                *longest = (*length).max(*longest);
-                if self.honest.has(*author) {
-                    self.complain(format!("{who} does not listen to honest {author}"));
                 }
             }
             Event::Diverged { position } => self.complain(format!("{who} diverges at {position}")),

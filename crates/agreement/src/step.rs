@@ -1,7 +1,6 @@
 //! What a leader asks of its driver, and what it tells.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -78,8 +77,6 @@ pub enum Event {
     Equivocation(Evidence),
     /// A peer deviated.
     Blamed(Author, Fault),
-    /// A peer did on its own link what no honest leader does: nothing of it is taken for so long.
-    CutOff(Author, Duration),
     /// `f + 1` leaders certify another state than this leader has: an operator has to look at it.
     Diverged {
         /// The place.

@@ -3,9 +3,8 @@
 //!
 //! Four parts: single operations of the threshold key ([`operations`]), whole changes of membership in one
 //! process without a network ([`changes`]), messages over real loopback links ([`messages`]), and a file over them ([`files`]).
-//! Sites, whose groups have no leaders, are measured by themselves ([`peer`]), and so is the order among leaders ([`agreement`]).
+//! Sites, whose groups have no leaders, are measured by themselves ([`peer`]).
 
-pub mod agreement;
 mod bed;
 pub mod changes;
 pub mod files;

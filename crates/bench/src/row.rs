@@ -34,7 +34,7 @@ pub struct Row {
     pub floor: Option<f64>,
     /// How many times the floor: 1.0 is as good as the machine can.
     pub ratio: Option<f64>,
-    /// The unit: `us` and `KiB` (lower is better), `msg/s` or `MB/s` (higher is better).
+    /// The unit: `us` (lower is better), `msg/s` or `MB/s` (higher is better).
     pub unit: &'static str,
     /// Bytes that crossed the wire for it, where that says something.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,12 +80,6 @@ impl Row {
 
     pub(crate) fn bytes_rate(name: impl Into<String>, value: f64, floor: Option<f64>) -> Self {
         Row { unit: "MB/s", ..Row::rate(name, value, floor) }
-    }
-
-    /// Memory, beside what it was before.
-    pub(crate) fn kib(name: impl Into<String>, value: u64, before: u64) -> Self {
-        let (value, before) = (value as f64, before as f64);
-        Row { floor: Some(before), ratio: Some(value / before), unit: "KiB", ..Row::rate(name, value, None) }
     }
 
     /// A figure that could not be had.

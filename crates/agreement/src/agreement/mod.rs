@@ -7,10 +7,9 @@ mod taking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringfort_kernel::time::earliest;
-use ringfort_kernel::{Budget, Cx, Penalty, Time};
+use ringfort_kernel::{Budget, Cx, Time};
 
 use crate::block::{Evidence, Sealed, messages};
 use crate::checkpoint::Checkpoints;
@@ -38,9 +37,6 @@ const FRAME_COST: u64 = 16 * 1024;
 const CHECK_PER_SECOND: u64 = 128 * 1024 * 1024;
 const CHECK_BURST: u64 = 128 * 1024 * 1024;
 
-/// How long a peer is not listened to that did on its own link what no honest leader does: longer each time.
-const CUT_OFF: Penalty = Penalty::new(Duration::from_secs(1), Duration::from_secs(60));
-
 /// Accepted blocks that wait to be made durable with the next own block, at most.
 const UNWRITTEN_MAX: usize = 64;
 
@@ -63,8 +59,6 @@ struct Peer {
     serve: Budget,
     /// What it may make this leader check.
     check: Budget,
-    /// How often it deviated on its own link.
-    penalty: Penalty,
     /// What it had of the own blocks when some were sent to it again, and when.
     again: (u64, Time),
 }
@@ -176,7 +170,7 @@ impl Agreement {
     /// and asked for later if it was of use.
     pub fn admits(&mut self, now: Time, from: Author, frame: &[u8]) -> bool {
         let cost = FRAME_COST + frame.len() as u64;
-        self.peers.get_mut(&from).is_some_and(|peer| peer.penalty.left(now).is_none() && peer.check.take(now, cost))
+        self.peers.get_mut(&from).is_some_and(|peer| peer.check.take(now, cost))
     }
 
     /// A frame of a peer, checked by [`Agreement::verifier`].
@@ -188,7 +182,7 @@ impl Agreement {
     pub fn on_many(&mut self, cx: &mut Cx<'_>, frames: Vec<(Author, Result<Checked, Fault>)>) -> Step {
         for (from, checked) in frames {
             match checked {
-                Err(fault) => self.deviates(cx.now, from, fault),
+                Err(fault) => self.blame(from, fault),
                 Ok(Checked(inner)) if self.peers.contains_key(&from) => self.take(cx, from, inner),
                 Ok(_) => {}
             }
@@ -220,11 +214,11 @@ impl Agreement {
 
     fn take(&mut self, cx: &mut Cx<'_>, from: Author, inner: Inner) {
         match inner {
-            Inner::Block(sealed) if sealed.reference().author != from => self.deviates(cx.now, from, Fault::Unasked),
+            Inner::Block(sealed) if sealed.reference().author != from => self.blame(from, Fault::Unasked),
             Inner::Block(sealed) | Inner::Answer(sealed) => self.on_block(cx, from, sealed),
             Inner::Fetch(references) => self.on_fetch(cx.now, from, &references),
             Inner::Status(status) => self.on_status(cx.now, from, status),
-            Inner::Statement(signed) if signed.author != from => self.deviates(cx.now, from, Fault::Unasked),
+            Inner::Statement(signed) if signed.author != from => self.blame(from, Fault::Unasked),
             Inner::Statement(signed) => self.on_statement(signed),
             Inner::Certificate(certificate) => self.on_certificate(certificate),
             Inner::Ask(name) => self.on_ask(cx.now, from, name),
@@ -375,15 +369,6 @@ impl Agreement {
 
     fn blame(&mut self, peer: Author, fault: Fault) {
         self.step.events.push(Event::Blamed(peer, fault));
-    }
-
-    /// A peer did on its own link what no honest leader does: it is not listened to for a while.
-    fn deviates(&mut self, now: Time, peer: Author, fault: Fault) {
-        self.blame(peer, fault);
-        if let Some(known) = self.peers.get_mut(&peer).filter(|known| known.penalty.left(now).is_none()) {
-            let length = known.penalty.punish(now);
-            self.step.events.push(Event::CutOff(peer, length));
-        }
     }
 
     fn send(&mut self, to: AuthorSet, frame: &Frame) {

@@ -278,7 +278,7 @@ impl Agreement {
         let Some(transfer) = &mut self.transfer else { return };
         match transfer.take(cx.now, from, name, bytes) {
             Taken::Nothing => {}
-            Taken::Bad => self.deviates(cx.now, from, Fault::BadPart),
+            Taken::Bad => self.blame(from, Fault::BadPart),
             Taken::Complete(whole) => {
                 let certificate = transfer.certificate().clone();
                 self.transfer = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringfort_kernel::{Budget, Cx, Time, codec};
 
-use super::{Agreement, CHECK_BURST, CHECK_PER_SECOND, CUT_OFF, Memory, Own, Peer, Recovery};
+use super::{Agreement, CHECK_BURST, CHECK_PER_SECOND, Memory, Own, Peer, Recovery};
 use crate::block::Sealed;
 use crate::checkpoint::{Checkpoints, Parts, State};
 use crate::coin::Coins;
@@ -51,7 +51,7 @@ impl Agreement {
         let rate = config.serve_bytes_per_second;
         let serve = Budget::new(cx.now, rate, rate.max(2 * 1024 * 1024));
         let check = Budget::new(cx.now, CHECK_PER_SECOND, CHECK_BURST);
-        let peer = || Peer { status: Status::default(), serve, check, penalty: CUT_OFF, again: (u64::MAX, Time::ZERO) };
+        let peer = || Peer { status: Status::default(), serve, check, again: (u64::MAX, Time::ZERO) };
         let peers = Author::all(n).filter(|author| *author != me).map(|author| (author, peer())).collect();
         Agreement {
             verifier: Verifier::new(config.epoch, rules, keys.clone()),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use ringfort_bench::agreement::{self, AgreementOptions, Fault};
 use ringfort_bench::peer::{self, Beside, PeerOptions};
 use ringfort_bench::{Options, Report, Row, run as measure};
 
@@ -40,45 +39,6 @@ pub struct BenchArgs {
 pub enum Part {
     /// Measure three sites on this machine: rates, latency, and how long changes of the membership take
     Peer(PeerArgs),
-    /// Measure four leaders on this machine that put messages into one order: rates and latency
-    Agreement(AgreementArgs),
-    /// Runs one of the leaders that are measured. The bench starts this; people do not.
-    #[command(hide = true)]
-    AgreementLeader(AgreementLeaderArgs),
-}
-
-/// What of the order among leaders is measured.
-#[derive(Debug, Args)]
-pub struct AgreementArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// The size of messages, in bytes
-    #[arg(long, value_name = "N", default_value_t = 512,
-          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(8..=100_000))]
-    pub bytes: usize,
-    /// Messages a second of all leaders together at which latency is measured
-    #[arg(long, value_delimiter = ',', value_name = "N,…", default_values_t = [1_000u64, 20_000, 100_000],
-          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    pub rates: Vec<u64>,
-    /// Seconds for each measurement
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
-    pub seconds: u64,
-    /// What is the matter with one leader, each in a run of its own: none, silent, slow, equivocating
-    #[arg(long, value_delimiter = ',', value_name = "WORD,…", default_values = ["none", "silent", "slow", "equivocating"])]
-    pub faults: Vec<Fault>,
-    /// Seconds for which one leader is stopped under full load; 0 for not at all
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=600))]
-    pub pause: u64,
-}
-
-/// One of the leaders that are measured.
-#[derive(Debug, Args)]
-pub struct AgreementLeaderArgs {
-    /// Its folder
-    pub folder: PathBuf,
-    /// What is the matter with it
-    pub fault: Fault,
 }
 
 /// What of a peer network is measured.
@@ -112,14 +72,8 @@ pub struct PeerArgs {
 /// # Errors
 /// A measurement that could not be set up.
 pub async fn run(args: BenchArgs) -> Outcome {
-    match args.part {
-        Some(Part::Peer(args)) => return run_peer(args).await,
-        Some(Part::Agreement(args)) => return run_agreement(args).await,
-        Some(Part::AgreementLeader(AgreementLeaderArgs { folder, fault })) => {
-            let ended = agreement::run_leader(&folder, fault).await;
-            return ended.map_err(|error| Failure::new(Status::Other, error));
-        }
-        None => {}
+    if let Some(Part::Peer(args)) = args.part {
+        return run_peer(args).await;
     }
     let options = Options { members: args.members, repeats: args.repeats, messages: args.messages };
     let mut rows = Rows::new(args.json);
@@ -139,21 +93,6 @@ async fn run_peer(args: PeerArgs) -> Outcome {
     };
     let mut rows = Rows::new(args.json);
     let report = peer::run(&options, |row| rows.add(row)).await;
-    rows.finish(&report.map_err(|error| Failure::new(Status::Other, error))?)
-}
-
-async fn run_agreement(args: AgreementArgs) -> Outcome {
-    let program = std::env::current_exe().map_err(|error| Failure::io("cannot find this program", &error))?;
-    let options = AgreementOptions {
-        program,
-        bytes: args.bytes,
-        rates: args.rates,
-        seconds: args.seconds,
-        faults: args.faults,
-        pause_seconds: args.pause,
-    };
-    let mut rows = Rows::new(args.json);
-    let report = agreement::run(&options, |row| rows.add(row)).await;
     rows.finish(&report.map_err(|error| Failure::new(Status::Other, error))?)
 }
 

@@ -247,17 +247,6 @@ impl Driver {
         }
     }
 
-    /// A leader that deviated in the order has no link for a while; an order that cannot be kept any more ends the leader.
-    pub fn look_after_order(&mut self, observe: &mut impl FnMut(&Told<'_>)) -> Result<(), LeaderError> {
-        let Some(order) = &mut self.order else { return Ok(()) };
-        for (peer, length) in order.take_cut_off()? {
-            observe(&Told::Event(&Event::CutOff(peer, length)));
-            self.links.barred.bar(peer, length);
-            self.drop_peer(peer, observe);
-        }
-        Ok(())
-    }
-
     /// Ends in order: no new links, what has come is answered, for `grace` at most, then members' links and leaders' links
     /// close, and the store is closed last. A peer that does not read holds it up for no longer than twice
     /// `grace` and a little.

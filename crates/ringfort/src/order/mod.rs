@@ -188,7 +188,6 @@ pub(crate) struct Order {
 #[derive(Debug, Default)]
 struct Shared {
     figures: Figures,
-    cut_off: Vec<(LeaderId, Duration)>,
     failed: bool,
 }
 
@@ -249,16 +248,10 @@ impl Order {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).figures
     }
 
-    /// Leaders that are to have no link for so long; an error once the service has stopped by itself.
-    pub fn take_cut_off(&mut self) -> Result<Vec<(LeaderId, Duration)>, OrderError> {
-        let (cut_off, failed) = {
-            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-            (std::mem::take(&mut shared.cut_off), shared.failed)
-        };
-        if failed {
-            self.join()?;
-        }
-        Ok(cut_off)
+    /// An error once the service has stopped by itself.
+    pub fn check(&mut self) -> Result<(), OrderError> {
+        let failed = self.shared.lock().unwrap_or_else(PoisonError::into_inner).failed;
+        if failed { self.join() } else { Ok(()) }
     }
 
     /// Ends, when all that was asked to be durable is.

@@ -12,7 +12,7 @@ use ringfort_agreement::keys::LeaderKeys;
 use ringfort_agreement::limits::Config;
 use ringfort_agreement::verify::Verifier;
 use ringfort_agreement::{Agreement, Author, Effect, Event, Step};
-use ringfort_protocol::{LeaderId, wire};
+use ringfort_protocol::wire;
 use tracing::{debug, info, warn};
 
 use super::core::OrderCore;
@@ -187,10 +187,6 @@ impl Thread {
             Event::Blamed(author, fault) => {
                 self.figures.faults += 1;
                 debug!(%author, %fault, "deviated in the order");
-            }
-            Event::CutOff(author, length) => {
-                let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-                shared.cut_off.extend(LeaderId::new(author.index() as u8 + 1).map(|leader| (leader, length)));
             }
             Event::Diverged { position } => {
                 warn!(
