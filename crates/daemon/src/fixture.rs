@@ -65,5 +65,6 @@ pub fn report(peers: &[(u8, bool)]) -> Report {
             ..Traffic::default()
         },
         store_bytes: 8192,
+        order: None,
     }
 }
