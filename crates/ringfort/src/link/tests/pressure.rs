@@ -273,7 +273,7 @@ async fn beside_a_slow_reader_those_who_are_but_a_little_slower_than_others_lose
 }
 
 /// One that is slow, then fast, then slow again cannot hold up the others for more than a fifth of the time.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_is_slow_again_and_again_holds_others_up_for_a_fifth_of_the_time_at_most() {
     let patience = Duration::from_millis(200);
     let limits = LinkLimits { hold_max: Duration::from_millis(500), patience, ..small() };
