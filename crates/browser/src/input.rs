@@ -1,6 +1,6 @@
 //! A pointer and a keyboard, as the browser gets them from a person.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use thirtyfour::bidi::BidiError;
@@ -13,6 +13,9 @@ use crate::{Browser, DEADLINE, Page};
 /// Kept when what the page shows now has been painted, or after a second: a page that is not shown paints nothing.
 const PAINTED: &str = "new Promise((painted) => { \
     requestAnimationFrame(() => requestAnimationFrame(() => painted(null))); setTimeout(() => painted(null), 1000); })";
+
+/// Then it is pressed at all events: what the test waits for next tells what the page shows.
+const POINTED_WITHIN: Duration = Duration::from_secs(30);
 
 impl Browser {
     async fn try_act(&self, page: &Page, actions: Value) -> Result<(), BidiError> {
@@ -28,13 +31,13 @@ impl Browser {
     /// does to the frame below it. An element that was replaced or moved meanwhile is looked for again.
     pub async fn click(&self, page: &Page, selector: &str) {
         let started = Instant::now();
-        while !self.try_click(page, selector).await {
+        while !self.try_click(page, selector, started.elapsed() > POINTED_WITHIN).await {
             assert!(started.elapsed() < DEADLINE, "{selector}: the pointer does not come to it");
         }
     }
 
     /// `false` if nothing was pressed yet.
-    async fn try_click(&self, page: &Page, selector: &str) -> bool {
+    async fn try_click(&self, page: &Page, selector: &str, at_once: bool) -> bool {
         let scroll = format!("document.querySelector({}).scrollIntoView({{ block: 'nearest' }})", json!(selector));
         self.evaluate(page, &format!("{scroll}; {PAINTED}")).await;
         let locator = Locator::css(selector);
@@ -50,7 +53,8 @@ impl Browser {
         let node = node.unwrap_or_else(|| panic!("no element {selector}"));
         let origin = json!({"type": "element", "element": {"sharedId": node}});
         let go = json!({"type": "pointerMove", "x": 0, "y": 0, "origin": origin});
-        if !self.points(page, selector, std::slice::from_ref(&go)).await || !self.is_pointed_at(page, selector).await {
+        let is_there = self.points(page, selector, std::slice::from_ref(&go)).await;
+        if !is_there || !(at_once || self.is_pointed_at(page, selector).await) {
             return false;
         }
         let press = [json!({"type": "pointerDown", "button": 0}), json!({"type": "pointerUp", "button": 0})];
