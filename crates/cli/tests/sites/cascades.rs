@@ -30,7 +30,7 @@ const KEYED_WITHIN: Duration = Duration::from_secs(2);
 /// A machine that does not run this test for so long does not run sites and members either.
 const STARVED: Duration = Duration::from_millis(100);
 /// Nothing takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct User {
     site: usize,
