@@ -264,7 +264,9 @@ impl Flush {
             self.oks.remove(&name);
             self.put_out(&name, why, &mut actions);
             if name == self.me {
+                // The others go on to a view without this member: it moves along with nobody.
                 self.stage = Stage::Idle;
+                self.companions.clear();
             }
         }
         actions
