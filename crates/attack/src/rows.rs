@@ -162,10 +162,39 @@ pub const ROWS: &[Row] = &[
     refused("K44", "seed 003 §4", "misbehaviour is not detected"),
     refused("K45", "seed 003 §1.1", "reliable multicast does not resist attacks"),
     refused("K46", "seed 003 §1.2", "systems based on agreement are complex and slow"),
-    not_yet("gap-cascading", "seed 004 §5.4, §8", "events in the middle of a rekey are not handled", "peer groups"),
+    structural(
+        "gap-cascading",
+        "seed 004 §5.4, §8",
+        "events in the middle of a rekey are not handled",
+        "a new view of the sites drops whatever was under way, and nothing of another view ever reaches a key protocol",
+        &[
+            shown("crates/peer-keys/tests/secure/exhaustive.rs", "fn a_fault_at_every_move_of_a_join"),
+            shown("crates/peer-keys/tests/secure/seeds.rs", "fn whatever_happens_to_a_tree_the_properties_hold"),
+            shown(
+                "crates/cli/tests/sites/cascades.rs",
+                "fn every_part_of_a_network_has_one_key_soon_after_seconds_of_cascades",
+            ),
+        ],
+    ),
     refused("gap-daemons", "seed 004 §5, §8", "the daemons are trusted"),
     refused("gap-membership", "seed 004 §5.4", "membership events are not authenticated"),
-    not_yet("gap-ckd", "seed 004 §5.4", "CKD does not authenticate members", "peer groups"),
+    structural(
+        "gap-ckd",
+        "seed 004 §5.4",
+        "CKD does not authenticate members",
+        "members sign the fresh keys that they bring, and the controller what it seals, over group, view and member list",
+        &[
+            shown("crates/peer-keys/tests/secure/attacks.rs", "fn a_stranger_stays_out_and_the_others_go_on"),
+            shown(
+                "crates/peer-keys/src/keys/ckd/tests.rs",
+                "fn each_member_opens_its_own_part_and_nobody_elses_and_only_from_the_controller",
+            ),
+            shown(
+                "crates/peer-keys/tests/secure/members.rs",
+                "fn a_controller_that_seals_garbage_for_one_member_loses_its_place_and_not_that_member",
+            ),
+        ],
+    ),
     structural(
         "gap-dealer",
         "seed 002 §3.3",

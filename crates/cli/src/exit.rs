@@ -353,7 +353,9 @@ impl From<PeerFileError> for Failure {
     fn from(error: PeerFileError) -> Self {
         match &error {
             PeerFileError::Io { path, error } => Failure::io(path.display(), error),
-            PeerFileError::Malformed { .. } => Failure::new(Status::Unreadable, error),
+            PeerFileError::Malformed { .. } | PeerFileError::Certificate { .. } => {
+                Failure::new(Status::Unreadable, error)
+            }
             PeerFileError::Policy(_) => Failure::new(Status::Usage, error),
         }
     }
@@ -363,7 +365,7 @@ impl From<SecureError> for Failure {
     fn from(error: SecureError) -> Self {
         let status = match error {
             SecureError::Client(error) => return error.into(),
-            SecureError::NotAdmitted(_) => Status::Credentials,
+            SecureError::NotAdmitted(_) | SecureError::Certificate(_) => Status::Credentials,
             SecureError::Rejected(_) => Status::Usage,
             SecureError::Ended => Status::NotAMember,
         };

@@ -16,6 +16,7 @@
 //! What a hacked site or an attacker in the network can do is stop all this: it learns no key, forges no message, gets
 //! nobody in who is not admitted. All of it is a value without I/O; time and randomness are arguments.
 
+pub mod admission;
 pub mod data;
 pub mod flush;
 pub mod group;
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod rules;
 pub mod wire;
 
+pub use admission::{Admission, Certificate};
 pub use group::{Group, Ristretto};
 pub use ids::Round;
 pub use peer::{Effect, Event, Peer, Step};

@@ -7,6 +7,8 @@ use borsh::BorshSerialize;
 use ringfort_crypto::hash::digest;
 use ringfort_kernel::codec;
 
+use crate::admission::Admission;
+
 /// How the members of a group come to a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize)]
 #[borsh(use_discriminant = true)]
@@ -42,6 +44,8 @@ pub struct Policy {
     pub protocol: KeyProtocol,
     /// Who is admitted: the public key with which a member signs, and who that is.
     pub admitted: BTreeMap<[u8; 32], String>,
+    /// Who is admitted beside those, when, and in whose presence.
+    pub admission: Admission,
     /// Every data message carries its sender's signature, so that no other member can have made it.
     pub signed: bool,
     /// How long a member may take to answer a flush, and again to do its part for a key.
@@ -55,6 +59,7 @@ struct Digested<'a> {
     group: &'a str,
     protocol: KeyProtocol,
     admitted: &'a BTreeMap<[u8; 32], String>,
+    admission: &'a Admission,
     signed: bool,
     patience_ms: u64,
     refresh_ms: u64,
@@ -67,6 +72,7 @@ impl Policy {
             group: group.into(),
             protocol: KeyProtocol::default(),
             admitted,
+            admission: Admission::default(),
             signed: false,
             patience: Duration::from_secs(10),
             refresh_every: Duration::from_secs(3600),
@@ -79,6 +85,7 @@ impl Policy {
             group: &self.group,
             protocol: self.protocol,
             admitted: &self.admitted,
+            admission: &self.admission,
             signed: self.signed,
             patience_ms: u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX),
             refresh_ms: u64::try_from(self.refresh_every.as_millis()).unwrap_or(u64::MAX),
@@ -101,6 +108,11 @@ mod tests {
             Policy { admitted: [([1; 32], "ben".to_owned())].into(), ..base.clone() },
             Policy { admitted: [([2; 32], "ana".to_owned())].into(), ..base.clone() },
             Policy { signed: true, ..base.clone() },
+            Policy { admission: Admission { revoked: [[1; 16]].into(), ..Admission::default() }, ..base.clone() },
+            Policy {
+                admission: Admission { authorities: [([1; 32], "x".to_owned())].into(), ..Admission::default() },
+                ..base.clone()
+            },
             Policy { patience: Duration::from_secs(11), ..base.clone() },
             Policy { refresh_every: Duration::ZERO, ..base.clone() },
         ];

@@ -6,6 +6,7 @@ use ringfort_crypto::sign::{Signature, SigningKey, VerifyingKey};
 use ringfort_kernel::codec;
 use ringfort_peer::{Name, Service};
 
+use crate::admission::Certificate;
 use crate::ids::{Context, FRAME_BYTES_MAX, Round};
 
 /// The version byte of every frame.
@@ -48,6 +49,10 @@ pub struct FlushOk {
     pub key: [u8; 32],
     /// Its key for private messages in this round, fresh: it also makes each round another one.
     pub session: [u8; 32],
+    /// What its authority says of that key, if the list of members does not have it.
+    pub certificate: Option<Certificate>,
+    /// What its clock says, in seconds of Unix time.
+    pub unix_s: u64,
     /// The secure view that it was in last.
     pub previous: Option<Context>,
     /// Its contribution to the key protocol.

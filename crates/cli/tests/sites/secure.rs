@@ -18,7 +18,7 @@ use super::world::World;
 const USERS: [&str; 3] = ["ana", "ben", "cy"];
 
 /// Key files of all users, and a peer file that admits them.
-fn prepare(world: &World, keys: &str, more: &[&str]) {
+pub fn prepare(world: &World, keys: &str, more: &[&str]) {
     let mut args = vec!["peer", "create"];
     let peer = world.path("peer.toml");
     let _ = std::fs::remove_file(&peer);
@@ -36,7 +36,7 @@ fn prepare(world: &World, keys: &str, more: &[&str]) {
     assert!(told.contains("Group talk") && told.contains("Fingerprint: "), "{told}");
 }
 
-fn command(world: &World, what: &str, site: usize, user: &str, more: &[&str]) -> Command {
+pub fn command(world: &World, what: &str, site: usize, user: &str, more: &[&str]) -> Command {
     let (folder, peer, key) = (world.folder(site), world.path("peer.toml"), world.path(&format!("{user}.key")));
     let args = ["peer", what, text(&folder), "--peer", text(&peer), "--key", text(&key), "--name", user, "--json"];
     ringfort(&[&args[..], more].concat())
@@ -55,7 +55,7 @@ fn users(view: &Value) -> Vec<String> {
 
 /// The key's tag of the next view with exactly these users.
 #[track_caller]
-fn secure(member: &mut Running, wanted: &[&str]) -> String {
+pub fn secure(member: &mut Running, wanted: &[&str]) -> String {
     let is = |line: &Value| line["event"] == "secure" && users(line) == wanted;
     member.next(&format!("a view of {wanted:?}"), is)["key_tag"].as_str().unwrap().to_owned()
 }

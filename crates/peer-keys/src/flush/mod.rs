@@ -13,6 +13,7 @@
 //!
 //! Not known here: keys, signatures, sites. What comes in was authenticated by the parent.
 
+mod action;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use ringfort_kernel::Time;
 use ringfort_kernel::time::earliest;
 use ringfort_peer::{GroupViewId, Name};
 
+pub use self::action::{Action, OutWhy};
 use crate::ids::{MEMBERS_MAX, Round};
 use crate::rules::{Rule, Rules};
 use crate::wire::{FlushOk, Why};
@@ -43,52 +45,6 @@ pub struct SiteView {
     pub members: BTreeSet<Name>,
     /// Who of them has been in the view before, together with this member.
     pub moved: BTreeSet<Name>,
-}
-
-/// Why somebody is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OutWhy {
-    /// It did not answer a flush, or did not do its part for the key.
-    Silent,
-    /// The policy does not admit its key, or its signature is wrong.
-    Stranger,
-    /// Its policy is another one.
-    OtherPolicy,
-    /// What it contributes to the key is no contribution.
-    NoContribution,
-    /// Another member has the same key.
-    SameKey,
-    /// The answer of this member's own application did not come in time.
-    OwnApplication,
-}
-
-impl OutWhy {
-    /// Whether the same would come of joining again.
-    pub fn is_final(self) -> bool {
-        !matches!(self, OutWhy::Silent | OutWhy::OwnApplication)
-    }
-}
-
-/// What the parent has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Ask the application for its word.
-    Ask,
-    /// Multicast a flush-ok for the round.
-    Answer(Round),
-    /// All have answered: agree on a key.
-    Install,
-    /// Multicast a vote against these.
-    Vote(Vec<Name>),
-    /// No key came about in the time that there is for it; the second time, begin again.
-    Overdue {
-        /// Whether votes were cast before.
-        again: bool,
-    },
-    /// Somebody is out.
-    Out(Name, OutWhy),
-    /// So many are in the sites' group that there is no secure view, until there are fewer.
-    Crowded(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +143,11 @@ impl Flush {
     /// Whether a key is being agreed on.
     pub fn is_agreeing(&self) -> bool {
         self.stage == Stage::Agreeing
+    }
+
+    /// Whether answers are awaited.
+    pub fn is_flushing(&self) -> bool {
+        self.stage == Stage::Flushing
     }
 
     /// Whether the newest round has a key.
@@ -293,6 +254,21 @@ impl Flush {
             self.count(from, &suspects, &mut actions);
         }
         self.complete(now, &mut actions);
+        actions
+    }
+
+    /// Of those who have answered, these cannot be in: everybody says so at the place of the last answer.
+    pub fn refuse(&mut self, refused: BTreeMap<Name, OutWhy>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (name, why) in refused {
+            self.oks.remove(&name);
+            self.put_out(&name, why, &mut actions);
+            if name == self.me {
+                // The others go on to a view without this member: it moves along with nobody.
+                self.stage = Stage::Idle;
+                self.companions.clear();
+            }
+        }
         actions
     }
 
@@ -464,7 +440,10 @@ impl Flush {
 
     fn put_out(&mut self, name: &Name, why: OutWhy, actions: &mut Vec<Action>) {
         if self.out.insert(name.clone()) {
-            self.suspects.insert(name.clone());
+            // Who may not be in now is asked again the next time.
+            if why != OutWhy::NotNow {
+                self.suspects.insert(name.clone());
+            }
             actions.push(Action::Out(name.clone(), why));
         }
     }

@@ -39,6 +39,8 @@ fn ok(flush: &Flush, from: &str, suspects: &str) -> FlushOk {
         key,
         session: [1; 32],
         previous: None,
+        certificate: None,
+        unix_s: 0,
         offer: Vec::new(),
         suspects,
     }

@@ -98,6 +98,8 @@ mod tests {
             key: [2; 32],
             session: [session; 32],
             previous: None,
+            certificate: None,
+            unix_s: 0,
             offer: vec![3],
             suspects: Vec::new(),
         }

@@ -4,6 +4,7 @@ use ringfort_kernel::Cx;
 use ringfort_peer::{Name, Service};
 
 use super::{Event, Peer, Step};
+use crate::admission::identify;
 use crate::data::NotOpened;
 use crate::flush::OutWhy;
 use crate::group::Group;
@@ -64,11 +65,14 @@ impl<G: Group> Peer<G> {
     fn on_flush_ok(&mut self, cx: &mut Cx<'_>, from: &Name, signed: &Signed, step: &mut Step) {
         let Some(ok) = FlushOk::read(signed).filter(|ok| self.flush.wants_ok(from, ok.round)) else { return };
         let policy = &self.config.policy;
-        let admitted = policy.admitted.contains_key(&ok.key) || !self.config.rules.enforces(Rule::Admission);
+        let who = identify(policy, &ok.key, ok.certificate.as_ref());
+        let unknown = who.err().filter(|_| self.config.rules.enforces(Rule::Admission));
         let refused = if ok.policy != policy.digest() {
             Some(OutWhy::OtherPolicy)
-        } else if !admitted || !FlushOk::verify(signed, &ok.key, &policy.group, from) {
+        } else if !FlushOk::verify(signed, &ok.key, &policy.group, from) {
             Some(OutWhy::Stranger)
+        } else if unknown.is_some() {
+            unknown
         } else if !self.robust.accepts(&ok.offer) {
             Some(OutWhy::NoContribution)
         } else {

@@ -16,6 +16,7 @@ mod step;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringfort_crypto::kem::KemSecret;
 use ringfort_crypto::sign::SigningKey;
@@ -25,17 +26,19 @@ use ringfort_peer::{Name, Service};
 
 pub use self::input::Arrival;
 pub use self::step::{Effect, Event, Rejected, SecureView, Step};
+use crate::admission::{self, Certificate, identify};
 use crate::data::{Channel, Member};
-use crate::flush::{Action, Flush, SiteView};
+use crate::flush::{Action, Flush, OutWhy, SiteView};
 use crate::group::{Group, Ristretto};
 use crate::ids::{Context, MESSAGE_BYTES_MAX, Round};
 use crate::keys::robust::{Outcome, Robust, ViewKeys};
 use crate::policy::Policy;
-use crate::rules::Rules;
+use crate::rules::{Rule, Rules};
 use crate::wire::{Again, Body, FlushOk, Frame, Vote, Why};
 
 /// Between the times at which two members would refresh an old key: so that one does.
-const REFRESH_STAGGER: std::time::Duration = std::time::Duration::from_secs(2);
+const REFRESH_STAGGER: Duration = Duration::from_secs(2);
+const YEAR_S: u64 = 366 * 24 * 3600;
 
 /// Who a member is, and what it goes by.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub struct Config {
     pub me: Name,
     /// The key with which it signs.
     pub key: SigningKey,
+    /// What an authority says of this member, where the policy does not have its key.
+    pub certificate: Option<Certificate>,
     /// Rules in force.
     pub rules: Rules,
 }
@@ -64,6 +69,8 @@ pub struct Peer<G: Group = Ristretto> {
     /// This member has asked for a refresh.
     refresh: bool,
     refresh_at: Option<Time>,
+    /// When somebody's time in the view is over, or when this member's begins.
+    turns_at: Option<Time>,
     /// Control frames of each member in this round.
     taken: BTreeMap<Name, u32>,
     counted: Round,
@@ -91,6 +98,7 @@ impl<G: Group> Peer<G> {
             afresh: false,
             refresh: false,
             refresh_at: None,
+            turns_at: None,
             taken: BTreeMap::new(),
             counted: Round::default(),
             is_out: false,
@@ -203,7 +211,8 @@ impl<G: Group> Peer<G> {
     /// When the member next wants to be woken.
     pub fn next_wakeup(&self) -> Option<Time> {
         let refresh = self.refresh_at.filter(|_| self.flush.is_secure());
-        if self.is_out { None } else { earliest(self.flush.next_wakeup(), refresh) }
+        let mine = earliest(refresh, self.turns_at.filter(|_| !self.flush.is_flushing()));
+        if self.is_out { None } else { earliest(self.flush.next_wakeup(), mine) }
     }
 
     /// Does what is due.
@@ -214,6 +223,14 @@ impl<G: Group> Peer<G> {
         }
         let actions = self.flush.on_wakeup(cx.now);
         self.act(cx, actions, &mut step);
+        if self.turns_at.is_some_and(|at| at <= cx.now) && !self.flush.is_flushing() {
+            self.turns_at = None;
+            match self.flush.is_secure() {
+                true => self.again(Why::Refresh, &mut step),
+                // Outside nobody hears this member: it comes anew.
+                false => step.effects.push(Effect::Leave),
+            }
+        }
         if self.flush.is_secure() && self.refresh_at.is_some_and(|at| at <= cx.now) {
             self.refresh_at = None;
             self.refresh = true;
@@ -237,6 +254,11 @@ impl<G: Group> Peer<G> {
                 Action::Install => {
                     // Everybody who is heard has said that it is done: the last view's keys are of no more use.
                     self.channel = None;
+                    let actions = self.flush.refuse(self.judge(cx));
+                    self.act(cx, actions, step);
+                    if !self.flush.is_agreeing() {
+                        return;
+                    }
                     let outcomes = self.robust.start(cx.rng, self.flush.round(), self.flush.answers());
                     self.take(cx, outcomes, step);
                 }
@@ -252,6 +274,10 @@ impl<G: Group> Peer<G> {
                     }
                 }
                 Action::Overdue { again: true } => self.again(Why::Failed, step),
+                Action::Out(name, why @ OutWhy::NotNow) if name == self.config.me => {
+                    self.wait(cx);
+                    step.events.push(Event::Out(name, why));
+                }
                 Action::Out(name, why) if name == self.config.me => {
                     self.is_out = true;
                     self.channel = None;
@@ -268,6 +294,26 @@ impl<G: Group> Peer<G> {
         }
     }
 
+    /// Who of those who have answered cannot be in, by what all of them say.
+    fn judge(&self, cx: &Cx<'_>) -> BTreeMap<Name, OutWhy> {
+        match self.config.rules.enforces(Rule::Admission) {
+            true => admission::judge(&self.config.policy, cx.unix_ms / 1000, self.flush.answers()),
+            false => BTreeMap::new(),
+        }
+    }
+
+    /// This member is not in now: until its next window opens, or the sites' view changes.
+    fn wait(&mut self, cx: &Cx<'_>) {
+        let (policy, now) = (&self.config.policy, cx.unix_ms / 1000);
+        let key = self.config.key.verifying_key().to_bytes();
+        let who = admission::identify(policy, &key, self.config.certificate.as_ref()).ok();
+        let begins = who.and_then(|who| {
+            let begins = who.times.map(|(from, _)| from).filter(|from| *from > now);
+            begins.or_else(|| policy.admission.opens(&who.role, now))
+        });
+        self.turns_at = begins.map(|at| after(cx, at));
+    }
+
     fn answer(&mut self, cx: &mut Cx<'_>, round: Round, step: &mut Step) {
         let session = KemSecret::generate(cx.rng);
         let offer = self.robust.offer(cx.rng, self.flush.companions(), self.afresh, self.refresh);
@@ -276,6 +322,8 @@ impl<G: Group> Peer<G> {
             policy: self.config.policy.digest(),
             key: self.config.key.verifying_key().to_bytes(),
             session: session.public().to_bytes(),
+            certificate: self.config.certificate.clone(),
+            unix_s: cx.unix_ms / 1000,
             previous: self.previous,
             offer,
             suspects: self.flush.suspects(),
@@ -304,7 +352,7 @@ impl<G: Group> Peer<G> {
         for outcome in outcomes {
             match outcome {
                 Outcome::Send(to, service, frame) => step.multicast(service, to, &Frame::Key(frame)),
-                Outcome::Agreed(keys) => self.install(cx.now, keys, step),
+                Outcome::Agreed(keys) => self.install(cx, keys, step),
                 Outcome::Differs => {
                     step.events.push(Event::KeysDiffer);
                     self.again(Why::Failed, step);
@@ -315,18 +363,21 @@ impl<G: Group> Peer<G> {
     }
 
     /// Every member has the key: the secure view begins, and the keys of the last one are gone.
-    fn install(&mut self, now: Time, keys: ViewKeys, step: &mut Step) {
+    fn install(&mut self, cx: &Cx<'_>, keys: ViewKeys, step: &mut Step) {
         let Some(session) = self.session.take() else { return };
-        let users = &self.config.policy.admitted;
+        let policy = &self.config.policy;
         let members: BTreeMap<Name, Member> = self
             .flush
             .answers()
             .iter()
             .map(|(name, ok)| {
-                let user = users.get(&ok.key).cloned().unwrap_or_default();
+                let who = identify(policy, &ok.key, ok.certificate.as_ref());
+                let user = who.map(|who| who.user).unwrap_or_default();
                 (name.clone(), Member { user, key: ok.key, session: ok.session })
             })
             .collect();
+        let now = cx.now;
+        self.turns_at = admission::next_end(policy, cx.unix_ms / 1000, self.flush.answers()).map(|end| after(cx, end));
         let moved = self.flush.on_secure(now);
         let signing = self.config.policy.signed.then(|| self.config.key.clone());
         let place = members.keys().position(|name| *name == self.config.me).unwrap_or(0);
@@ -345,4 +396,9 @@ impl<G: Group> Peer<G> {
         let me = self.config.me.clone();
         self.channel = Some(Channel::new(keys, me, members, session, signing, self.config.rules));
     }
+}
+
+/// A second after a moment of the calendar, by this member's own clock.
+fn after(cx: &Cx<'_>, unix_s: u64) -> Time {
+    cx.now + Duration::from_secs(unix_s.saturating_sub(cx.unix_ms / 1000).saturating_add(1).min(YEAR_S))
 }

@@ -254,6 +254,8 @@ fn ok(flush: &Flush, from: &str) -> FlushOk {
         key: [from.as_bytes()[0]; 32],
         session: [1; 32],
         previous: None,
+        certificate: None,
+        unix_s: 0,
         offer: Vec::new(),
         suspects: Vec::new(),
     }

@@ -13,11 +13,14 @@ use ringfort_peer::{Name, Service};
 use ringfort_peer_keys::ids::{Context, Round};
 use ringfort_peer_keys::peer::{Arrival, Config, SecureView};
 use ringfort_peer_keys::wire::{Body, FlushOk, Frame, KeyPayload};
-use ringfort_peer_keys::{Effect, Event, Group, KeyProtocol, Peer, Policy, Ristretto, Rules, Step};
+use ringfort_peer_keys::{Certificate, Effect, Event, Group, KeyProtocol, Peer, Policy, Ristretto, Rules, Step};
 
 use super::choices::Choices;
 use super::sites::{Entry, Sites, Told};
 use super::symbolic::{self, Secret, Symbolic};
+
+/// When the virtual clock begins, in the calendar.
+pub const UNIX_MS: u64 = 1_800_000_000_000;
 
 /// A group that can be asked what happened in it.
 pub trait Observed: Group {
@@ -86,6 +89,7 @@ pub enum Manners {
 pub struct Process<G: Group> {
     pub peer: Option<Peer<G>>,
     pub key: SigningKey,
+    pub certificate: Option<Certificate>,
     pub manners: Manners,
     pub log: Vec<(u64, Seen)>,
     rng: ChaCha12Rng,
@@ -132,6 +136,7 @@ impl<G: Observed> World<G> {
             let process = Process {
                 peer: None,
                 key,
+                certificate: None,
                 manners: Manners::Prompt,
                 log: Vec::new(),
                 rng,
@@ -175,7 +180,8 @@ impl<G: Observed> World<G> {
         if process.peer.is_some() || !self.sites.is_connected(who) || self.sites.group_of(who).contains(who) {
             return;
         }
-        let config = Config { policy, me: who.clone(), key: process.key.clone(), rules: self.rules };
+        let certificate = process.certificate.clone();
+        let config = Config { policy, me: who.clone(), key: process.key.clone(), certificate, rules: self.rules };
         process.peer = Some(Peer::new(config, self.now));
         (process.asked, process.finished, process.in_transition) = (false, false, false);
         process.out.clear();
@@ -251,7 +257,8 @@ impl<G: Observed> World<G> {
     pub fn with_peer<T>(&mut self, who: &Name, does: impl FnOnce(&mut Peer<G>, &mut Cx<'_>) -> T) -> Option<T> {
         G::act_as(who);
         let process = self.processes.get_mut(who)?;
-        let mut cx = Cx { now: self.now, unix_ms: 0, rng: &mut process.rng };
+        let unix_ms = UNIX_MS + u64::try_from(self.now.since_start().as_millis()).unwrap();
+        let mut cx = Cx { now: self.now, unix_ms, rng: &mut process.rng };
         Some(does(process.peer.as_mut()?, &mut cx))
     }
 

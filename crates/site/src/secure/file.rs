@@ -10,6 +10,23 @@
 //! [[member]]
 //! name = "ana"
 //! key = "5c1f…"            # 64 hexadecimal digits, printed by `ringfort peer key`
+//! role = "officer"         # what rules and windows are about; may be left out
+//!
+//! [[authority]]            # whose certificates (`ringfort peer certify`) let others in
+//! name = "plant"
+//! key = "77e0…"
+//! revoked = ["02c4…"]      # certificates that do not count any more: 32 hexadecimal digits each
+//!
+//! [[window]]               # observers are in from a moment on for an hour, again every day (0: once)
+//! role = "observer"
+//! from_unix_s = 1795420800
+//! length_s = 3600
+//! every_s = 86400
+//!
+//! [[rule]]                 # observers are in only while at least one officer is
+//! role = "observer"
+//! only_while = "officer"
+//! at_least = 1
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +41,11 @@ use ringfort_peer_keys::ids::MEMBERS_MAX;
 use ringfort_peer_keys::{KeyProtocol, Policy};
 use serde::{Deserialize, Serialize};
 
+use self::admission::{Authority, RuleSection, WindowSection};
 use crate::client::group;
+
+mod admission;
+pub mod certificate;
 
 /// The largest peer file that is read, bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -50,6 +71,14 @@ pub enum PeerFileError {
         /// What is wrong.
         what: String,
     },
+    /// It is no certificate.
+    #[error("{path} is no certificate: {what}")]
+    Certificate {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// What it is to say makes no group.
     #[error("{0}")]
     Policy(String),
@@ -67,8 +96,14 @@ struct Document {
     patience_seconds: u64,
     #[serde(default = "default_refresh")]
     refresh_minutes: u64,
-    #[serde(rename = "member")]
+    #[serde(rename = "member", default)]
     members: Vec<Member>,
+    #[serde(rename = "authority", default, skip_serializing_if = "Vec::is_empty")]
+    authorities: Vec<Authority>,
+    #[serde(rename = "window", default, skip_serializing_if = "Vec::is_empty")]
+    windows: Vec<WindowSection>,
+    #[serde(rename = "rule", default, skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<RuleSection>,
 }
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
@@ -85,6 +120,8 @@ enum Protocol {
 struct Member {
     name: String,
     key: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    role: String,
 }
 
 fn default_patience() -> u64 {
@@ -104,8 +141,8 @@ pub fn policy(group_name: &str, members: &[(String, VerifyingKey)]) -> Result<Po
     if group(group_name).is_err() || group_name.chars().any(char::is_control) {
         return wrong(format!("`{group_name}` is no name for a group: use 1 to 31 bytes, and no `#` in front"));
     }
-    if members.is_empty() || members.len() > MEMBERS_MAX {
-        return wrong(format!("a group has 1 to {MEMBERS_MAX} members, not {}", members.len()));
+    if members.len() > MEMBERS_MAX {
+        return wrong(format!("a group has at most {MEMBERS_MAX} members, not {}", members.len()));
     }
     let mut admitted = BTreeMap::new();
     let mut names = BTreeSet::new();
@@ -139,14 +176,13 @@ pub fn read(path: &Path) -> Result<Policy, PeerFileError> {
         Err(error) => return Err(io_error(error)),
     }
     let document: Document = toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
+    let admission = admission::read(&document).map_err(malformed)?;
     let mut members = Vec::new();
-    for Member { name, key } in document.members {
-        let bytes: Option<[u8; 32]> = HEXLOWER.decode(key.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-        let key = bytes.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-        let Some(key) = key else {
-            return Err(malformed(format!("the key of `{name}` is not 64 hexadecimal digits of a public key")));
-        };
-        members.push((name, key));
+    for Member { name, key, .. } in &document.members {
+        members.push((name.clone(), admission::key(name, key).map_err(malformed)?));
+    }
+    if members.is_empty() && admission.authorities.is_empty() {
+        return Err(malformed("it names neither a member nor an authority: nobody could be in the group".to_owned()));
     }
     let found = policy(&document.group, &members).map_err(|error| malformed(error.to_string()))?;
     if document.patience_seconds == 0 || document.patience_seconds > 3600 {
@@ -158,6 +194,7 @@ pub fn read(path: &Path) -> Result<Policy, PeerFileError> {
             Protocol::Gdh => KeyProtocol::Gdh,
             Protocol::Ckd => KeyProtocol::Ckd,
         },
+        admission,
         signed: document.signed,
         patience: Duration::from_secs(document.patience_seconds),
         refresh_every: Duration::from_secs(document.refresh_minutes.min(1_000_000) * 60),
@@ -170,9 +207,12 @@ pub fn read(path: &Path) -> Result<Policy, PeerFileError> {
 /// # Errors
 /// When there is such a file, or it cannot be written.
 pub fn write(path: &Path, policy: &Policy) -> Result<(), PeerFileError> {
-    let mut members: Vec<Member> =
-        policy.admitted.iter().map(|(key, name)| Member { name: name.clone(), key: HEXLOWER.encode(key) }).collect();
+    let role = |key: &[u8; 32]| policy.admission.roles.get(key).cloned().unwrap_or_default();
+    let member =
+        |(key, name): (&[u8; 32], &String)| Member { name: name.clone(), key: HEXLOWER.encode(key), role: role(key) };
+    let mut members: Vec<Member> = policy.admitted.iter().map(member).collect();
     members.sort_by(|a, b| a.name.cmp(&b.name));
+    let (authorities, windows, rules) = admission::sections(&policy.admission);
     let document = Document {
         group: policy.group.clone(),
         keys: match policy.protocol {
@@ -184,6 +224,9 @@ pub fn write(path: &Path, policy: &Policy) -> Result<(), PeerFileError> {
         patience_seconds: policy.patience.as_secs(),
         refresh_minutes: policy.refresh_every.as_secs() / 60,
         members,
+        authorities,
+        windows,
+        rules,
     };
     let text = toml::to_string(&document).map_err(|error| PeerFileError::Policy(error.to_string()))?;
     let io_error = |error| PeerFileError::Io { path: path.to_owned(), error };
@@ -203,6 +246,8 @@ pub fn fingerprint(policy: &Policy) -> String {
 mod tests {
     use ringfort_crypto::Secret32;
     use ringfort_crypto::sign::SigningKey;
+    use ringfort_peer_keys::Admission;
+    use ringfort_peer_keys::admission::{PresenceRule, Window};
 
     use super::*;
 
@@ -215,8 +260,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peer.toml");
         let members = [("ben".to_owned(), key(1)), ("ana".to_owned(), key(2))];
+        let admission = Admission {
+            authorities: [(key(8).to_bytes(), "plant".to_owned())].into(),
+            revoked: [[3; 16]].into(),
+            roles: [(key(1).to_bytes(), "officer".to_owned())].into(),
+            windows: vec![Window { role: "observer".to_owned(), from_unix_s: 7, length_s: 8, every_s: 9 }],
+            rules: vec![PresenceRule { role: "observer".to_owned(), only_while: "officer".to_owned(), at_least: 2 }],
+        };
         let made = Policy {
             protocol: KeyProtocol::Gdh,
+            admission,
             signed: true,
             patience: Duration::from_secs(3),
             refresh_every: Duration::from_secs(120),
@@ -242,7 +295,6 @@ mod tests {
         assert!(
             policy("#talk", &[("ana".to_owned(), key(1))]).unwrap_err().to_string().contains("no name for a group")
         );
-        assert!(policy("talk", &[]).is_err());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peer.toml");
         let good = format!(
@@ -255,6 +307,10 @@ mod tests {
             (&good.replace("key = \"", "key = \"zz"), "64 hexadecimal digits"),
             (&good.replace("group", "grupo"), "unknown field"),
             (&format!("patience_seconds = 0\n{good}"), "patience_seconds"),
+            (&"group = \"talk\"\n".to_owned(), "nobody could be in the group"),
+            (&format!("{good}[[window]]\nrole = \"x\"\nfrom_unix_s = 1\nlength_s = 0\n"), "never opens"),
+            (&format!("{good}[[rule]]\nrole = \"x\"\nonly_while = \"\"\n"), "no name for a role"),
+            (&format!("{good}[[authority]]\nname = \"p\"\nkey = \"\"\n"), "64 hexadecimal digits"),
         ] {
             fs::write(&path, text).unwrap();
             let told = read(&path).unwrap_err().to_string();

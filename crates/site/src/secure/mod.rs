@@ -8,16 +8,17 @@ pub mod file;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ringfort::os_rng;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_kernel::{Cx, Time};
 use ringfort_peer::{GroupViewId, Name as PeerName, RingId, Service};
+use ringfort_peer_keys::admission::identify;
 use ringfort_peer_keys::flush::{OutWhy, SiteView};
 use ringfort_peer_keys::peer::{Arrival, Config, Rejected};
-use ringfort_peer_keys::{Effect, Event, Peer, Policy, Rules, Step};
+use ringfort_peer_keys::{Certificate, Effect, Event, Peer, Policy, Rules, Step};
 use ringfort_spread::client::Received;
 use ringfort_spread::{Kind, Name};
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +46,9 @@ pub enum SecureError {
         "the peer file of group `{0}` does not admit this key: use the key file whose public key is in it, or have it added to everybody's copy"
     )]
     NotAdmitted(String),
+    /// The certificate is not good, or not now.
+    #[error("{0}")]
+    Certificate(&'static str),
     /// The message cannot be sent.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -66,6 +70,8 @@ enum Command {
 pub struct SecureOptions {
     /// The name to use at the site, or one that the site makes up.
     pub name: Option<String>,
+    /// What an authority of the peer file says of this member's key, if the file does not have it.
+    pub certificate: Option<Certificate>,
     /// The flush is answered for the application: a message belongs to the view in which it is sent, not asked for.
     pub answer_flushes: bool,
     /// Whoever is put out for being late joins again by itself: at once, and then after growing pauses.
@@ -74,7 +80,7 @@ pub struct SecureOptions {
 
 impl Default for SecureOptions {
     fn default() -> Self {
-        SecureOptions { name: None, answer_flushes: true, rejoin: true }
+        SecureOptions { name: None, certificate: None, answer_flushes: true, rejoin: true }
     }
 }
 
@@ -98,9 +104,8 @@ impl SecureGroup {
         key: SigningKey,
         options: SecureOptions,
     ) -> Result<Self, SecureError> {
-        if !policy.admitted.contains_key(&key.verifying_key().to_bytes()) {
-            return Err(SecureError::NotAdmitted(policy.group.clone()));
-        }
+        let certificate = options.certificate.clone();
+        is_admitted(&policy, &key, certificate.as_ref())?;
         let group = client::group(&policy.group)?;
         let (mut sender, incoming) = client::connect(door, options.name.as_deref()).await?;
         let me = sender.name();
@@ -109,7 +114,7 @@ impl SecureGroup {
         let (messages, messages_in) = mpsc::channel(MESSAGES_MAX);
         let (controls, controls_in) = mpsc::channel(MESSAGES_MAX);
         let (events_out, events) = mpsc::channel(EVENTS_MAX);
-        let config = Config { policy, me: name, key, rules: Rules::all() };
+        let config = Config { policy, me: name, key, certificate, rules: Rules::all() };
         let started = Instant::now();
         let peer = Peer::new(config.clone(), Time::ZERO);
         let driver = Driver {
@@ -270,7 +275,7 @@ impl Driver {
     fn with_peer<T>(&mut self, does: impl FnOnce(&mut Peer, &mut Cx<'_>) -> T) -> T {
         let now = Time::from_start(self.started.elapsed());
         let mut rng = os_rng();
-        does(&mut self.peer, &mut Cx { now, unix_ms: 0, rng: &mut rng })
+        does(&mut self.peer, &mut Cx { now, unix_ms: unix_ms(), rng: &mut rng })
     }
 
     async fn on_wakeup(&mut self) -> Result<(), Stop> {
@@ -406,6 +411,28 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// Whether the others can let this member in, as far as it can tell by itself.
+fn is_admitted(policy: &Policy, key: &SigningKey, certificate: Option<&Certificate>) -> Result<(), SecureError> {
+    match identify(policy, &key.verifying_key().to_bytes(), certificate) {
+        Ok(who) if who.times.is_some_and(|(_, until)| until < unix_ms() / 1000) => {
+            Err(SecureError::Certificate("the certificate has expired: get a new one from the authority"))
+        }
+        Ok(_) => Ok(()),
+        Err(OutWhy::Revoked) => {
+            Err(SecureError::Certificate("the peer file revokes this certificate: ask the authority for a new one"))
+        }
+        Err(_) if certificate.is_some() => Err(SecureError::Certificate(
+            "the certificate is not for this key and group, or no authority of the peer file has signed it",
+        )),
+        Err(_) => Err(SecureError::NotAdmitted(policy.group.clone())),
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn to_peer(name: &Name) -> Option<PeerName> {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::MemberArgs;
+use super::words::{sentence, word};
 use crate::commands::site::{Lines, ServiceArg};
 use crate::common::Ending;
 use crate::exit::{Failure, Outcome, Status};
@@ -157,34 +158,6 @@ enum Body {
 
 fn text(name: &PeerName) -> String {
     String::from_utf8_lossy(name.as_bytes()).into_owned()
-}
-
-fn word(why: OutWhy) -> &'static str {
-    match why {
-        OutWhy::Silent => "silent",
-        OutWhy::Stranger => "stranger",
-        OutWhy::OtherPolicy => "other_policy",
-        OutWhy::NoContribution => "no_contribution",
-        OutWhy::SameKey => "same_key",
-        OutWhy::OwnApplication => "own_application",
-    }
-}
-
-/// Why somebody who is in the site's group is not in the secure one.
-fn sentence(name: &str, why: OutWhy) -> String {
-    let name = clean(name);
-    match why {
-        OutWhy::Silent => format!("{name} is left out: it did not do its part in time"),
-        OutWhy::Stranger => format!("{name} is left out: the peer file does not admit its key"),
-        OutWhy::OtherPolicy => format!(
-            "{name} is left out: it goes by another peer file; compare fingerprints with `ringfort peer status PEERFILE`"
-        ),
-        OutWhy::NoContribution => format!("{name} is left out: what it brings for the key is no contribution"),
-        OutWhy::SameKey => {
-            format!("{name} is left out: another program is in the group with the same key; each needs one of its own")
-        }
-        OutWhy::OwnApplication => format!("{name} is left out: its application did not answer in time"),
-    }
 }
 
 /// A stay, and how it is told.
