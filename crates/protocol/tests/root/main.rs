@@ -14,3 +14,4 @@ mod peers;
 mod roles;
 mod scenarios;
 mod sessions;
+mod stays;
