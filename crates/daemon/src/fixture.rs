@@ -18,7 +18,7 @@ pub fn facts() -> Facts {
         group: "garden".to_owned(),
         fingerprint: "ab cd".to_owned(),
         sandbox: "enforced".to_owned(),
-        report_period: Duration::from_millis(20),
+        report_period: Duration::from_secs(60),
     }
 }
 

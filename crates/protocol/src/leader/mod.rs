@@ -264,6 +264,8 @@ impl Leader {
             self.close_ended(&mut step);
             let outputs = self.state.insist();
             self.absorb(cx, outputs, &mut step);
+            let outputs = self.state.expel_again();
+            self.absorb(cx, outputs, &mut step);
             self.remove_silent(cx, &mut step);
             self.end_long_stays(cx, &mut step);
             self.decide_due(cx, &mut step);
