@@ -164,7 +164,8 @@ impl Coordination {
     /// alone, and without its vote the others might never have n-f.
     pub(super) fn ended_past(&self, life: &Life, join: &Ballot) -> usize {
         let Operation::Join(entry) = &join.operation else { return 0 };
-        if !self.session().has_ended(entry.id.incarnation) || !self.ends_sessions() {
+        // Who is expelled stays so: a join would lift that.
+        if life.barred || !self.session().has_ended(entry.id.incarnation) || !self.ends_sessions() {
             return 0;
         }
         let of_stay = |b: &&Ballot| matches!(&b.operation, Operation::Remove(stay, _) if *stay == entry.id);
