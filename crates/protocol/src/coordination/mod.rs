@@ -192,6 +192,16 @@ impl Coordination {
         over.or(told)
     }
 
+    /// Why the stay with these keys is over, if it is. Two programs of one user may announce the same stay with different
+    /// keys: where one of them is accepted that prevails, the other never comes in again, and may try as a newer stay.
+    pub fn ended_with_keys(&self, entry: &MemberEntry) -> Option<Cause> {
+        let life = self.lives.get(&Subject::User(entry.id.user.clone()));
+        let own = Operation::Join(entry.clone());
+        let own = (own.rank(), own.content());
+        let replaced = life.is_some_and(|life| life.rank() == own.0 && life.key() > own);
+        self.ended(&entry.id).or_else(|| replaced.then_some(Cause::Lost))
+    }
+
     /// Whether an authenticated user could come in here, and what this leader has said of it.
     pub fn standing(&self, entry: &MemberEntry) -> Result<Standing, Denial> {
         let operation = Operation::Join(entry.clone());
@@ -319,7 +329,8 @@ impl Coordination {
                     self.record_vote(from, operation, Said { accepted, takes_back });
                     self.tally(&subject, &mut out);
                 }
-                Ok(Check::Skip) => {}
+                // What it says was known, and what is known of the session may be new.
+                Ok(Check::Skip) => self.tally(&proposal.operation.subject(), &mut out),
                 Ok(Check::Unpaid) => break,
                 Err(fault) => {
                     out.push(Output::Blame(from, fault));
@@ -383,13 +394,14 @@ impl Coordination {
                 return None;
             }
             let own = ballot.votes.contains_key(&self.me);
+            let past = self.ended_past(life, ballot);
             let room = life.has_room(self.me, ballot);
-            if !own && room && !self.is_catching_up() && ballot.votes.len() >= self.rules.amplify() {
+            if !own && room && !self.is_catching_up() && ballot.votes.len() + past >= self.rules.amplify() {
                 return Some(Action::Amplify(ballot.amplified(&self.rules)));
             }
             let own = own || !self.rules.enforces(Rule::AcceptOwn);
-            let voted = own && ballot.votes.len() >= self.rules.accept();
-            let caught_up = ballot.accepted_by() >= self.rules.catch_up();
+            let voted = own && ballot.votes.len() + past >= self.rules.accept();
+            let caught_up = ballot.accepted_by() + past >= self.rules.catch_up();
             (voted || caught_up).then(|| Action::Accept(ballot.amplified(&self.rules)))
         })
     }

@@ -159,6 +159,21 @@ impl Coordination {
         changes
     }
 
+    /// Leaders that did not vote for a join and say that they have come past it, in a session that is over: that is their
+    /// vote. Who accepted the join as one of the last to vote for it, and ended the stay with the session, speaks of the end
+    /// alone, and without its vote the others might never have n-f.
+    pub(super) fn ended_past(&self, life: &Life, join: &Ballot) -> usize {
+        let Operation::Join(entry) = &join.operation else { return 0 };
+        // Who is expelled stays so: a join would lift that.
+        if life.barred || !self.session().has_ended(entry.id.incarnation) || !self.ends_sessions() {
+            return 0;
+        }
+        let of_stay = |b: &&Ballot| matches!(&b.operation, Operation::Remove(stay, _) if *stay == entry.id);
+        let ended = life.ballots.iter().find(of_stay);
+        let said = ended.into_iter().flat_map(|ended| &ended.votes);
+        said.filter(|(leader, vote)| vote.accepted && !join.votes.contains_key(leader)).count()
+    }
+
     /// What is on disk may say less of stays than of sessions.
     pub(super) fn settle_session(&mut self) {
         let newest = self.members.iter().map(|entry| entry.id.incarnation).max_by_key(|stay| stay.session());

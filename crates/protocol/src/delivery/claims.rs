@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::heads::STARTS_MAX;
-use super::{Since, StreamKey, Tail};
-use crate::ids::{LeaderId, MemberId, Seq, UserName};
+use super::{Channel, Since, StreamKey, Tail};
+use crate::ids::{Incarnation, LeaderId, MemberId, Seq, UserName};
 
 /// Streams of which one leader's word waits for others': a hacked one invents no more.
 const PER_LEADER_MAX: usize = 65_536;
@@ -17,6 +17,11 @@ pub(super) struct Claims {
     starts: BTreeMap<StreamKey, BTreeMap<LeaderId, VecDeque<(Since, Seq)>>>,
     complete: BTreeMap<MemberId, BTreeSet<LeaderId>>,
     counts: BTreeMap<LeaderId, usize>,
+}
+
+/// Whether what is counted so may be for a stay: it is not private to another one.
+fn is_to(since: Since, me: Incarnation) -> bool {
+    !matches!(since, Since::Stay(stay) if stay != me)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -116,19 +121,31 @@ impl Claims {
         self.streams.iter().any(of)
     }
 
-    /// Streams to the group, or perhaps to this stay, that `enough` leaders know something was said on.
-    pub(super) fn spoken(&self, member: &MemberId, enough: usize) -> impl Iterator<Item = &StreamKey> {
-        let counts = |claim: &&Claim| claim.next > Seq(1) && !matches!(claim.since, Since::Stay(_));
+    /// Streams to the group, or to the stay `me` or perhaps to it, that `enough` leaders know something was said on.
+    pub(super) fn spoken(&self, member: &MemberId, me: Incarnation, enough: usize) -> impl Iterator<Item = &StreamKey> {
+        let counts = move |claim: &&Claim| claim.next > Seq(1) && is_to(claim.since, me);
         let of = self.streams.iter().filter(move |(stream, _)| stream.sender == *member);
         of.filter(move |(_, said)| said.values().filter(counts).count() >= enough).map(|(stream, _)| stream)
     }
 
-    /// Whether a leader says of a member that it has said more than is known.
-    pub(super) fn is_open(&self, member: &MemberId, known: impl Fn(&StreamKey) -> Option<Seq>) -> bool {
+    /// Whether `enough` leaders say how much a member said on a stream to the group, be it nothing.
+    pub(super) fn tells_of(&self, member: &MemberId, enough: usize) -> bool {
+        let to_group = |stream: &StreamKey| matches!(stream.channel, Channel::Group(_));
+        let of = self.streams.iter().filter(|(stream, _)| stream.sender == *member && to_group(stream));
+        of.map(|(_, said)| said.len()).any(|leaders| leaders >= enough)
+    }
+
+    /// Whether a leader says of a member that it has said more to the stay `me` than is known.
+    pub(super) fn is_open(
+        &self,
+        member: &MemberId,
+        me: Incarnation,
+        known: impl Fn(&StreamKey) -> Option<Seq>,
+    ) -> bool {
         let of = self.streams.iter().filter(|(stream, _)| stream.sender == *member);
         of.flat_map(|(stream, said)| said.values().map(move |claim| (stream, claim))).any(|(stream, claim)| {
-            let to_me = !matches!(claim.since, Since::Stay(_));
-            known(stream).map_or(to_me && claim.next > Seq(1), |known| claim.next > known)
+            let said = claim.next > Seq(1) && is_to(claim.since, me);
+            known(stream).map_or(said, |known| claim.next > known)
         })
     }
 

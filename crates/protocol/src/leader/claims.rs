@@ -166,7 +166,7 @@ impl Leader {
     /// Tells somebody whose stay has ended, and closes the link at the next opportunity (A15).
     pub(super) fn tell_end(&mut self, link: LinkId, step: &mut Step) {
         let Some(attached) = attached_mut(&mut self.links, link) else { return };
-        let Some(cause) = self.state.ended(&attached.entry.id) else { return };
+        let Some(cause) = self.state.ended_with_keys(&attached.entry) else { return };
         attached.ended = true;
         let epoch = self.state.epoch();
         self.notify(link, &LeaderNotice::Ended { cause, epoch }, step);

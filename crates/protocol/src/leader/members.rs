@@ -152,12 +152,12 @@ impl Leader {
             self.links.remove(&old);
             step.effects.push(Effect::Close(old));
         }
-        if let Some(presence) = self.presence.get_mut(&entry.id) {
+        let admitted = self.state.members().get(&entry.id.user) == Some(&entry);
+        if let Some(presence) = self.presence.get_mut(&entry.id).filter(|_| admitted) {
             presence.heard = cx.now;
         }
         step.effects.push(Effect::Authenticated(link));
         step.events.push(Event::Authenticated(entry.id.clone()));
-        let admitted = self.state.members().get(&entry.id.user) == Some(&entry);
         if let Some(Link { stage, .. }) = self.links.get_mut(&link) {
             let reads = self.group.policy.role(&entry.id.user).receives();
             let attached = Attached::new(cx.now, entry, (admitted, reads), authenticated.channel, draw(cx));
@@ -232,7 +232,8 @@ impl Leader {
         if answer == attached.challenge || !enforced {
             attached.answered = answer;
             attached.challenge = draw(cx);
-            if let Some(presence) = self.presence.get_mut(&id) {
+            // Another program of the same user may hold the same stay's number with keys that did not prevail.
+            if let Some(presence) = self.presence.get_mut(&id).filter(|_| attached.admitted) {
                 presence.heard = cx.now;
             }
         } else if answer != attached.answered {
@@ -241,7 +242,7 @@ impl Leader {
         let next = attached.challenge;
         let view = self.publisher.current();
         self.notify(link, &LeaderNotice::HeartbeatAnswer { answer: challenge, challenge: next, view }, step);
-        if self.state.members().get_member(&id).is_none() {
+        if !self.links.get(&link).is_some_and(Link::is_admitted) {
             self.tell_end(link, step);
         } else if installed != Some(view) || self.has_claimed_nothing(link) {
             self.send_claim(cx.now, link, installed.map(|v| v.digest), step);

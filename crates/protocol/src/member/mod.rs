@@ -383,8 +383,9 @@ impl Member {
         let said = |cause: &Cause| self.ended_by.values().filter(|c| *c == cause).count();
         let causes = [Cause::Expelled, Cause::Expired, Cause::SessionOver, Cause::Elsewhere, Cause::Left, Cause::Lost];
         let told = causes.into_iter().find(|c| said(c) >= confirm);
-        if self.phase == Phase::Joining && told == Some(Cause::SessionOver) {
-            // The end came while the stay was being announced: whether there is a next session, leaders tell.
+        if self.phase == Phase::Joining && matches!(told, Some(Cause::SessionOver | Cause::Lost)) {
+            // The end came while the stay was being announced: whether there is a next session, leaders tell; and another
+            // program of this user may have announced the same stay with keys that prevailed.
             self.new_stay(step);
             return;
         }

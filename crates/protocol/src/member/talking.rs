@@ -363,7 +363,12 @@ impl Member {
 
     /// A sender is gone for good: what waited behind a hole is delivered, the hole is told.
     pub(super) fn forget_sender(&mut self, now: Time, sender: &MemberId, step: &mut Step) {
-        for event in self.inbox.forget(sender, self.group.rules.confirm(), self.group.rules.last_word()) {
+        let Some(me) = self.me.as_ref().map(|me| me.id.incarnation) else { return };
+        let enough = (self.group.rules.confirm(), self.group.rules.last_word());
+        let events = self.inbox.forget(sender, me, enough);
+        // Who may not read misses nothing.
+        let reads = self.role().receives();
+        for event in events.into_iter().filter(|_| reads) {
             self.absorb_inbox_event(now, event, step);
         }
     }

@@ -15,3 +15,4 @@ mod peers;
 mod roles;
 mod scenarios;
 mod sessions;
+mod stays;

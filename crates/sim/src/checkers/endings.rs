@@ -31,9 +31,11 @@ impl Checker for Endings {
                 let silent = facts.silent.contains(id);
                 let expelled = facts.expelled.contains(user);
                 let newer = facts.announced.iter().any(|m| m.user == *user && m.incarnation > id.incarnation);
+                // Two programs of the user announced the same stay, each with its own keys: one of them must try again.
+                let twice = facts.genuine.iter().filter(|entry| entry.id == *id).count() > 1 && *cause == Cause::Lost;
                 let over = facts.sessions_over.contains(&id.incarnation.session());
                 let unfounded = *cause == Cause::Expelled && !expelled || *cause == Cause::SessionOver && !over;
-                if !(left || silent || expelled || newer || over) || unfounded {
+                if !(left || silent || expelled || newer || twice || over) || unfounded {
                     wrong.push(format!("client {} ({id}) was told that its stay ended: {cause:?}", client.0));
                 }
             }

@@ -12,8 +12,9 @@ use crate::world::{ClientId, Sent, World};
 ///
 /// Best effort promises nothing, and what was said before a receiver had its first view is not to it. Messages of somebody
 /// expelled end at once, and a stay so short that a receiver never saw it is unknown to it. Of somebody who was there
-/// already, what was said in views before the first one of which a message came may be unknown too. A program that dies before
-/// it knows f+1 leaders to have a message has promised it to nobody: a hacked relay alone may have it.
+/// already, what was said in views before the first one of which a message came may be unknown too; on a stream of which none
+/// came, what was said in views that the receiver never had. A program that dies before it knows f+1 leaders to have a
+/// message has promised it to nobody: a hacked relay alone may have it.
 pub struct Gaps;
 
 impl Checker for Gaps {
@@ -46,7 +47,7 @@ pub fn untold(world: &World) -> Vec<String> {
             }
         }
     }
-    missing.retain(|(_, sender), _| !was_expelled(world, sender));
+    missing.retain(|(client, sender), _| !was_expelled(world, *client, sender));
     missing.iter_mut().for_each(|((client, sender), numbers)| {
         numbers.retain(|number| is_known(world, *client, sender, *number));
     });
@@ -61,8 +62,11 @@ pub fn untold(world: &World) -> Vec<String> {
     untold.map(text).collect()
 }
 
-fn was_expelled(world: &World, sender: &MemberId) -> bool {
-    world.facts.expelled.contains(&sender.user) && world.facts.ended.contains_key(sender)
+/// Whether a stay ended with an expulsion: this very one, or a later one of the user that the receiver never saw. Then this
+/// one went out of its view with the user, and it was told why.
+fn was_expelled(world: &World, client: ClientId, sender: &MemberId) -> bool {
+    let told = world.facts.told_expelled.contains(&(client, sender.clone()));
+    world.facts.expelled.contains(&sender.user) && (world.facts.ended.contains_key(sender) || told)
 }
 
 /// Whether a receiver can know that the stream of a message goes back as far as that.
@@ -77,10 +81,15 @@ fn is_known(world: &World, client: ClientId, sender: &MemberId, number: u64) -> 
     };
     let mut heard = world.facts.heard.range((client, 0)..=(client, u64::MAX));
     let first = heard.find_map(|(_, number)| world.facts.sent.get(number).filter(|other| same_stream(other)));
-    !was_there || first.is_none_or(|first| first.at < sent.at || first.view == sent.view)
+    // Of a stream to the group on which it heard nothing, leaders tell from a view on that it knows.
+    let has_view = || sent.to.is_some() || world.facts.installed.contains(&(client, sent.view.digest));
+    !was_there || first.map_or_else(has_view, |first| first.at < sent.at || first.view == sent.view)
 }
 
 /// Losses that were told and are none: more than receivers really lack of what was sent to them.
+///
+/// Who saw somebody come reports what that member said in views that it skipped itself, from the first message on: whether it
+/// was in such a view, it cannot know.
 pub fn false_ones(world: &World) -> Vec<String> {
     let mut wrong = Vec::new();
     for ((client, sender), told) in &world.facts.gaps {
@@ -88,8 +97,13 @@ pub fn false_ones(world: &World) -> Vec<String> {
         if world.is_hacked(*client) || world.facts.hacked.contains(&sender.user) {
             continue;
         }
+        let saw_coming = world.facts.seen.get(&(*client, sender.clone())) == Some(&false);
+        let skipped = |sent: &Sent| {
+            saw_coming && sent.to.is_none() && !world.facts.installed.contains(&(*client, sent.view.digest))
+        };
         let to_me = |number: &u64, sent: &Sent| {
-            sent.sender == *sender && sent.members.contains(me) && is_owed(world, *number, sent, me)
+            let concerns = sent.members.contains(me) || skipped(sent);
+            sent.sender == *sender && concerns && is_owed(world, *number, sent, me)
         };
         let lacks = world.facts.sent.iter().filter(|(number, sent)| to_me(number, sent));
         let lacks = lacks.filter(|(number, _)| !world.facts.heard.contains(&(*client, **number))).count() as u64;

@@ -11,7 +11,7 @@ use ringfort_protocol::log::{LOG_MAGIC, resume};
 use ringfort_protocol::login::{Registration, enrol_key, enrol_password};
 use ringfort_protocol::member::{Effect, Event, Member, Secret, Step};
 use ringfort_protocol::policy::Service;
-use ringfort_protocol::view::{Change, MemberSet};
+use ringfort_protocol::view::{Cause, Change, MemberSet};
 use ringfort_protocol::{Cx, LeaderId, LinkId, MemberId, Time, Topic, UserName, ViewId};
 use zeroize::Zeroizing;
 
@@ -298,9 +298,18 @@ impl World {
             let (now, is_first) = (self.now, !self.facts.first_view.contains_key(&id));
             self.facts.first_view.entry(id).or_insert(now);
             for change in changes {
-                if let Change::Added(entry) = change {
-                    self.facts.seen.entry((id, entry.id.clone())).or_insert(is_first);
-                }
+                let gone = match change {
+                    Change::Added(entry) => {
+                        self.facts.seen.entry((id, entry.id.clone())).or_insert(is_first);
+                        drop(self.facts.present.insert((id, entry.id.user.clone()), entry.id.clone()));
+                        None
+                    }
+                    Change::Removed(user, cause) => {
+                        let gone = self.facts.present.remove(&(id, user.clone()));
+                        gone.filter(|_| *cause == Cause::Expelled)
+                    }
+                };
+                self.facts.told_expelled.extend(gone.map(|gone| (id, gone)));
             }
         }
         if let Event::Message(delivery) = event {

@@ -91,6 +91,10 @@ pub struct Facts {
     pub installed: BTreeSet<(ClientId, ViewDigest)>,
     /// Members that clients have seen in a view, and whether in their first one.
     pub seen: BTreeMap<(ClientId, MemberId), bool>,
+    /// The stay of each user in a client's view.
+    pub present: BTreeMap<(ClientId, UserName), MemberId>,
+    /// Stays that went out of a client's view as expelled: it is told that.
+    pub told_expelled: BTreeSet<(ClientId, MemberId)>,
     /// Whether the network is kind now.
     pub stable: bool,
 }

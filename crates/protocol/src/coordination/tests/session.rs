@@ -126,6 +126,39 @@ fn f_hacked_leaders_end_and_bring_back_nothing() {
 }
 
 #[test]
+fn a_join_that_one_leader_accepted_just_before_the_end_of_the_session_leaves_all_in_one_state() {
+    // Leader 4 is hacked: it votes for the join to leader 3 alone, and says nothing else. Leader 1 does not know her.
+    for (n, f) in SIZES {
+        let mut cluster = Cluster::new(n, f, f);
+        let ana = join("ana", 1);
+        let honest = n - f;
+        let votes = |cluster: &Cluster, by: std::ops::RangeInclusive<u8>, accepted| -> Vec<(u8, PeerMessage)> {
+            let session = cluster.group.session();
+            let key = |by: u8| &cluster.secrets[usize::from(by) - 1].signing;
+            let sign = |by| SignedProposal::sign(key(by), leader(by), session, ana.clone(), accepted);
+            by.map(|by| (by, PeerMessage::Proposals(vec![sign(by)]))).collect()
+        };
+        // n-f votes at the last honest leader: its own, f+1 of other honest ones but one, and those of the hacked.
+        cluster.admit(&(honest - f..=honest).collect::<Vec<_>>(), &entry("ana", 1));
+        cluster.mail.retain(|(_, to, _)| to.number() == honest);
+        for (by, message) in votes(&cluster, honest + 1..=n, false) {
+            cluster.mail.push_back((leader(by), leader(honest), message));
+        }
+        cluster.deliver_all();
+        assert_eq!(cluster.at(honest).members().len(), 1, "n={n}: accepted by one leader");
+        cluster.mail.clear();
+        cluster.order(1..=f + 1, SessionOrder::Restart(number(1)));
+        cluster.mail.retain(|(.., message)| match message {
+            PeerMessage::Proposals(list) => list.iter().all(|said| matches!(said.operation, Operation::Session(_))),
+            _ => true,
+        });
+        cluster.deliver_all();
+        (0..6).for_each(|_| cluster.compare());
+        cluster.all_in(running(2));
+    }
+}
+
+#[test]
 fn a_user_comes_in_again_in_the_next_session_and_only_with_a_stay_of_it() {
     let mut cluster = Cluster::new(4, 1, 0);
     let all = [1, 2, 3, 4];

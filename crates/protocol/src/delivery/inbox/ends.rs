@@ -4,7 +4,7 @@ use super::{Inbox, Stream};
 use crate::data::Lookup;
 use crate::delivery::stream::{ASK_AFTER_HEAD, InStream};
 use crate::delivery::{Channel, InboxEvent, Reading, Since, StreamKey, Tail};
-use crate::ids::{LeaderId, MemberId, Seq};
+use crate::ids::{Incarnation, LeaderId, MemberId, Seq};
 use crate::policy::Service;
 use crate::rules::Rule;
 use crate::time::Time;
@@ -38,12 +38,18 @@ impl Inbox {
     }
 
     /// A member is gone for good, its overlap included: tells what of it still waited, and forgets it. If it spoke, and
-    /// fewer than `enough` leaders have its word that this was all, the end of it is not known.
+    /// fewer than `enough` leaders have its word that this was all, the end of it is not known. Nor is it if too few have said
+    /// anything of it, be it that it was silent. `me` is this member's own stay.
     ///
     /// Of `enough` leaders that have it, one alone may be honest and say how much it was. So if one says that it was more
     /// than is known here, at the end or at the beginning, all is known only once `enough` honest ones must be among those that
     /// have the last word, `with_liars` in all: then whoever says more than they do invents it.
-    pub fn forget(&mut self, member: &MemberId, enough: usize, with_liars: usize) -> Vec<InboxEvent> {
+    pub fn forget(
+        &mut self,
+        member: &MemberId,
+        me: Incarnation,
+        (enough, with_liars): (usize, usize),
+    ) -> Vec<InboxEvent> {
         let mut events = Vec::new();
         let streams = self.streams_of(member);
         let spoken =
@@ -56,11 +62,14 @@ impl Inbox {
             (Some(Stream::Repaired(stream)), Some(earliest)) => *earliest < stream.first(),
             _ => false,
         };
-        let open = self.claims.is_open(member, known) || streams.iter().any(begins);
+        let is_repaired = |key: &StreamKey| known(key).is_some();
+        let open = self.claims.is_open(member, me, known) || streams.iter().any(begins);
         let disputed = open && !self.claims.is_complete(member, with_liars);
         let spoke = self.claims.names(member) || streams.iter().any(spoken);
         // All that it said is known, but not what of it was for this member: it spoke in views that were skipped here.
-        let unplaced = self.claims.spoken(member, enough).any(|key| !streams.contains(key));
+        let unplaced = self.claims.spoken(member, me, enough).any(|key| !streams.contains(key));
+        // Not even that it said nothing is known: this member was out of reach while leaders told of its end.
+        let unheard_of = !spoke && !streams.iter().any(is_repaired) && !self.claims.tells_of(member, enough);
         for key in streams {
             self.with_stream(&key, &mut events, InStream::give_up_all);
             self.streams.remove(&key);
@@ -68,7 +77,8 @@ impl Inbox {
         }
         let complete = self.claims.is_complete(member, enough);
         let closed = self.closed.remove(member);
-        if spoke && (!complete || unplaced || disputed) && !closed {
+        let sends = self.policy.role(&member.user).sends();
+        if (spoke && (unplaced || disputed) || (spoke || unheard_of && sends) && !complete) && !closed {
             events.push(InboxEvent::UnknownTail(member.clone()));
         }
         self.claims.forget(member);

@@ -55,7 +55,8 @@ fn an_end_that_nobody_can_supply_is_a_gap_and_an_end_that_nobody_knows_is_said()
         let last = complete.then(|| Tail::Complete(ana.clone()));
         room.bo_told(at(0), from, std::iter::once(head).chain(last).collect());
     }
-    assert_eq!(room.bo.inbox.forget(&ana, 3, 3).last(), Some(&InboxEvent::UnknownTail(ana.clone())));
+    let me = room.bo.me.id.incarnation;
+    assert_eq!(room.bo.inbox.forget(&ana, me, (3, 3)).last(), Some(&InboxEvent::UnknownTail(ana.clone())));
 
     let (mut room, _) = said(2);
     let ana = room.ana.me.id.clone();
@@ -107,11 +108,30 @@ fn whose_words_were_all_in_views_that_were_skipped_leaves_a_question() {
 }
 
 #[test]
-fn who_never_spoke_or_was_expelled_leaves_no_question() {
-    let mut room = Room::sealed();
-    let ana = room.ana.me.id.clone();
-    assert_eq!(room.bo_forgets(&ana), []);
+fn a_private_word_to_this_very_stay_that_one_leader_alone_knows_of_leaves_a_question() {
+    for (to, asks) in [(0, true), (1, false)] {
+        let mut room = Room::sealed();
+        let (ana, stay) = (room.ana.me.id.clone(), room.bo.me.id.incarnation.0 + to);
+        let (silent, private) = (head(&room, Service::Fifo, 1), private_head(&room, stay, 1, 3));
+        room.bo_told(at(0), 1, vec![silent.clone(), private, Tail::Complete(ana.clone())]);
+        room.bo_told(at(0), 2, vec![silent, Tail::Complete(ana.clone())]);
+        let question = if asks { vec![InboxEvent::UnknownTail(ana.clone())] } else { Vec::new() };
+        assert_eq!(room.bo_forgets(&ana), question, "to the stay {to} after this one");
+    }
+}
+
+#[test]
+fn who_never_spoke_as_enough_leaders_say_or_was_expelled_leaves_no_question() {
+    // Bo was out of reach when leaders told of her end: that she said nothing, one leader alone says, or two do.
+    for (leaders, asks) in [(0, true), (1, true), (2, false)] {
+        let mut room = Room::sealed();
+        let (ana, silent) = (room.ana.me.id.clone(), head(&room, Service::Fifo, 1));
+        (1..=leaders).for_each(|from| drop(room.bo_told(at(0), from, vec![silent.clone()])));
+        let question = if asks { vec![InboxEvent::UnknownTail(ana.clone())] } else { Vec::new() };
+        assert_eq!(room.bo_forgets(&ana), question, "{leaders} leaders");
+    }
     let (mut room, _) = said(3);
+    let ana = room.ana.me.id.clone();
     assert_eq!(room.bo.inbox.close(&ana), []);
     assert_eq!(room.bo_forgets(&ana), []);
 }

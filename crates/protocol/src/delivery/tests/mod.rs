@@ -112,7 +112,8 @@ impl Room {
 
     /// Bo forgets a member that is gone for good.
     fn bo_forgets(&mut self, member: &crate::ids::MemberId) -> Vec<InboxEvent> {
-        self.bo.inbox.forget(member, self.rules.confirm(), self.rules.last_word())
+        let enough = (self.rules.confirm(), self.rules.last_word());
+        self.bo.inbox.forget(member, self.bo.me.id.incarnation, enough)
     }
 
     fn group_stream(&self, service: Service) -> StreamKey {
