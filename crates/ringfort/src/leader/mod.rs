@@ -9,6 +9,7 @@ mod links;
 mod lookup;
 mod meter;
 mod orders;
+mod renewing;
 mod told;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfort_protocol::leader::{Leader, Record};
+use ringfort_protocol::time::earliest;
 use ringfort_protocol::{Cx, GroupInfo};
 use tokio::time::MissedTickBehavior;
 use tracing::info;
@@ -28,10 +30,12 @@ use self::links::Links;
 pub use self::lookup::{Found, Lookup};
 use self::meter::Meter;
 pub use self::told::{PeerReport, Report, Told, Traffic};
-use crate::files::OpenLeader;
+use crate::files::{FileError, OpenLeader};
 use crate::link::{AcceptLimits, LinkError, LinkLimits};
 use crate::runtime::Outside;
 use crate::store::StoreError;
+/// What a renewal of the leaders' shares tells.
+pub use ringfort_setup::renewal;
 
 /// How a leader runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +118,9 @@ pub enum LeaderError {
     /// The store failed: a leader that cannot remember must not speak.
     #[error("the leader stopped, because its state could not be made durable: {0}")]
     Store(#[from] StoreError),
+    /// What was kept of renewals cannot be read or written.
+    #[error(transparent)]
+    Renewal(#[from] FileError),
     /// The address in the group file means nothing here.
     #[error("the leader's address {0} in the group file cannot be looked up now: try again, or use --listen HOST:PORT")]
     Address(String),
@@ -159,6 +166,7 @@ pub async fn run_core(
     observe(&Told::Listening(links.address()));
 
     let records = folder.store.load()?;
+    let renewal = renewing::start(&folder.path, &group, &folder.secrets, outside.clock.now())?;
     let core = build(&mut outside.cx(), group, folder.secrets, records);
     let mut driver = Driver {
         core,
@@ -169,13 +177,17 @@ pub async fn run_core(
         members: BTreeMap::new(),
         peers: BTreeMap::new(),
         links,
+        renewal_due: renewal.next_wakeup(outside.clock.now()),
+        renewal,
+        renewed: Vec::new(),
+        retired: BTreeMap::new(),
     };
 
     let mut inbox = every(options.inbox_period);
     let mut reports = every(options.report_period);
     tokio::pin!(shutdown);
     loop {
-        let due = outside.due(driver.core.next_wakeup());
+        let due = outside.due(earliest(driver.core.next_wakeup(), driver.renewal_due));
         tokio::select! {
             biased;
             () = &mut shutdown => break,
@@ -191,6 +203,8 @@ pub async fn run_core(
         }
         driver.serve(&mut outside, options.batch_max, &mut outcomes, &mut observe);
         driver.carry_out(outcomes, &mut observe)?;
+        driver.renew_if_due(&mut outside.cx());
+        driver.carry_out_renewal(&mut observe)?;
     }
     observe(&Told::Stopping);
     driver.stop(&mut outside, options.batch_max, options.link.close_grace, &mut observe).await?;
