@@ -70,7 +70,9 @@ pub async fn run(args: &LiveArgs, keep: bool) -> anyhow::Result<ExitCode> {
     };
     // While orders can come, the story goes on.
     drop(orders_to);
-    live.web = None;
+    if let Some(web) = live.web.take() {
+        web.close().await;
+    }
     live.stage.close().await;
     outcome.map(|()| ExitCode::SUCCESS)
 }
@@ -92,7 +94,7 @@ impl Live {
         }
         if let Some(web) = &self.web {
             let url = web.url();
-            desk.story.put(&format!("\nThe demo, for this machine and you alone, until Ctrl-C:\n\n  {url}\n"));
+            desk.story.put(&format!("\nThe demo, for this machine and you alone, until Ctrl-C:\n\n  {url}\n\nIt takes over servers; a link at its top leads to the other part, which cuts a network.\n"));
             // Without entropy there is no ticket, and the printed address is still there.
             if open && let Ok(ticket) = web.ticket_url() {
                 ringfort_cli::commands::join::open(&ticket);

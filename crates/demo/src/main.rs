@@ -2,13 +2,15 @@
 //!
 //! Four leaders run as processes of their own and talk over real sockets; the members live in this
 //! process and use nothing but [`ringfort::Group`]. `attack 2 tamper` kills leader 2 and starts a hacked one in
-//! its place, with the same folder, keys and shares.
+//! its place, with the same folder, keys and shares. Beside it there are three sites, each a process, and a network
+//! between them that the page cuts.
 //!
 //! The hacked leader exists in this crate alone ([`attack`]). The production binary `ringfort`, built from
 //! `ringfort-cli`, knows no attack: it depends neither on this crate nor on the test hooks used here.
 
 mod interactive;
 mod order;
+mod peers;
 mod script;
 mod visitor;
 mod web;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringfort_attack::adversary as attack;
-use ringfort_attack::real::{desk, hosting, stage, story};
+use ringfort_attack::real::{desk, hosting, sites, stage, story};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
@@ -49,6 +51,15 @@ enum Command {
         /// Where another leader is found, if not at its address in the group file.
         #[arg(long, value_name = "N=HOST:PORT")]
         dial: Vec<hosting::Dial>,
+    },
+    /// Runs a site for the demo
+    #[command(hide = true)]
+    DemoSite {
+        /// The site's folder.
+        folder: PathBuf,
+        /// Where it listens for other sites.
+        #[arg(long, value_name = "HOST:PORT")]
+        listen: std::net::SocketAddr,
     },
     /// Runs a hacked leader for the demo
     #[command(hide = true)]
@@ -97,6 +108,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::DemoLeader { folder, dial } => hosting::lead(&folder, &dial).await.map(|()| ExitCode::SUCCESS),
+        Command::DemoSite { folder, listen } => sites::host(&folder, listen).await.map(|()| ExitCode::SUCCESS),
         Command::Adversary { folder, kind, group_folder, dial } => {
             attack::run(&folder, kind, group_folder.as_deref(), &dial).await.map(|()| ExitCode::SUCCESS)
         }

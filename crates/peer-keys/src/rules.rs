@@ -32,11 +32,15 @@ pub enum Rule {
     ReplayCounter,
     /// A contribution that would make the key predictable is refused.
     IdentityRefused,
+    /// What all decide by came to the whole group in the agreed order, and a message came as it says.
+    ToAllInOrder,
+    /// More than half of all who could be in put somebody out, not of those who were quick to answer.
+    Majority,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 11] = [
+    pub const ALL: [Rule; 13] = [
         Rule::ContextBinding,
         Rule::ConfirmBeforeUse,
         Rule::FlushComplete,
@@ -48,6 +52,8 @@ impl Rule {
         Rule::FreshShare,
         Rule::ReplayCounter,
         Rule::IdentityRefused,
+        Rule::ToAllInOrder,
+        Rule::Majority,
     ];
 }
 

@@ -14,6 +14,7 @@ mod outcast;
 mod postmarks;
 pub mod proxy;
 pub mod scenarios;
+pub mod sites;
 pub mod stage;
 pub mod story;
 pub mod tls;

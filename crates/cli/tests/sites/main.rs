@@ -2,11 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod cascades;
 mod chaos;
 mod clients;
 mod commands;
 mod crowd;
 mod dice;
+mod judge;
 #[path = "../cli/process.rs"]
 #[allow(dead_code, reason = "shared with the other tests of this command")]
 mod process;

@@ -101,9 +101,10 @@ impl Network {
     async fn links(self, listener: TcpListener, to: usize, port: u16) {
         loop {
             let Ok((stream, source)) = listener.accept().await else { continue };
-            let Some(from) = self.whose(source).await else { continue };
             let network = self.clone();
             tokio::spawn(async move {
+                // Whoever is slow to be found out holds up nobody else.
+                let Some(from) = network.whose(source).await else { return };
                 network.wait(from, to).await;
                 let Ok(onward) = TcpStream::connect(("127.0.0.1", port)).await else { return };
                 let ((a, b), (c, d)) = (stream.into_split(), onward.into_split());

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::House;
 use super::facts::{Facts, Line};
+use super::peers;
 use super::words::{self, Choice};
 use crate::attack::Kind;
 use crate::desk::Mode;
@@ -24,19 +25,22 @@ use crate::order::Order;
 use crate::stage::{F, N};
 
 /// How often the page is told what is new.
-const TICK: Duration = Duration::from_millis(200);
+pub const TICK: Duration = Duration::from_millis(200);
 /// How long a page may take for a line.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// The longest line of a page.
 const ASK_BYTES_MAX: usize = 4 * 1024;
 
-type Answer = Result<Response, Response>;
+pub type Answer = Result<Response, Response>;
 
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("index.html", "text/html; charset=utf-8", include_str!("../../page/index.html")),
     ("demo.css", "text/css; charset=utf-8", include_str!("../../page/demo.css")),
     ("demo.js", "text/javascript; charset=utf-8", include_str!("../../page/demo.js")),
     ("cards.js", "text/javascript; charset=utf-8", include_str!("../../page/cards.js")),
+    ("peers.html", "text/html; charset=utf-8", include_str!("../../page/peers.html")),
+    ("peers.css", "text/css; charset=utf-8", include_str!("../../page/peers.css")),
+    ("peers.js", "text/javascript; charset=utf-8", include_str!("../../page/peers.js")),
     ("dom.js", "text/javascript; charset=utf-8", site::DOM),
     ("ringfort.css", "text/css; charset=utf-8", site::STYLE),
     ("icon.svg", "image/svg+xml", site::ICON),
@@ -48,6 +52,7 @@ pub fn router(house: Arc<House>) -> Router {
         .route("/", get(enter))
         .route("/{path}/", get(index))
         .route("/{path}/socket", get(socket))
+        .route("/{path}/peers-socket", get(peers::socket))
         .route("/{path}/{file}", get(file))
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "There is nothing here.") })
         .layer(middleware::from_fn_with_state(house.door.clone(), site::at_the_door))
@@ -97,16 +102,30 @@ async fn socket(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Answer {
-    if !house.door.path.fits(&path) {
+    upgraded(house, &path, &headers, upgrade, async move |house, socket| serve(&house, socket).await)
+}
+
+/// Lets a page have a socket, if it is one of this demo's and there are not too many.
+pub fn upgraded<F>(
+    house: Arc<House>,
+    path: &str,
+    headers: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+    serve: impl FnOnce(Arc<House>, WebSocket) -> F + Send + 'static,
+) -> Answer
+where
+    F: Future<Output = Option<()>> + Send,
+{
+    if !house.door.path.fits(path) {
         return Err(refused(Refusal::Token));
     }
-    house.door.check_socket(&headers).map_err(refused)?;
+    house.door.check_socket(headers).map_err(refused)?;
     let full = || plain(StatusCode::SERVICE_UNAVAILABLE, "Too many pages are open.");
     let place = house.sockets.clone().try_acquire_owned().map_err(|_| full())?;
     let upgrade = upgrade.max_message_size(ASK_BYTES_MAX).max_frame_size(ASK_BYTES_MAX);
     Ok(upgrade.on_upgrade(async move |socket| {
         // A page that has gone away needs no last word.
-        let _ = serve(&house, socket).await;
+        let _ = serve(house, socket).await;
         drop(place);
     }))
 }
@@ -153,7 +172,7 @@ enum Ask {
 }
 
 async fn serve(house: &House, mut socket: WebSocket) -> Option<()> {
-    tell(&mut socket, &Tell::Hello { leaders: N, faults: F, choices: words::choices() }).await?;
+    send(&mut socket, &Tell::Hello { leaders: N, faults: F, choices: words::choices() }).await?;
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut shown, mut told) = (None, 0);
@@ -167,20 +186,20 @@ async fn serve(house: &House, mut socket: WebSocket) -> Option<()> {
                     Message::Ping(_) | Message::Pong(_) => None,
                 };
                 if let Some(why) = why {
-                    tell(&mut socket, &Tell::Refused { why }).await?;
+                    send(&mut socket, &Tell::Refused { why }).await?;
                 }
             }
             _ = tick.tick() => {
                 let facts = Facts::of(house);
                 if shown.as_ref() != Some(&facts) {
-                    tell(&mut socket, &Tell::Facts(&facts)).await?;
+                    send(&mut socket, &Tell::Facts(&facts)).await?;
                     shown = Some(facts);
                 }
                 let news = house.desk.story.after(told);
                 told = news.last().map_or(told, |line| line.n);
                 let lines: Vec<Line> = news.iter().filter_map(Line::of).collect();
                 if !lines.is_empty() {
-                    tell(&mut socket, &Tell::Told { lines }).await?;
+                    send(&mut socket, &Tell::Told { lines }).await?;
                 }
             }
         }
@@ -211,7 +230,8 @@ async fn order(house: &House, text: &str) -> Result<(), String> {
     house.orders.try_send(order).map_err(|_| "too much at once: try again".to_owned())
 }
 
-async fn tell(socket: &mut WebSocket, what: &Tell<'_>) -> Option<()> {
+/// Tells a page a line; `None` once it is gone, or takes none.
+pub async fn send(socket: &mut WebSocket, what: &impl Serialize) -> Option<()> {
     let line = serde_json::to_string(what).ok()?;
     tokio::time::timeout(STALLED_AFTER, socket.send(Message::Text(line.into()))).await.ok()?.ok()
 }

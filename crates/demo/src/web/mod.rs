@@ -1,10 +1,12 @@
-//! The demonstration on a page: four leaders to attack, and the pages of three members beside each other.
+//! The demonstration on two pages: four leaders to attack, with the pages of three members beside each other; and a
+//! network to be cut, with people on both sides.
 //!
-//! The page is served on loopback through the same door as a member's own page. It shows what the members and honest
-//! leaders report, and passes on orders; everything else is done where the orders of the prompt are.
+//! They are served on loopback through the same door as a member's own page. They show what members, sites and
+//! honest leaders report, and pass on orders; everything else is done elsewhere.
 
 mod facts;
 mod http;
+mod peers;
 mod words;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use crate::desk::Desk;
 use crate::order::Order;
+use crate::peers::Peers;
 
 /// Whose pages are shown.
 pub const SHOWN: [&str; 3] = ["ana", "ben", "eva"];
@@ -52,6 +55,7 @@ pub struct House {
     desk: Arc<Desk>,
     orders: mpsc::Sender<Order>,
     sockets: Arc<Semaphore>,
+    peers: Arc<Peers>,
     shown: Mutex<Shown>,
 }
 
@@ -93,10 +97,17 @@ impl Web {
         let door = Door::new(listener.local_addr()?).context("the system gives no random numbers")?;
         let shown = Mutex::new(Shown { talks: true, ..Shown::default() });
         let sockets = Arc::new(Semaphore::new(SOCKETS_MAX));
-        let house = Arc::new(House { door: Arc::new(door), desk, orders, sockets, shown });
+        let program = std::env::current_exe().context("this program's own file")?;
+        let peers = Arc::new(Peers::new(program));
+        let house = Arc::new(House { door: Arc::new(door), desk, orders, sockets, peers, shown });
         let router = http::router(house.clone());
         let serve = tokio::spawn(listener::serve(listener, router));
         Ok(Web { house, agents: BTreeMap::new(), said: 0, serve })
+    }
+
+    /// Ends what runs for the other page.
+    pub async fn close(self) {
+        self.house.peers.close().await;
     }
 
     /// The address to open.

@@ -9,7 +9,7 @@
 //!
 //! Groups of sites are open: anybody can be in one, and nobody can be thrown out. So a view here is the members of the
 //! sites' view less those who are *out*: who brings no credentials that all accept, and who is waited for in vain, once
-//! more than half of those who did answer, and two at least, say so. Who is out learns of it, and can leave and come again.
+//! more than half of all who are not out, and two at least, say so. Who is out learns of it, and can leave and come again.
 //!
 //! Not known here: keys, signatures, sites. What comes in was authenticated by the parent.
 
@@ -62,6 +62,13 @@ pub enum OutWhy {
     OwnApplication,
 }
 
+impl OutWhy {
+    /// Whether the same would come of joining again.
+    pub fn is_final(self) -> bool {
+        !matches!(self, OutWhy::Silent | OutWhy::OwnApplication)
+    }
+}
+
 /// What the parent has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -80,6 +87,8 @@ pub enum Action {
     },
     /// Somebody is out.
     Out(Name, OutWhy),
+    /// So many are in the sites' group that there is no secure view, until there are fewer.
+    Crowded(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +246,7 @@ impl Flush {
     /// A view of the sites, in its place. One that is not newer, or that this member is not in, is no view.
     pub fn on_view(&mut self, now: Time, view: SiteView) -> Vec<Action> {
         let newer = self.sites.as_ref().is_none_or(|sites| sites.id < view.id);
-        if !newer || !view.members.contains(&self.me) || view.members.len() > MEMBERS_MAX {
+        if !newer || !view.members.contains(&self.me) {
             return Vec::new();
         }
         let stays = |name: &Name| view.moved.contains(name) && view.members.contains(name);
@@ -245,9 +254,15 @@ impl Flush {
         self.suspects.retain(stays);
         self.out.clear();
         self.failures = 0;
-        let id = view.id;
+        let (id, count) = (view.id, view.members.len());
         self.sites = Some(view);
-        self.start(now, Round::first(id), now)
+        let actions = self.start(now, Round::first(id), now);
+        if count <= MEMBERS_MAX {
+            return actions;
+        }
+        // Somebody may have gone meanwhile, so the last view does not go on either.
+        (self.stage, self.application, self.due) = (Stage::Idle, Application::Closed, None);
+        vec![Action::Crowded(count)]
     }
 
     /// An answer to the round, in its place; `refused` if it is not acceptable, and why.
@@ -255,12 +270,24 @@ impl Flush {
         if !self.wants_ok(from, ok.round) {
             return Vec::new();
         }
-        let twin = self.oks.values().any(|other| other.key == ok.key).then_some(OutWhy::SameKey);
+        let twin = self.oks.iter().find(|(_, other)| other.key == ok.key);
+        let twin = twin.map(|(name, other)| (name.clone(), other.previous.is_some()));
+        // Of two with one key the one that was in a view before stays, or else the first.
+        let second = twin.as_ref().is_some_and(|(_, has_past)| *has_past || ok.previous.is_none());
         let mut actions = Vec::new();
-        if let Some(why) = refused.or(twin) {
+        if let Some(why) = refused.or(second.then_some(OutWhy::SameKey)) {
             self.put_out(from, why, &mut actions);
         } else {
+            if let Some((twin, _)) = twin {
+                self.oks.remove(&twin);
+                for votes in self.votes.values_mut() {
+                    votes.remove(&twin);
+                }
+                self.put_out(&twin, OutWhy::SameKey, &mut actions);
+            }
             let suspects = ok.suspects.clone();
+            // Who was late and came is waited for as anybody else is.
+            self.suspects.remove(from);
             self.oks.insert(from.clone(), ok);
             self.finished.insert(from.clone());
             self.count(from, &suspects, &mut actions);
@@ -327,6 +354,7 @@ impl Flush {
         self.failures = 0;
         let members: BTreeSet<Name> = self.oks.keys().cloned().collect();
         let moved = self.companions.intersection(&members).cloned().chain([self.me.clone()]).collect();
+        self.suspects.retain(|name| !members.contains(name));
         self.companions = members;
         self.finished.clear();
         moved
@@ -413,22 +441,22 @@ impl Flush {
         vec![Action::Answer(self.round)]
     }
 
-    /// Counts votes of `from`, and puts out whoever more than half of those that can vote are against.
+    /// Counts votes of `from`, and puts out whoever more than half of all are against.
     fn count(&mut self, from: &Name, against: &[Name], actions: &mut Vec<Action>) {
         for name in against {
             let flushing = self.stage == Stage::Flushing;
-            let only_two = self.sites.as_ref().is_some_and(|sites| sites.members.len() - self.out.len() == 2);
+            let all = self.sites.as_ref().map_or(0, |sites| sites.members.len()).saturating_sub(self.out.len());
             let known = self.sites.as_ref().is_some_and(|sites| sites.members.contains(name));
             if !known || name == from || self.out.contains(name) || flushing == self.oks.contains_key(name) {
                 continue;
             }
-            // In a flush those who have answered vote; on a key, all others do.
-            let voters = if flushing { self.oks.len() } else { self.oks.len().saturating_sub(1) };
+            // Half of those who were quick to answer could put out all who are slower, so all count who are not out. One
+            // member alone puts nobody out, but where there are only two.
+            let counts = if self.rules.enforces(Rule::Majority) { all } else { self.oks.len() };
+            let enough = if all == 2 { 1 } else { (counts / 2 + 1).max(2) };
             let votes = self.votes.entry(name.clone()).or_default();
             votes.insert(from.clone());
-            // One member alone puts nobody out, but where there are only two: one that is quick to answer could put out all
-            // who are slower, and a view of itself alone is of no use to anybody.
-            if votes.len() * 2 > voters && (votes.len() >= 2 || only_two) {
+            if votes.len() >= enough {
                 self.put_out(name, OutWhy::Silent, actions);
             }
         }

@@ -28,6 +28,8 @@ pub struct KeyView<'a> {
     pub me: usize,
     /// All members, sorted by name, each with its offer.
     pub members: Vec<(&'a Name, &'a [u8])>,
+    /// How often the members have begun again in the sites' view.
+    pub attempt: u32,
     /// What the view is bound by.
     pub context: Context,
 }
@@ -52,6 +54,8 @@ pub struct Output {
     pub messages: Vec<(Option<Name>, Vec<u8>)>,
     /// The secret, once.
     pub secret: Option<Secret32>,
+    /// What came leaves this member without a secret: all have to begin again.
+    pub failed: bool,
 }
 
 /// The protocol that a group's policy names.
@@ -148,8 +152,15 @@ pub(crate) type Claim = Option<([u8; 32], u32)>;
 /// Members of one view by what they come from: those who share the most common past, oldest first, and all others.
 ///
 /// Everybody computes the same from the same offers: each is a digest of the state that its sender goes on from, if it
-/// has one, and the sender's place in the order of that state.
-pub(crate) fn base_and_newcomers(claims: &[(usize, Claim)]) -> (Vec<usize>, Vec<usize>) {
+/// has one, and the sender's place in the order of that state. Where nobody has a past, another one is the oldest at each
+/// attempt, so that one who cheats in that place does not have it for ever.
+pub(crate) fn base_and_newcomers(claims: &[(usize, Claim)], attempt: u32) -> (Vec<usize>, Vec<usize>) {
+    let first = usize::try_from(attempt).unwrap_or(0) % claims.len().max(1);
+    let turned: Vec<(usize, Claim)> = match claims.iter().all(|(_, claim)| claim.is_none()) {
+        true => claims.iter().cycle().skip(first).take(claims.len()).copied().collect(),
+        false => claims.to_vec(),
+    };
+    let claims = turned.as_slice();
     let mut groups: std::collections::BTreeMap<[u8; 32], Vec<(u32, usize)>> = std::collections::BTreeMap::new();
     for (place, claim) in claims {
         if let Some((digest, age)) = claim {

@@ -71,8 +71,10 @@ pub enum Outcome {
     Send(Option<Name>, Service, KeyFrame),
     /// Every member has the key.
     Agreed(ViewKeys),
-    /// This member's confirmation is not of the key that this member has.
-    Differs(Name),
+    /// Some confirmation is of another key than this member has.
+    Differs,
+    /// This member cannot come to a key in this view.
+    Failed,
 }
 
 struct Run {
@@ -125,7 +127,7 @@ impl<G: Group> Robust<G> {
         let binding = Binding::new(&self.policy, round, answers, self.rules);
         let Some(me) = answers.keys().position(|name| *name == self.me) else { return Vec::new() };
         let members = answers.iter().map(|(name, ok)| (name, ok.offer.as_slice())).collect();
-        let view = KeyView { me, members, context: binding.context };
+        let view = KeyView { me, members, attempt: round.attempt, context: binding.context };
         let output = self.protocol.start(rng, &view);
         self.run = Some(Run {
             binding,
@@ -192,6 +194,9 @@ impl<G: Group> Robust<G> {
 
     fn take(&mut self, output: Output) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
+        if output.failed {
+            outcomes.push(Outcome::Failed);
+        }
         for (to, message) in output.messages {
             outcomes.extend(self.send(to, Service::Agreed, KeyPayload::Protocol(message)));
         }
@@ -221,17 +226,17 @@ impl<G: Group> Robust<G> {
         let Some(run) = &mut self.run else { return Vec::new() };
         let Some(keys) = &run.keys else { return Vec::new() };
         let all = run.confirmed.len() == run.members.len() || !self.rules.enforces(Rule::ConfirmBeforeUse);
-        let wrong = run.confirmed.iter().find(|(name, tag)| !keys.confirms(name, tag)).map(|(name, _)| name.clone());
-        match wrong.filter(|_| self.rules.enforces(Rule::ConfirmBeforeUse)) {
-            Some(name) if !std::mem::replace(&mut run.complained, true) => vec![Outcome::Differs(name)],
-            Some(_) => Vec::new(),
-            None if all => {
+        let wrong = run.confirmed.iter().any(|(name, tag)| !keys.confirms(name, tag));
+        match wrong && self.rules.enforces(Rule::ConfirmBeforeUse) {
+            true if !std::mem::replace(&mut run.complained, true) => vec![Outcome::Differs],
+            true => Vec::new(),
+            false if all => {
                 let keys = keys.clone();
                 self.run = None;
                 self.protocol.commit();
                 vec![Outcome::Agreed(keys)]
             }
-            None => Vec::new(),
+            false => Vec::new(),
         }
     }
 }

@@ -1,25 +1,39 @@
 //! What comes from other members: who may say what, and what it costs.
 
 use ringfort_kernel::Cx;
-use ringfort_peer::Name;
+use ringfort_peer::{Name, Service};
 
 use super::{Event, Peer, Step};
+use crate::data::NotOpened;
 use crate::flush::OutWhy;
 use crate::group::Group;
 use crate::ids::CONTROL_FRAMES_MAX;
 use crate::rules::Rule;
 use crate::wire::{Again, Body, DataFrame, FlushOk, Frame, Signed, Vote, Why};
 
+/// How a message came, as the site says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// By which service.
+    pub service: Service,
+    /// To this member alone, not to the group.
+    pub private: bool,
+}
+
 impl<G: Group> Peer<G> {
     /// A message that the site says is from `from`.
-    pub fn on_message(&mut self, cx: &mut Cx<'_>, from: &Name, bytes: &[u8]) -> Step {
+    pub fn on_message(&mut self, cx: &mut Cx<'_>, from: &Name, arrival: Arrival, bytes: &[u8]) -> Step {
         let mut step = Step::default();
         let Some(frame) = Frame::decode(bytes).filter(|_| !self.is_out) else { return step };
+        let unasked = !self.config.rules.enforces(Rule::ToAllInOrder);
         if let Frame::Data(frame) = frame {
-            self.on_data(from, frame, &mut step);
+            let as_it_says = arrival == Arrival { service: frame.service, private: frame.to.is_some() };
+            self.on_data(from, frame, unasked || (as_it_says && arrival.service.is_ordered()), &mut step);
             return step;
         }
-        if !self.has_room(from) {
+        // What one member alone has, or others at another place in the order, would make it decide otherwise than they.
+        let to_all_in_order = !arrival.private && arrival.service.is_ordered();
+        if !(unasked || to_all_in_order) || !self.has_room(from) {
             return step;
         }
         match frame {
@@ -88,9 +102,13 @@ impl<G: Group> Peer<G> {
         !self.config.rules.enforces(Rule::Signature) || B::verify(signed, &ok.key, &self.config.policy.group, from)
     }
 
-    fn on_data(&mut self, from: &Name, frame: DataFrame, step: &mut Step) {
+    fn on_data(&mut self, from: &Name, frame: DataFrame, came_as_it_says: bool, step: &mut Step) {
         let Some(channel) = &mut self.channel else { return };
         if !self.flush.hears(from) {
+            return;
+        }
+        if !came_as_it_says {
+            step.events.push(Event::NotOpened(from.clone(), NotOpened::Altered));
             return;
         }
         let (service, private) = (frame.service, frame.to.is_some());

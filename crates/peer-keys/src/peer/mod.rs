@@ -23,6 +23,7 @@ use ringfort_kernel::time::earliest;
 use ringfort_kernel::{Cx, Time};
 use ringfort_peer::{Name, Service};
 
+pub use self::input::Arrival;
 pub use self::step::{Effect, Event, Rejected, SecureView, Step};
 use crate::data::{Channel, Member};
 use crate::flush::{Action, Flush, SiteView};
@@ -259,6 +260,10 @@ impl<G: Group> Peer<G> {
                     return;
                 }
                 Action::Out(name, why) => step.events.push(Event::Out(name, why)),
+                Action::Crowded(count) => {
+                    self.channel = None;
+                    step.events.push(Event::Crowded(count));
+                }
             }
         }
     }
@@ -300,10 +305,11 @@ impl<G: Group> Peer<G> {
             match outcome {
                 Outcome::Send(to, service, frame) => step.multicast(service, to, &Frame::Key(frame)),
                 Outcome::Agreed(keys) => self.install(cx.now, keys, step),
-                Outcome::Differs(name) => {
-                    step.events.push(Event::KeysDiffer(name));
+                Outcome::Differs => {
+                    step.events.push(Event::KeysDiffer);
                     self.again(Why::Failed, step);
                 }
+                Outcome::Failed => self.again(Why::Failed, step),
             }
         }
     }

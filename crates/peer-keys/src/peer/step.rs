@@ -64,14 +64,17 @@ pub enum Event {
     },
     /// Members were lost: what follows up to the next view may not have reached them.
     Transitional,
+    /// So many are in the sites' group that there can be no secure view; the last one is over.
+    Crowded(usize),
     /// This member is out, and has to join again.
     PutOut(OutWhy),
     /// Somebody in the sites' group is not in the secure view, and why.
     Out(Name, OutWhy),
     /// These have not done their part for a key in time; the others vote.
     Waiting(Vec<Name>),
-    /// This member has another key than this one says: all begin again.
-    KeysDiffer(Name),
+    /// Members have come to different keys, since somebody contributed wrongly: all begin again. Who that was cannot be told
+    /// from the keys.
+    KeysDiffer,
     /// So many messages of this sender never came: the site lost them, or withheld them.
     Missed(Name, u64),
     /// A message of the group was not opened.

@@ -8,6 +8,7 @@ mod choices;
 mod counting;
 mod exhaustive;
 mod insiders;
+mod members;
 mod mutants;
 mod seeds;
 mod sites;

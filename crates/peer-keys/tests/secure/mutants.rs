@@ -3,6 +3,7 @@
 use ringfort_peer_keys::{KeyProtocol, Rule, Rules};
 
 use super::attacks;
+use super::members;
 use super::seeds::run;
 use super::symbolic::Symbolic;
 
@@ -16,7 +17,7 @@ const BY_CHANCE: [Rule; 4] = [Rule::ContextBinding, Rule::ConfirmBeforeUse, Rule
 type Play = fn(Rules) -> Vec<String>;
 
 /// Rules whose lack needs a certain moment, or somebody who makes use of it: each with the play that does.
-const BY_ATTACK: [(Rule, Play); 7] = [
+const BY_ATTACK: [(Rule, Play); 9] = [
     (Rule::SafeConfirmation, attacks::the_network_is_cut_while_a_key_is_confirmed),
     (Rule::ClosedGroup, attacks::a_member_that_was_apart_goes_on),
     (Rule::SendingView, attacks::a_member_speaks_after_its_word),
@@ -24,6 +25,8 @@ const BY_ATTACK: [(Rule, Play); 7] = [
     (Rule::Signature, attacks::a_site_speaks_in_a_members_name),
     (Rule::ReplayCounter, attacks::a_site_repeats_and_reorders),
     (Rule::IdentityRefused, attacks::a_member_brings_the_identity),
+    (Rule::ToAllInOrder, members::a_member_says_to_one_what_is_for_all),
+    (Rule::Majority, members::two_quick_members_vote_against_the_rest),
 ];
 
 #[test]

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use ringfort_peer::{GroupViewId, Name, RingId, Service};
 use ringfort_peer_keys::flush::SiteView;
+use ringfort_peer_keys::peer::Arrival;
 
 /// What has a place in the order.
 #[derive(Clone, Debug)]
@@ -32,7 +33,7 @@ impl Entry {
 pub enum Told {
     View(SiteView),
     Transitional,
-    Message(Name, Bytes),
+    Message(Name, Arrival, Bytes),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -160,10 +161,11 @@ impl Sites {
         self.components[at].delivered.insert(name.clone(), place + 1);
         let seat = self.seats.get_mut(name).unwrap();
         match entry {
-            Entry::Message { from, to, bytes, .. } => {
+            Entry::Message { from, service, to, bytes } => {
                 let addressed = to.as_ref().map_or(seat.group.contains(name), |to| to == name);
                 if addressed {
-                    self.told.push((name.clone(), Told::Message(from.clone(), bytes.clone())));
+                    let arrival = Arrival { service: *service, private: to.is_some() };
+                    self.told.push((name.clone(), Told::Message(from.clone(), arrival, bytes.clone())));
                 }
             }
             Entry::Join(who) | Entry::Leave(who) => {

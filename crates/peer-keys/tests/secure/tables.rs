@@ -313,7 +313,7 @@ impl Ours {
         };
         for (me, who) in names.iter().enumerate() {
             counting::act_as(&super::world::text(who));
-            let view = KeyView { me, members: members.clone(), context: [self.views; 32] };
+            let view = KeyView { me, members: members.clone(), attempt: 0, context: [self.views; 32] };
             let output = self.members.get_mut(who).unwrap().start(&mut self.rng, &view);
             take(who, output, &mut queue);
         }

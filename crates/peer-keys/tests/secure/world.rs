@@ -11,7 +11,7 @@ use ringfort_crypto::sign::SigningKey;
 use ringfort_kernel::{Cx, Time};
 use ringfort_peer::{Name, Service};
 use ringfort_peer_keys::ids::{Context, Round};
-use ringfort_peer_keys::peer::{Config, SecureView};
+use ringfort_peer_keys::peer::{Arrival, Config, SecureView};
 use ringfort_peer_keys::wire::{Body, FlushOk, Frame, KeyPayload};
 use ringfort_peer_keys::{Effect, Event, Group, KeyProtocol, Peer, Policy, Ristretto, Rules, Step};
 
@@ -353,28 +353,37 @@ impl<G: Observed> World<G> {
                         self.carry_out(&to, step);
                     }
                 }
-                Told::Message(from, bytes) => {
+                Told::Message(from, arrival, bytes) => {
                     let all = match &mut self.tamper {
                         Some(tamper) => tamper(&from, &to, bytes),
                         None => vec![(from, bytes)],
                     };
                     for (from, bytes) in all {
-                        self.give(&to, &from, &bytes);
+                        self.give_as(&to, &from, arrival, &bytes);
                     }
                 }
             }
         }
     }
 
-    /// Gives a message to a process, as its site would.
+    /// Gives a message to a process, as its site would if it came as it says.
     pub fn give(&mut self, to: &Name, from: &Name, bytes: &[u8]) {
+        let arrival = match Frame::decode(bytes) {
+            Some(Frame::Data(frame)) => Arrival { service: frame.service, private: frame.to.is_some() },
+            _ => Arrival { service: Service::Agreed, private: false },
+        };
+        self.give_as(to, from, arrival, bytes);
+    }
+
+    /// Gives a message to a process, as its site would.
+    pub fn give_as(&mut self, to: &Name, from: &Name, arrival: Arrival, bytes: &[u8]) {
         if let Some(Frame::Key(frame)) = Frame::decode(bytes)
             && matches!(frame.payload, KeyPayload::Confirm(_))
         {
             let process = self.processes.get_mut(to).unwrap();
             process.confirmations.entry(frame.context).or_default().insert(from.clone());
         }
-        if let Some(step) = self.with_peer(to, |peer, cx| peer.on_message(cx, from, bytes)) {
+        if let Some(step) = self.with_peer(to, |peer, cx| peer.on_message(cx, from, arrival, bytes)) {
             self.carry_out(to, step);
         }
     }

@@ -8,15 +8,15 @@ pub mod file;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringfort::os_rng;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_kernel::{Cx, Time};
 use ringfort_peer::{GroupViewId, Name as PeerName, RingId, Service};
-use ringfort_peer_keys::flush::SiteView;
-use ringfort_peer_keys::peer::{Config, Rejected};
+use ringfort_peer_keys::flush::{OutWhy, SiteView};
+use ringfort_peer_keys::peer::{Arrival, Config, Rejected};
 use ringfort_peer_keys::{Effect, Event, Peer, Policy, Rules, Step};
 use ringfort_spread::client::Received;
 use ringfort_spread::{Kind, Name};
@@ -26,6 +26,11 @@ use crate::client::{self, ClientError, Door, Incoming, Sender};
 
 /// Events that wait for the application.
 const EVENTS_MAX: usize = 1024;
+/// The first pause before joining again but at once, and the longest one.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// After so long in secure views a member has been well, and does not pause the next time.
+const WELL_AFTER: Duration = Duration::from_secs(60);
 /// Messages of the application that wait for a view in which they can be sent.
 const MESSAGES_MAX: usize = 64;
 
@@ -63,7 +68,7 @@ pub struct SecureOptions {
     pub name: Option<String>,
     /// The flush is answered for the application: a message belongs to the view in which it is sent, not asked for.
     pub answer_flushes: bool,
-    /// Whoever is put out for being late joins again by itself.
+    /// Whoever is put out for being late joins again by itself: at once, and then after growing pauses.
     pub rejoin: bool,
 }
 
@@ -107,7 +112,20 @@ impl SecureGroup {
         let config = Config { policy, me: name, key, rules: Rules::all() };
         let started = Instant::now();
         let peer = Peer::new(config.clone(), Time::ZERO);
-        let driver = Driver { peer, config, group, sender, events: events_out, options, started, leaving: false };
+        let driver = Driver {
+            peer,
+            config,
+            group,
+            sender,
+            events: events_out,
+            options,
+            started,
+            leaving: false,
+            put_out: None,
+            pause: Duration::ZERO,
+            joins_at: None,
+            well_at: None,
+        };
         tokio::spawn(driver.run(incoming, messages_in, controls_in));
         Ok(SecureGroup { me, messages, controls, events })
     }
@@ -198,6 +216,12 @@ struct Driver {
     options: SecureOptions,
     started: Instant,
     leaving: bool,
+    /// This member was put out, and why.
+    put_out: Option<OutWhy>,
+    /// How long to wait before joining again, and from when on a stay has gone well.
+    pause: Duration,
+    joins_at: Option<Instant>,
+    well_at: Option<Instant>,
 }
 
 impl Driver {
@@ -209,7 +233,7 @@ impl Driver {
     ) {
         let handle = self.events.clone();
         loop {
-            let wakeup = self.peer.next_wakeup().map(|at| self.started + at.since_start());
+            let wakeup = self.joins_at.or(self.peer.next_wakeup().map(|at| self.started + at.since_start()));
             let asleep = async {
                 match wakeup {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -226,10 +250,7 @@ impl Driver {
                 Some(command) = messages.recv(), if self.peer.can_send() => self.on_command(command).await,
                 // Whoever drops the handle has left.
                 () = handle.closed() => Err(Stop::Done),
-                () = asleep => {
-                    let step = self.with_peer(Peer::on_wakeup);
-                    self.carry_out(step).await
-                }
+                () = asleep => self.on_wakeup().await,
             };
             match outcome {
                 Ok(()) => {}
@@ -250,6 +271,14 @@ impl Driver {
         let now = Time::from_start(self.started.elapsed());
         let mut rng = os_rng();
         does(&mut self.peer, &mut Cx { now, unix_ms: 0, rng: &mut rng })
+    }
+
+    async fn on_wakeup(&mut self) -> Result<(), Stop> {
+        if self.joins_at.take().is_some() {
+            return Ok(self.sender.join(self.group).await?);
+        }
+        let step = self.with_peer(Peer::on_wakeup);
+        self.carry_out(step).await
     }
 
     async fn on_command(&mut self, command: Command) -> Result<(), Stop> {
@@ -296,10 +325,11 @@ impl Driver {
 
     async fn on_received(&mut self, received: Received) -> Result<(), Stop> {
         let step = match received {
-            Received::Message { sender, data, .. } => match to_peer(&sender) {
-                Some(from) => self.with_peer(|peer, cx| peer.on_message(cx, &from, &data)),
-                None => return Ok(()),
-            },
+            Received::Message { kind, sender, groups, data, .. } => {
+                let Some(from) = to_peer(&sender) else { return Ok(()) };
+                let arrival = Arrival { service: client::service(kind), private: !groups.contains(&self.group) };
+                self.with_peer(|peer, cx| peer.on_message(cx, &from, arrival, &data))
+            }
             Received::Membership { group, cause, id, members, sets, mine } if group == self.group => {
                 let view = self.view(cause, id, &members, &sets, mine);
                 self.with_peer(|peer, cx| peer.on_view(cx, view))
@@ -313,11 +343,17 @@ impl Driver {
 
     /// The site has taken this member out of the group: as it asked, or because the others put it out.
     async fn on_left(&mut self) -> Result<(), Stop> {
-        if self.leaving || !self.options.rejoin {
+        if self.leaving || !self.options.rejoin || self.put_out.is_some_and(OutWhy::is_final) {
             return Err(Stop::Done);
         }
         self.peer = Peer::new(self.config.clone(), Time::from_start(self.started.elapsed()));
-        Ok(self.sender.join(self.group).await?)
+        let now = Instant::now();
+        if self.well_at.take().is_some_and(|at| at <= now) {
+            self.pause = Duration::ZERO;
+        }
+        self.joins_at = Some(now + self.pause);
+        self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        Ok(())
     }
 
     fn view(
@@ -359,6 +395,11 @@ impl Driver {
                 if event == Event::FlushRequest && self.options.answer_flushes {
                     steps.push(self.with_peer(Peer::flush_ok));
                 } else {
+                    match &event {
+                        Event::PutOut(why) => self.put_out = Some(*why),
+                        Event::Secure(_) if self.well_at.is_none() => self.well_at = Some(Instant::now() + WELL_AFTER),
+                        _ => {}
+                    }
                     self.events.send(Ok(event)).await.map_err(|_| Stop::Done)?;
                 }
             }

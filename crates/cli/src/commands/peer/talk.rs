@@ -131,8 +131,9 @@ enum Line {
     Waiting {
         members: Vec<String>,
     },
-    KeysDiffer {
-        member: String,
+    KeysDiffer,
+    Crowded {
+        present: usize,
     },
     Missed {
         sender: String,
@@ -179,7 +180,9 @@ fn sentence(name: &str, why: OutWhy) -> String {
             "{name} is left out: it goes by another peer file; compare fingerprints with `ringfort peer status PEERFILE`"
         ),
         OutWhy::NoContribution => format!("{name} is left out: what it brings for the key is no contribution"),
-        OutWhy::SameKey => format!("{name} is left out: another member that is present has the same key"),
+        OutWhy::SameKey => {
+            format!("{name} is left out: another program is in the group with the same key; each needs one of its own")
+        }
         OutWhy::OwnApplication => format!("{name} is left out: its application did not answer in time"),
     }
 }
@@ -206,6 +209,12 @@ impl Talk {
     fn on_event(&mut self, event: &Event) -> Outcome {
         match event {
             Event::Out(_, OutWhy::OtherPolicy) => self.other_policies += 1,
+            Event::PutOut(why) if why.is_final() => {
+                if self.json {
+                    self.print_json(event)?;
+                }
+                return Err(Failure::new(Status::Credentials, sentence("this program", *why)));
+            }
             Event::Secure(view) => {
                 self.others = view.members.len().saturating_sub(1);
                 if self.others == 0 && self.other_policies > 0 {
@@ -237,7 +246,8 @@ impl Talk {
             Event::Out(name, why) => Line::Out { name: text(name), why: word(*why) },
             Event::PutOut(why) => Line::PutOut { why: word(*why) },
             Event::Waiting(members) => Line::Waiting { members: members.iter().map(text).collect() },
-            Event::KeysDiffer(member) => Line::KeysDiffer { member: text(member) },
+            Event::Crowded(present) => Line::Crowded { present: *present },
+            Event::KeysDiffer => Line::KeysDiffer,
             Event::Missed(sender, messages) => Line::Missed { sender: text(sender), messages: *messages },
             Event::NotOpened(sender, why) => Line::NotOpened { sender: text(sender), why: why.to_string() },
             Event::Message { .. } | Event::FlushRequest => return Ok(()),
@@ -261,13 +271,16 @@ impl Talk {
             Event::PutOut(OutWhy::OwnApplication) => {
                 "-- put out, because this program was too slow; joining again".to_owned()
             }
-            Event::PutOut(_) => "-- put out by the others, who waited in vain; joining again".to_owned(),
+            Event::PutOut(why) => format!("-- {}", sentence("this program", *why)),
             Event::Waiting(members) => {
                 let members: Vec<String> = members.iter().map(text).collect();
                 format!("-- there is no key yet: {} did not do its part in time", clean(&members.join(", ")))
             }
-            Event::KeysDiffer(member) => {
-                format!("-- {} has another key: somebody contributed wrongly; all begin again", clean(&text(member)))
+            Event::KeysDiffer => {
+                "-- the members' keys differ: somebody contributed wrongly; all begin again".to_owned()
+            }
+            Event::Crowded(present) => {
+                format!("-- {present} programs are in the sites' group, too many: no key until some of them are gone")
             }
             Event::Missed(sender, messages) => {
                 let messages = count(usize::try_from(*messages).unwrap_or(usize::MAX), "message");

@@ -49,6 +49,8 @@ struct Run<G: Group> {
     context: Context,
     /// What opens the controller's message; gone once it is opened.
     pair: Option<(G::Element, Share<G>)>,
+    /// The controller's message was no good.
+    complained: bool,
     done: bool,
 }
 
@@ -92,13 +94,14 @@ impl<G: Group> Ckd<G> {
         let offers: Option<Vec<Offer>> = view.members.iter().map(|(_, offer)| codec::decode(offer).ok()).collect();
         let (Some(offers), Some(share)) = (offers, self.fresh.take()) else { return Output::default() };
         let claims: Vec<_> = offers.iter().enumerate().map(|(place, offer)| (place, offer.state)).collect();
-        let (base, newcomers) = base_and_newcomers(&claims);
+        let (base, newcomers) = base_and_newcomers(&claims, view.attempt);
         let order: Vec<Name> = base.iter().chain(&newcomers).filter_map(|place| view.name(*place)).cloned().collect();
         let publics: Option<Vec<G::Element>> =
             offers.iter().map(|offer| element::<G>(&offer.public, self.rules)).collect();
         let (Some(publics), Some(controller)) = (publics, order.first().cloned()) else { return Output::default() };
         let places: Vec<Name> = view.members.iter().map(|(name, _)| (*name).clone()).collect();
-        let mut run = Run { order, places, controller, context: view.context, pair: None, done: false };
+        let mut run =
+            Run { order, places, controller, context: view.context, pair: None, complained: false, done: false };
         let output = if run.controller == self.me {
             run.done = true;
             run.distribute(rng, &publics, &share)
@@ -117,7 +120,9 @@ impl<G: Group> Ckd<G> {
         let me = &self.me;
         let Some(run) = self.run.as_mut().filter(|run| run.controller == *from) else { return Output::default() };
         let secret = run.open(me, message);
-        Output { secret, ..Output::default() }
+        // Without a word this member would be the one that is waited for in vain.
+        let failed = secret.is_none() && !run.done && !std::mem::replace(&mut run.complained, true);
+        Output { secret, failed, ..Output::default() }
     }
 
     /// See [`crate::keys::Protocol::commit`].
@@ -145,17 +150,17 @@ impl<G: Group> Run<G> {
             sealed.push(bytes.try_into().unwrap_or([0; 48]));
         }
         let messages = if sealed.is_empty() { Vec::new() } else { vec![(None, codec::encode(&sealed))] };
-        Output { messages, secret: Some(secret) }
+        Output { messages, secret: Some(secret), failed: false }
     }
 
     fn open(&mut self, me: &Name, message: &[u8]) -> Option<Secret32> {
         let sealed: Vec<SealedSecret> = codec::decode(message).ok()?;
         let place = self.places.iter().filter(|name| **name != self.controller).position(|name| name == me)?;
         let mine = sealed.get(place).filter(|_| sealed.len() + 1 == self.places.len())?;
-        let (public, share) = self.pair.take()?;
-        let key = self.pair_key(&G::raise(&public, &share), me);
+        let (public, share) = self.pair.as_ref()?;
+        let key = self.pair_key(&G::raise(public, share), me);
         let secret = Zeroizing::new(AeadKey::new(&key).open(&[0; 12], &self.context, mine).ok()?);
-        self.done = true;
+        (self.pair, self.done) = (None, true);
         Some(Secret32::new(secret.as_slice().try_into().ok()?))
     }
 

@@ -22,7 +22,7 @@ fn each_member_opens_its_own_part_and_nobody_elses_and_only_from_the_controller(
     let all: Vec<(&Name, &[u8])> = names.iter().zip(offers.iter().map(Vec::as_slice)).collect();
     let mut outputs = Vec::new();
     for (me, ckd) in members.iter_mut().enumerate() {
-        outputs.push(ckd.start(&mut rng, &KeyView { me, members: all.clone(), context: [7; 32] }));
+        outputs.push(ckd.start(&mut rng, &KeyView { me, members: all.clone(), attempt: 0, context: [7; 32] }));
     }
     let (_, message) = outputs[0].messages[0].clone();
     let secret = outputs[0].secret.clone();

@@ -121,7 +121,7 @@ impl<G: Group> Gdh<G> {
         let offers: Option<Vec<Offer>> = view.members.iter().map(|(_, offer)| codec::decode(offer).ok()).collect();
         let Some(offers) = offers else { return Output::default() };
         let claims: Vec<_> = offers.iter().enumerate().map(|(place, offer)| (place, offer.state)).collect();
-        let (base, newcomers) = base_and_newcomers(&claims);
+        let (base, newcomers) = base_and_newcomers(&claims, view.attempt);
         let mut refreshers = base.iter().copied().filter(|place| offers.get(*place).is_some_and(|offer| offer.refresh));
         let starter =
             if newcomers.is_empty() { refreshers.next_back().or(base.last().copied()) } else { base.last().copied() };
@@ -355,6 +355,6 @@ impl<G: Group> Run<G> {
     }
 
     fn send(&self, message: Message, secret: Option<Secret32>) -> Output {
-        Output { messages: vec![(None, codec::encode(&message))], secret }
+        Output { messages: vec![(None, codec::encode(&message))], secret, failed: false }
     }
 }

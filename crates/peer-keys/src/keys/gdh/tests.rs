@@ -32,7 +32,7 @@ impl Members {
             sent.extend(output.messages.into_iter().map(|(_, bytes)| (who.clone(), bytes)));
         };
         for (me, (who, gdh)) in members.iter_mut().enumerate() {
-            let output = gdh.start(rng, &KeyView { me, members: all.clone(), context: [0; 32] });
+            let output = gdh.start(rng, &KeyView { me, members: all.clone(), attempt: 0, context: [0; 32] });
             take(who, output, &mut sent);
         }
         let mut at = 0;

@@ -203,5 +203,5 @@ fn output<G: Group>((blinded, root): (Vec<(usize, G::Element)>, Option<ringfort_
         .filter_map(|(node, element)| Some((u16::try_from(node).ok()?, G::encode(&element))))
         .collect();
     let messages = if blinded.is_empty() { Vec::new() } else { vec![(None, codec::encode(&blinded))] };
-    Output { messages, secret: root }
+    Output { messages, secret: root, failed: false }
 }

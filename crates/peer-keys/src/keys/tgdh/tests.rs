@@ -136,7 +136,7 @@ fn a_made_up_tree_gives_nobody_a_leaf_that_it_did_not_bring() {
         let theirs = codec::encode(&Offer { leaf: brought, tree, shape: Some(shape), refresh: true });
         assert!(honest.accepts(&theirs));
         let members: Vec<(&Name, &[u8])> = vec![(&a, &mine), (&x, &theirs)];
-        let output = honest.start(&KeyView { me: 0, members, context: [0; 32] });
+        let output = honest.start(&KeyView { me: 0, members, attempt: 0, context: [0; 32] });
         assert!(output.secret.is_some(), "two leaves: nothing is awaited");
         let (plan, share) = honest.plan.take().unwrap();
         let leaf = Ristretto::encode(&Ristretto::generate(&share));
@@ -145,7 +145,7 @@ fn a_made_up_tree_gives_nobody_a_leaf_that_it_did_not_bring() {
         assert!(!flat.contains(&Flat::Leaf(a.clone(), known)) && flat.len() == 3, "{flat:?}");
         // Alone it gets a past of its own.
         let alone = honest.offer(&mut rng, &[a.clone()].into(), false, false);
-        let _ = honest.start(&KeyView { me: 0, members: vec![(&a, &alone)], context: [1; 32] });
+        let _ = honest.start(&KeyView { me: 0, members: vec![(&a, &alone)], attempt: 0, context: [1; 32] });
         honest.commit();
     }
 }
