@@ -46,6 +46,7 @@ impl Member {
         // What it says of this stay, it will say again: its machine may have been cleaned since.
         self.ended_by.remove(&leader);
         self.generations.remove(&leader);
+        self.successions_asked.remove(&leader);
         if let Some(tracker) = &mut self.tracker {
             tracker.on_link(leader);
         }

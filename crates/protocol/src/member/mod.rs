@@ -112,8 +112,8 @@ pub struct Member {
     voting: Voting,
     /// The generation of each leader's shares, as it said on its link.
     generations: BTreeMap<LeaderId, Generation>,
-    /// Who was asked for successions.
-    successions_asked: BTreeSet<LeaderId>,
+    /// Who was asked for successions on its link: from which generation on, and whether it has still to answer.
+    successions_asked: BTreeMap<LeaderId, (Generation, bool)>,
     log: Option<Keeper>,
     /// Why the stay ended, until it is in the log.
     ended: Option<Cause>,
@@ -162,7 +162,7 @@ impl Member {
             lagging: BTreeMap::new(),
             voting: Voting::default(),
             generations: BTreeMap::new(),
-            successions_asked: BTreeSet::new(),
+            successions_asked: BTreeMap::new(),
             log: None,
             ended: None,
             #[cfg(feature = "mutants")]

@@ -18,16 +18,20 @@ impl Member {
 
     fn ask_for_successions(&mut self, from: LeaderId, step: &mut Step) {
         let known = self.group.generation();
-        if self.generations.get(&from).is_some_and(|generation| *generation > known) {
-            self.successions_asked.insert(from);
+        let newer = self.generations.get(&from).is_some_and(|generation| *generation > known);
+        let asked = self.successions_asked.get(&from).is_some_and(|(since, _)| *since == known);
+        // Once on a link: whoever has nothing to tell makes no work.
+        if newer && !asked {
+            self.successions_asked.insert(from, (known, true));
             self.request(from, &MemberRequest::Successions(known), step);
         }
     }
 
     /// Takes what was asked for. Whoever tells it, only the signatures in it count.
     pub(super) fn on_successions(&mut self, cx: &mut Cx<'_>, from: LeaderId, list: Vec<Certified>, step: &mut Step) {
-        if !self.successions_asked.remove(&from) {
-            return;
+        match self.successions_asked.get_mut(&from) {
+            Some((_, open)) if *open => *open = false,
+            _ => return,
         }
         let before = self.group.clone();
         for certified in list {
