@@ -106,7 +106,8 @@ async fn a_leader_is_replaced_while_members_talk_and_nothing_is_lost() {
     let making = Making::open(&dir.path().join("new")).unwrap();
 
     // Two operators order it.
-    let order = RenewalOrder { newcomer: Some(making.introduction().clone()), coordinator: leader(1), attempt: 1 };
+    let order =
+        RenewalOrder { newcomer: Some(Box::new(making.introduction().clone())), coordinator: leader(1), attempt: 1 };
     for place in [0, 2] {
         drop_request(&world.folders[place], &OperatorRequest::Renew(order.clone())).unwrap();
     }

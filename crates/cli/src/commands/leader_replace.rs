@@ -141,6 +141,7 @@ fn order(folder: &Path, newcomer: Option<Introduction>, args: &AttemptArgs) -> O
         Failure::new(Status::Usage, "the coordinator has to be a leader of the group that is not replaced")
     })?;
     let generation = group.generation() + args.attempt;
+    let newcomer = newcomer.map(Box::new);
     let order = RenewalOrder { newcomer, coordinator, attempt: args.attempt };
     files::drop_request(folder, &OperatorRequest::Renew(order))?;
     let needed = group.rules.amplify();

@@ -58,7 +58,7 @@ pub enum OperatorRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenewalOrder {
     /// Who takes the place of a leader, if anybody does.
-    pub newcomer: Option<Introduction>,
+    pub newcomer: Option<Box<Introduction>>,
     /// Who says which deals count.
     pub coordinator: LeaderId,
     /// Counts from 1 the attempts since the last renewal that came to an end.
@@ -266,7 +266,7 @@ pub(super) fn parse_request(path: &Path, text: &str) -> Result<OperatorRequest, 
             attempt: Some(attempt),
             ..
         } => {
-            let read = |text: String| decode::<Introduction>(&BASE64.decode(text.as_bytes()).ok()?).ok();
+            let read = |text: String| decode::<Introduction>(&BASE64.decode(text.as_bytes()).ok()?).ok().map(Box::new);
             let newcomer = newcomer.map(|text| read(text).ok_or_else(|| malformed("no introduction".to_owned())));
             let coordinator =
                 LeaderId::new(coordinator).ok_or_else(|| malformed(format!("there is no leader {coordinator}")))?;

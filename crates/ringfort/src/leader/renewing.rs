@@ -41,7 +41,7 @@ impl Driver {
     /// What the operator orders is carried out at once; the protocol core has no part in it.
     pub(super) fn on_renewal_order(&mut self, cx: &mut Cx<'_>, order: RenewalOrder) -> Result<Step, Rejected> {
         let RenewalOrder { newcomer, coordinator, attempt } = order;
-        let step = self.renewal.on_order(cx, newcomer, coordinator, attempt)?;
+        let step = self.renewal.on_order(cx, newcomer.map(|newcomer| *newcomer), coordinator, attempt)?;
         self.renewed.push(step);
         Ok(Step::default())
     }

@@ -233,9 +233,9 @@ impl Attempt {
         for (leader, held) in own.base.rules.leaders().zip(ready) {
             let newcomer = self.plan.newcomer.as_ref().filter(|newcomer| newcomer.leader == leader);
             let key = match (newcomer, held.map(|held| &held.body)) {
-                (Some(newcomer), _) => newcomer.info.sealing_key.clone(),
+                (Some(newcomer), _) => newcomer.info.sealing_key,
                 (None, Some(Body::Ready { keys })) => KemPublic::from_bytes(keys.get(place)?).ok()?,
-                _ => own.base.leader(leader)?.sealing_key.clone(),
+                _ => own.base.leader(leader)?.sealing_key,
             };
             keys.push(key);
         }

@@ -258,8 +258,7 @@ impl Renewal {
         let plans: Vec<Plan> = self.attempts.values().map(|attempt| attempt.plan.clone()).collect();
         for plan in plans {
             let Some(own) = self.holding(&plan) else { continue };
-            loop {
-                let Some(attempt) = self.attempts.get_mut(&plan.number) else { break };
+            while let Some(attempt) = self.attempts.get_mut(&plan.number) {
                 let Some(body) = attempt.next_word(cx, &own, &self.limits, step) else { break };
                 let post = Post::sign(attempt.digest(), own.me, &body, &own.signing);
                 if !attempt.put(cx.now, &own, &post, step) {
