@@ -234,6 +234,8 @@ pub enum Rule {
     LostTogether,
     /// That a leader does not hear a member is forgotten when it is not said again.
     OpinionExpires,
+    /// Who was expelled comes back for good only if f+1 leaders take the user back, and not by older votes.
+    TakenBack,
     /// A message that anybody may read is altered by nobody (K26, K38).
     DataTag,
     /// A leader's own vote is durable before it is sent (P10).
@@ -268,7 +270,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 48] = [
+    pub const ALL: [Rule; 49] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -302,6 +304,7 @@ impl Rule {
         Rule::PeerBudget,
         Rule::LostTogether,
         Rule::OpinionExpires,
+        Rule::TakenBack,
         Rule::DataTag,
         Rule::VoteDurable,
         Rule::Statement,

@@ -49,9 +49,9 @@ pub const SCENARIOS: &[Scenario] = &[
         source: "seed 003 §2.2.4, §3.2.3",
         flaw: "A new key after a leave or an ejection is optional: who has gone still listens, and sends.",
         holds: &[ExMember, OldTraffic, HackedLeaders],
-        attack: "Who has left, and who was expelled, reads and sends on with the key it had, and asks for the next.",
+        attack: "Who has left, and who was expelled, reads and sends on with the key it had, and asks for the next. A member logs in again and again so that votes against it fall out.",
         expected: "A new key at once; nothing is sent under the old, nothing of theirs is delivered, no share is given.",
-        simulated: &["departed-member", "expelled-member-asks"],
+        simulated: &["departed-member", "expelled-member-asks", "many-logins"],
         real: &["ex-member", "ex-member-relayed"],
         twins: &[Twin {
             play: "expelled-member-asks",

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -51,9 +50,7 @@ impl Group {
             ..Policy::default()
         };
         let dir = tempfile::tempdir().unwrap();
-        let held: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses = held.iter().map(|held| held.local_addr().unwrap().to_string()).collect();
-        drop(held);
+        let addresses = ringfort_loopback::addresses::<4>().unwrap().map(|at| at.to_string()).into();
         let user =
             |name: &&str| NewUser { name: name.parse().unwrap(), secret: NewSecret::Password(password(name).into()) };
         let users = users.iter().map(user).collect();

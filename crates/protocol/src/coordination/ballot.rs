@@ -1,11 +1,10 @@
-//! Votes on one subject.
+//! Votes on one subject: which count, and which fall out when one leader casts too many.
 
 use std::collections::BTreeMap;
 
 use super::message::{Operation, Rank, SignedProposal};
 use super::{BALLOTS_PER_SUBJECT_MAX, Life};
 use crate::ids::{Incarnation, LeaderId};
-use crate::login::WireSignature;
 use crate::rules::{Rule, Rules};
 use crate::view::Cause;
 
@@ -17,7 +16,7 @@ pub(super) struct Ballot {
     content: [u8; 32],
     pub votes: BTreeMap<LeaderId, Vote>,
     /// This leader's vote as it was signed.
-    pub signed: Option<(Operation, WireSignature)>,
+    pub signed: Option<SignedProposal>,
 }
 
 /// One leader's word.
@@ -26,6 +25,8 @@ pub(super) struct Vote {
     pub accepted: bool,
     /// For removals, the cause it gave.
     pub cause: Option<Cause>,
+    /// For joins, the stay of the expulsion that it takes back.
+    pub takes_back: Incarnation,
 }
 
 impl Ballot {
@@ -50,6 +51,11 @@ impl Ballot {
         self.votes.values().filter(|v| v.cause == Some(Cause::Expelled)).count()
     }
 
+    /// Leaders that take the user back who was expelled from a stay.
+    pub fn taken_back_by(&self, stay: Incarnation) -> usize {
+        self.votes.values().filter(|vote| vote.takes_back >= stay).count()
+    }
+
     /// The operation as a leader that joins in proposes it: a removal's cause is the one that f+1 give, if any.
     pub fn amplified(&self, rules: &Rules) -> Operation {
         let Operation::Remove(member, _) = &self.operation else { return self.operation.clone() };
@@ -67,6 +73,17 @@ impl Ballot {
         };
         Operation::Remove(member.clone(), cause)
     }
+
+    fn ends_a_stay(&self) -> bool {
+        matches!(self.operation, Operation::Remove(..))
+    }
+}
+
+/// What a leader says with its vote.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    pub accepted: bool,
+    pub takes_back: Incarnation,
 }
 
 fn cause(operation: &Operation) -> Option<Cause> {
@@ -134,12 +151,13 @@ impl Life {
         let vote = self.ballot(&proposal.operation).and_then(|b| b.votes.get(&from));
         vote.is_some_and(|v| {
             (v.accepted || !proposal.accepted)
+                && v.takes_back >= proposal.takes_back
                 && (v.cause == Some(Cause::Expelled) || cause(&proposal.operation) != Some(Cause::Expelled))
         })
     }
 
     /// Counts a vote; true if it is one more pending vote of this leader.
-    pub fn record_vote(&mut self, leader: LeaderId, operation: Operation, accepted: bool) -> bool {
+    pub fn record_vote(&mut self, leader: LeaderId, operation: Operation, said: Said) -> bool {
         let (content, cause, reached) = (operation.content(), cause(&operation), self.key());
         let key = (operation.rank(), content);
         let place = self.ballots.iter().position(|b| b.key() >= key).unwrap_or(self.ballots.len());
@@ -149,31 +167,92 @@ impl Life {
         let Some(ballot) = self.ballots.get_mut(place) else { return false };
         let new = !ballot.votes.contains_key(&leader) && key > reached;
         let vote = ballot.votes.entry(leader).or_default();
-        vote.accepted |= accepted;
+        vote.accepted |= said.accepted;
+        vote.takes_back = vote.takes_back.max(said.takes_back);
         if vote.cause != Some(Cause::Expelled) {
             vote.cause = cause;
         }
         new
     }
 
-    pub fn ballots_of(&self, leader: LeaderId) -> usize {
-        self.ballots.iter().filter(|b| b.votes.contains_key(&leader)).count()
+    /// Where a leader's wishes stand that count against the same room: stays that are to end apart from those that are to
+    /// begin, so that nobody's many logins push out the vote that ends the present stay. Lowest first.
+    fn wishes_of(&self, leader: LeaderId, ending: bool) -> Vec<usize> {
+        let places = self.ballots.iter().enumerate();
+        let wished = |b: &Ballot| b.ends_a_stay() == ending && b.votes.get(&leader).is_some_and(|vote| !vote.accepted);
+        places.filter(|(_, b)| wished(b)).map(|(place, _)| place).collect()
     }
 
-    /// Whether this leader's vote for a ballot would stand: it is not the lowest of too many.
+    /// Whether this leader's vote for a ballot would stand.
     pub fn has_room(&self, leader: LeaderId, ballot: &Ballot) -> bool {
-        let lowest = self.ballots.iter().find(|b| b.votes.contains_key(&leader));
-        self.ballots_of(leader) < BALLOTS_PER_SUBJECT_MAX || lowest.is_none_or(|lowest| lowest.key() < ballot.key())
+        let ending = ballot.ends_a_stay();
+        let wishes = self.wishes_of(leader, ending);
+        let outlives = |place: &usize| {
+            let other = self.ballots.get(*place).map(Ballot::key);
+            if ending { other > Some(ballot.key()) } else { other < Some(ballot.key()) }
+        };
+        wishes.len() < BALLOTS_PER_SUBJECT_MAX || wishes.iter().any(outlives)
     }
 
-    /// Makes room for this leader's newer votes; true if the dropped one was pending.
-    pub fn drop_lowest_vote(&mut self, leader: LeaderId) -> bool {
+    /// Whether a leader has as many wishes of this kind as are kept.
+    #[cfg(feature = "mutants")]
+    pub fn is_full_for(&self, leader: LeaderId, operation: &Operation) -> bool {
+        self.wishes_of(leader, matches!(operation, Operation::Remove(..))).len() >= BALLOTS_PER_SUBJECT_MAX
+    }
+
+    /// Makes room: of stays that are to begin a leader's newest wishes stand, of those that are to end the ones nearest to
+    /// the state reached, and of what it has accepted its last word. Returns how many votes fell out that were pending.
+    pub fn make_room(&mut self, leader: LeaderId) -> usize {
+        let mut out: Vec<usize> = Vec::new();
+        for ending in [false, true] {
+            let wishes = self.wishes_of(leader, ending);
+            let many = wishes.len().saturating_sub(BALLOTS_PER_SUBJECT_MAX);
+            let falls = if ending { wishes.get(wishes.len() - many..) } else { wishes.get(..many) };
+            out.extend(falls.unwrap_or_default());
+        }
+        let accepted = |b: &Ballot| b.votes.get(&leader).is_some_and(|vote| vote.accepted);
+        let places = self.ballots.iter().enumerate();
+        let words: Vec<usize> = places.filter(|(_, b)| accepted(b)).map(|(place, _)| place).collect();
+        out.extend(words.split_last().map_or(&[][..], |(_, older)| older));
         let reached = self.key();
-        let Some(lowest) = self.ballots.iter_mut().find(|b| b.votes.contains_key(&leader)) else { return false };
-        lowest.votes.remove(&leader);
-        let pending = lowest.key() > reached;
+        let mut pending = 0;
+        for place in out {
+            let Some(ballot) = self.ballots.get_mut(place) else { continue };
+            ballot.votes.remove(&leader);
+            pending += usize::from(ballot.key() > reached);
+        }
         self.ballots.retain(|b| !b.votes.is_empty());
         pending
+    }
+
+    /// The stay from which the user is expelled, while it is.
+    pub fn expelled_from(&self) -> Option<Incarnation> {
+        self.barred.then(|| Incarnation(self.rank().div_ceil(2).max(1)))
+    }
+
+    /// The stay from which the user was expelled, if this leader's operator has taken it back.
+    pub fn taken_back_from(&self) -> Option<Incarnation> {
+        self.is_taken_back().then(|| Incarnation(self.rank().div_ceil(2)))
+    }
+
+    /// Which expulsion a vote of this leader's takes back: its operator did, or f+1 leaders do.
+    pub fn takes_back(&self, operation: &Operation, rules: &Rules) -> Incarnation {
+        let agreed =
+            |stay: &Incarnation| self.ballot(operation).is_some_and(|b| b.taken_back_by(*stay) >= rules.amplify());
+        self.taken_back_from().or(self.expelled_from().filter(agreed)).unwrap_or_default()
+    }
+
+    /// Whether f+1 leaders let the accepted stay begin though the user was expelled from one before.
+    pub fn is_back_rightly(&self, stay: Incarnation, rules: &Rules) -> bool {
+        let ballot = self.accepted.as_ref().and_then(|accepted| self.ballot(accepted));
+        ballot.is_some_and(|ballot| ballot.taken_back_by(stay) >= rules.amplify())
+    }
+
+    /// Whether a leader wants the user out of the stay that is reached, or of one before it is, and this is not settled.
+    pub fn wants_out(&self, leader: LeaderId) -> bool {
+        let reached = self.key();
+        let open = self.ballots.iter().filter(|b| b.key() > reached).filter_map(|b| b.votes.get(&leader));
+        self.unwanted || open.into_iter().any(|vote| vote.cause == Some(Cause::Expelled))
     }
 
     /// Forgets what a leader wants that is above the state reached.

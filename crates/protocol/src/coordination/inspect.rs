@@ -32,8 +32,8 @@ impl Coordination {
     pub fn stands_by_for_testing_only(&self, operation: &Operation) -> bool {
         let Some(life) = self.lives.get(&operation.subject()) else { return false };
         let voted = life.ballot(operation).is_some_and(|b| b.votes.contains_key(&self.me));
-        let no_room = life.ballots_of(self.me) >= super::BALLOTS_PER_SUBJECT_MAX;
-        life.key() >= (operation.rank(), operation.content()) || voted || no_room
+        let past = life.key() >= (operation.rank(), operation.content());
+        past || voted || life.is_full_for(self.me, operation)
     }
 
     /// All that decides what this leader does next, subject by subject.

@@ -118,6 +118,9 @@ pub struct SignedProposal {
     pub operation: Operation,
     /// Whether this leader has accepted it.
     pub accepted: bool,
+    /// For a join: the last stay from which the user was expelled, if this leader takes the user back; 0 if not. Leaders
+    /// that have barred a user count no other vote, so that what was said before the expulsion brings nobody back.
+    pub takes_back: Incarnation,
     /// By the leader's signing key over all of the above.
     pub signature: WireSignature,
 }
@@ -125,15 +128,27 @@ pub struct SignedProposal {
 const LABEL: &str = "ringfort proposal";
 
 impl SignedProposal {
-    /// Signs a proposal.
+    /// Signs a proposal that takes nobody back.
     pub fn sign(key: &SigningKey, leader: LeaderId, session: SessionId, operation: Operation, accepted: bool) -> Self {
-        let signature = WireSignature(key.sign(LABEL, &[&encode(&(leader, session, &operation, accepted))]));
-        SignedProposal { leader, session, operation, accepted, signature }
+        let takes_back = Incarnation(0);
+        let signature =
+            WireSignature(key.sign(LABEL, &[&encode(&(leader, session, &operation, accepted, takes_back))]));
+        SignedProposal { leader, session, operation, accepted, takes_back, signature }
+    }
+
+    /// The same, of a leader that takes the user back who was expelled from a stay.
+    #[must_use]
+    pub fn taking_back(self, key: &SigningKey, takes_back: Incarnation) -> Self {
+        let signed = encode(&(self.leader, self.session, &self.operation, self.accepted, takes_back));
+        match takes_back == self.takes_back {
+            true => self,
+            false => SignedProposal { takes_back, signature: WireSignature(key.sign(LABEL, &[&signed])), ..self },
+        }
     }
 
     /// Checks the signature.
     pub fn verify(&self, key: &VerifyingKey) -> Result<(), BadSignature> {
-        let signed = encode(&(self.leader, self.session, &self.operation, self.accepted));
+        let signed = encode(&(self.leader, self.session, &self.operation, self.accepted, self.takes_back));
         key.verify(LABEL, &[&signed], &self.signature.0)
     }
 }

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringfort_crypto::set_hash::SetElement;
 use ringfort_crypto::sign::{SigningKey, VerifyingKey};
 
-use ballot::Ballot;
+use ballot::{Ballot, Said};
 pub use message::{Operation, Rank, SignedProposal, Subject};
 pub use record::LifeRecord;
 pub use session::{Session, SessionOrder};
@@ -37,7 +37,7 @@ pub use session::{Session, SessionOrder};
 use crate::fault::Fault;
 use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Epoch, Incarnation, LeaderId, MemberId, SessionId, UserName};
-use crate::login::{Denial, WireSignature};
+use crate::login::Denial;
 use crate::rules::{Rule, Rules};
 use crate::view::{Cause, Change, MemberEntry, MemberSet};
 use crate::wire::PeerMessage;
@@ -46,7 +46,7 @@ use crate::wire::PeerMessage;
 pub const SUBJECTS_MAX: usize = 65_536;
 /// Operations that one leader may have proposed and nobody accepted yet, in groups of up to as many members.
 const PENDING_PER_LEADER_MAX: usize = 4_096;
-/// Operations of one user that one leader may propose at once.
+/// Stays of one user whose beginning one leader may propose at once, and as many whose end.
 pub const BALLOTS_PER_SUBJECT_MAX: usize = 4;
 /// How far a stay's number may jump beyond what any leader has voted for: a member cannot run the counter out.
 const INCARNATION_JUMP_MAX: u64 = 64;
@@ -94,7 +94,7 @@ struct Life {
     founder: Option<LeaderId>,
     /// What the accepted state adds to its class, and this leader's signature under it: made once for each state.
     element: Option<SetElement>,
-    signed: Option<WireSignature>,
+    signed: Option<SignedProposal>,
 }
 
 /// The coordination component of one leader.
@@ -121,6 +121,9 @@ pub struct Coordination {
     buckets: sync::Buckets,
     /// Where answering each leader's comparison goes on.
     answered: BTreeMap<LeaderId, (usize, Subject)>,
+    /// Users who were expelled and have come in again, as far as is known here by no more than f leaders' taking them back:
+    /// from which stay they were expelled, and for how many periods this has been so.
+    doubts: BTreeMap<Subject, (Incarnation, u8)>,
     /// Until f+1 leaders are found in the same state, nothing is said: those found so far.
     catching_up: Option<BTreeSet<LeaderId>>,
 }
@@ -145,6 +148,7 @@ impl Coordination {
             told: None,
             buckets: sync::Buckets::default(),
             answered: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             catching_up: None,
         };
         for record in records {
@@ -256,13 +260,19 @@ impl Coordination {
         }
         let subject = operation.subject();
         let before = self.record(&subject);
-        self.record_vote(self.me, operation.clone(), false);
+        let said_before = self.own_vote(operation);
+        let takes_back =
+            self.lives.get(&subject).map_or(Incarnation(0), |life| life.takes_back(operation, &self.rules));
+        self.record_vote(self.me, operation.clone(), Said { accepted: false, takes_back });
         let after = self.record(&subject);
         if after != before {
             out.push(Output::Persist(after));
         }
+        // What is not settled is said again in each period, and not whenever somebody asks for it.
         let said = self.own_vote(operation).unwrap_or_else(|| self.sign(operation.clone(), false));
-        out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
+        if said_before.as_ref() != Some(&said) {
+            out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
+        }
     }
 
     fn sign(&self, operation: Operation, accepted: bool) -> SignedProposal {
@@ -305,7 +315,8 @@ impl Coordination {
             match self.check(from, &proposal, pay) {
                 Ok(Check::Count) => {
                     let subject = proposal.operation.subject();
-                    self.record_vote(from, proposal.operation, proposal.accepted);
+                    let SignedProposal { operation, accepted, takes_back, .. } = proposal;
+                    self.record_vote(from, operation, Said { accepted, takes_back });
                     self.tally(&subject, &mut out);
                 }
                 Ok(Check::Skip) => {}
@@ -404,8 +415,10 @@ impl Coordination {
         if let Operation::Join(entry) = &operation {
             self.begin_session_of(entry.id.incarnation, out);
         }
+        // Whom this leader wants out it wants out of the next stay too, however fast the user comes again.
+        let unwanted = self.lives.get(subject).is_some_and(|life| life.wants_out(self.me));
+        self.doubt(subject);
         self.reach(subject, operation.clone(), out);
-        let unwanted = self.lives.get(subject).is_some_and(|life| life.unwanted);
         let changes = match operation {
             Operation::Join(entry) => {
                 if unwanted {

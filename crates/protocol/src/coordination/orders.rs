@@ -3,7 +3,11 @@
 use super::{Coordination, Life, Operation, Output, SUBJECTS_MAX, Subject};
 use crate::fault::Rejected;
 use crate::ids::{Incarnation, MemberId, UserName};
+use crate::rules::Rule;
 use crate::view::{Cause, next_incarnation};
+
+/// Periods in which leaders' words that they take a user back may arrive after its stay was accepted.
+const DOUBT_PERIODS: u8 = 3;
 
 impl Coordination {
     /// The members, or evidence, send a member away, now and later.
@@ -14,11 +18,14 @@ impl Coordination {
 
     /// This leader's operator wants a user out, now and later.
     pub fn expel(&mut self, user: &UserName) -> Result<Vec<Output>, Rejected> {
-        let incarnation = self.last_incarnation(user);
-        if incarnation == Incarnation(0) {
+        if self.last_incarnation(user) == Incarnation(0) {
             return Err(Rejected::NotAMember(user.clone()));
         }
         let subject = Subject::User(user.clone());
+        // The stay that is reached, which all leaders know, and not one that this leader alone has heard of.
+        let reached = self.lives.get(&subject).map_or(0, Life::rank).div_ceil(2);
+        let first = next_incarnation(self.session().number.base());
+        let incarnation = if reached == 0 { first } else { Incarnation(reached) };
         if let Some(life) = self.lives.get_mut(&subject) {
             life.unwanted = true;
             self.unwanted.insert(subject.clone());
@@ -63,6 +70,41 @@ impl Coordination {
         let wanted_out = self.unwanted.iter().filter_map(|subject| self.lives.get(subject));
         let removals: Vec<Operation> = wanted_out.filter_map(forgotten).collect();
         removals.into_iter().flat_map(|removal| self.propose(removal)).collect()
+    }
+
+    /// Before a user's life goes on: whether it is one who was expelled, and not taken back by f+1 leaders.
+    ///
+    /// What leaders have voted for comes about, since others may have accepted it already. So old votes for a stay, cast before the
+    /// expulsion, and a hacked leader's may bring somebody in again. The expulsion then goes on in that stay.
+    pub(super) fn doubt(&mut self, subject: &Subject) {
+        let Some(life) = self.lives.get(subject) else { return };
+        if let Some(stay) = life.expelled_from() {
+            self.doubts.insert(subject.clone(), (stay, 0));
+        } else if let Some((stay, _)) = self.doubts.get(subject)
+            && life.is_back_rightly(*stay, &self.rules)
+        {
+            self.doubts.remove(subject);
+        }
+    }
+
+    /// Called in each period: who has come in again after an expulsion, and is not taken back by f+1 leaders by now, is
+    /// expelled from this stay too.
+    pub fn expel_again(&mut self) -> Vec<Output> {
+        let mut out = Vec::new();
+        for (subject, (stay, periods)) in std::mem::take(&mut self.doubts) {
+            let Some(life) = self.lives.get(&subject) else { continue };
+            let Some(Operation::Join(entry)) = &life.accepted else { continue };
+            if life.is_back_rightly(stay, &self.rules) || !self.rules.enforces(Rule::TakenBack) {
+                continue;
+            }
+            if periods < DOUBT_PERIODS {
+                self.doubts.insert(subject, (stay, periods + 1));
+            } else {
+                let removal = Operation::Remove(entry.id.clone(), Cause::Expelled);
+                out.extend(self.propose(removal));
+            }
+        }
+        out
     }
 
     /// The operators take a user back. Local: f+1 of them must, those that expelled it among them.

@@ -2,6 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use super::ballot::Said;
 use super::{BALLOTS_PER_SUBJECT_MAX, Coordination, Life, Operation, Rank, Subject};
 use crate::rules::Rule;
 use crate::view::Cause;
@@ -49,7 +50,7 @@ impl LifeRecord {
     pub fn is_sound(&self) -> bool {
         let fits = |operation: &Operation| operation.subject() == self.subject && operation.is_sound();
         self.accepted.iter().all(fits)
-            && self.votes.len() <= BALLOTS_PER_SUBJECT_MAX
+            && self.votes.len() <= 2 * BALLOTS_PER_SUBJECT_MAX
             && self.votes.iter().all(|vote| fits(vote) && vote.rank() >= self.rank())
     }
 }
@@ -66,8 +67,9 @@ impl Coordination {
         if unwanted {
             self.unwanted.insert(subject.clone());
         }
+        let takes_back = life.taken_back_from().unwrap_or_default();
         self.lives.insert(subject, life);
-        votes.into_iter().for_each(|vote| self.record_vote(self.me, vote, false));
+        votes.into_iter().for_each(|vote| self.record_vote(self.me, vote, Said { accepted: false, takes_back }));
     }
 
     /// What is to be kept of a subject.

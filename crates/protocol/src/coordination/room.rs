@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    BALLOTS_PER_SUBJECT_MAX, Coordination, Operation, PENDING_PER_LEADER_MAX, SUBJECTS_MAX, SignedProposal, Subject,
-};
+use super::ballot::Said;
+use super::{Coordination, Life, Operation, PENDING_PER_LEADER_MAX, SUBJECTS_MAX, SignedProposal, Subject};
 use crate::ids::LeaderId;
 
 /// Subjects that one leader may speak of first before anything of them is accepted.
@@ -28,7 +27,7 @@ impl Coordination {
         may_found && self.lives.len().saturating_sub(founded) < SUBJECTS_MAX
     }
 
-    pub(super) fn record_vote(&mut self, leader: LeaderId, operation: Operation, accepted: bool) {
+    pub(super) fn record_vote(&mut self, leader: LeaderId, operation: Operation, said: Said) {
         let subject = operation.subject();
         if !self.lives.contains_key(&subject) && matches!(subject, Subject::User(_)) {
             self.lives.entry(subject.clone()).or_default().founder = Some(leader);
@@ -36,14 +35,8 @@ impl Coordination {
         }
         let life = self.lives.entry(subject.clone()).or_default();
         let pending = self.pending.entry(leader).or_default();
-        if life.record_vote(leader, operation, accepted) {
-            *pending += 1;
-        }
-        while life.ballots_of(leader) > BALLOTS_PER_SUBJECT_MAX {
-            if life.drop_lowest_vote(leader) {
-                *pending = pending.saturating_sub(1);
-            }
-        }
+        *pending += usize::from(life.record_vote(leader, operation, said));
+        *pending = pending.saturating_sub(life.make_room(leader));
         self.tidy(&subject);
     }
 
@@ -64,33 +57,38 @@ impl Coordination {
 
     /// This leader's vote for an operation as it says it: signed once.
     pub(super) fn own_vote(&mut self, operation: &Operation) -> Option<SignedProposal> {
-        let (me, session) = (self.me, self.session);
+        let me = self.me;
         let ballot = self.lives.get_mut(&operation.subject())?.ballot_mut(operation)?;
-        let voted = ballot.as_voted(ballot.votes.get(&me)?);
-        if let Some((signed, signature)) = &ballot.signed
-            && *signed == voted
+        let vote = ballot.votes.get(&me)?;
+        let (voted, takes_back) = (ballot.as_voted(vote), vote.takes_back);
+        if let Some(said) = &ballot.signed
+            && said.operation == voted
+            && said.takes_back == takes_back
         {
-            let (operation, signature) = (voted, *signature);
-            return Some(SignedProposal { leader: me, session, operation, accepted: false, signature });
+            return Some(said.clone());
         }
-        let said = SignedProposal::sign(&self.signing, me, session, voted.clone(), false);
-        ballot.signed = Some((voted, said.signature));
+        let said =
+            SignedProposal::sign(&self.signing, me, self.session, voted, false).taking_back(&self.signing, takes_back);
+        ballot.signed = Some(said.clone());
         Some(said)
     }
 
     /// This leader's word for what it has accepted of a subject: signed once for each state.
     pub(super) fn own_word(&mut self, subject: &Subject) -> Option<SignedProposal> {
         let (leader, session) = (self.me, self.session);
+        let mark = |life: &Life| life.ballot(life.accepted.as_ref()?)?.votes.get(&leader).map(|vote| vote.takes_back);
         let life = self.lives.get_mut(subject)?;
         // Who was taken back here is not to be barred elsewhere by this leader's word.
         let cause = life.is_taken_back().then_some(crate::view::Cause::Left);
         let operation = life.accepted.as_ref()?.with_cause(cause);
-        let signature = match life.signed {
-            Some(signature) => signature,
-            None => SignedProposal::sign(&self.signing, leader, session, operation.clone(), true).signature,
+        let takes_back = mark(life).unwrap_or_default();
+        let said = match life.signed.take() {
+            Some(said) if said.operation == operation && said.takes_back == takes_back => said,
+            _ => SignedProposal::sign(&self.signing, leader, session, operation, true)
+                .taking_back(&self.signing, takes_back),
         };
-        life.signed = Some(signature);
-        Some(SignedProposal { leader, session, operation, accepted: true, signature })
+        life.signed = Some(said.clone());
+        Some(said)
     }
 }
 

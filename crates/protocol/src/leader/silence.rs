@@ -5,7 +5,8 @@
 //! said again. Nobody takes it from others either. A leader votes that a member is lost while it does not hear the member
 //! itself and n-f leaders, itself among them, say the same; so n-2f honest ones were deaf at once. The vote is then
 //! like any other, and what n-f have voted for comes about everywhere. Outages of leaders one after the other never add
-//! up, nor does an old one with what f hacked leaders say.
+//! up. An outage of n-2f honest leaders at once can: whoever voted in it may have its vote counted later with those of f hacked
+//! leaders. A member's program then comes back by itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

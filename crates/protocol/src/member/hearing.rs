@@ -15,11 +15,12 @@ use crate::keys::Ask;
 use crate::time::Time;
 use crate::wire::MemberRequest;
 
-/// The tags of `LeaderNotice`s that say something of views.
+/// The tags of `LeaderNotice`s that say something of views. How far streams go is not among them: what members come and go
+/// costs no leader its claims.
 const CLAIM: u8 = 1;
 const PAST_CLAIM: u8 = 2;
 const SNAPSHOT: u8 = 3;
-const FATES: u8 = 8;
+const FATES: u8 = 10;
 
 /// An honest claim names at most 512 changes.
 const CLAIM_BYTES_MAX: usize = 80 * 1024;
@@ -151,9 +152,34 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::encode;
+    use crate::ids::ViewDigest;
+    use crate::wire::{Few, LeaderNotice};
 
     fn at(millis: u64) -> Time {
         Time::from_start(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn what_is_counted_as_words_on_views_are_words_on_views() {
+        let tag = |notice: &LeaderNotice| *encode(notice).first().unwrap();
+        let fates = LeaderNotice::Fates { over: Vec::new(), open: Vec::new() };
+        let (view, entries) = (ViewDigest([0; 32]), Vec::new());
+        let snapshot = LeaderNotice::Snapshot { view, after: None, entries, last: true };
+        assert_eq!((tag(&fates), tag(&snapshot)), (FATES, SNAPSHOT));
+        let mut hearing = Hearing::new(at(0));
+        let megabyte = [&[FATES][..], &vec![0; 1024 * 1024]].concat();
+        assert_eq!(hearing.admits(at(0), &megabyte), Err(Fault::Flooding));
+    }
+
+    #[test]
+    fn ends_of_streams_cost_a_leader_none_of_its_claims() {
+        let tails = encode(&LeaderNotice::Tails(Few::new(Vec::new()).unwrap()));
+        let mut hearing = Hearing::new(at(0));
+        for _ in 0..1_000 {
+            assert_eq!(hearing.admits(at(0), &[&tails[..1], &[0; 2_000][..]].concat()), Ok(true));
+        }
+        assert_eq!(hearing.admits(at(0), &[CLAIM; CLAIM_BYTES_MAX]), Ok(true));
     }
 
     #[test]

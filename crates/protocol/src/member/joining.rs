@@ -303,6 +303,7 @@ impl Member {
         let Stage::Proved(client, credential) = std::mem::replace(&mut link.stage, Stage::Refused) else { return };
         let Some((request, channel)) = client.acknowledge(&self.group, &credential, me, cx.rng) else { return };
         link.stage = Stage::In(Box::new(super::standing::Session { client, channel }));
+        link.since = Some(cx.now);
         let frame = wire::plain::<LoginRequest>(&request);
         step.effects.push(Effect::Send(leader, Class::Control, frame));
         step.effects.push(Effect::Authenticated(leader));

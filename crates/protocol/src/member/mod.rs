@@ -370,7 +370,7 @@ impl Member {
             self.retry_failed_links(step);
         }
         if self.installed_at.replace(cx.now).is_none() {
-            self.trust_first_view(cx.now);
+            self.trust_first_view();
             self.send_heartbeats(cx, step);
         } else {
             for change in &changes {

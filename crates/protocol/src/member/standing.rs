@@ -60,6 +60,8 @@ pub(super) struct Link {
     /// The newest: number, when it was sent, whether it was answered.
     challenges: VecDeque<(u32, Time, bool)>,
     answer: [u8; 16],
+    /// When this member logged in on it: nothing that the leader seals for it is older.
+    pub since: Option<Time>,
     /// When the last challenge was sent that the leader answered with the installed view.
     confirmed_at: Option<Time>,
     answers: bool,
@@ -93,6 +95,7 @@ impl Link {
             challenges_sent: 0,
             challenges: VecDeque::new(),
             answer: [0; 16],
+            since: None,
             confirmed_at: None,
             answers: false,
             heads_told: 0,
@@ -228,8 +231,9 @@ impl Member {
         self.update_standing(now, step);
     }
 
-    /// The first view was agreed on links that have just logged in: their leaders confirm it.
-    pub(super) fn trust_first_view(&mut self, now: Time) {
+    /// The first view was claimed on links after this member had logged in on them: their leaders confirm it as of then.
+    /// The network may have held the claims back since.
+    pub(super) fn trust_first_view(&mut self) {
         let view = self.view();
         let claimants: Vec<LeaderId> = self
             .links
@@ -239,7 +243,7 @@ impl Member {
             .collect();
         for leader in claimants {
             if let Some(link) = self.links.get_mut(&leader) {
-                link.confirmed_at = Some(now);
+                link.confirmed_at = link.since;
             }
         }
     }

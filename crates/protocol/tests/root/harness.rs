@@ -371,7 +371,7 @@ impl World {
         self.deliver();
     }
 
-    fn deliver(&mut self) {
+    pub fn deliver(&mut self) {
         while let Some(packet) = self.mail.pop_front() {
             match packet {
                 Packet::Up(link, frame) => {
@@ -399,7 +399,7 @@ impl World {
         }
     }
 
-    fn carry_out_leader(&mut self, id: LeaderId, step: leader::Step) {
+    pub fn carry_out_leader(&mut self, id: LeaderId, step: leader::Step) {
         self.leader_events.extend(step.events.into_iter().map(|event| (id, event)));
         for effect in step.effects {
             match effect {

@@ -7,6 +7,7 @@ mod any;
 mod catching_up;
 mod ends;
 mod enrolments;
+mod expulsions;
 mod harness;
 mod hostile;
 mod outages;

@@ -49,7 +49,7 @@ fn assert_all_in(world: &World) {
 
 /// What leader 1, which is hacked, says to two others: that it does not hear anybody, and votes all out.
 fn says_all_are_lost(world: &mut World, number: u64) {
-    let (group, secrets) = dealt();
+    let (group, secrets) = (world.group.clone(), dealt().1);
     let members: Vec<_> = world.agents.iter().map(|agent| agent.member.id().unwrap().clone()).collect();
     let key = &secrets[0].signing;
     let votes = members.iter().flat_map(|member| {
@@ -60,10 +60,13 @@ fn says_all_are_lost(world: &mut World, number: u64) {
     let votes = wire::plain(&PeerMessage::Proposals(votes.collect()));
     let unheard = Unheard::sign(key, leader_id(1), group.session(), number, members);
     let unheard = wire::plain(&PeerMessage::Unheard(unheard));
+    let before = world.leader_events.len();
     for to in [2, 3, 4] {
         world.say(1, to, &unheard);
         world.say(1, to, &votes);
     }
+    let blamed = |event: &(_, Event)| matches!(event.1, Event::Blamed(..));
+    assert!(!world.leader_events[before..].iter().any(blamed), "what it says is looked at");
 }
 
 #[test]

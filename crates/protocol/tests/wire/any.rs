@@ -248,10 +248,10 @@ pub fn operation() -> impl Strategy<Value = Operation> {
 }
 
 pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
-    let proposal = (1u8..65, bytes::<32>(), operation(), any::<bool>(), signature()).prop_map(
-        |(leader, session, operation, accepted, signature)| {
+    let proposal = (1u8..65, bytes::<32>(), operation(), any::<bool>(), any::<u64>(), signature()).prop_map(
+        |(leader, session, operation, accepted, takes_back, signature)| {
             let (leader, session) = (LeaderId::new(leader).unwrap(), SessionId(session));
-            SignedProposal { leader, session, operation, accepted, signature }
+            SignedProposal { leader, session, operation, accepted, takes_back: Incarnation(takes_back), signature }
         },
     );
     prop_oneof![

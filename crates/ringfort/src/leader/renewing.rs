@@ -16,7 +16,7 @@ use crate::files::{FileError, RenewalOrder, keep_renewal, read_renewal};
 use crate::link;
 
 /// The tag of frames about a renewal, on links between leaders.
-const RENEWAL_TAG: u8 = 4;
+const RENEWAL_TAG: u8 = 5;
 
 /// Takes up what was kept of renewals.
 pub(super) fn start(

@@ -35,6 +35,9 @@ pub enum Refused {
     /// A group in which every leader has every key.
     #[error("nothing is shared")]
     NothingShared,
+    /// The leaders put messages into one order, and their coin would be of two generations while they are started again.
+    #[error("the group's leaders put messages into one order")]
+    Orders,
     /// The introduction or the coordinator is not of this group, or a key or address of it was here before.
     #[error("it does not fit the group")]
     Unfit,
@@ -45,6 +48,9 @@ impl From<Refused> for Rejected {
         Rejected::Renewal(match refused {
             Refused::NothingShared => {
                 "the keys of a group that tolerates no hacked leader are not shared, so there are no shares to renew"
+            }
+            Refused::Orders => {
+                "the shares of a group whose leaders put messages into one order (policy: order) cannot be renewed yet"
             }
             Refused::Unfit => {
                 "the order does not fit: the introduction must be to this group, for a place in it, with fresh keys and an address of its own, and the coordinator must stay"
@@ -139,7 +145,7 @@ impl Renewal {
         let fits = plan.fits(base) && plan.number > self.group.generation() && plan.base == base.generation();
         let LeaderSecrets { id, signing, sealing, .. } = &*self.secrets;
         let known = base.leader(*id).is_some_and(|info| info.signing_key == signing.verifying_key());
-        (fits && known && base.rules.f() > 0).then(|| Holding {
+        (fits && known && base.rules.f() > 0 && !base.policy.order).then(|| Holding {
             me: *id,
             base: base.clone(),
             signing: signing.clone(),
@@ -161,6 +167,9 @@ impl Renewal {
     ) -> Result<Step, Refused> {
         if self.group.rules.f() == 0 {
             return Err(Refused::NothingShared);
+        }
+        if self.group.policy.order {
+            return Err(Refused::Orders);
         }
         let base = self.group.generation();
         let number = base.saturating_add(attempt.clamp(1, ATTEMPTS_MAX));

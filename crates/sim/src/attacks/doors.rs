@@ -47,6 +47,12 @@ pub const ALL: &[Attack] = &[
         voted_out,
     ),
     Attack::new(
+        "old-login-returns",
+        "a login left with one leader before the members' expulsion, and a hacked leader's word for it",
+        &[Rule::TakenBack],
+        old_login,
+    ),
+    Attack::new(
         "two-stories",
         "a member tells two stories under one number; another is accused of it with made-up messages",
         &[Rule::Accusation],
@@ -202,6 +208,31 @@ fn voted_out(stage: &mut Stage) -> Result<String, Ended> {
     kept(bench.view(again).is_none(), "mallory came back")?;
     go_on(&mut bench, ana, ben)?;
     Ok("neither one member nor one leader put anybody out, and the members did".into())
+}
+
+fn old_login(stage: &mut Stage) -> Result<String, Ended> {
+    let rule = MembersVote { percent: 60, wait_s: 4, silence_is_yes: false };
+    let mut bench = stage.bench(|policy| {
+        policy.expulsion_vote = Some(rule);
+        policy.remove_silent_after_ms = 60_000;
+    });
+    let (ana, ben) = (bench.member("ana"), bench.member("ben"));
+    let key = bench.register("mallory");
+    bench.join("mallory", &key);
+    let later = need(Hands::log_in_alone(&mut bench, "mallory", &key, 2, l(2)), "mallory was to log in once more")?;
+    bench.pass(500);
+    let mallorys = Motion::expel(user("mallory"));
+    made(bench.sees(ana, "mallory") && vote(&mut bench, ana, &mallorys, true), "ana wants mallory out")?;
+    bench.pass(500);
+    made(vote(&mut bench, ben, &mallorys, true), "so does ben")?;
+    bench.pass(1_000);
+    made(!bench.sees(ana, "mallory"), "the members were to expel mallory")?;
+    bench.inject_vote(4, l(4), &[1, 2, 3], &Operation::Join(later.me.entry()), false);
+    stage.window(&mut bench, |route, _| matches!(route, Route::Peer(..)))?;
+    bench.pass(4_000);
+    kept(!bench.sees(ana, "mallory") && !bench.sees(ben, "mallory"), "mallory is back for good")?;
+    go_on(&mut bench, ana, ben)?;
+    Ok("what a leader had voted for before the expulsion brought mallory back for a moment at most".into())
 }
 
 /// A frame that `me` signs, to everybody, under the current key.

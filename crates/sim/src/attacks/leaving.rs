@@ -39,6 +39,12 @@ pub const ALL: &[Attack] = &[
         departed,
     ),
     Attack::new(
+        "many-logins",
+        "a member logs in with single leaders again and again, each time with other keys, so that nobody can put it out",
+        &[],
+        many_logins,
+    ),
+    Attack::new(
         "flood-of-requests",
         "a member asks for claims, lists and repairs without end",
         &[Rule::RequestLimit],
@@ -138,6 +144,26 @@ fn shares(stage: &mut Stage) -> Result<String, Ended> {
     kept(!given, "a leader gave an expelled user a share of the view after")?;
     go_on(&mut bench, ana, ben)?;
     Ok("eve was told that she is expelled, and given no share of the view after".into())
+}
+
+fn many_logins(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|policy| policy.remove_silent_after_ms = 60_000);
+    let (ana, ben, key) = (bench.member("ana"), bench.member("ben"), bench.register("eve"));
+    need(Hands::log_in(&mut bench, "eve", &key, 1), "eve was to log in")?;
+    bench.pass(500);
+    made(bench.sees(ana, "eve"), "eve was to be in")?;
+    for leader in bench.leader_ids() {
+        for stay in 0..6 {
+            let stay = 2 + 8 * u64::from(leader.number()) + stay;
+            need(Hands::log_in_alone(&mut bench, "eve", &key, stay, leader), "eve was to log in once more")?;
+        }
+    }
+    bench.expel("eve");
+    stage.window(&mut bench, |route, _| matches!(route, Route::Peer(..)))?;
+    bench.pass(3_000);
+    kept(!bench.sees(ana, "eve") && !bench.sees(ben, "eve"), "nobody can put eve out")?;
+    go_on(&mut bench, ana, ben)?;
+    Ok("her logins pushed out no vote that ends the present stay".into())
 }
 
 /// Somebody leaves or is expelled, and tries the key it had.

@@ -44,6 +44,14 @@ impl Hands {
         Some(hands)
     }
 
+    /// Logs in with one leader alone.
+    pub fn log_in_alone(bench: &mut Bench, name: &str, key: &SigningKey, stay: u64, leader: LeaderId) -> Option<Hands> {
+        let me = Identity::generate(user(name), Incarnation(stay), &mut bench.dice.0);
+        let mut hands = Hands { me, ends: Vec::new() };
+        hands.log_in_at(bench, leader, key)?;
+        Some(hands)
+    }
+
     fn log_in_at(&mut self, bench: &mut Bench, leader: LeaderId, key: &SigningKey) -> Option<()> {
         let exporter = bench.dice.bytes();
         let link = bench.open(leader, exporter);

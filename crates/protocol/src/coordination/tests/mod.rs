@@ -1,6 +1,7 @@
 //! Tests of coordination: seed 002 Figure 3, rule by rule, then whole clusters.
 
 mod convergence;
+mod expulsion;
 mod figure3;
 mod limits;
 mod recovery;
@@ -169,6 +170,7 @@ impl Cluster {
     /// Every leader tells every other its status, as it does from time to time.
     fn compare(&mut self) {
         for by in self.ids() {
+            self.step(by.number(), Coordination::expel_again);
             for message in self.at(by.number()).status() {
                 self.carry_out(by, vec![Output::Broadcast(message)]);
             }
