@@ -56,6 +56,20 @@ pub enum LeaderLine {
         open: bool,
     },
     CaughtUp,
+    /// What a renewal of the leaders' shares has come to.
+    Renewal {
+        generation: u32,
+        /// "ordered", "begun", "blamed" or "certified".
+        what: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leader: Option<u8>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fault: Option<&'static str>,
+    },
+    /// Somebody showed the key of a leader that was replaced.
+    RetiredLeader {
+        leader: u8,
+    },
     CutOff {
         peer: u8,
         for_ms: u64,

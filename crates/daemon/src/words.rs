@@ -1,6 +1,7 @@
 //! Stable words for what happens, as logs, the audit and metrics use them.
 
 use ringfort::files::OperatorRequest;
+use ringfort::leader::renewal;
 use ringfort::protocol::UserName;
 use ringfort::protocol::coordination::{Session, SessionOrder};
 use ringfort::protocol::fault::Culprit;
@@ -59,6 +60,18 @@ pub fn order_words(order: &OperatorRequest) -> (&'static str, Option<&UserName>)
         OperatorRequest::Expel(user) => ("expel", Some(user)),
         OperatorRequest::Refresh => ("refresh", None),
         OperatorRequest::Session(order) => (session_word(*order), None),
+        OperatorRequest::Renew(order) if order.newcomer.is_some() => ("replace-leader", None),
+        OperatorRequest::Renew(_) => ("renew", None),
+    }
+}
+
+/// What a renewal has come to: a word, the number of the generation, and whom it is about.
+pub fn renewal_words(event: &renewal::Event) -> (&'static str, u32, Option<u8>, Option<&'static str>) {
+    match event {
+        renewal::Event::Ordered(number, by) => ("ordered", *number, Some(by.number()), None),
+        renewal::Event::Begun(number) => ("begun", *number, None, None),
+        renewal::Event::Blamed(number, who, fault) => ("blamed", *number, Some(who.number()), Some(fault.word())),
+        renewal::Event::Certified(number) => ("certified", *number, None, None),
     }
 }
 

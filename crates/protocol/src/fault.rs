@@ -55,6 +55,9 @@ pub enum Rejected {
     /// Too few members to vote on an expulsion.
     #[error("no vote can put {0} out: at least two members besides {0} must be in the group to vote on it")]
     TooFewVoters(UserName),
+    /// An order to renew the leaders' shares that cannot be carried out.
+    #[error("{0}")]
+    Renewal(&'static str),
     /// The leader does not know the user.
     #[error("{0} is not registered here")]
     UnknownUser(UserName),

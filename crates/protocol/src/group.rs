@@ -1,5 +1,7 @@
 //! What everybody knows of a group, and what each leader alone knows (seed 002 §3.4, P2).
 
+use std::sync::Arc;
+
 use ringfort_crypto::CryptoRng;
 use ringfort_crypto::hash::digest;
 use ringfort_crypto::kem::{KemPublic, KemSecret};
@@ -9,9 +11,10 @@ use ringfort_crypto::threshold::{KeyRole, PublicKeySet, SecretShare, deal};
 
 use crate::codec::encode;
 use crate::ids::{GroupId, LeaderId, SessionId, SessionNumber};
-use crate::introduction::{SignedFacts, is_signed};
+use crate::introduction::{Introduction, SignedFacts, is_signed};
 use crate::policy::Policy;
 use crate::rules::Rules;
+use crate::succession::Certified;
 
 /// One leader, as everybody knows it.
 #[derive(Clone, Debug)]
@@ -48,9 +51,12 @@ pub struct GroupInfo {
     /// What each leader's operator said of it, in order; none where a dealer set the group up.
     introductions: Vec<SignedFacts>,
     id: GroupId,
+    /// What made this generation, and the one it follows; none for the group as it was set up.
+    pub(crate) succeeded: Option<(Arc<Certified>, Arc<GroupInfo>)>,
 }
 
 /// What one leader alone holds. Never leaves its folder.
+#[derive(Clone)]
 pub struct LeaderSecrets {
     /// Whose.
     pub id: LeaderId,
@@ -95,6 +101,7 @@ impl GroupInfo {
             policy,
             introductions: Vec::new(),
             id: GroupId([0; 32]),
+            succeeded: None,
         };
         info.id = info.compute_id();
         info
@@ -113,6 +120,16 @@ impl GroupInfo {
         self.introductions = introductions;
         self.id = self.compute_id();
         Some(self)
+    }
+
+    /// Puts a newcomer in its place. What its operator says of it counts where leaders say something of themselves.
+    pub(crate) fn put_in_place(&mut self, newcomer: &Introduction) -> Option<()> {
+        let place = usize::from(newcomer.leader.number()) - 1;
+        *self.leaders.get_mut(place)? = newcomer.info.clone();
+        if let Some(said) = self.introductions.get_mut(place) {
+            *said = newcomer.signed.clone();
+        }
+        Some(())
     }
 
     /// What each leader's operator said of it, in order; empty where a dealer set the group up.

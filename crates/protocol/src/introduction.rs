@@ -3,14 +3,16 @@
 //! Introductions are what a setup without a dealer starts from. What they say of owners and places is the operators' own word:
 //! the signature shows who said it, not that it is so.
 
-use borsh::BorshSerialize;
+use std::io;
+
+use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_crypto::hash::digest;
 use ringfort_crypto::kem::KemPublic;
 use ringfort_crypto::sign::{Signature, SigningKey, VerifyingKey};
 
 use crate::codec::encode;
 use crate::group::LeaderInfo;
-use crate::ids::LeaderId;
+use crate::ids::{LeaderId, invalid};
 
 /// The longest value of one fact, in bytes.
 pub const FACT_BYTES_MAX: usize = 64;
@@ -137,6 +139,50 @@ impl Introduction {
     pub fn digest(&self) -> [u8; 32] {
         let content = content(&self.group_name, self.leader, &self.info, &self.signed.facts);
         digest(LABEL, &[&content, &self.signed.signature.to_bytes()])
+    }
+}
+
+impl PartialEq for Introduction {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+impl Eq for Introduction {}
+
+/// The longest name or address on the wire, bytes.
+const TEXT_BYTES_MAX: usize = 255;
+
+/// As it travels: name, number, address, keys, facts and signature.
+type Wire = (String, LeaderId, String, [[u8; 32]; 3], [String; FactKind::ALL.len()], [u8; 64]);
+
+impl BorshSerialize for Introduction {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        let Introduction { group_name, leader, info, signed } = self;
+        let keys = [info.link_key, info.signing_key.to_bytes(), info.sealing_key.to_bytes()];
+        (group_name, leader, &info.address, keys, &signed.facts, signed.signature.to_bytes()).serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Introduction {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let (group_name, leader, address, [link_key, signing, sealing], mut facts, signature) =
+            Wire::deserialize_reader(reader)?;
+        let bad = |_| invalid("an introduction");
+        let plain = |text: &String| text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control);
+        if !plain(&group_name) || !plain(&address) {
+            return Err(invalid("an introduction"));
+        }
+        let fact = |kind: FactKind| facts.get_mut(kind as usize).map(std::mem::take).unwrap_or_default();
+        let facts = Facts::new(fact).map_err(|_| invalid("the facts of an introduction"))?;
+        let info = LeaderInfo {
+            address,
+            link_key,
+            signing_key: VerifyingKey::from_bytes(&signing).map_err(bad)?,
+            sealing_key: KemPublic::from_bytes(&sealing).map_err(bad)?,
+        };
+        let signed = SignedFacts { facts, signature: Signature::from_bytes(signature) };
+        Ok(Introduction { group_name, leader, info, signed })
     }
 }
 

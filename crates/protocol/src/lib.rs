@@ -28,6 +28,7 @@ pub mod roles;
 pub mod rules;
 pub mod sealed;
 pub mod statement;
+pub mod succession;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unheard;

@@ -107,6 +107,12 @@ impl Rules {
         self.weakened(Rule::Certificate, usize::from(self.f) + 1)
     }
 
+    /// More than `(n+f)/2` leaders name the next generation: any two such sets share an honest leader, so there is one of each
+    /// number, and no `f` leaders make any.
+    pub fn succession(&self) -> usize {
+        usize::from(self.n + self.f) / 2 + 1
+    }
+
     /// `2f+1` leaders that have a member's last word: `f+1` of them are honest, and say how much it was.
     pub fn last_word(&self) -> usize {
         2 * usize::from(self.f) + 1

@@ -17,6 +17,7 @@ use crate::delivery::{HEADS_MAX, Head, RECEIPTS_MAX, Receipt, RepairRequest, Tai
 use crate::ids::{Epoch, MemberId, UserName, ViewDigest, ViewId, invalid};
 use crate::keys::ViewClaim;
 use crate::motion::Motion;
+use crate::succession::{Certified, Generation};
 use crate::unheard::Unheard;
 use crate::view::{Cause, MemberEntry};
 
@@ -43,6 +44,8 @@ pub const FATES_MAX: usize = 256;
 pub const PROPOSALS_MAX: usize = 256;
 /// Members in one message about whom a leader does not hear.
 pub const UNHEARD_MAX: usize = 1024;
+/// Successions in one message.
+pub const SUCCESSIONS_MAX: usize = 8;
 /// Classes of users whose state leaders compare.
 pub const BUCKETS: usize = 256;
 
@@ -154,6 +157,8 @@ pub enum MemberRequest {
     /// Asks which stays are over, at most [`FATES_MAX`]: the view that the leader claims takes them out, and its list
     /// does not say why.
     Fates(Vec<MemberId>) = 10,
+    /// Asks for the successions that lead on from this generation.
+    Successions(Generation) = 11,
 }
 
 /// Leader to member, sealed.
@@ -212,6 +217,10 @@ pub enum LeaderNotice {
         /// Those that are not.
         open: Vec<MemberId>,
     } = 10,
+    /// The generation that the leader is in, if it is not the first: said before anything that rests on its shares.
+    Generation(Generation) = 11,
+    /// Successions, in order: they speak for themselves. At most [`SUCCESSIONS_MAX`]; the rest is asked for again.
+    Successions(Few<Certified, SUCCESSIONS_MAX>) = 12,
 }
 
 /// A list that is refused before it is decoded if it names more than `MAX` items.
@@ -263,7 +272,12 @@ pub enum PeerMessage {
     /// The same by class of users, for whoever found a difference. Exactly [`BUCKETS`].
     Buckets(Vec<[u8; 32]>) = 3,
     /// The sender's share of the secret that decoy login keys are derived with; told whenever two leaders meet.
-    Decoys(DecoyShare) = 4,
+    Decoys {
+        /// The generation of the share.
+        generation: Generation,
+        /// The share.
+        share: DecoyShare,
+    } = 4,
     /// Members that the sender does not hear at the moment: said again for as long as it is so.
     Unheard(Unheard) = 5,
 }

@@ -33,7 +33,7 @@ fn thresholds(rules: &Rules) -> [u16; 3] {
     [small(rules.key_threshold()), small(rules.login_threshold()), small(rules.login_threshold())]
 }
 
-fn identifier(leader: LeaderId) -> Identifier {
+pub(crate) fn identifier(leader: LeaderId) -> Identifier {
     Identifier::try_from(leader.share_index()).expect("a leader's number is not zero")
 }
 
@@ -194,7 +194,7 @@ fn to_array(bytes: &[u8]) -> Result<[u8; 32], KeyError> {
 }
 
 /// Our randomness, for a library that knows an older trait.
-struct OldRng<'a>(&'a mut dyn CryptoRng);
+pub(crate) struct OldRng<'a>(pub(crate) &'a mut dyn CryptoRng);
 
 impl rand_core_06::RngCore for OldRng<'_> {
     fn next_u32(&mut self) -> u32 {

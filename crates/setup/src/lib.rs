@@ -39,6 +39,7 @@ mod dkg;
 mod evidence;
 mod message;
 mod outcome;
+pub mod renewal;
 mod terms;
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,11 @@ use ringfort::leader::Told;
 use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
 use ringfort_daemon::config::Config;
-use ringfort_daemon::words::motion_word;
+use ringfort_daemon::words::{motion_word, renewal_words};
 use ringfort_daemon::{Daemon, Helpers, hooks, names, try_start};
 use tracing::{debug, info, warn};
 
+use crate::commands::leader_replace;
 use crate::commands::leader_status;
 use crate::commands::leader_store::{self, UnlockArgs};
 use crate::common::Ending;
@@ -87,6 +88,18 @@ pub enum LeaderAction {
     ///
     /// From then on whoever reads the folder's files can act as this leader.
     Unseal(leader_store::SealArgs),
+    /// Order a new machine in the place of a hacked leader, and new shares for all
+    ///
+    /// It begins once f+1 operators have ordered the very same. The group goes on meanwhile, and nobody enrols again.
+    Replace(leader_replace::ReplaceArgs),
+    /// Order new shares for all leaders: what was stolen of the old ones is worth nothing then
+    ///
+    /// It begins once f+1 operators have ordered the very same.
+    Renew(leader_replace::RenewArgs),
+    /// Write what the new machine needs to take its place
+    Pack(leader_replace::PackArgs),
+    /// Make a leader of a new machine, in the place that was ordered for it
+    TakePlace(leader_replace::TakePlaceArgs),
     /// Runs an operator's program for a leader in its sandbox. Leaders start this; people do not.
     #[command(hide = true)]
     RunHooks,
@@ -150,6 +163,10 @@ pub async fn run(args: &LeaderArgs) -> Outcome {
         Some(LeaderAction::Check(args)) => leader_store::check(args),
         Some(LeaderAction::Seal(args)) => leader_store::seal(args),
         Some(LeaderAction::Unseal(args)) => leader_store::unseal(args),
+        Some(LeaderAction::Replace(args)) => leader_replace::replace(args),
+        Some(LeaderAction::Renew(args)) => leader_replace::renew(args),
+        Some(LeaderAction::Pack(args)) => leader_replace::pack(args),
+        Some(LeaderAction::TakePlace(args)) => leader_replace::take_place(args),
         Some(LeaderAction::RunHooks) => hooks::run(io::stdin()).map_err(|error| Failure::io(NO_LEADER, &error)),
         Some(LeaderAction::LookUpNames) => {
             names::run(io::stdin(), io::stdout()).map_err(|error| Failure::io(NO_LEADER, &error))
@@ -226,6 +243,12 @@ async fn lead(json: bool, daemon: Daemon) -> Outcome {
             log.tell(event);
             tell(&(*event).into());
         }
+        Told::Renewal(event) => {
+            let (what, generation, leader, fault) = renewal_words(event);
+            info!(generation, what, leader, fault, "renewal of the leaders' shares");
+            tell(&LeaderLine::Renewal { generation, what, leader, fault });
+        }
+        Told::Retired(leader) => tell(&LeaderLine::RetiredLeader { leader: leader.number() }),
         _ => {}
     };
     daemon.run(observe, ending.asked()).await?;

@@ -7,6 +7,7 @@ pub mod init;
 pub mod join;
 pub mod key;
 pub mod leader;
+pub mod leader_replace;
 pub mod leader_status;
 pub mod leader_store;
 pub mod listen;

@@ -25,6 +25,7 @@
 mod deal;
 mod lagrange;
 mod public;
+mod reshare;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use crate::secret::Secret32;
 pub(crate) use deal::deal_from_secret_for_testing_only;
 pub use deal::{DealError, deal};
 pub use public::PublicKeySet;
+pub use reshare::{reshared, reshared_keys};
 pub use share::{EVALUATION_BYTES, Evaluation, SecretShare};
 pub use verify::{BadShare, CombineError};
 

@@ -7,7 +7,7 @@ use ringfort::protocol::motion::Count;
 use serde::Serialize;
 
 use super::accounts::Account;
-use crate::words::{cause_word, culprit_kind, denial_word, motion_word, order_session, order_words};
+use crate::words::{cause_word, culprit_kind, denial_word, motion_word, order_session, order_words, renewal_words};
 
 /// A security decision.
 #[derive(Debug, Serialize)]
@@ -84,6 +84,17 @@ pub enum Decision {
         leader: u8,
         up: bool,
     },
+    Renewal {
+        generation: u32,
+        what: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leader: Option<u8>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fault: Option<&'static str>,
+    },
+    RetiredLeader {
+        leader: u8,
+    },
     LeaderCutOff {
         leader: u8,
         for_ms: u64,
@@ -112,6 +123,11 @@ impl Decision {
                 let user = user.map(ToString::to_string);
                 Decision::Order { order: word, user, session: order_session(order), done: outcome.is_ok(), why_not }
             }
+            Told::Renewal(event) => {
+                let (what, generation, leader, fault) = renewal_words(event);
+                Decision::Renewal { generation, what, leader, fault }
+            }
+            Told::Retired(leader) => Decision::RetiredLeader { leader: leader.number() },
             Told::OrderUnreadable(error) => Decision::OrderUnreadable { why: error.to_string() },
             Told::Stopping => Decision::Stopping,
             _ => return None,

@@ -9,9 +9,10 @@ use crate::codec::encode;
 use crate::ids::{LinkId, MemberId, UserName, ViewDigest, ViewId};
 use crate::keys::ViewClaim;
 use crate::rules::Rule;
+use crate::succession::{Certified, Generation};
 use crate::time::Time;
 use crate::view::{Change, MemberEntry};
-use crate::wire::{FATES_MAX, LeaderNotice, SNAPSHOT_ENTRIES_MAX};
+use crate::wire::{FATES_MAX, Few, LeaderNotice, SNAPSHOT_ENTRIES_MAX, SUCCESSIONS_MAX};
 
 /// A claim is not repeated to the same member sooner than this.
 const CLAIM_REPEAT: Duration = Duration::from_millis(400);
@@ -178,6 +179,23 @@ impl Leader {
         for link in links {
             step.effects.push(Effect::Close(link));
             self.on_link_down(link);
+        }
+    }
+
+    /// Says which generation this leader's shares are of, before the first of them. Nobody is told of the first generation.
+    pub(super) fn tell_generation(&mut self, link: LinkId, step: &mut Step) {
+        let generation = self.group.generation();
+        if generation > 0 {
+            self.notify(link, &LeaderNotice::Generation(generation), step);
+        }
+    }
+
+    /// The successions that lead on from a generation, or the first of them.
+    pub(super) fn tell_successions(&mut self, link: LinkId, after: Generation, step: &mut Step) {
+        let later = self.group.successions().into_iter().filter(|certified| certified.succession.number > after);
+        let list: Vec<Certified> = later.take(SUCCESSIONS_MAX).map(|certified| (*certified).clone()).collect();
+        if let Some(list) = Few::new(list) {
+            self.notify(link, &LeaderNotice::Successions(list), step);
         }
     }
 

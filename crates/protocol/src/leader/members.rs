@@ -163,6 +163,7 @@ impl Leader {
             let attached = Attached::new(cx.now, entry, (admitted, reads), authenticated.channel, draw(cx));
             *stage = Stage::Member(Box::new(attached));
         }
+        self.tell_generation(link, step);
         self.absorb(cx, outputs, step);
         if resumed {
             self.send_bare_claim(link, step);
@@ -212,6 +213,7 @@ impl Leader {
             Ok(MemberRequest::Vote { motion, yes }) => self.on_vote(cx, link, &motion, yes, step),
             Ok(MemberRequest::Fates(stays)) => self.send_fates(link, stays, step),
             Ok(MemberRequest::Accuse(frame)) => self.on_accusation(cx, link, frame, step),
+            Ok(MemberRequest::Successions(after)) => self.tell_successions(link, after, step),
             Err(_) => step.blame(Culprit::Member(id), Fault::Malformed),
         }
     }

@@ -13,6 +13,7 @@ use ringfort_crypto::threshold::{CombineError, EVALUATION_BYTES, Evaluation, Inp
 use super::AnnouncedKey;
 use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{LeaderId, UserName};
+use crate::succession::Generation;
 
 /// One leader's share of the secret that decoys are derived with, as it tells its peers.
 pub type DecoyShare = [u8; EVALUATION_BYTES];
@@ -21,7 +22,7 @@ pub type DecoyShare = [u8; EVALUATION_BYTES];
 pub(super) struct DecoyKeys {
     own: DecoyShare,
     /// What leaders have told, until it is enough.
-    told: BTreeMap<LeaderId, Evaluation>,
+    told: BTreeMap<(Generation, LeaderId), Evaluation>,
     bad: BTreeSet<LeaderId>,
     made: Option<Decoys>,
 }
@@ -35,7 +36,7 @@ impl std::fmt::Debug for DecoyKeys {
 impl DecoyKeys {
     pub fn new(group: &GroupInfo, secrets: &LeaderSecrets, rng: &mut dyn CryptoRng) -> Self {
         let own = secrets.coin_share.evaluate(&point(group), rng);
-        let (told, bad) = (BTreeMap::from([(secrets.id, own.clone())]), BTreeSet::new());
+        let (told, bad) = (BTreeMap::from([((group.generation(), secrets.id), own.clone())]), BTreeSet::new());
         let mut keys = DecoyKeys { own: own.to_bytes(), told, bad, made: None };
         // Where nobody may be hacked, one's own share is enough.
         let _ = keys.make(group, secrets);
@@ -53,20 +54,31 @@ impl DecoyKeys {
         group: &GroupInfo,
         secrets: &LeaderSecrets,
         peer: LeaderId,
-        share: DecoyShare,
+        (generation, share): (Generation, DecoyShare),
     ) -> Vec<LeaderId> {
-        if self.made.is_some() || self.bad.contains(&peer) || peer == secrets.id {
+        // Of a generation that is not known here nothing can be said, and the others' shares do as well.
+        let known = group.coin_keys_of(generation).is_some();
+        if self.made.is_some() || self.bad.contains(&peer) || peer == secrets.id || !known {
             return Vec::new();
         }
-        self.told.insert(peer, Evaluation::from_bytes(share));
+        self.told.retain(|(_, leader), _| *leader != peer);
+        self.told.insert((generation, peer), Evaluation::from_bytes(share));
         self.make(group, secrets)
     }
 
+    /// The secret is the same in every generation, but only shares of one generation make it.
     fn make(&mut self, group: &GroupInfo, secrets: &LeaderSecrets) -> Vec<LeaderId> {
+        let generations: BTreeSet<Generation> = self.told.keys().map(|(generation, _)| *generation).collect();
+        generations.into_iter().flat_map(|generation| self.make_of(group, secrets, generation)).collect()
+    }
+
+    fn make_of(&mut self, group: &GroupInfo, secrets: &LeaderSecrets, generation: Generation) -> Vec<LeaderId> {
         let mut caught = Vec::new();
         loop {
-            let told: Vec<_> = self.told.iter().map(|(leader, share)| (leader.share_index(), share)).collect();
-            match group.coin_keys.verify_and_combine(&point(group), &told) {
+            let Some(keys) = group.coin_keys_of(generation).filter(|_| self.made.is_none()) else { return caught };
+            let of_generation = self.told.iter().filter(|((of, _), _)| *of == generation);
+            let told: Vec<_> = of_generation.map(|((_, leader), share)| (leader.share_index(), share)).collect();
+            match keys.verify_and_combine(&point(group), &told) {
                 Ok(value) => {
                     let seed = value.key("ringfort login decoys", &[&group.id().0]);
                     self.made = Decoys::new(&secrets.login_share, &group.login_keys, seed).ok();
@@ -75,10 +87,11 @@ impl DecoyKeys {
                 }
                 Err(CombineError::TooFew { .. }) => return caught,
                 Err(CombineError::BadShares(bad)) => {
-                    let leaders = self.told.keys().copied().filter(|leader| bad.contains(&leader.share_index()));
-                    let leaders: Vec<LeaderId> = leaders.collect();
+                    let of_generation = self.told.keys().filter(|(of, _)| *of == generation);
+                    let leaders = of_generation.map(|(_, leader)| *leader);
+                    let leaders: Vec<LeaderId> = leaders.filter(|l| bad.contains(&l.share_index())).collect();
                     for leader in &leaders {
-                        self.told.remove(leader);
+                        self.told.remove(&(generation, *leader));
                         self.bad.insert(*leader);
                     }
                     caught.extend(leaders);

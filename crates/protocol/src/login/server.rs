@@ -17,6 +17,7 @@ use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Incarnation, LeaderId, MemberId, UserName};
 use crate::rules::Rule;
 use crate::sealed::{End, SealedChannel};
+use crate::succession::Generation;
 use crate::time::{Cx, Time};
 use crate::view::{MemberEntry, MemberSet};
 
@@ -91,7 +92,7 @@ impl LoginServer {
         group: &GroupInfo,
         secrets: &LeaderSecrets,
         peer: LeaderId,
-        share: DecoyShare,
+        share: (Generation, DecoyShare),
     ) -> Vec<LeaderId> {
         self.decoy_keys.on_share(group, secrets, peer, share)
     }

@@ -45,6 +45,8 @@ impl Member {
         self.links.insert(leader, Link::new(exporter, Secret32::random(cx.rng)));
         // What it says of this stay, it will say again: its machine may have been cleaned since.
         self.ended_by.remove(&leader);
+        self.generations.remove(&leader);
+        self.successions_asked.remove(&leader);
         if let Some(tracker) = &mut self.tracker {
             tracker.on_link(leader);
         }

@@ -10,6 +10,7 @@ mod joining;
 mod logging;
 mod standing;
 mod step;
+mod succession;
 mod talking;
 mod voting;
 
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 pub use standing::{Confirmation, LeaderStanding};
 pub use step::{Class, Effect, Event, JoinFailure, Step};
+pub use succession::replaced;
 pub use voting::OpenMotion;
 
 use crate::codec::{decode, encode};
@@ -35,6 +37,7 @@ use crate::keys::{TrackerOutput, ViewTracker};
 use crate::log::Keeper;
 use crate::login::Certificate;
 use crate::roles::Role;
+use crate::succession::Generation;
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
 use crate::wire::{self, LeaderNotice, MemberRequest, Sorted};
@@ -107,6 +110,10 @@ pub struct Member {
     /// Relays that did not acknowledge messages in time, and until when they are avoided.
     lagging: BTreeMap<LeaderId, Time>,
     voting: Voting,
+    /// The generation of each leader's shares, as it said on its link.
+    generations: BTreeMap<LeaderId, Generation>,
+    /// Who was asked for successions on its link: from which generation on, and whether it has still to answer.
+    successions_asked: BTreeMap<LeaderId, (Generation, bool)>,
     log: Option<Keeper>,
     /// Why the stay ended, until it is in the log.
     ended: Option<Cause>,
@@ -154,6 +161,8 @@ impl Member {
             relaying: Vec::new(),
             lagging: BTreeMap::new(),
             voting: Voting::default(),
+            generations: BTreeMap::new(),
+            successions_asked: BTreeMap::new(),
             log: None,
             ended: None,
             #[cfg(feature = "mutants")]
@@ -275,7 +284,13 @@ impl Member {
             self.failed.remove(&from);
         }
         match notice {
-            Ok(LeaderNotice::Claim(claim)) => self.track(cx, step, |t, group| t.on_claim(group, from, claim)),
+            Ok(LeaderNotice::Claim(claim)) => {
+                let generation = self.generations.get(&from).copied().unwrap_or_default();
+                self.track(cx, step, |t, group| {
+                    t.on_generation(from, generation);
+                    t.on_claim(group, from, claim)
+                });
+            }
             Ok(LeaderNotice::Fates { over, open }) => {
                 self.track(cx, step, |t, group| t.on_fates(group, from, over, open));
             }
@@ -302,6 +317,8 @@ impl Member {
                 self.outbox.on_received(from, receipts.as_slice(), enough);
             }
             Ok(LeaderNotice::Ended { cause, .. }) => self.on_end(from, cause, step),
+            Ok(LeaderNotice::Generation(generation)) => self.on_generation(from, generation, step),
+            Ok(LeaderNotice::Successions(list)) => self.on_successions(cx, from, list.into_inner(), step),
             Ok(LeaderNotice::Asked { motion, left_ms }) => self.on_asked(cx.now, from, motion, left_ms, step),
             Err(fault) => self.blame_leader(from, fault, step),
         }

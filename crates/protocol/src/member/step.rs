@@ -1,5 +1,6 @@
 //! What a member asks of its driver and tells its user.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use bytes::Bytes;
 use super::Confirmation;
 use crate::delivery::Delivery;
 use crate::fault::{Culprit, Fault};
+use crate::group::GroupInfo;
 use crate::ids::{LeaderId, MemberId, Seq, ViewId};
 pub use crate::leader::Class;
 use crate::log::Chunk;
@@ -75,6 +77,8 @@ pub enum Event {
     Blamed(Culprit, Fault),
     /// A leader deviated on its own link: the link is to be closed, and none wanted for so long.
     CutOff(LeaderId, Fault, Duration),
+    /// The group goes on in another generation: shares are new, and a leader may have another address and key.
+    Succeeded(Arc<GroupInfo>),
     /// The join failed.
     JoinFailed(JoinFailure),
     /// The stay has ended: f+1 leaders say so.

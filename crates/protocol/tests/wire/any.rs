@@ -12,6 +12,7 @@ use ringfort_protocol::login::{AnnouncedKey, Certificate, Denial, LoginAnswer, L
 use ringfort_protocol::motion::{Motion, MotionKind};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::statement::Statement;
+use ringfort_protocol::succession::{Certified, Succession};
 use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{Few, LeaderNotice, MemberRequest, PeerMessage};
@@ -199,6 +200,7 @@ pub fn member_request() -> impl Strategy<Value = MemberRequest> {
         (prop::collection::vec(head(), 0..4), any::<bool>())
             .prop_map(|(heads, complete)| MemberRequest::Heads { heads: Few::new(heads).unwrap(), complete }),
         prop::collection::vec(member(), 0..4).prop_map(MemberRequest::Fates),
+        any::<u32>().prop_map(MemberRequest::Successions),
     ]
 }
 
@@ -220,7 +222,20 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
         prop::collection::vec(receipt(), 0..4).prop_map(|list| LeaderNotice::Received(Few::new(list).unwrap())),
         (prop::collection::vec((member(), cause()), 0..4), prop::collection::vec(member(), 0..4))
             .prop_map(|(over, open)| LeaderNotice::Fates { over, open }),
+        any::<u32>().prop_map(LeaderNotice::Generation),
+        prop::collection::vec(certified(), 0..3).prop_map(|list| LeaderNotice::Successions(Few::new(list).unwrap())),
     ]
+}
+
+fn certified() -> impl Strategy<Value = Certified> {
+    let keys = || prop::collection::vec(bytes::<32>(), 0..4);
+    let votes = prop::collection::vec((1u8..65, signature()), 0..4);
+    (bytes::<32>(), any::<u32>(), any::<u32>(), (keys(), keys(), keys()), bytes::<32>(), votes).prop_map(
+        |(group, base, number, (a, b, c), deals, votes)| Certified {
+            succession: Succession { group, base, number, newcomer: None, keys: [a, b, c], deals },
+            votes: votes.into_iter().map(|(leader, vote)| (LeaderId::new(leader).unwrap(), vote)).collect(),
+        },
+    )
 }
 
 pub fn operation() -> impl Strategy<Value = Operation> {
@@ -243,7 +258,7 @@ pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
         prop::collection::vec(proposal, 0..4).prop_map(PeerMessage::Proposals),
         bytes::<32>().prop_map(PeerMessage::Status),
         prop::collection::vec(bytes::<32>(), 0..300).prop_map(PeerMessage::Buckets),
-        bytes::<128>().prop_map(PeerMessage::Decoys),
+        (any::<u32>(), bytes::<128>()).prop_map(|(generation, share)| PeerMessage::Decoys { generation, share }),
         unheard(),
     ]
 }

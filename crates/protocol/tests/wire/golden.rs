@@ -212,6 +212,7 @@ impl Fixed {
             ("heartbeat", beat(Some(self.view))),
             ("first heartbeat", beat(None)),
             ("ask for claim", encode(&MemberRequest::Claim { have: Some(self.view.digest) })),
+            ("ask for successions", encode(&MemberRequest::Successions(258))),
             ("ask for past claim", encode(&MemberRequest::PastClaim(self.view.digest))),
             ("ask for list", encode(&MemberRequest::Snapshot { view: self.view.digest, after: None })),
             ("ask for more", encode(&MemberRequest::Snapshot { view: self.view.digest, after: Some(user("ana")) })),
@@ -256,6 +257,8 @@ impl Fixed {
             ("received", encode(&LeaderNotice::Received(Few::new(vec![receipt]).unwrap()))),
             ("fates", encode(&LeaderNotice::Fates { over: vec![(self.ana.id.clone(), Cause::Lost)], open: vec![] })),
             ("ended, session", encode(&LeaderNotice::Ended { cause: Cause::SessionOver, epoch: Epoch(258) })),
+            ("generation", encode(&LeaderNotice::Generation(258))),
+            ("no successions", encode(&LeaderNotice::Successions(Few::new(vec![]).unwrap()))),
         ]
     }
 
@@ -284,7 +287,7 @@ impl Fixed {
                     vec![self.ana.id.clone()],
                 ))),
             ),
-            ("decoys", encode(&PeerMessage::Decoys([0xdc; 128]))),
+            ("decoys", encode(&PeerMessage::Decoys { generation: 258, share: [0xdc; 128] })),
         ]
     }
 

@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
+use data_encoding::BASE64;
 use ringfort_crypto::kem::KemPublic;
 use ringfort_crypto::sign::VerifyingKey;
 use ringfort_crypto::threshold::{KeyRole, PublicKeySet};
+use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::group::LeaderInfo;
+use ringfort_protocol::succession::Certified;
 use ringfort_protocol::{GroupInfo, Policy, Rules};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +34,8 @@ const GROUP_BYTES_MAX: usize = 1024 * 1024;
 const HEADER: &str = "\
 # The public document of a Ringfort group: its leaders, their keys and its policy. Nothing here is secret.
 # Whoever gets this file should compare its fingerprint with the one an operator tells them by other means.
-# The fingerprint covers every value: a changed file is refused, so make a new group instead of editing it.
+# The fingerprint covers every value: a changed file is refused, so make a new group instead of editing it. Successions, where there
+# are any, are not covered by it: the leaders that they follow have signed them.
 
 ";
 
@@ -48,6 +52,9 @@ struct Document {
     leaders: u8,
     faults: u8,
     key_threshold: u8,
+    /// What leads from the group as it was set up, which all else here tells of, to the generation that it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    succession: Vec<String>,
     policy: PolicySection,
     leader: Vec<Leader>,
 }
@@ -83,12 +90,28 @@ pub fn read_group(path: &Path) -> Result<Arc<GroupInfo>, FileError> {
 pub(super) fn parse_group(path: &Path, text: &str) -> Result<GroupInfo, FileError> {
     let document: Document = parse_up_to(FORMAT_WITH_FACTS, path, text, "a group file", Access::Public)?;
     let stated = document.fingerprint.clone();
+    let successions = document.succession.clone();
     let group = assemble(path, document)?;
     if group.fingerprint() != stated {
         let what = format!("was altered: its content has the fingerprint {}, not {stated:?}", group.fingerprint());
         return Err(FileError::new(FileErrorKind::Altered, path, what, GET_AGAIN));
     }
-    Ok(group)
+    succeed(path, group, &successions)
+}
+
+/// Follows the successions in a group file: each is signed by the leaders of the generation before.
+fn succeed(path: &Path, group: GroupInfo, successions: &[String]) -> Result<GroupInfo, FileError> {
+    let mut group = Arc::new(group);
+    for text in successions {
+        let bytes = BASE64.decode(text.as_bytes()).ok();
+        let certified = bytes.and_then(|bytes| decode::<Certified>(&bytes).ok());
+        let next = certified.and_then(|certified| group.succeed(certified)).ok_or_else(|| {
+            let what = "was altered: the leaders of this group have not signed what it says of their successors";
+            FileError::new(FileErrorKind::Altered, path, what, GET_AGAIN)
+        })?;
+        group = Arc::new(next);
+    }
+    Ok(Arc::unwrap_or_clone(group))
 }
 
 /// Writes a group file; refuses to replace one.
@@ -110,6 +133,8 @@ pub fn check_fingerprint(group: &GroupInfo, expected: &str) -> Result<(), FileEr
 }
 
 pub(super) fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileError> {
+    let succession = group.successions().iter().map(|certified| BASE64.encode(&encode(&**certified))).collect();
+    let group = group.origin();
     let keys = group.group_keys.to_bytes().into_iter().zip(group.coin_keys.to_bytes()).zip(group.login_keys.to_bytes());
     let mut facts = group.introductions().iter().map(FactsSection::from);
     let leader = group.leaders.iter().zip(keys).map(|(leader, ((group_key, coin_key), login_key))| Leader {
@@ -130,6 +155,7 @@ pub(super) fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileE
         leaders: group.rules.n(),
         faults: group.rules.f(),
         key_threshold: u8::try_from(group.rules.key_threshold()).unwrap_or(u8::MAX),
+        succession,
         policy: PolicySection::from(&group.policy),
         leader: leader.collect(),
     };

@@ -8,9 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use data_encoding::BASE64;
+use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::coordination::SessionOrder;
+use ringfort_protocol::introduction::Introduction;
 use ringfort_protocol::login::EnrolmentRecord;
-use ringfort_protocol::{BadName, SessionNumber, UserName};
+use ringfort_protocol::succession::Generation;
+use ringfort_protocol::{BadName, LeaderId, SessionNumber, UserName};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -46,6 +50,19 @@ pub enum OperatorRequest {
     Refresh,
     /// End a session, or start one.
     Session(SessionOrder),
+    /// Renew the shares of all leaders, and put a machine in the place of a leader.
+    Renew(RenewalOrder),
+}
+
+/// An order to renew shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewalOrder {
+    /// Who takes the place of a leader, if anybody does.
+    pub newcomer: Option<Box<Introduction>>,
+    /// Who says which deals count.
+    pub coordinator: LeaderId,
+    /// Counts from 1 the attempts since the last renewal that came to an end.
+    pub attempt: Generation,
 }
 
 /// A request that waits. It stays until [`Waiting::done`], so that a crash in between does not lose it.
@@ -76,6 +93,12 @@ struct Document {
     record: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newcomer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coordinator: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -89,6 +112,7 @@ enum Word {
     EndSession,
     StartSession,
     RestartSession,
+    Renew,
 }
 
 impl Waiting {
@@ -144,6 +168,13 @@ pub(super) fn request_text(path: &Path, request: &OperatorRequest) -> Result<Str
             };
             Document { request, session: Some(order.number().get()), ..Document::default() }
         }
+        OperatorRequest::Renew(RenewalOrder { newcomer, coordinator, attempt }) => Document {
+            request: Word::Renew,
+            newcomer: newcomer.as_ref().map(|newcomer| BASE64.encode(&encode(newcomer))),
+            coordinator: Some(coordinator.number()),
+            attempt: Some(*attempt),
+            ..Document::default()
+        },
     };
     render(path, HEADER, &Document { format: FORMAT, ..document })
 }
@@ -225,6 +256,22 @@ pub(super) fn parse_request(path: &Path, text: &str) -> Result<OperatorRequest, 
             OperatorRequest::Expel(user.parse().map_err(|error: BadName| malformed(error.to_string()))?)
         }
         Document { request: Word::Refresh, user: None, record: None, session: None, .. } => OperatorRequest::Refresh,
+        Document {
+            request: Word::Renew,
+            user: None,
+            record: None,
+            session: None,
+            newcomer,
+            coordinator: Some(coordinator),
+            attempt: Some(attempt),
+            ..
+        } => {
+            let read = |text: String| decode::<Introduction>(&BASE64.decode(text.as_bytes()).ok()?).ok().map(Box::new);
+            let newcomer = newcomer.map(|text| read(text).ok_or_else(|| malformed("no introduction".to_owned())));
+            let coordinator =
+                LeaderId::new(coordinator).ok_or_else(|| malformed(format!("there is no leader {coordinator}")))?;
+            OperatorRequest::Renew(RenewalOrder { newcomer: newcomer.transpose()?, coordinator, attempt })
+        }
         Document { request, user: None, record: None, session: Some(number), .. } => {
             let number =
                 SessionNumber::new(number).ok_or_else(|| malformed(format!("there is no session {number}")))?;
@@ -232,7 +279,7 @@ pub(super) fn parse_request(path: &Path, text: &str) -> Result<OperatorRequest, 
                 Word::EndSession => SessionOrder::End(number),
                 Word::StartSession => SessionOrder::Start(number),
                 Word::RestartSession => SessionOrder::Restart(number),
-                Word::Accept | Word::Replace | Word::Expel | Word::Refresh => {
+                Word::Accept | Word::Replace | Word::Expel | Word::Refresh | Word::Renew => {
                     return Err(malformed("this request says too much".to_owned()));
                 }
             })

@@ -35,10 +35,11 @@ use super::disk::{
 use super::error::{FileError, FileErrorKind};
 use super::group::{GROUP_FILE, read_group, write_group};
 use super::inbox::INBOX;
+use super::renewal;
 use super::sealing::{self, Unlock};
 use super::text::{FORMAT, Hex, SecretHex, parse, secret_digits};
 use crate::seal::StoreKey;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The file of secrets in a leader's folder.
 pub const SECRETS_FILE: &str = "leader.toml";
@@ -89,17 +90,7 @@ pub type RecordOpener = Box<dyn Fn(&EnrolmentRecord) -> Result<Registration, Rej
 impl OpenLeader {
     /// What opens enrolment records here, for a driver that has given the secrets away.
     pub fn record_opener(&self) -> RecordOpener {
-        let group = self.group.clone();
-        let LeaderSecrets { id, link, signing, sealing, group_share, coin_share, login_share } = &self.secrets;
-        let secrets = LeaderSecrets {
-            id: *id,
-            link: link.clone(),
-            signing: signing.clone(),
-            sealing: sealing.clone(),
-            group_share: group_share.clone(),
-            coin_share: coin_share.clone(),
-            login_share: login_share.clone(),
-        };
+        let (group, secrets) = (self.group.clone(), self.secrets.clone());
         Box::new(move |record| record.open(&group, &secrets))
     }
 }
@@ -132,6 +123,29 @@ impl LeaderFolder {
         secrets: &LeaderSecrets,
         users: &[(UserName, Registration)],
     ) -> Result<PathBuf, FileError> {
+        Self::create_with(parent, group, secrets, |path| {
+            let mut store = Store::create(path, group.id(), None)?;
+            let record = |(user, known): &(UserName, Registration)| Record::Registration(user.clone(), known.clone());
+            let records: Vec<Record> = users.iter().map(record).collect();
+            store.persist(&records.iter().collect::<Vec<_>>())
+        })
+    }
+
+    /// Makes the folder of a new machine in the place of another: it knows nobody, and catches up with the others first.
+    pub(super) fn create_newcomer(
+        parent: &Path,
+        group: &GroupInfo,
+        secrets: &LeaderSecrets,
+    ) -> Result<PathBuf, FileError> {
+        Self::create_with(parent, group, secrets, |path| Store::create_old(path, group.id())?.finish_alone())
+    }
+
+    fn create_with(
+        parent: &Path,
+        group: &GroupInfo,
+        secrets: &LeaderSecrets,
+        remember: impl FnOnce(&Path) -> Result<(), StoreError>,
+    ) -> Result<PathBuf, FileError> {
         let folder = parent.join(Self::name(secrets.id));
         if folder.symlink_metadata().is_ok() {
             let action = "choose another place, or move it away first";
@@ -148,11 +162,7 @@ impl LeaderFolder {
             let state = inside(STATE_FOLDER);
             crate::order::create(&state, group).map_err(|error| FileError::writing(&state, error))?;
         }
-        let mut store = Store::create(&inside(STORE_FILE), group.id(), None)?;
-        let records: Vec<Record> =
-            users.iter().map(|(user, registration)| Record::Registration(user.clone(), registration.clone())).collect();
-        store.persist(&records.iter().collect::<Vec<_>>())?;
-        drop(store);
+        remember(&inside(STORE_FILE))?;
         staging.finish_as(&folder)?;
         Ok(folder)
     }
@@ -163,7 +173,26 @@ impl LeaderFolder {
     }
 
     /// Opens a folder for one process: takes its lock, checks that all in it belongs together. `unlock` opens a sealed one.
+    ///
+    /// New shares that wait for the leader's next start take the place of the old ones here.
+    ///
+    /// # Errors
+    /// Also where new shares wait in a sealed folder.
     pub fn open_with(folder: &Path, unlock: Option<&Unlock>) -> Result<OpenLeader, FileError> {
+        let open = Self::open_as_it_is(folder, unlock)?;
+        if !Self::is_sealed(folder)? {
+            let (group, secrets) = renewal::take_up(folder, &open.group, open.secrets)?;
+            return Ok(OpenLeader { group, secrets, ..open });
+        }
+        if renewal::waits(folder, &open.group, &open.secrets)? {
+            let what = "has new shares to take up, and is sealed";
+            let action = "run `ringfort leader unseal`, then `ringfort leader check`, then `ringfort leader seal`";
+            return Err(FileError::new(FileErrorKind::Busy, folder, what, action));
+        }
+        Ok(open)
+    }
+
+    fn open_as_it_is(folder: &Path, unlock: Option<&Unlock>) -> Result<OpenLeader, FileError> {
         check_private_folder(folder)?;
         check_private_folder(&folder.join(STATE_FOLDER))?;
         let inbox = folder.join(INBOX);
@@ -174,11 +203,16 @@ impl LeaderFolder {
         let group = read_group(&folder.join(GROUP_FILE))?;
         let path = folder.join(SECRETS_FILE);
         let text = read_secrets_text(&path)?;
-        let (key, secrets) = if sealing::is_sealed(&text) {
+        let (key, plain) = if sealing::is_sealed(&text) {
             let (key, plain) = sealing::open_text(&path, &text, unlock)?;
-            (Some(key), parse_secrets(&path, &plain, &group)?)
+            (Some(key), plain)
         } else {
-            (None, parse_secrets(&path, &text, &group)?)
+            (None, text)
+        };
+        let (group, secrets) = match (parse_secrets(&path, &plain, &group), group.before()) {
+            // Stopped while it took up new shares: it does so again.
+            (Err(error), Some(before)) => (before.clone(), parse_secrets(&path, &plain, before).map_err(|_| error)?),
+            (secrets, _) => (group, secrets?),
         };
         let mut store = Store::open(&folder.join(STORE_FILE), group.id(), key.clone())?;
         if key.is_some() && !store.is_sealed() {
@@ -217,7 +251,7 @@ impl LeaderFolder {
         if !Self::is_sealed(folder)? {
             return Err(FileError::new(FileErrorKind::Exists, folder, "is not sealed", "there is nothing to do"));
         }
-        let OpenLeader { group, secrets, mut store, lock: _lock, .. } = Self::open_with(folder, Some(unlock))?;
+        let OpenLeader { group, secrets, mut store, lock: _lock, .. } = Self::open_as_it_is(folder, Some(unlock))?;
         store.seal(None)?;
         replace_secret(&folder.join(SECRETS_FILE), secrets_text(&group, &secrets).as_bytes())
     }

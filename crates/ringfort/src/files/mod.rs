@@ -26,6 +26,7 @@ mod leader_folder;
 mod making;
 mod membership_log;
 mod policy;
+mod renewal;
 mod sealing;
 mod setup;
 #[cfg(test)]
@@ -43,8 +44,8 @@ pub use group::{
     write_group,
 };
 pub use inbox::{
-    INBOX, Inbox, OperatorRequest, REQUESTS_READ_MAX, REQUESTS_WAITING_MAX, Waiting, drop_record, drop_request,
-    read_requests, take_requests,
+    INBOX, Inbox, OperatorRequest, REQUESTS_READ_MAX, REQUESTS_WAITING_MAX, RenewalOrder, Waiting, drop_record,
+    drop_request, read_requests, take_requests,
 };
 pub use introduction::{read_introduction, write_introduction};
 pub use leader_folder::{FolderLock, LeaderFolder, OpenLeader, RecordOpener, SECRETS_FILE, STATE_FOLDER, STORE_FILE};
@@ -52,6 +53,8 @@ pub use making::{MAKING_FILE, Making, NewLeader, read_evidence};
 pub(crate) use membership_log::LogFile;
 pub use membership_log::{LOG_BYTES_MAX, LogOptions, read_proof, write_proof};
 pub use policy::read_policy;
+pub(crate) use renewal::{keep_renewal, read_renewal};
+pub use renewal::{pack, take_place};
 pub use sealing::{KEY_FILE_BYTES_MAX, KEY_FILE_BYTES_MIN, PASSPHRASE_CHARS_MIN, Unlock};
 pub use setup::{InitOptions, InitSummary, init};
 pub use user_key::{

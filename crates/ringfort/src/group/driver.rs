@@ -12,13 +12,13 @@ use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::{Cause, Change};
 use ringfort_protocol::{GroupInfo, LeaderId, Rejected, Topic, UserName};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::event::{Event, Events, LeaderState, Message, Snapshot};
-use super::links::{self, Input, Shared};
+use super::links::{Input, Shared};
 use super::{JoinError, SendError};
 use crate::files::LogFile;
-use crate::link::{ConnectOptions, LinkError, LinkLimits, LinkSender};
+use crate::link::{LinkError, LinkLimits, LinkSender};
 use crate::runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 
 const COMMANDS_MAX: usize = 256;
@@ -100,17 +100,20 @@ pub(super) fn start(
         leaving: Vec::new(),
         flushes: Vec::new(),
         tasks: JoinSet::new(),
+        keeping: BTreeMap::new(),
+        info,
+        limits,
         log,
     };
-    tokio::spawn(driver.run(info, limits, commanded));
+    tokio::spawn(driver.run(commanded));
     Started { commands, joined: on_joined, state: on_state, room: on_room, events: Events { received } }
 }
 
-struct Driver {
-    outside: Outside,
-    member: Member,
-    shared: Shared,
-    links: BTreeMap<LeaderId, (u64, LinkSender)>,
+pub(super) struct Driver {
+    pub(super) outside: Outside,
+    pub(super) member: Member,
+    pub(super) shared: Shared,
+    pub(super) links: BTreeMap<LeaderId, (u64, LinkSender)>,
     events: mpsc::Sender<Event>,
     lagged: u64,
     state: watch::Sender<Snapshot>,
@@ -120,16 +123,17 @@ struct Driver {
     leaving: Vec<oneshot::Sender<Cause>>,
     /// Who waits until all messages up to a place are acknowledged, and how many were lost sight of before.
     flushes: Vec<(u64, u64, oneshot::Sender<u64>)>,
-    tasks: JoinSet<()>,
+    /// The tasks that keep links, and how each is ended.
+    pub(super) tasks: JoinSet<()>,
+    pub(super) keeping: BTreeMap<LeaderId, AbortHandle>,
+    pub(super) info: Arc<GroupInfo>,
+    pub(super) limits: LinkLimits,
     log: Option<LogFile>,
 }
 
 impl Driver {
-    async fn run(mut self, info: Arc<GroupInfo>, limits: LinkLimits, mut commands: mpsc::Receiver<Command>) {
-        let options = ConnectOptions { limits, ..ConnectOptions::default() };
-        for leader in info.rules.leaders() {
-            self.tasks.spawn(links::keep(info.clone(), leader, options.clone(), self.shared.clone()));
-        }
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.keep_links();
         while !self.member.has_ended() {
             let due = self.outside.due(self.member.next_wakeup(self.outside.clock.now()));
             let woken = tokio::select! {
@@ -240,7 +244,7 @@ impl Driver {
         self.links.get(&leader).is_some_and(|(current, _)| *current == generation)
     }
 
-    fn note(&self, leader: LeaderId, reached: bool, error: Option<&LinkError>) {
+    pub(super) fn note(&self, leader: LeaderId, reached: bool, error: Option<&LinkError>) {
         self.state.send_if_modified(|snapshot| {
             let state = snapshot.leaders.iter_mut().find(|l| l.leader == leader);
             if let Some(state) = state {
@@ -306,7 +310,7 @@ impl Driver {
         });
     }
 
-    async fn carry_out(&mut self, step: Step) {
+    pub(super) async fn carry_out(&mut self, step: Step) {
         for effect in step.effects {
             match effect {
                 Effect::Send(leader, class, frame) => {
@@ -379,6 +383,7 @@ impl Driver {
             member::Event::Blamed(culprit, fault) => self.tell(Event::Blamed(culprit, fault)).await,
             // Done when the step is carried out; people see the blame, and the state of the leader.
             member::Event::CutOff(..) => {}
+            member::Event::Succeeded(group) => self.on_succession(group).await,
             member::Event::JoinFailed(failure) => {
                 let error = match failure {
                     JoinFailure::NotAuthentic => JoinError::NotAuthentic,

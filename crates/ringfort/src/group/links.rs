@@ -52,10 +52,16 @@ impl Shared {
 }
 
 /// Keeps a link to one leader until the driver ends it.
-pub(super) async fn keep(group: Arc<GroupInfo>, leader: LeaderId, options: ConnectOptions, shared: Shared) {
+pub(super) async fn keep(
+    group: Arc<GroupInfo>,
+    leader: LeaderId,
+    options: ConnectOptions,
+    shared: Shared,
+    number: u64,
+) {
     let Some(info) = group.leader(leader) else { return };
     let mut backoff = Backoff::default();
-    let mut generation = 0;
+    let mut generation = number;
     loop {
         shared.barred.over(leader).await;
         match connect(&info.address, LinkPublicKey(info.link_key), None, &options).await {

@@ -5,6 +5,7 @@ mod driver;
 mod error;
 mod event;
 mod links;
+mod succession;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringfort_protocol::leader::{Class, Effect, Event, Record, Step};
-use ringfort_protocol::{Cx, LeaderId, LinkId};
+use ringfort_protocol::{Cx, LeaderId, LinkId, Time};
+use ringfort_setup::renewal::{self, Renewal};
 use tokio::task::JoinSet;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::links::{Input, Links, Peer, pool};
 use super::meter::Meter;
@@ -18,6 +19,8 @@ use crate::order::Order;
 use crate::runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 use crate::store::Store;
 
+/// How often it is told that somebody shows the key of a leader that was replaced.
+const RETIRED_SPACING: Duration = Duration::from_secs(60);
 /// Beyond the grace of links that close.
 const CLOSE_MARGIN: Duration = Duration::from_millis(250);
 
@@ -30,6 +33,12 @@ pub(super) struct Driver {
     pub members: BTreeMap<LinkId, LinkSender>,
     pub peers: BTreeMap<LeaderId, (u64, LinkSender)>,
     pub links: Links,
+    pub renewal: Renewal,
+    pub renewal_due: Option<Time>,
+    /// What came of renewals and is to be carried out.
+    pub renewed: Vec<renewal::Step>,
+    /// When somebody last showed a key that was a leader's before.
+    pub retired: BTreeMap<LeaderId, Instant>,
     pub order: Option<Order>,
 }
 
@@ -106,9 +115,14 @@ impl Driver {
                 if let Some((_, old)) = self.peers.insert(peer, (generation, sender)) {
                     old.close();
                 }
+                self.renewed.push(self.renewal.on_peer_up(peer));
                 Some(self.core.on_peer_up(cx, peer))
             }
             Input::PeerFrame(peer, generation, frame) if self.is_current(peer, generation) => {
+                if let Some(post) = super::renewing::sort(&frame) {
+                    self.on_renewal_frame(cx, peer, post);
+                    return None;
+                }
                 Some(self.core.on_peer_frame(cx, peer, &frame))
             }
             Input::PeerDown(peer, generation) if self.is_current(peer, generation) => {
@@ -117,6 +131,20 @@ impl Driver {
                 None
             }
             Input::PeerFrame(..) | Input::PeerDown(..) => None,
+            Input::Retired(leader) => {
+                self.tell_retired(leader, observe);
+                None
+            }
+        }
+    }
+
+    /// Who shows the key of a leader that was replaced has no link; it is told now and then.
+    fn tell_retired(&mut self, leader: LeaderId, observe: &mut impl FnMut(&Told<'_>)) {
+        let now = Instant::now();
+        if self.retired.get(&leader).is_none_or(|last| now.duration_since(*last) >= RETIRED_SPACING) {
+            self.retired.insert(leader, now);
+            warn!(leader = leader.number(), "the key of a leader that was replaced was shown, and refused");
+            observe(&Told::Retired(leader));
         }
     }
 
@@ -131,6 +159,7 @@ impl Driver {
                 order.on_peer_down(peer);
             }
             observe(&Told::PeerDown(peer));
+            self.renewal.on_peer_down(peer);
             self.core.on_peer_down(peer);
         }
     }

@@ -50,6 +50,7 @@ pub(super) enum Input {
     PeerUp(LeaderId, u64, LinkSender),
     PeerFrame(LeaderId, u64, Bytes),
     PeerDown(LeaderId, u64),
+    Retired(LeaderId),
 }
 
 impl Input {
@@ -58,6 +59,7 @@ impl Input {
         match self {
             Input::MemberFrame(_, frame) | Input::PeerFrame(_, _, frame) => frame.len(),
             Input::MemberUp(..) | Input::MemberDown(_) | Input::PeerUp(..) | Input::PeerDown(..) => 0,
+            Input::Retired(_) => 0,
         }
     }
 }
@@ -81,7 +83,9 @@ impl Links {
         let me = secrets.id;
         let key = Arc::new(LinkKey::from_seed(*secrets.link.expose()));
         let wanted = listen_address(group, me, options)?;
-        let allowed = group.leaders.iter().map(|l| LinkPublicKey(l.link_key));
+        // Those that were replaced finish their handshake, so that it can be told who was refused.
+        let retired = group.retired().into_iter().map(|(_, key)| LinkPublicKey(key));
+        let allowed = group.leaders.iter().map(|l| LinkPublicKey(l.link_key)).chain(retired);
         let listener = Listener::bind(wanted, &key, allowed, options.accept.clone(), options.link.clone())
             .await
             .map_err(|cause| LeaderError::Listen { address: wanted.to_string(), cause })?;
@@ -182,6 +186,8 @@ impl Accepting {
             .filter_map(|id| Some((LinkPublicKey(self.group.leader(id)?.link_key), id)))
             .filter(|(_, id)| *id < self.me)
             .collect();
+        let retired: BTreeMap<LinkPublicKey, LeaderId> =
+            self.group.retired().into_iter().map(|(id, key)| (LinkPublicKey(key), id)).collect();
         let mut readers = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -204,7 +210,12 @@ impl Accepting {
                             self.order.clone(),
                         ));
                     }
-                    _ => sender.close(),
+                    _ => {
+                        sender.close();
+                        if let Some(id) = retired.get(&key) {
+                            readers.spawn(tell_retired(self.inputs.clone(), *id));
+                        }
+                    }
                 },
                 PeerKind::Anonymous => {
                     debug!(%remote, link = number, "a member's link");
@@ -216,6 +227,11 @@ impl Accepting {
         // Dropping a reader would close its link, and the driver closes them in its own order.
         while readers.join_next().await.is_some() {}
     }
+}
+
+/// It waits for its place as what that leader sends does.
+async fn tell_retired(inputs: Inputs<Peer, Input>, leader: LeaderId) {
+    drop(inputs.push(&Peer::Leader(leader), Urgency::Bulk, 0, Input::Retired(leader)).await);
 }
 
 /// Reads a member's link. A lane that is full stops it, and by TCP its member, alone.

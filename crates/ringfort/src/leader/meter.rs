@@ -32,7 +32,7 @@ impl Meter {
             Input::PeerUp(peer, ..) => {
                 self.heard.insert(*peer, Instant::now());
             }
-            Input::MemberUp(..) | Input::MemberDown(_) | Input::PeerDown(..) => {}
+            Input::MemberUp(..) | Input::MemberDown(_) | Input::PeerDown(..) | Input::Retired(_) => {}
         }
     }
 }

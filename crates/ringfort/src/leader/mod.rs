@@ -9,6 +9,7 @@ mod links;
 mod lookup;
 mod meter;
 mod orders;
+mod renewing;
 mod told;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfort_protocol::leader::{Leader, Record};
+use ringfort_protocol::time::earliest;
 use ringfort_protocol::{Cx, GroupInfo};
 use tokio::time::MissedTickBehavior;
 use tracing::info;
@@ -28,11 +30,13 @@ use self::links::Links;
 pub use self::lookup::{Found, Lookup};
 use self::meter::Meter;
 pub use self::told::{PeerReport, Report, Told, Traffic};
-use crate::files::OpenLeader;
+use crate::files::{FileError, OpenLeader};
 use crate::link::{AcceptLimits, LinkError, LinkLimits};
 use crate::order::{Order, OrderError, Ordering};
 use crate::runtime::Outside;
 use crate::store::StoreError;
+/// What a renewal of the leaders' shares tells.
+pub use ringfort_setup::renewal;
 
 /// How a leader runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +119,9 @@ pub enum LeaderError {
     /// The store failed: a leader that cannot remember must not speak.
     #[error("the leader stopped, because its state could not be made durable: {0}")]
     Store(#[from] StoreError),
+    /// What was kept of renewals cannot be read or written.
+    #[error(transparent)]
+    Renewal(#[from] FileError),
     /// The order could not be kept: a leader that cannot remember its blocks must not make any.
     #[error(transparent)]
     Order(#[from] OrderError),
@@ -197,6 +204,7 @@ async fn run_parts(
     observe(&Told::Listening(links.address()));
 
     let records = folder.store.load()?;
+    let renewal = renewing::start(&folder.path, &group, &folder.secrets, outside.clock.now())?;
     let core = build(&mut outside.cx(), group, folder.secrets, records);
     let mut driver = Driver {
         core,
@@ -207,6 +215,10 @@ async fn run_parts(
         members: BTreeMap::new(),
         peers: BTreeMap::new(),
         links,
+        renewal_due: renewal.next_wakeup(outside.clock.now()),
+        renewal,
+        renewed: Vec::new(),
+        retired: BTreeMap::new(),
         order,
     };
 
@@ -214,7 +226,7 @@ async fn run_parts(
     let mut reports = every(options.report_period);
     tokio::pin!(shutdown);
     loop {
-        let due = outside.due(driver.core.next_wakeup());
+        let due = outside.due(earliest(driver.core.next_wakeup(), driver.renewal_due));
         tokio::select! {
             biased;
             () = &mut shutdown => break,
@@ -234,6 +246,8 @@ async fn run_parts(
         }
         driver.serve(&mut outside, options.batch_max, &mut outcomes, &mut observe);
         driver.carry_out(outcomes, &mut observe)?;
+        driver.renew_if_due(&mut outside.cx());
+        driver.carry_out_renewal(&mut observe)?;
     }
     observe(&Told::Stopping);
     driver.stop(&mut outside, options.batch_max, options.link.close_grace, &mut observe).await?;

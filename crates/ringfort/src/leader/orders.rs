@@ -56,6 +56,7 @@ impl Driver {
             OperatorRequest::Expel(user) => Command::Expel(user),
             OperatorRequest::Refresh => Command::Refresh,
             OperatorRequest::Session(order) => Command::Session(order),
+            OperatorRequest::Renew(order) => return self.on_renewal_order(cx, order),
         };
         self.core.on_command(cx, command)
     }

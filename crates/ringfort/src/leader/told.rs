@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringfort_protocol::leader::{Event, Figures};
 use ringfort_protocol::{LeaderId, Rejected};
+use ringfort_setup::renewal;
 
 use crate::files::{FileError, OperatorRequest};
 
@@ -21,6 +22,10 @@ pub enum Told<'a> {
     PeerUp(LeaderId),
     /// The link to another leader is gone.
     PeerDown(LeaderId),
+    /// What a renewal of the leaders' shares has come to.
+    Renewal(&'a renewal::Event),
+    /// Somebody showed the link key of a leader that was replaced, and was refused.
+    Retired(LeaderId),
     /// An order of the operator was carried out, or rejected.
     Order(&'a OperatorRequest, Result<(), &'a Rejected>),
     /// A file in the operator's inbox that was no order.

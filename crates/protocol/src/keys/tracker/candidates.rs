@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringfort_crypto::secret::Secret32;
-use ringfort_crypto::threshold::Evaluation;
+use ringfort_crypto::threshold::{CombineError, Evaluation, InputPoint, PublicKeySet};
 
 use super::{Claimed, Current, ViewTracker};
-use crate::ids::{LeaderId, UserName};
+use crate::group::GroupInfo;
+use crate::ids::{LeaderId, UserName, ViewId};
+use crate::keys::group_key;
+use crate::rules::Rule;
+use crate::succession::Generation;
 use crate::view::Change;
 
 /// Views that one leader's words keep under consideration at once: what it claims now, and what it gave shares of.
@@ -21,7 +25,8 @@ pub(super) type Changes = BTreeMap<UserName, Change>;
 pub(super) struct Candidate {
     /// Leaders that have claimed it or given a share of it; without any it is dropped.
     stakes: BTreeSet<LeaderId>,
-    pub shares: BTreeMap<LeaderId, Evaluation>,
+    /// Each with its generation.
+    pub shares: BTreeMap<LeaderId, (Generation, Evaluation)>,
     pub caught: BTreeSet<LeaderId>,
     /// From the installed view, and nothing that is so already; `None` while unknown. The digest allows no other, but
     /// for the causes, which count by leader.
@@ -31,13 +36,56 @@ pub(super) struct Candidate {
     pub key: Option<Secret32>,
 }
 
+impl Candidate {
+    /// Verifies shares of one generation and combines them, and names whoever sent a bad one.
+    pub fn combine(
+        &mut self,
+        group: &GroupInfo,
+        (generation, keys): (Generation, &PublicKeySet),
+        point: &InputPoint,
+        view: ViewId,
+    ) -> Vec<LeaderId> {
+        let threshold = group.rules.key_threshold();
+        let mut named = Vec::new();
+        while self.key.is_none() {
+            let of_generation = self.shares.iter().filter(|(_, (of, _))| *of == generation);
+            let shares: Vec<_> = of_generation.take(threshold).map(|(l, (_, e))| (l.share_index(), e)).collect();
+            if shares.len() < threshold {
+                break;
+            }
+            if !group.rules.enforces(Rule::ShareProof) {
+                self.key = keys.combine(point, &shares).map(|o| group_key(&o, view));
+                break;
+            }
+            match keys.verify_and_combine(point, &shares) {
+                Ok(output) => self.key = Some(group_key(&output, view)),
+                Err(CombineError::TooFew { .. }) => break,
+                Err(CombineError::BadShares(bad)) => {
+                    let is_bad = |l: &LeaderId| bad.contains(&l.share_index());
+                    let culprits: Vec<_> = self.shares.keys().copied().filter(is_bad).collect();
+                    if culprits.is_empty() {
+                        break;
+                    }
+                    for leader in culprits {
+                        self.shares.remove(&leader);
+                        self.caught.insert(leader);
+                        named.push(leader);
+                    }
+                }
+            }
+        }
+        named
+    }
+}
+
 impl ViewTracker {
     /// A leader claims a view, or gives its share of it.
     pub(super) fn consider(&mut self, from: LeaderId, claimed: Claimed, share: &[u8; 128]) {
         let candidate = self.candidates.entry(claimed).or_default();
         candidate.stakes.insert(from);
         if !candidate.caught.contains(&from) && candidate.key.is_none() {
-            candidate.shares.insert(from, Evaluation::from_bytes(*share));
+            let generation = self.generations.get(&from).copied().unwrap_or_default();
+            candidate.shares.insert(from, (generation, Evaluation::from_bytes(*share)));
         }
         if self.candidates.len() > STAKES_MAX {
             self.limit_stakes(from, claimed);

@@ -5,17 +5,17 @@ mod certificate;
 mod content;
 mod ended;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringfort_crypto::secret::Secret32;
-use ringfort_crypto::threshold::CombineError;
 
-use super::{Base, ViewClaim, group_key, view_point};
+use super::{Base, ViewClaim, view_point};
 use crate::fault::Fault;
 use crate::group::GroupInfo;
 use crate::ids::{LeaderId, MemberId, SessionId, UserName, ViewDigest, ViewId};
 use crate::rules::Rule;
 use crate::statement::{Statement, Word};
+use crate::succession::Generation;
 use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
 
 use candidates::{Candidate, Changes};
@@ -42,6 +42,8 @@ pub struct ViewTracker {
     /// Statements for the installed view that were not needed to install it, unchecked; `None` once taken.
     late: BTreeMap<LeaderId, Option<Statement>>,
     keeps_late: bool,
+    /// The generation of each leader's shares; none for the first.
+    generations: BTreeMap<LeaderId, Generation>,
 }
 
 /// A leader's claim, by its number, and its word for it.
@@ -141,6 +143,7 @@ impl ViewTracker {
             before: None,
             late: BTreeMap::new(),
             keeps_late: false,
+            generations: BTreeMap::new(),
         }
     }
 
@@ -158,7 +161,21 @@ impl ViewTracker {
     pub fn on_link(&mut self, leader: LeaderId) {
         self.current.remove(&leader);
         self.lists.remove(&leader);
+        self.generations.remove(&leader);
         self.ends.forget_open(leader);
+    }
+
+    /// From now on a leader's shares are of this generation.
+    pub fn on_generation(&mut self, leader: LeaderId, generation: Generation) {
+        self.generations.insert(leader, generation);
+    }
+
+    /// The group is in another generation: shares that nothing was known of may be of use.
+    #[must_use]
+    pub fn on_succession(&mut self, group: &GroupInfo) -> Vec<TrackerOutput> {
+        let mut out = Vec::new();
+        self.settle(group, &mut out);
+        out
     }
 
     /// Handles a leader's current claim.
@@ -275,35 +292,18 @@ impl ViewTracker {
             return true;
         }
         let Some(candidate) = self.candidates.get_mut(&claimed) else { return false };
-        let threshold = group.rules.key_threshold();
         let point = view_point(group, self.session, claimed.view, claimed.refreshes);
-        while candidate.key.is_none() {
-            let shares: Vec<_> = candidate.shares.iter().take(threshold).map(|(l, e)| (l.share_index(), e)).collect();
-            if shares.len() < threshold {
-                return false;
-            }
-            if !group.rules.enforces(Rule::ShareProof) {
-                candidate.key = group.group_keys.combine(&point, &shares).map(|o| group_key(&o, claimed.view));
-                return candidate.key.is_some();
-            }
-            match group.group_keys.verify_and_combine(&point, &shares) {
-                Ok(output) => candidate.key = Some(group_key(&output, claimed.view)),
-                Err(CombineError::TooFew { .. }) => return false,
-                Err(CombineError::BadShares(bad)) => {
-                    let culprits: Vec<_> =
-                        candidate.shares.keys().copied().filter(|l| bad.contains(&l.share_index())).collect();
-                    if culprits.is_empty() {
-                        return false;
-                    }
-                    for leader in culprits {
-                        candidate.shares.remove(&leader);
-                        candidate.caught.insert(leader);
-                        out.push(TrackerOutput::Blame(leader, Fault::BadShare));
-                    }
-                }
+        // The key is the same in every generation, but only shares of one generation make it.
+        let generations: BTreeSet<Generation> = candidate.shares.values().map(|(of, _)| *of).collect();
+        for generation in generations.into_iter().rev() {
+            let Some(keys) = group.group_keys_of(generation) else { continue };
+            let caught = candidate.combine(group, (generation, keys), &point, claimed.view);
+            out.extend(caught.into_iter().map(|leader| TrackerOutput::Blame(leader, Fault::BadShare)));
+            if candidate.key.is_some() {
+                return true;
             }
         }
-        true
+        candidate.key.is_some()
     }
 
     fn install(&mut self, group: &GroupInfo, claimed: Claimed, words: Vec<Word>, out: &mut Vec<TrackerOutput>) {
