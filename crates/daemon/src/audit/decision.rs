@@ -182,9 +182,9 @@ impl Decision {
             Decision::Blamed { kind: "outsider", .. } => Account::Strangers,
             // A user pays for all its stays.
             Decision::Blamed { who, .. } => Account::Peer(who.split('#').next().unwrap_or(who).to_owned()),
-            Decision::LeaderLink { leader, .. } | Decision::LeaderCutOff { leader, .. } => {
-                Account::Peer(format!("leader {leader}"))
-            }
+            Decision::LeaderLink { leader, .. }
+            | Decision::LeaderCutOff { leader, .. }
+            | Decision::RetiredLeader { leader } => Account::Peer(format!("leader {leader}")),
             // Who is put out has no say in it.
             Decision::Removed { cause: "expelled", .. } => return None,
             Decision::LoginAccepted { user, .. } | Decision::Admitted { user, .. } | Decision::Removed { user, .. } => {
@@ -196,6 +196,7 @@ impl Decision {
             | Decision::Session { .. }
             | Decision::CaughtUp
             | Decision::Convicted { .. }
+            | Decision::Renewal { .. }
             | Decision::Order { .. }
             | Decision::OrderUnreadable { .. }
             | Decision::RefusalsNotWritten { .. }

@@ -307,7 +307,7 @@ mod tests {
             (&good.replace("key = \"", "key = \"zz"), "64 hexadecimal digits"),
             (&good.replace("group", "grupo"), "unknown field"),
             (&format!("patience_seconds = 0\n{good}"), "patience_seconds"),
-            (&"group = \"talk\"\n".to_owned(), "nobody could be in the group"),
+            ("group = \"talk\"\n", "nobody could be in the group"),
             (&format!("{good}[[window]]\nrole = \"x\"\nfrom_unix_s = 1\nlength_s = 0\n"), "never opens"),
             (&format!("{good}[[rule]]\nrole = \"x\"\nonly_while = \"\"\n"), "no name for a role"),
             (&format!("{good}[[authority]]\nname = \"p\"\nkey = \"\"\n"), "64 hexadecimal digits"),

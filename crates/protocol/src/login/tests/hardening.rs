@@ -149,7 +149,7 @@ fn two_registrations_give_a_password_each_for_the_leaders_that_know_it() {
 #[test]
 fn decoys_need_f_others_and_wrong_shares_are_named() {
     let mut room = Room::new();
-    let shares: Vec<_> = room.servers.iter().map(LoginServer::decoy_share).collect();
+    let shares: Vec<_> = room.servers.iter().map(|server| (room.group.generation(), server.decoy_share())).collect();
     room.servers[0] = LoginServer::new(&room.group, &room.secrets[0], &mut rng(3));
     let group = room.group.clone();
     let blinded = hardening(1).blinded().0;

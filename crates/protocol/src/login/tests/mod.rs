@@ -80,7 +80,8 @@ impl Room {
 
     /// All leaders tell each other what decoys are made of.
     fn meet(&mut self) {
-        let shares: Vec<_> = self.servers.iter().map(LoginServer::decoy_share).collect();
+        let told = |server: &LoginServer| (self.group.generation(), server.decoy_share());
+        let shares: Vec<_> = self.servers.iter().map(told).collect();
         for (server, secrets) in self.servers.iter_mut().zip(&self.secrets) {
             for (peer, share) in self.group.rules.leaders().zip(&shares) {
                 assert!(server.on_decoy_share(&self.group, secrets, peer, *share).is_empty());
