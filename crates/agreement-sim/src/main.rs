@@ -1,4 +1,5 @@
 //! `ringfort-agreement-sim [FIRST] [COUNT] [N] [F] [PERIOD]`: plays seeds; prints what is wrong and how to replay it.
+//! `ringfort-agreement-sim families [FIRST] [COUNT]`: plays COUNT seeds of each strategy, and of none, and counts.
 //! `ringfort-agreement-sim mutants`: what the plays show for each weakened rule.
 //! `ringfort-agreement-sim pace [MILLIS]`: real keys under load, to be timed from outside.
 
@@ -7,7 +8,33 @@ use std::time::Duration;
 
 use ringfort_agreement::Rule;
 use ringfort_agreement_sim::run::build;
-use ringfort_agreement_sim::{Plan, plays, run};
+use ringfort_agreement_sim::{Plan, Strategy, plays, run};
+
+/// Seeds of one family that are played before the next family has its turn.
+const TURN: u64 = 250;
+
+/// Each strategy by turns, so that a sweep that is stopped has played all of them.
+fn families(first: u64, count: u64) -> ExitCode {
+    let mut bad = 0;
+    let families: Vec<Option<Strategy>> = Strategy::ALL.into_iter().map(Some).chain([None]).collect();
+    let mut from = 0;
+    while from < count {
+        let to = count.min(from + TURN);
+        for family in &families {
+            let plan = Plan { strategy: *family, hacked: family.is_some(), ..Plan::CHAOS };
+            for seed in first + from..first + to {
+                let outcome = run(seed, &Plan { real_keys: seed % 50 == 49, ..plan });
+                if let Some(complaint) = outcome.complaints.first() {
+                    bad += 1;
+                    println!("{family:?} seed {seed}: {complaint}");
+                }
+            }
+        }
+        println!("{to} seeds of each of {} families: {bad} seeds with complaints", families.len());
+        from = to;
+    }
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
 
 /// Four leaders with real keys on a kind network, a hundred messages of 512 bytes a round in all: what is to be timed from
 /// outside is what the component costs, without sockets and disks.
@@ -37,6 +64,10 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|word| word == "pace") {
         return pace(args.get(1).and_then(|text| text.parse().ok()).unwrap_or(2000));
+    }
+    if args.first().is_some_and(|word| word == "families") {
+        let number = |place: usize, default| args.get(place).and_then(|text| text.parse().ok()).unwrap_or(default);
+        return families(number(1, 0), number(2, 10_000));
     }
     if args.first().is_some_and(|word| word == "mutants") {
         return mutants();

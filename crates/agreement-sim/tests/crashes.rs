@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringfort_agreement::{Author, Memory};
 use ringfort_agreement_sim::node::CrashAt;
 use ringfort_agreement_sim::plays::{SCENE, comes_together, load, power_cut, rolled_back};
-use ringfort_agreement_sim::run::build;
+use ringfort_agreement_sim::run::{build, describe};
 use ringfort_agreement_sim::{Plan, World, run};
 
 fn is_right(world: &World) {
@@ -55,6 +55,26 @@ fn disks_lost_in_turn_convict_nobody_and_lose_nothing_that_was_ordered() {
         assert!(world.core(who).unwrap().own_round() > round, "{who} makes blocks again");
     }
     is_right(&world);
+}
+
+#[test]
+fn disks_lost_in_turn_in_a_group_that_rests_leave_nobody_behind() {
+    for slots in [4, 16, 64] {
+        let mut world = build(3, &SCENE);
+        world.checkpoint_slots = slots;
+        world.all().into_iter().for_each(|who| {
+            world.crash(who);
+            world.start(who, Memory::New);
+        });
+        for who in world.all().into_iter().cycle().take(8) {
+            load(&mut world, 100, 60);
+            assert!(comes_together(&mut world, Duration::from_secs(6)), "before {who} lost its disk");
+            world.wipe(who);
+            let is_back = comes_together(&mut world, Duration::from_secs(6));
+            assert!(is_back, "{who} is not back, {slots} slots: {}", describe(&world));
+        }
+        is_right(&world);
+    }
 }
 
 #[test]

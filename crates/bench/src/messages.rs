@@ -1,6 +1,5 @@
 //! Multicast over real loopback links: four leaders, one sender, two receivers.
 
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use ringfort::files::{InitOptions, LeaderFolder, NewSecret, NewUser, init};
@@ -58,10 +57,7 @@ impl Bed {
     pub(crate) async fn start() -> Result<Bed, BenchError> {
         let setup = |error: &dyn std::fmt::Display| BenchError::Setup(error.to_string());
         let dir = tempfile::tempdir().map_err(|e| setup(&e))?;
-        let held: Vec<TcpListener> =
-            (0..4).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(|e| setup(&e))?;
-        let addresses = held.iter().filter_map(|l| Some(l.local_addr().ok()?.to_string())).collect();
-        drop(held);
+        let addresses = ringfort_loopback::addresses::<4>().map_err(|e| setup(&e))?.map(|at| at.to_string()).into();
         let names = ["ana", "ben", "eva"];
         let users = names.iter().filter_map(|name| {
             Some(NewUser { name: name.parse().ok()?, secret: NewSecret::Password("a password".to_owned().into()) })

@@ -19,11 +19,11 @@ use thirtyfour::{
 use crate::process::{Driver, Programs};
 use crate::value::plain;
 
-/// How long to wait for something to be shown.
-pub const DEADLINE: Duration = Duration::from_secs(25);
+/// After so long what is waited for will not come. It is no measure of pace: machines are busy.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 /// How long one script may take.
-const SCRIPT_WITHIN: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(50);
+const SCRIPT_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 const FLAGS: &[&str] = &[
     "--headless=new",

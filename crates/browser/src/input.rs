@@ -1,15 +1,21 @@
 //! A pointer and a keyboard, as the browser gets them from a person.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use thirtyfour::bidi::BidiError;
 use thirtyfour::bidi::modules::browsing_context::{LocateNodes, Locator};
 use thirtyfour::bidi::modules::input::PerformActions;
 
-use crate::{Browser, Page};
+use crate::browser::POLL;
+use crate::{Browser, DEADLINE, Page};
 
-/// Kept when what the page shows now has been painted. A page that is not shown paints nothing: a second is enough then.
+/// Kept when what the page shows now has been painted, or after a second: a page that is not shown paints nothing.
 const PAINTED: &str = "new Promise((painted) => { \
     requestAnimationFrame(() => requestAnimationFrame(() => painted(null))); setTimeout(() => painted(null), 1000); })";
+
+/// Then it is pressed at all events: what the test waits for next tells what the page shows.
+const POINTED_WITHIN: Duration = Duration::from_secs(30);
 
 impl Browser {
     async fn try_act(&self, page: &Page, actions: Value) -> Result<(), BidiError> {
@@ -20,18 +26,18 @@ impl Browser {
         self.try_act(page, actions).await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Clicks in the middle of the element that a CSS selector finds, after scrolling to it and after the page has been
-    /// painted: until a new dialog is, the browser gives a press to the frame below it. An element that was replaced
-    /// between being found and the pointer's way to it is looked for again: nothing was pressed yet.
+    /// Clicks in the middle of the element that a CSS selector finds, after scrolling to it. The pointer goes there first,
+    /// until the element says that the pointer is on it: until a new dialog is painted, the browser gives what the pointer
+    /// does to the frame below it. An element that was replaced or moved meanwhile is looked for again.
     pub async fn click(&self, page: &Page, selector: &str) {
-        let mut tries = 0;
-        while let Err(error) = self.try_click(page, selector).await {
-            tries += 1;
-            assert!(tries < 5 && error.to_string().contains("no such element"), "{selector}: {error}");
+        let started = Instant::now();
+        while !self.try_click(page, selector, started.elapsed() > POINTED_WITHIN).await {
+            assert!(started.elapsed() < DEADLINE, "{selector}: the pointer does not come to it");
         }
     }
 
-    async fn try_click(&self, page: &Page, selector: &str) -> Result<(), BidiError> {
+    /// `false` if nothing was pressed yet.
+    async fn try_click(&self, page: &Page, selector: &str, at_once: bool) -> bool {
         let scroll = format!("document.querySelector({}).scrollIntoView({{ block: 'nearest' }})", json!(selector));
         self.evaluate(page, &format!("{scroll}; {PAINTED}")).await;
         let locator = Locator::css(selector);
@@ -46,19 +52,44 @@ impl Browser {
         let node = found.nodes.first().and_then(|node| node.get("sharedId")).cloned();
         let node = node.unwrap_or_else(|| panic!("no element {selector}"));
         let origin = json!({"type": "element", "element": {"sharedId": node}});
-        let steps = json!([
-            {"type": "pointerMove", "x": 0, "y": 0, "origin": origin},
-            {"type": "pointerDown", "button": 0},
-            {"type": "pointerUp", "button": 0},
-        ]);
-        self.try_act(page, json!({"type": "pointer", "id": "mouse", "actions": steps})).await
+        let go = json!({"type": "pointerMove", "x": 0, "y": 0, "origin": origin});
+        let is_there = self.points(page, selector, std::slice::from_ref(&go)).await;
+        if !is_there || !(at_once || self.is_pointed_at(page, selector).await) {
+            return false;
+        }
+        let press = [json!({"type": "pointerDown", "button": 0}), json!({"type": "pointerUp", "button": 0})];
+        self.points(page, selector, &[&[go][..], &press].concat()).await
     }
 
-    /// Draws a line with the pressed button through these points of the page or frame.
-    pub async fn drag(&self, page: &Page, points: &[(i32, i32)]) {
+    /// `false` if the pointer found no place to go to, so that nothing of this was done.
+    async fn points(&self, page: &Page, selector: &str, steps: &[Value]) -> bool {
+        let Err(error) = self.try_act(page, json!({"type": "pointer", "id": "mouse", "actions": steps})).await else {
+            return true;
+        };
+        let told = error.to_string();
+        assert!(told.contains("no such element") || told.contains("move target out of bounds"), "{selector}: {told}");
+        false
+    }
+
+    async fn is_pointed_at(&self, page: &Page, selector: &str) -> bool {
+        self.evaluate(page, &format!("document.querySelector({})?.matches(':hover')", json!(selector))).await == true
+    }
+
+    /// Draws a line with the pressed button through these points of the page or frame. It begins once an element says that the
+    /// pointer is on it; that may lie in a frame further in.
+    pub async fn drag(&self, page: &Page, points: &[(i32, i32)], (place, selector): (&Page, &str)) {
         let Some(((x, y), further)) = points.split_first() else { return };
-        let mut steps =
-            vec![json!({"type": "pointerMove", "x": x, "y": y}), json!({"type": "pointerDown", "button": 0})];
+        let go = json!({"type": "pointerMove", "x": x, "y": y});
+        let started = Instant::now();
+        loop {
+            self.act(page, json!({"type": "pointer", "id": "mouse", "actions": [go]})).await;
+            if self.is_pointed_at(place, selector).await {
+                break;
+            }
+            assert!(started.elapsed() < DEADLINE, "{selector}: the pointer does not come to it");
+            tokio::time::sleep(POLL).await;
+        }
+        let mut steps = vec![go, json!({"type": "pointerDown", "button": 0})];
         steps.extend(further.iter().map(|(x, y)| json!({"type": "pointerMove", "x": x, "y": y, "duration": 20})));
         steps.push(json!({"type": "pointerUp", "button": 0}));
         self.act(page, json!({"type": "pointer", "id": "mouse", "actions": steps})).await;

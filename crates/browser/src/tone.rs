@@ -50,10 +50,44 @@ pub fn pitch(samples: &[f64]) -> f64 {
     }
 }
 
+/// What is not heard in so many looks is not there. A look takes as long as the machine needs for it.
+pub const LOOKS_MAX: usize = 600;
+
+/// Samples in 10 ms.
+const PIECE: usize = 480;
+
+/// How loud those pieces of 10 ms are that hold a tone of this pitch, to a fiftieth, and nothing else that is as loud. A machine
+/// with much else to do leaves gaps in what is heard; between them it is as it should be.
+pub fn pieces(samples: &[f64], of_pitch: f64) -> Vec<f64> {
+    let holds = |piece: &&[f64]| loudness(piece) > 0.05 && (pitch(piece) - of_pitch).abs() < 0.02 * of_pitch;
+    samples.chunks_exact(PIECE).filter(holds).map(loudness).collect()
+}
+
 impl Browser {
     /// A browser whose microphone plays this file, again and again, and that lets every page have it.
     pub async fn hearing(file: &Path) -> Option<Browser> {
         let play = format!("--use-file-for-fake-audio-capture={}", file.display());
         Browser::start_with(&["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", &play]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use super::{RATE, pieces};
+
+    #[test]
+    fn a_tone_is_found_between_gaps_and_nothing_else_is() {
+        let sound = |of: &dyn Fn(f64) -> f64| (0..9600).map(|n| of(f64::from(n) / RATE)).collect::<Vec<f64>>();
+        let tone = |pitch: f64| move |t: f64| 0.4 * (TAU * pitch * t).sin();
+        assert_eq!(pieces(&sound(&tone(330.0)), 330.0).len(), 20);
+        let with_gap = sound(&|t| if (0.05..0.11).contains(&t) { 0.0 } else { tone(330.0)(t) });
+        assert!((13..16).contains(&pieces(&with_gap, 330.0).len()), "{:?}", pieces(&with_gap, 330.0));
+        for wrong in [sound(&tone(300.0)), sound(&tone(360.0)), sound(&|_| 0.0), sound(&|t| 0.05 * tone(330.0)(t))] {
+            assert!(pieces(&wrong, 330.0).is_empty());
+        }
+        let distorted = sound(&|t| tone(330.0)(t) + tone(2310.0)(t));
+        assert!(pieces(&distorted, 330.0).is_empty());
     }
 }

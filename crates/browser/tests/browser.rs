@@ -57,7 +57,7 @@ async fn pages_frames_input_colours_and_errors() {
     browser.until(&one, None, "b.textContent === 'pressed by a hand'").await;
     assert!(browser.errors().iter().any(|error| error.contains("on purpose")), "{:?}", browser.errors());
     let frame = browser.frame(&one, "/frame/").await.unwrap();
-    browser.drag(&frame, &[(20, 30), (60, 80), (90, 120)]).await;
+    browser.drag(&frame, &[(20, 30), (60, 80), (90, 120)], (&frame, "html")).await;
     browser.until(&one, Some("frame"), "document.body.textContent === 'down at 20,30' && moves > 0").await;
 
     assert_eq!((dark(&browser, &one).await, dark(&browser, &frame).await), (json!(false), json!(false)));

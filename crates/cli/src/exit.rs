@@ -256,7 +256,7 @@ impl From<LeaderError> for Failure {
             // Names may resolve a moment later: after a power cut the router often comes up last.
             LeaderError::Address(_) => Status::Other,
             LeaderError::Store(error) => FileErrorKind::from(error).into(),
-            LeaderError::Listen { .. } => Status::Other,
+            LeaderError::Listen { .. } | LeaderError::Order(_) => Status::Other,
         };
         Failure::new(status, error)
     }

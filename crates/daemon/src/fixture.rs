@@ -18,7 +18,7 @@ pub fn facts() -> Facts {
         group: "garden".to_owned(),
         fingerprint: "ab cd".to_owned(),
         sandbox: "enforced".to_owned(),
-        report_period: Duration::from_millis(20),
+        report_period: Duration::from_secs(60),
     }
 }
 
@@ -65,5 +65,6 @@ pub fn report(peers: &[(u8, bool)]) -> Report {
             ..Traffic::default()
         },
         store_bytes: 8192,
+        order: None,
     }
 }

@@ -88,7 +88,8 @@ impl Shares {
         // Strangers have no names that mean anything.
         let (name, half) = match culprit {
             Culprit::Leader(_) => (culprit.to_string(), &mut self.leaders),
-            Culprit::Member(_) => (culprit.to_string(), &mut self.others),
+            // A user pays for all its stays.
+            Culprit::Member(id) => (id.user.to_string(), &mut self.others),
             Culprit::Outsider(_) => (String::new(), &mut self.others),
         };
         if self.culprits.len() >= CULPRITS_MAX && !self.culprits.contains_key(&name) {
@@ -314,7 +315,7 @@ mod tests {
         let program = script(folder.path(), &text);
         let started = Instant::now();
         run(format!("{}\n1\n2\n3\n", orders(&program, [1, 2, 9])).as_bytes()).unwrap();
-        assert!(started.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(30));
         std::thread::sleep(Duration::from_millis(2500));
         assert_eq!(fs::read_to_string(&out).unwrap(), "run\nrun\n", "two at once, and no child lives on");
 
@@ -333,12 +334,12 @@ mod tests {
     fn a_runner_that_is_stuck_holds_nobody_up() {
         let config = HooksOn { on_suspicion: vec!["/bin/true".to_owned()], ..HooksOn::default() };
         let mut command = Command::new("/bin/sleep");
-        command.arg("2");
+        command.arg("10");
         let mut hooks = Hooks::start(&config, command).unwrap();
         let started = Instant::now();
         let line = "x".repeat(4000);
         (0..2000).for_each(|_| hooks.hand_over(&line));
-        assert!(started.elapsed() < Duration::from_secs(1));
+        assert!(started.elapsed() < Duration::from_secs(9));
         let (run, dropped) = hooks.counts();
         assert_eq!(run + dropped, 2000);
         assert!((1..100).contains(&run), "what a pipe holds: {run}");

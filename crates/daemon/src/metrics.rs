@@ -53,6 +53,8 @@ const FIGURES: &[Figure] = &[
     ("history_frames", "Messages kept for repair", |r| r.core.history_frames as f64),
     ("history_bytes", "What messages kept for repair take", |r| r.core.history_bytes as f64),
     ("store_bytes", "What the leader's store takes on disk", |r| r.store_bytes as f64),
+    ("order_entries", "Entries in the log, if the group has an order", |r| r.order.map_or(0.0, |o| o.entries as f64)),
+    ("order_bytes", "What the order holds in memory", |r| r.order.map_or(0.0, |o| o.bytes as f64)),
 ];
 
 /// Figures that only go up: name (a `_total` is added), help, and where it is in a report.
@@ -65,6 +67,12 @@ const TOTALS: &[Total] = &[
     ("leader_frames_received", "Frames received from leaders", |r| r.traffic.peer_frames_in),
     ("leader_frames_sent", "Frames queued for leaders", |r| r.traffic.peer_frames_out),
     ("store_commits", "Durable commits of the store", |r| r.traffic.commits),
+    ("order_syncs", "Times that the order made something durable", |r| r.order.map_or(0, |o| o.syncs)),
+    ("order_frames_received", "Frames of the order from leaders", |r| r.order.map_or(0, |o| o.frames_in)),
+    ("order_frames_dropped", "Frames of the order that a leader was too slow for", |r| {
+        r.order.map_or(0, |o| o.frames_dropped)
+    }),
+    ("order_faults", "What leaders did wrong in the order", |r| r.order.map_or(0, |o| o.faults)),
     ("store_commit_microseconds", "Time that the commits took together", |r| {
         u64::try_from(r.traffic.commit_time.as_micros()).unwrap_or(u64::MAX)
     }),

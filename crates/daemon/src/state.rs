@@ -290,7 +290,11 @@ mod tests {
         assert_eq!((document.phase.as_str(), document.ready, document.members), ("running", true, 5));
         assert_eq!(document.leaders.keys().copied().collect::<Vec<_>>(), [2, 3, 4]);
         assert!(!document.leaders.get(&4).unwrap().up);
-        std::thread::sleep(facts().report_period * 6);
+        let period = Duration::from_millis(20);
+        let state = State::new(Facts { report_period: period, ..facts() });
+        state.take(&Told::Listening("127.0.0.1:7400".parse().unwrap()));
+        state.take(&Told::Report(&report(&[(2, true), (3, true)])));
+        std::thread::sleep(period * 6);
         assert!(state.health().unwrap_err().contains("has not reported"));
         assert!(state.readiness().is_err());
         state.take(&Told::Stopping);

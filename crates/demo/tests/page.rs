@@ -129,7 +129,8 @@ impl Room {
             let (x, y) = (outer.0 + inner.0, outer.1 + inner.1 + 200 + 60 * i32::try_from(place).unwrap());
             let line: Vec<(i32, i32)> =
                 (0..12).map(|i| (x + 60 + 20 * i, y + [0, 14, 20, 8][i as usize % 4])).collect();
-            self.browser.drag(&self.page, &line).await;
+            let board = self.browser.frame(person, "/whiteboard/").await.unwrap();
+            self.browser.drag(&self.page, &line, (&board, "#canvas")).await;
         }
         for person in &self.people {
             self.browser.until(person, Some("whiteboard"), "JSON.parse(boardDigest()).length === 3").await;

@@ -155,6 +155,8 @@ pub struct Policy {
     pub expel_on_evidence: bool,
     /// Which members may not send or not read; the first rule about a user counts (C8).
     pub roles: Vec<RoleRule>,
+    /// Whether leaders put messages into one order.
+    pub order: bool,
 }
 
 impl Default for Policy {
@@ -184,6 +186,7 @@ impl Default for Policy {
             expulsion_vote: None,
             expel_on_evidence: false,
             roles: Vec::new(),
+            order: false,
         }
     }
 }
@@ -300,6 +303,7 @@ impl Policy {
             self.expulsion_vote,
             self.expel_on_evidence,
             &self.roles,
+            self.order,
         ))
     }
 
@@ -397,6 +401,7 @@ mod tests {
             Policy { admission_vote: Some(vote), ..Policy::default() },
             Policy { expulsion_vote: Some(vote), ..Policy::default() },
             Policy { expel_on_evidence: true, ..Policy::default() },
+            Policy { order: true, ..Policy::default() },
         ];
         for limited in later {
             assert_ne!(limited.digest(), Policy::default().digest());

@@ -5,6 +5,7 @@
 //! | 1 | login ([`LoginRequest`], [`LoginAnswer`]) | [`PeerMessage`] |
 //! | 2 | sealed ([`MemberRequest`], [`LeaderNotice`]) | |
 //! | 3 | data, relayed as it is | |
+//! | 4 | | a frame of the ordering service, for that alone to read ([`ordering`]) |
 
 use std::io;
 
@@ -28,6 +29,9 @@ pub const LOGIN_TAG: u8 = 1;
 pub const SEALED_TAG: u8 = 2;
 /// A message between leaders.
 pub const PEER_TAG: u8 = 1;
+
+/// A frame of the ordering service between leaders.
+pub const ORDER_TAG: u8 = 4;
 
 /// Entries in one part of a member list.
 pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
@@ -63,6 +67,16 @@ pub fn sort(frame: &[u8]) -> Result<Sorted<'_>, DecodeError> {
         [WIRE_VERSION, ..] | [] => Err(DecodeError::Malformed),
         [version, ..] => Err(DecodeError::Version(*version)),
     }
+}
+
+/// Puts a frame of the ordering service into one of this table.
+pub fn ordering(frame: &[u8]) -> bytes::Bytes {
+    [&[WIRE_VERSION, ORDER_TAG], frame].concat().into()
+}
+
+/// What [`ordering`] was given, if this is such a frame.
+pub fn ordered(frame: &bytes::Bytes) -> Option<bytes::Bytes> {
+    frame.starts_with(&[WIRE_VERSION, ORDER_TAG]).then(|| frame.slice(2..))
 }
 
 /// A plain frame: version, tag, body.

@@ -24,6 +24,7 @@ pub mod files;
 mod group;
 pub mod leader;
 pub mod link;
+pub mod order;
 pub mod password;
 mod runtime;
 pub mod seal;
@@ -34,5 +35,6 @@ pub use files::os_rng;
 pub use group::{
     Credentials, Event, Events, Group, GroupEnded, JoinError, JoinOptions, LeaderState, Message, SendError, Snapshot,
 };
+pub use ringfort_agreement as agreement;
 pub use ringfort_crypto::BACK_ENDS;
 pub use ringfort_protocol as protocol;

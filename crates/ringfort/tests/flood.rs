@@ -60,7 +60,9 @@ fn flood(world: &World, frame: &Bytes, sent: &Arc<AtomicU64>) -> JoinSet<()> {
 async fn one_leader_floods_the_others_and_people_come_and_go_all_the_same() {
     let policy = Policy { confirm_within_ms: 3_000, remove_silent_after_ms: 60_000, ..quick_policy() };
     let mut world = World::start(&["ana", "ben", "dan"], policy).await;
+    let began = Instant::now();
     let (ana, _at_ana) = world.join("ana").await;
+    let calm = began.elapsed();
     wait_heard(&ana).await;
     world.stop(1).await;
     let frame = costly_frame(&world.info, &world.folders[0]);
@@ -71,7 +73,8 @@ async fn one_leader_floods_the_others_and_people_come_and_go_all_the_same() {
     let began = Instant::now();
     let (ben, _at_ben) = world.join("ben").await;
     let joined = began.elapsed();
-    assert!(joined < Duration::from_secs(5), "a join took {joined:?}");
+    // A busy machine takes longer for everything.
+    assert!(joined < Duration::from_secs(5).max(10 * calm), "a join took {joined:?}, and {calm:?} without the flood");
     wait_members(&ana, &["ana", "ben"]).await;
     for leader in &ana.snapshot().leaders[1..] {
         assert!(leader.confirms, "leader {} is shown as silent", leader.leader.number());

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{World, next_message, quick_policy, wait_for, wait_heard, wait_members};
+use common::{DEADLINE, World, next_message, quick_policy, wait_for, wait_heard, wait_members};
 use ringfort::files::{OperatorRequest, drop_request};
 use ringfort::leader::LeaderOptions;
 use ringfort::protocol::login::Denial;
@@ -156,8 +156,8 @@ async fn a_user_that_was_never_in_is_kept_out_by_two_operators() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), taken).await.expect("the orders are not taken");
-    let refused = world.try_join("dan", "dan's password", Duration::from_secs(20)).await;
+    tokio::time::timeout(DEADLINE, taken).await.expect("the orders are not taken");
+    let refused = world.try_join("dan", "dan's password", DEADLINE).await;
     assert!(matches!(refused, Err(JoinError::Denied(Denial::Expelled))), "{:?}", refused.err());
     assert_eq!(ana.members().len(), 1);
 }

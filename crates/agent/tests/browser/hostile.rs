@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::common::client::{Socket, enter, socket_url};
 use super::common::{World, together};
-use ringfort_browser::Browser;
+use ringfort_browser::{Browser, DEADLINE};
 
 const MANIFEST: &str = "interface = 1\nid = \"spy\"\nname = \"Spy\"\norder = 1\n";
 const PAGE: &str = "<!doctype html><script src=\"spy.js\" type=\"module\"></script><p>spy</p>";
@@ -68,7 +68,8 @@ async fn a_plugin_cannot_reach_the_token_another_plugin_or_the_network() {
     let (probe, free) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), browser.open("about:blank").await);
     let there = format!("http://{}/free", probe.local_addr().unwrap());
     browser.evaluate(&free, &format!("void setTimeout(() => (location.href = '{there}'), 10)")).await;
-    assert!(requests(&probe).await.iter().any(|request| request.starts_with("GET /free ")));
+    let reached = async { while !requests(&probe).await.iter().any(|request| request.starts_with("GET /free ")) {} };
+    tokio::time::timeout(DEADLINE, reached).await.expect("a page that may reaches it");
     let pass = enter(&ana).await;
     let (inside, socket_at) = (format!("{}{}", pass.origin, pass.path), socket_url(&ana, &pass));
     let attempt = |script: &str| {

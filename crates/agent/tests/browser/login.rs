@@ -28,7 +28,7 @@ async fn refused(browser: &Browser, page: &Page, words: &str) {
 async fn a_person_logs_in_on_the_page_and_again_after_leaving() {
     let Some(browser) = Browser::start().await else { return };
     let mut world = World::start(&["ana"]).await;
-    let options = Options { login_within: Some(Duration::from_secs(3)), ..Options::default() };
+    let options = Options { login_within: Some(Duration::from_secs(10)), ..Options::default() };
     let agent = world.closed_agent(options).await;
     let page = browser.open(&agent.url()).await;
     browser.until(&page, None, "document.getElementById('login-group').textContent === 'garden'").await;

@@ -5,7 +5,6 @@
 pub mod client;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,8 @@ use ringfort_agent::{Agent, FilesOptions, Options};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub const DEADLINE: Duration = Duration::from_secs(25);
+/// After so long what is waited for will not come. It is no measure of pace: machines are busy.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Four leaders.
 pub struct World {
@@ -46,9 +46,7 @@ impl World {
         };
         change(&mut policy);
         let dir = tempfile::tempdir().unwrap();
-        let held: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses = held.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
-        drop(held);
+        let addresses = ringfort_loopback::addresses::<4>().unwrap().map(|at| at.to_string()).into();
         let secret = |name: &str| NewSecret::Password(format!("{name}'s password").into());
         let users = users.iter().map(|name| NewUser { name: name.parse().unwrap(), secret: secret(name) }).collect();
         let options =
@@ -81,7 +79,8 @@ impl World {
 
     pub async fn join(&self, user: &str) -> (Group, Events) {
         let credentials = Credentials::password(user, format!("{user}'s password")).unwrap();
-        Group::join_with(self.info.clone(), credentials, JoinOptions::default()).await.unwrap()
+        let options = JoinOptions { timeout: DEADLINE, ..JoinOptions::default() };
+        Group::join_with(self.info.clone(), credentials, options).await.unwrap()
     }
 
     pub async fn agent(&self, user: &str) -> Agent {

@@ -99,6 +99,8 @@ pub struct Agreement {
     /// Answers to the question how far this leader may have come; `None` once it knows.
     recovering: Option<Recovery>,
     quorum_round: u64,
+    /// The highest round of a block behind the log's end that is not held: a state brought the log past it.
+    gap: u64,
     own: BTreeMap<u64, Own>,
     queue: VecDeque<Vec<u8>>,
     queue_bytes: usize,
@@ -173,12 +175,7 @@ impl Agreement {
 
     /// A frame of a peer, checked by [`Agreement::verifier`].
     pub fn on_checked(&mut self, cx: &mut Cx<'_>, from: Author, checked: Result<Checked, Fault>) -> Step {
-        match checked {
-            Err(fault) => self.blame(from, fault),
-            Ok(Checked(inner)) if self.peers.contains_key(&from) => self.take(cx, from, inner),
-            Ok(_) => {}
-        }
-        self.settle(cx)
+        self.on_many(cx, vec![(from, checked)])
     }
 
     /// Many checked frames at once, in order: decides and sends once for all.
@@ -257,6 +254,17 @@ impl Agreement {
         let quorum = self.config.rules.quorum();
         let highest = authors.iter().rev().find(|(_, who)| who.len() >= quorum).map_or(0, |(round, _)| *round);
         highest.max(self.log.floor())
+    }
+
+    /// The lowest round whose blocks this leader gives, as far as they are in its log.
+    fn gives_from(&self) -> u64 {
+        self.dag.lowest().max(self.gap + 1)
+    }
+
+    /// See [`Agreement::gap`]: told from what is held now, for what is behind the log's end is never fetched.
+    fn find_gap(&self) -> u64 {
+        let missing = self.log.consumed.keys().rev().find(|name| !self.dag.has(name)).map_or(0, |name| name.round);
+        missing.max(self.log.floor())
     }
 
     /// Walks through the slots that are decided; whether there were any.

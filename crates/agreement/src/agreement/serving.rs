@@ -1,11 +1,12 @@
 //! Helping peers that lack something, and asking for help.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ringfort_kernel::{Cx, Time};
 
 use super::{Agreement, Recovery};
-use crate::block::messages;
+use crate::block::{Sealed, messages};
 use crate::checkpoint::{Certificate, Heard, Parts, Signed, State, Statement, signed_bytes};
 use crate::coin::Coins;
 use crate::dag::Dag;
@@ -36,7 +37,7 @@ impl Agreement {
                     let frame = Frame::Answer(block.as_ref().clone());
                     self.serve(now, from, &frame);
                 }
-                None if reference.round < self.dag.lowest() => self.serve_certificate(now, from),
+                None if reference.round < self.gives_from() => self.serve_certificate(now, from),
                 None => {}
             }
         }
@@ -68,7 +69,7 @@ impl Agreement {
         if let Some(recovery) = self.recovering.as_mut().filter(|recovery| recovery.question == status.answer) {
             recovery.answers.insert(from, has.max(status.quorum_round));
         }
-        let is_below = status.quorum_round + 1 < self.dag.lowest();
+        let is_below = status.quorum_round + 1 < self.gives_from();
         if let Some(peer) = self.peers.get_mut(&from) {
             // Nobody is made to go further for a peer than a leader without a disk has to wait.
             let wants_round = status.wants_round.min(self.quorum_round.saturating_add(2 * AHEAD_ROUNDS));
@@ -91,7 +92,7 @@ impl Agreement {
 
     /// Sends own blocks again that a peer says it has not, unless they are on their way or come too late for it.
     fn send_again(&mut self, now: Time, to: Author, has: u64, asks: bool) {
-        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let Some(peer) = self.peers.get(&to) else { return };
         let (had, sent) = peer.again;
         if had == has && now.since(sent) < ON_ITS_WAY {
             return;
@@ -99,13 +100,12 @@ impl Agreement {
         let of_use = peer.status.quorum_round.saturating_sub(HISTORY_ROUNDS);
         let is_lost = |made_at: Time| asks || now.since(made_at) >= ON_ITS_WAY;
         let again: Vec<Frame> = self
-            .own
-            .range(has.max(of_use).saturating_add(1)..)
-            .take(AHEAD_ROUNDS as usize)
-            .filter(|(_, own)| is_lost(own.made_at))
-            .map(|(_, own)| Frame::Block(own.sealed.block().as_ref().clone()))
+            .own_blocks_from(has.max(of_use).saturating_add(1))
+            .into_values()
+            .filter(|(_, made_at)| is_lost(*made_at))
+            .map(|(sealed, _)| Frame::Block(sealed.block().as_ref().clone()))
             .collect();
-        if !again.is_empty() {
+        if let Some(peer) = self.peers.get_mut(&to).filter(|_| !again.is_empty()) {
             peer.again = (has, now);
         }
         for frame in again {
@@ -113,6 +113,20 @@ impl Agreement {
                 break;
             }
         }
+    }
+
+    /// Some of the own blocks of rounds from `round` on, and when each was made. A leader that lost its disk has those from
+    /// before only because others gave them back: who is further behind than that needs them from it all the same.
+    fn own_blocks_from(&self, round: u64) -> BTreeMap<u64, (Sealed, Time)> {
+        let me = self.config.me;
+        let given_back = self.dag.rounds(round..=self.dag.highest()).filter(|(name, _)| name.author == me);
+        let given_back = given_back.map(|(name, node)| (name.round, (node.sealed().clone(), Time::ZERO)));
+        let mut blocks: BTreeMap<u64, (Sealed, Time)> = given_back.take(AHEAD_ROUNDS as usize).collect();
+        let kept = self.own.range(round..).take(AHEAD_ROUNDS as usize);
+        blocks.extend(kept.map(|(round, own)| (*round, (own.sealed.clone(), own.made_at))));
+        let end = blocks.keys().nth(AHEAD_ROUNDS as usize).copied();
+        end.into_iter().for_each(|end| drop(blocks.split_off(&end)));
+        blocks
     }
 
     fn status(&self, question: u64, answer: u64) -> Status {
@@ -126,7 +140,7 @@ impl Agreement {
         let waits = self.own_round > self.quorum_round && !self.dag.authors(self.own_round).has(self.config.me);
         Status {
             quorum_round: self.quorum_round,
-            lowest: self.dag.lowest(),
+            lowest: self.gives_from(),
             have,
             checkpoint,
             wants_round: if waits { self.own_round } else { 0 },
@@ -288,6 +302,7 @@ impl Agreement {
         self.unsequenced.clear();
         self.log = state.log;
         self.quorum_round = self.past_quorum_round();
+        self.gap = self.find_gap();
         self.step.events.push(Event::Installed {
             position: self.log.position,
             index: self.log.index,

@@ -66,6 +66,7 @@ impl Agreement {
             own_round: 0,
             recovering: None,
             quorum_round: 0,
+            gap: 0,
             own: BTreeMap::new(),
             queue: VecDeque::new(),
             queue_bytes: 0,
@@ -114,6 +115,7 @@ impl Agreement {
         for block in blocks {
             self.replay_block(cx, Sealed::unchecked(Arc::unwrap_or_clone(block)));
         }
+        self.gap = self.find_gap();
         self.to_persist.clear();
         let newest = self.own.values().next_back().map(|own| own.sealed.reference());
         if let Some(newest) = newest {

@@ -6,7 +6,6 @@ mod harm;
 mod logs;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,7 +143,7 @@ impl Stage {
             passwords.insert((*name).to_owned(), password);
         }
         let rules = Rules::new(N, F, F + 1)?;
-        let addresses = free_addresses(N)?;
+        let addresses = ringfort_loopback::addresses::<{ N as usize }>()?.map(|at| at.to_string()).into();
         let options = InitOptions { name: "demo".to_owned(), rules, addresses, policy, users };
         let summary = init(&dir.path().join("group"), options)?;
         let info = read_group(&dir.path().join("group").join(GROUP_FILE))?;
@@ -476,13 +475,6 @@ pub fn fast_policy(pace: Pace) -> Policy {
         login_attempts_per_minute: 60,
         ..Policy::default()
     }
-}
-
-/// Ports that nobody uses at the moment.
-fn free_addresses(count: u8) -> anyhow::Result<Vec<String>> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect::<Result<_, _>>()?;
-    listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect()
 }
 
 fn new_password() -> String {

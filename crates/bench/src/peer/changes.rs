@@ -7,7 +7,7 @@ use ringfort_site::client::{Incoming, Sender};
 use super::PeerOptions;
 use super::proxy::Proxy;
 use super::rates::{lost, members, until_view};
-use super::sites::{Sites, free_ports};
+use super::sites::{Sites, setup};
 use crate::BenchError;
 use crate::row::{Row, middle};
 
@@ -35,9 +35,9 @@ pub(super) async fn of_clients(sites: &Sites, repeats: usize) -> Result<Vec<Row>
 
 /// A site crashes and comes back; it is cut off and comes back.
 pub(super) async fn of_sites(options: &PeerOptions) -> Result<Vec<Row>, BenchError> {
-    let addresses = free_ports()?;
+    let addresses = ringfort_loopback::addresses().map_err(setup)?;
     let mut sites = Sites::start(options, Some(addresses)).await?;
-    let proxy = Proxy::start(addresses, sites.ports).await?;
+    let proxy = Proxy::start(addresses, sites.listen).await?;
     let (mut crashes, mut partitions, mut merges) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.changes.max(1) {
         let (_, mut clients) = members(&sites).await?;

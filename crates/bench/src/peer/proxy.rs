@@ -22,16 +22,16 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Stands at `addresses`, in front of sites that listen at `ports`.
-    pub async fn start(addresses: [u16; 3], ports: [u16; 3]) -> Result<Self, BenchError> {
+    /// Stands at `addresses`, in front of sites that listen at `sites`.
+    pub async fn start(addresses: [SocketAddr; 3], sites: [SocketAddr; 3]) -> Result<Self, BenchError> {
         let is_cut = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
-        for (to, (address, port)) in addresses.into_iter().zip(ports).enumerate() {
-            let socket = UdpSocket::bind(("127.0.0.1", address)).await.map_err(setup)?;
-            let listener = TcpListener::bind(("127.0.0.1", address)).await.map_err(setup)?;
-            let last = ports.get(LAST).copied();
-            tasks.spawn(datagrams(socket, port, to == LAST, last, is_cut.clone()));
-            tasks.spawn(links(listener, port, to == LAST, is_cut.clone()));
+        for (to, (address, site)) in addresses.into_iter().zip(sites).enumerate() {
+            let socket = UdpSocket::bind(address).await.map_err(setup)?;
+            let listener = TcpListener::bind(address).await.map_err(setup)?;
+            let last = sites.get(LAST).copied();
+            tasks.spawn(datagrams(socket, site, to == LAST, last, is_cut.clone()));
+            tasks.spawn(links(listener, site, to == LAST, is_cut.clone()));
         }
         Ok(Proxy { is_cut, _tasks: tasks })
     }
@@ -42,20 +42,25 @@ impl Proxy {
     }
 }
 
-async fn datagrams(socket: UdpSocket, port: u16, to_last: bool, last: Option<u16>, is_cut: Arc<AtomicBool>) {
+async fn datagrams(
+    socket: UdpSocket,
+    site: SocketAddr,
+    to_last: bool,
+    last: Option<SocketAddr>,
+    is_cut: Arc<AtomicBool>,
+) {
     let mut buffer = vec![0; 65_536];
     loop {
         let Ok((bytes, from)) = socket.recv_from(&mut buffer).await else { continue };
-        let crosses = to_last || Some(from.port()) == last;
+        let crosses = to_last || Some(from) == last;
         if crosses && is_cut.load(Ordering::Relaxed) {
             continue;
         }
-        let to = SocketAddr::from(([127, 0, 0, 1], port));
-        let _ = socket.send_to(buffer.get(..bytes).unwrap_or_default(), to).await;
+        let _ = socket.send_to(buffer.get(..bytes).unwrap_or_default(), site).await;
     }
 }
 
-async fn links(listener: TcpListener, port: u16, to_last: bool, is_cut: Arc<AtomicBool>) {
+async fn links(listener: TcpListener, site: SocketAddr, to_last: bool, is_cut: Arc<AtomicBool>) {
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
@@ -63,7 +68,7 @@ async fn links(listener: TcpListener, port: u16, to_last: bool, is_cut: Arc<Atom
         let stops = to_last.then(|| is_cut.clone());
         open.spawn(async move {
             wait(stops.as_deref()).await;
-            let Ok(onward) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+            let Ok(onward) = TcpStream::connect(site).await else { return };
             let ((a, b), (c, d)) = (stream.into_split(), onward.into_split());
             tokio::join!(copy(a, d, stops.clone()), copy(c, b, stops));
         });

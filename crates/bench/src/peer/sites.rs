@@ -1,6 +1,6 @@
 //! Three sites of one network, each a process of the program under measurement.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +25,7 @@ pub(super) struct Sites {
     temp: TempDir,
     options: PeerOptions,
     /// Where the sites listen.
-    pub ports: [u16; 3],
+    pub listen: [SocketAddr; 3],
     running: [Option<Child>; 3],
     groups: AtomicU32,
 }
@@ -40,27 +40,13 @@ pub(super) fn setup(error: impl std::fmt::Display) -> BenchError {
     BenchError::Setup(error.to_string())
 }
 
-/// Ports that are free for TCP and UDP now.
-pub(super) fn free_ports() -> Result<[u16; 3], BenchError> {
-    let mut held = Vec::new();
-    while held.len() < 3 {
-        let tcp = TcpListener::bind("127.0.0.1:0").map_err(setup)?;
-        let port = tcp.local_addr().map_err(setup)?.port();
-        if let Ok(udp) = UdpSocket::bind(("127.0.0.1", port)) {
-            held.push((port, tcp, udp));
-        }
-    }
-    let ports: Vec<u16> = held.iter().map(|(port, _, _)| *port).collect();
-    ports.try_into().map_err(|_| setup("three ports are needed"))
-}
-
 impl Sites {
     /// Makes three sites and runs them. The network's file says that they are at `addresses`, or where they listen.
-    pub async fn start(options: &PeerOptions, addresses: Option<[u16; 3]>) -> Result<Self, BenchError> {
+    pub async fn start(options: &PeerOptions, addresses: Option<[SocketAddr; 3]>) -> Result<Self, BenchError> {
         let mut sites = Sites {
             temp: tempfile::tempdir().map_err(setup)?,
             options: options.clone(),
-            ports: free_ports()?,
+            listen: ringfort_loopback::addresses().map_err(setup)?,
             running: [None, None, None],
             groups: AtomicU32::new(0),
         };
@@ -71,14 +57,13 @@ impl Sites {
         Ok(sites)
     }
 
-    fn make(&self, addresses: Option<[u16; 3]>) -> Result<(), BenchError> {
+    fn make(&self, addresses: Option<[SocketAddr; 3]>) -> Result<(), BenchError> {
         let mut rng = ChaCha20Rng::from_rng(&mut ringfort::os_rng());
         let mut infos = Vec::new();
-        for (n, port) in addresses.unwrap_or(self.ports).into_iter().enumerate() {
+        for (n, address) in addresses.unwrap_or(self.listen).into_iter().enumerate() {
             let mut seed = [0; 32];
             rng.fill_bytes(&mut seed);
-            let address = format!("127.0.0.1:{port}");
-            infos.push(folder::create(&self.folder(n), name(n), &address, seed).map_err(setup)?);
+            infos.push(folder::create(&self.folder(n), name(n), &address.to_string(), seed).map_err(setup)?);
         }
         let network = Network::new("bench".to_owned(), infos).map_err(setup)?;
         let network = network.with_datagrams(self.options.datagram_bytes).map_err(setup)?;
@@ -87,11 +72,11 @@ impl Sites {
 
     /// Starts a site.
     pub fn run(&mut self, n: usize) -> Result<(), BenchError> {
-        let port = self.ports.get(n).copied().unwrap_or_default();
+        let listen = self.listen.get(n).map(SocketAddr::to_string).unwrap_or_default();
         let child = Command::new(&self.options.program)
             .args(["site", "run"])
             .arg(self.folder(n))
-            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(["--listen", &listen])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{DEADLINE, Running, ringfort, run, text};
-use super::world::{free_ports, write_private};
+use super::world::write_private;
 
 const LEADERS: usize = 4;
 const KILLS: usize = 20;
@@ -38,7 +38,7 @@ impl Leaders {
             ["ana", "ben", "cy"].map(|name| format!("[[user]]\nname = \"{name}\"\npassword = \"secret of {name}\"\n"));
         write_private(&home.path().join("users.toml"), &users.concat());
         std::fs::write(home.path().join("policy.toml"), POLICY).unwrap();
-        let listen = format!("127.0.0.1:{}", free_ports(4));
+        let listen = ringfort_loopback::addresses::<4>().unwrap()[0].to_string();
         let path = |name: &str| home.path().join(name);
         let (group, users, policy) = (path("g"), path("users.toml"), path("policy.toml"));
         run(&["init", text(&group), "--listen", &listen, "--users", text(&users), "--policy", text(&policy)])
@@ -95,8 +95,9 @@ fn note_key(group: &Group, keys: &Keys) {
     }
 }
 
-/// Takes a member's events for as long as it is in; the numbers of the messages that it was given, and of those told lost.
-async fn listen(group: Weak<Group>, mut events: Events, keys: Keys) -> (Vec<u64>, u64) {
+/// Takes a member's events for as long as it is in; the numbers of the messages that it was given, and of those told lost. What
+/// it has been told of so far is in `told`.
+async fn listen(group: Weak<Group>, mut events: Events, keys: Keys, told: Arc<AtomicU64>) -> (Vec<u64>, u64) {
     let (mut heard, mut lost) = (Vec::new(), 0);
     while let Some(event) = events.next().await {
         match event {
@@ -104,6 +105,7 @@ async fn listen(group: Weak<Group>, mut events: Events, keys: Keys) -> (Vec<u64>
             Event::Gap { count, .. } | Event::Lagged(count) => lost += count,
             _ => drop(group.upgrade().map(|group| note_key(&group, &keys))),
         }
+        told.store(heard.len() as u64 + lost, Ordering::Relaxed);
     }
     (heard, lost)
 }
@@ -174,8 +176,9 @@ async fn play(leaders: &mut Leaders, kills: usize) -> Played {
     let (ana, ana_events) = join(&file, "ana").await;
     let (cy, cy_events) = join(&file, "cy").await;
     let (ana, cy) = (Arc::new(ana), Arc::new(cy));
-    let ana_listens = tokio::spawn(listen(Arc::downgrade(&ana), ana_events, keys.clone()));
-    let cy_listens = tokio::spawn(listen(Arc::downgrade(&cy), cy_events, keys.clone()));
+    let told = Arc::new(AtomicU64::new(0));
+    let ana_listens = tokio::spawn(listen(Arc::downgrade(&ana), ana_events, keys.clone(), Arc::default()));
+    let cy_listens = tokio::spawn(listen(Arc::downgrade(&cy), cy_events, keys.clone(), told.clone()));
     let stop = Arc::new(AtomicBool::new(false));
     let ben = tokio::spawn(come_and_go(file, keys.clone(), stop.clone()));
     let talking = tokio::spawn(talk(ana.clone(), stop.clone()));
@@ -195,7 +198,10 @@ async fn play(leaders: &mut Leaders, kills: usize) -> Played {
     stop.store(true, Ordering::Relaxed);
     let stays = ben.await.unwrap();
     let sent = talking.await.unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let since = Instant::now();
+    while told.load(Ordering::Relaxed) < sent && since.elapsed() < DEADLINE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     leave(ana).await;
     leave(cy).await;
     drop(ana_listens.await.unwrap());

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use memchr::memmem;
 
 use super::process::{Running, eventually, finish, ringfort, run, text};
-use super::world::{ANA, BEN, World, free_ports};
+use super::world::{ANA, BEN, World};
 
 /// What is said in the group.
 const PLAINTEXT: &str = "the canary sings at a quarter to eleven";
@@ -56,12 +56,12 @@ fn secrets_in(path: &Path, names: &[&str]) -> Vec<Canary> {
 }
 
 /// All bytes that pass between the tapped address and the true one.
-fn tap(from: u16, to: u16, heard: &Arc<Mutex<Vec<u8>>>) {
-    let listener = TcpListener::bind(("127.0.0.1", from)).unwrap();
+fn tap(from: SocketAddr, to: SocketAddr, heard: &Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind(from).unwrap();
     let heard = heard.clone();
     std::thread::spawn(move || {
         for near in listener.incoming().map_while(Result::ok) {
-            let Ok(far) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+            let Ok(far) = TcpStream::connect(to) else { continue };
             pour(near.try_clone().unwrap(), far.try_clone().unwrap(), heard.clone());
             pour(far, near, heard.clone());
         }
@@ -85,17 +85,17 @@ fn pour(mut from: TcpStream, mut to: TcpStream, heard: Arc<Mutex<Vec<u8>>>) {
 fn no_secret_is_in_logs_or_output_or_stores_or_on_the_wire() {
     let mut world = World::new("");
     let wire = Arc::new(Mutex::new(Vec::new()));
-    let port = free_ports(4);
+    let behind: [SocketAddr; 4] = ringfort_loopback::addresses().unwrap();
     for number in 1..=4 {
-        let behind = port + number - 1;
-        tap(world.port + number - 1, behind, &wire);
+        let listen = behind[number - 1];
+        tap(world.addresses[number - 1], listen, &wire);
         let log = fs::File::create(world.path(&format!("leader-{number}.log"))).unwrap();
-        let (folder, listen) = (world.leader_folder(number.into()), format!("127.0.0.1:{behind}"));
+        let (folder, listen) = (world.leader_folder(number), listen.to_string());
         let mut command = ringfort(&["leader", text(&folder), "--json", "-vv", "--listen", &listen]);
         command.env("RUST_LOG", "trace");
         let mut leader = Running::start_logging(command, log);
         leader.event("listening");
-        world.keep(number.into(), leader);
+        world.keep(number, leader);
     }
 
     // Logins by password and by key, a message to all, one to ben, a rekey, an expulsion, a refused login.

@@ -1,12 +1,12 @@
 //! A group without a dealer: four machines, by commands alone, from nothing to a conversation.
 
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
 use super::process::{Running, Said, eventually, finish, ringfort, run, text};
-use super::world::free_ports;
 
 const ANA: (&str, &str) = ("ana", "correct horse");
 const BEN: (&str, &str) = ("ben", "battery staple");
@@ -16,12 +16,13 @@ const POLICY: &str = "argon2_memory_kib = 8\nargon2_passes = 1\nheartbeat_ms = 2
 /// Four machines on four addresses: each has a folder of its own, and what the others gave it.
 struct Machines {
     folder: TempDir,
-    port: u16,
+    hosts: [Ipv4Addr; 4],
 }
 
 impl Machines {
     fn new() -> Self {
-        let machines = Machines { folder: tempfile::tempdir().unwrap(), port: free_ports(1) };
+        let hosts = [(); 4].map(|()| ringfort_loopback::host().unwrap());
+        let machines = Machines { folder: tempfile::tempdir().unwrap(), hosts };
         std::fs::write(machines.path("policy.toml"), POLICY).unwrap();
         for number in 1..=4 {
             std::fs::create_dir(machines.path(&format!("m{number}"))).unwrap();
@@ -40,7 +41,7 @@ impl Machines {
 
     /// `setup new`, the first step of the handbook.
     fn introduce(&self, number: u8, suffix: &str) -> Said {
-        let (leader, listen) = (number.to_string(), format!("127.0.0.{number}:{}", self.port));
+        let (leader, listen) = (number.to_string(), format!("{}:7400", self.hosts[usize::from(number) - 1]));
         let folder = self.path(&format!("m{number}/garden{suffix}"));
         let (owner, operator) = (format!("owner {}", number.min(3)), format!("operator {number}"));
         let facts = ["--owner", &owner, "--operator", &operator, "--place", "Bergen", "--hosting", &owner];

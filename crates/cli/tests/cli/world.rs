@@ -1,12 +1,13 @@
 //! A group on this machine: its files, its leaders' processes, its members.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 
+use ringfort::protocol::Fault;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{Running, Said, finish, ringfort, run, text};
@@ -20,7 +21,8 @@ pub const BEN: (&str, &str) = ("ben", "battery staple");
 
 pub struct World {
     folder: TempDir,
-    pub port: u16,
+    /// Where the leaders listen.
+    pub addresses: [SocketAddr; 4],
     leaders: Vec<Option<Running>>,
 }
 
@@ -33,14 +35,14 @@ impl World {
     /// The same with other users.
     pub fn with_users(extra_policy: &str, users: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_ports(4);
+        let addresses: [SocketAddr; 4] = ringfort_loopback::addresses().unwrap();
         let user =
             |(name, password): &(&str, &str)| format!("[[user]]\nname = \"{name}\"\npassword = \"{password}\"\n");
         let users: String = users.iter().map(user).collect();
         write_private(&folder.path().join("users.toml"), &users);
         std::fs::write(folder.path().join("policy.toml"), format!("{POLICY}{extra_policy}")).unwrap();
-        let world = World { folder, port, leaders: vec![None, None, None, None] };
-        let listen = format!("127.0.0.1:{port}");
+        let world = World { folder, addresses, leaders: vec![None, None, None, None] };
+        let listen = addresses[0].to_string();
         let (users, policy) = (world.path("users.toml"), world.path("policy.toml"));
         let options = ["--listen", &listen, "--users", text(&users), "--policy", text(&policy), "--name", "garden"];
         run(&[&["init", text(&world.path("g"))], &options[..]].concat()).succeeded();
@@ -87,6 +89,11 @@ impl World {
         assert_eq!(self.leaders[number - 1].take().unwrap().terminate(), 0);
     }
 
+    /// The same; how it ended, and all that it told.
+    pub fn ended(&mut self, number: usize) -> (i32, Vec<Value>) {
+        self.leaders[number - 1].take().unwrap().terminated()
+    }
+
     /// A command of a member.
     pub fn member(&self, command: &str, (user, password): (&str, &str), more: &[&str]) -> Command {
         let group = self.group();
@@ -111,20 +118,13 @@ impl World {
     }
 }
 
+/// Whether a program says of somebody what only that one can have caused. What came late on a busy machine is told, too.
+pub fn is_accusation(line: &Value) -> bool {
+    let deviation = |fault: &Fault| fault.is_deviation() && line["fault"] == fault.word();
+    line["event"] == "blamed" && Fault::ALL.iter().any(deviation)
+}
+
 pub fn write_private(path: &Path, content: &str) {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
     file.write_all(content.as_bytes()).unwrap();
-}
-
-/// So many consecutive ports that nobody listens on, below those that the system gives to outgoing connections.
-pub fn free_ports(count: u16) -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = u16::try_from(std::process::id() % 2000).unwrap() * 10;
-    for _ in 0..1000 {
-        let port = 10_000 + (own + NEXT.fetch_add(count, Ordering::Relaxed)) % 20_000;
-        if (port..port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return port;
-        }
-    }
-    panic!("no free ports")
 }

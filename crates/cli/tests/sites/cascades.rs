@@ -18,8 +18,9 @@ use tokio::task::JoinHandle;
 
 use super::dice::Dice;
 use super::judge::{Judge, Life};
+use super::process::DEADLINE;
 use super::proxy::Network;
-use super::world::{World, free_port};
+use super::world::World;
 
 /// Users of each site.
 const USERS: usize = 3;
@@ -29,8 +30,6 @@ const CHANGE_MS: u64 = 400;
 const KEYED_WITHIN: Duration = Duration::from_secs(2);
 /// A machine that does not run this test for so long does not run sites and members either.
 const STARVED: Duration = Duration::from_millis(100);
-/// Nothing takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 struct User {
     site: usize,
@@ -61,9 +60,9 @@ struct Cascades {
 
 impl Cascades {
     async fn new(protocol: KeyProtocol) -> Self {
-        let addresses = [free_port(), free_port(), free_port()];
+        let addresses = ringfort_loopback::addresses().unwrap();
         let mut world = World::new(Some(addresses));
-        let network = Network::start(addresses, world.ports).await;
+        let network = Network::start(addresses, world.listen).await;
         for n in 0..3 {
             world.start(n);
             network.is(n, world.sites[n].as_ref().unwrap().id());
@@ -97,7 +96,7 @@ impl Cascades {
         let group = loop {
             match SecureGroup::join(&self.world.door(site), self.policy.clone(), key.clone(), options.clone()).await {
                 Ok(group) => break group,
-                Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+                Err(error) => assert!(started.elapsed() < DEADLINE, "{error}"),
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
@@ -180,8 +179,8 @@ impl Cascades {
             let sites = || (0..3).map(|n| self.world.said(n)).collect::<Vec<_>>().join("\n\n");
             let told = || self.parts().iter().flatten().map(Life::tell).collect::<Vec<_>>().join("\n") + &sites();
             assert!(
-                since.elapsed() < PATIENCE,
-                "no key in each part after {PATIENCE:?}, {:?}:\n{}",
+                since.elapsed() < DEADLINE,
+                "no key in each part after {DEADLINE:?}, {:?}:\n{}",
                 self.apart,
                 told()
             );
@@ -202,7 +201,7 @@ impl Cascades {
             let since = Instant::now();
             while !part.iter().all(|life| life.has_heard(&wanted)) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                assert!(since.elapsed() < PATIENCE, "not everybody hears everybody");
+                assert!(since.elapsed() < DEADLINE, "not everybody hears everybody");
             }
         }
     }

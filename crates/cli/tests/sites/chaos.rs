@@ -7,8 +7,9 @@ use rustix::process::Signal;
 
 use super::clients::Crowd;
 use super::dice::Dice;
+use super::process::DEADLINE;
 use super::proxy::Network;
-use super::world::{World, free_port};
+use super::world::World;
 
 /// Clients of each site.
 const CLIENTS: usize = 2;
@@ -28,9 +29,9 @@ struct Chaos {
 
 impl Chaos {
     async fn new() -> Self {
-        let addresses = [free_port(), free_port(), free_port()];
+        let addresses = ringfort_loopback::addresses().unwrap();
         let world = World::new(Some(addresses));
-        let network = Network::start(addresses, world.ports).await;
+        let network = Network::start(addresses, world.listen).await;
         let mut chaos = Chaos { world, network, stopped: [false; 3], healings: Vec::new() };
         (0..3).for_each(|n| chaos.start(n));
         chaos.heal("the start").await;
@@ -107,7 +108,7 @@ impl Chaos {
             tokio::time::sleep(Duration::from_millis(10)).await;
             starved = starved.max(asleep.elapsed().saturating_sub(Duration::from_millis(10)));
             let said = || (0..3).map(|n| self.world.said(n)).collect::<Vec<_>>().join("\n\n");
-            assert!(started.elapsed() < Duration::from_secs(20), "no ring of all 20 s after {what}\n{}", said());
+            assert!(started.elapsed() < DEADLINE, "no ring of all {DEADLINE:?} after {what}\n{}", said());
         }
         self.healings.push((started.elapsed(), starved));
         println!("{what}: together again after {:?} (this test was not run for {starved:?})", started.elapsed());
@@ -149,8 +150,7 @@ async fn round(chaos: &mut Chaos, dice: &mut Dice, length: Duration) {
         tokio::time::sleep(Duration::from_millis(dice.between(50, 2500))).await;
         chaos.heal(&what).await;
     }
-    crowd.hush();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    crowd.hush().await;
     crowd.end();
     while places.join_next().await.is_some() {}
     judge(chaos, &crowd);

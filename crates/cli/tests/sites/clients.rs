@@ -1,8 +1,8 @@
 //! Clients that join, leave, send and go, and write down all that they do and see.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringfort_peer::Service;
 use ringfort_site::client::{self, Door, Sender, group};
@@ -11,6 +11,7 @@ use ringfort_spread::Name;
 use tokio::sync::watch;
 
 use super::dice::Dice;
+use super::process::DEADLINE;
 
 const GROUPS: [&str; 3] = ["alpha", "beta", "gamma"];
 const SERVICES: [Service; 8] = [
@@ -34,8 +35,12 @@ pub struct Crowd {
 struct Shared {
     traces: Mutex<Vec<Vec<u8>>>,
     next: AtomicU32,
+    /// How often anybody was told anything.
+    told: AtomicU64,
     quiet: AtomicBool,
     over: AtomicBool,
+    /// Clients whose traces have not ended.
+    open: AtomicUsize,
     kept: Mutex<Vec<Sender>>,
 }
 
@@ -44,25 +49,40 @@ type Trace = Arc<Mutex<Tracer<Vec<u8>>>>;
 impl Crowd {
     /// A place at a site: whenever the client there is gone, another comes.
     pub async fn fill(self, door: Door, mut dice: Dice) {
-        while !self.shared.over.load(Ordering::Relaxed) {
+        loop {
+            self.shared.open.fetch_add(1, Ordering::SeqCst);
+            if self.shared.over.load(Ordering::SeqCst) {
+                self.shared.open.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
             // A name is used once: a trace tells lives apart by it.
             let number = self.shared.next.fetch_add(1, Ordering::Relaxed);
             let name = format!("c{number}");
-            if let Ok((sender, incoming)) = client::connect(&door, Some(&name)).await {
-                self.live(sender, incoming, dice.split()).await;
+            match client::connect(&door, Some(&name)).await {
+                Ok((sender, incoming)) => self.live(sender, incoming, dice.split()).await,
+                Err(_) => drop(self.shared.open.fetch_sub(1, Ordering::SeqCst)),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// From here on nobody sends, joins or leaves.
-    pub fn hush(&self) {
+    /// From here on nobody sends, joins or leaves. Waits until for some time nobody has been told anything.
+    pub async fn hush(&self) {
         self.shared.quiet.store(true, Ordering::Relaxed);
+        let started = Instant::now();
+        loop {
+            let before = self.shared.told.load(Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if self.shared.told.load(Ordering::Relaxed) == before {
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "messages come without an end");
+        }
     }
 
     /// Whoever is there ends its trace, alive.
     pub fn end(&self) {
-        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.over.store(true, Ordering::SeqCst);
     }
 
     /// All traces, once everybody has ended.
@@ -81,6 +101,7 @@ impl Crowd {
         };
         let reading = async {
             while let Ok(received) = incoming.next().await {
+                self.shared.told.fetch_add(1, Ordering::Relaxed);
                 trace.lock().unwrap().received(&received).unwrap();
             }
         };
@@ -100,9 +121,12 @@ impl Crowd {
                 (false, false) => trace.end().unwrap(),
             }
         }
-        if !is_cut && !left {
+        self.shared.open.fetch_sub(1, Ordering::SeqCst);
+        let started = Instant::now();
+        while !is_cut && !left && self.shared.open.load(Ordering::SeqCst) > 0 {
             // Nobody sees another go before it has ended its own trace.
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(started.elapsed() < DEADLINE, "traces do not end");
         }
         let mut trace = trace.lock().unwrap();
         let whole = std::mem::replace(&mut *trace, Tracer::start(Vec::new(), &Name::new(b"none").unwrap()).unwrap());

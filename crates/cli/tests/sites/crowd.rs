@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
+use super::process::DEADLINE;
 use super::world::World;
 
 const GROUPS: usize = 1000;
@@ -133,7 +134,7 @@ async fn crowd(length: Duration) {
             early = [0, 1, 2].map(|n| held_kib(&world, n));
         }
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    settled(&world, &clients).await;
     over.send_replace(true);
     let mut took: Vec<Duration> = reading.join_all().await.concat();
     took.sort_unstable();
@@ -145,6 +146,21 @@ async fn crowd(length: Duration) {
     assert!(at(99) < JOINED_WITHIN, "{:?}", at(99));
     for (early, late) in early.into_iter().zip(late) {
         assert!(late < HELD_KIB && late < early + GROWN_KIB, "a site grows: {early} KiB, then {late} KiB");
+    }
+}
+
+/// Waits until what everybody asked for has come about.
+async fn settled(world: &World, clients: &[Client]) {
+    let memberships: usize = clients.iter().map(|client| client.groups.len()).sum();
+    let started = Instant::now();
+    loop {
+        // What was under way when it came about arrives, too.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let all_joined = clients.iter().all(|client| client.waiting.lock().unwrap().is_empty());
+        let all_know = (0..3).all(|n| world.report(n).is_some_and(|report| report.memberships == memberships));
+        if all_joined && all_know || started.elapsed() > DEADLINE {
+            return;
+        }
     }
 }
 

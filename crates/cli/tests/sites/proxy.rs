@@ -1,7 +1,7 @@
 //! The network between sites: a proxy in front of each, which knows who sends to whom, can cut either way, and is an attacker:
 //! it sends what it saw again, as it was and altered.
 //!
-//! Datagrams are told apart by the port that they come from; links by the process that holds the other end.
+//! Datagrams are told apart by the address that they come from; links by the process that holds the other end.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -27,15 +27,14 @@ struct Shared {
 }
 
 impl Network {
-    /// Proxies at `addresses` in front of sites that listen at `ports`.
-    pub async fn start(addresses: [u16; 3], ports: [u16; 3]) -> Self {
+    /// Proxies at `addresses` in front of sites that listen at `sites`.
+    pub async fn start(addresses: [SocketAddr; 3], sites: [SocketAddr; 3]) -> Self {
         let network = Network::default();
         for to in 0..3 {
-            let at = ("127.0.0.1", addresses[to]);
-            let udp = UdpSocket::bind(at).await.unwrap();
-            let tcp = TcpListener::bind(at).await.unwrap();
-            tokio::spawn(network.clone().datagrams(udp, to, ports));
-            tokio::spawn(network.clone().links(tcp, to, ports[to]));
+            let udp = UdpSocket::bind(addresses[to]).await.unwrap();
+            let tcp = TcpListener::bind(addresses[to]).await.unwrap();
+            tokio::spawn(network.clone().datagrams(udp, to, sites));
+            tokio::spawn(network.clone().links(tcp, to, sites[to]));
         }
         network
     }
@@ -73,24 +72,24 @@ impl Network {
         !self.shared.lock().unwrap().cut.contains(&(from, to))
     }
 
-    async fn datagrams(self, socket: UdpSocket, to: usize, ports: [u16; 3]) {
+    async fn datagrams(self, socket: UdpSocket, to: usize, sites: [SocketAddr; 3]) {
         let mut buffer = vec![0; 65_536];
         let mut kept: VecDeque<Vec<u8>> = VecDeque::new();
         for number in 0u64.. {
             let Ok((bytes, source)) = socket.recv_from(&mut buffer).await else { continue };
-            let Some(from) = ports.iter().position(|port| *port == source.port()) else { continue };
+            let Some(from) = sites.iter().position(|site| *site == source) else { continue };
             if !self.carries(from, to) || self.shared.lock().unwrap().deaf.contains(&(from, to)) {
                 continue;
             }
             let datagram = &mut buffer[..bytes];
-            let _ = socket.send_to(datagram, ("127.0.0.1", ports[to])).await;
+            let _ = socket.send_to(datagram, sites[to]).await;
             // An attacker on the way copies what it sees, and sends it again as it is or altered, whatever is cut.
             if number % 7 == 0 {
                 kept.push_back(datagram.to_vec());
                 let old = kept.get((number / 7 % 64) as usize).unwrap_or(&kept[0]);
-                let _ = socket.send_to(old, ("127.0.0.1", ports[to])).await;
+                let _ = socket.send_to(old, sites[to]).await;
                 datagram[bytes - 1 - (number % 16) as usize] ^= 1 << (number % 8);
-                let _ = socket.send_to(datagram, ("127.0.0.1", ports[to])).await;
+                let _ = socket.send_to(datagram, sites[to]).await;
             }
             if kept.len() > 64 {
                 kept.pop_front();
@@ -98,7 +97,7 @@ impl Network {
         }
     }
 
-    async fn links(self, listener: TcpListener, to: usize, port: u16) {
+    async fn links(self, listener: TcpListener, to: usize, site: SocketAddr) {
         loop {
             let Ok((stream, source)) = listener.accept().await else { continue };
             let network = self.clone();
@@ -106,7 +105,7 @@ impl Network {
                 // Whoever is slow to be found out holds up nobody else.
                 let Some(from) = network.whose(source).await else { return };
                 network.wait(from, to).await;
-                let Ok(onward) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+                let Ok(onward) = TcpStream::connect(site).await else { return };
                 let ((a, b), (c, d)) = (stream.into_split(), onward.into_split());
                 tokio::join!(network.copy(a, d, from, to), network.copy(c, b, to, from));
             });

@@ -11,9 +11,9 @@ use ringfort_site::{SecureGroup, SecureOptions};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::process::{Running, ringfort, run, text};
+use super::process::{DEADLINE, Running, ringfort, run, text};
 use super::proxy::Network;
-use super::world::{World, free_port};
+use super::world::World;
 
 const USERS: [&str; 3] = ["ana", "ben", "cy"];
 
@@ -128,9 +128,9 @@ fn a_program_that_is_no_member_sees_only_what_is_sealed_and_holds_nobody_up_for_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn halves_of_a_cut_network_have_keys_of_their_own_and_one_again_when_they_meet() {
-    let addresses = [free_port(), free_port(), free_port()];
+    let addresses = ringfort_loopback::addresses().unwrap();
     let mut world = World::new(Some(addresses));
-    let network = Network::start(addresses, world.ports).await;
+    let network = Network::start(addresses, world.listen).await;
     for n in 0..3 {
         world.start(n);
         network.is(n, world.sites[n].as_ref().unwrap().id());
@@ -188,7 +188,7 @@ async fn an_application_that_does_not_answer_a_flush_is_told_and_joins_again() {
     let options = SecureOptions { answer_flushes: false, ..SecureOptions::default() };
     let mut ana = SecureGroup::join(&world.door(0), policy, key, options).await.unwrap();
     let mut next = async |wanted: &dyn Fn(&Event) -> bool| {
-        tokio::time::timeout(Duration::from_secs(20), async {
+        tokio::time::timeout(DEADLINE, async {
             loop {
                 let event = ana.next().await.unwrap().unwrap();
                 if wanted(&event) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::process::{Running, eventually, finish, run, text};
 use super::proxy::Network;
-use super::world::{World, free_port, talk};
+use super::world::{World, talk};
 
 /// How many rings a site has been in.
 fn rings(world: &World, n: usize) -> u64 {
@@ -65,7 +65,7 @@ fn a_site_whose_key_was_replaced_is_refused_and_says_so() {
     let before = rings(&world, 1);
     // The machine was set up anew under the same name, and put into its own copy of the file only.
     std::fs::rename(world.folder(0), world.path("old")).unwrap();
-    let address = format!("127.0.0.1:{}", world.ports[0]);
+    let address = world.listen[0].to_string();
     run(&["site", "new", text(&world.folder(0)), "--name", "north", "--address", &address]).succeeded();
     let (own, folders) = (world.path("own.toml"), [world.folder(0), world.folder(1), world.folder(2)]);
     let cards: Vec<&str> = folders.iter().map(|folder| text(folder)).collect();
@@ -152,7 +152,7 @@ fn a_second_process_on_a_folder_is_refused_and_a_taken_port_is_named() {
     let mut world = World::running();
     finish(world.command(0)).failed(15, &["this site is running already"]);
     world.stop(0);
-    let _taken = std::net::UdpSocket::bind(("127.0.0.1", world.ports[0])).unwrap();
+    let _taken = std::net::UdpSocket::bind(world.listen[0]).unwrap();
     finish(world.command(0)).failed(15, &["cannot listen for other sites", "--listen"]);
 }
 
@@ -169,9 +169,9 @@ fn clients_learn_of_the_end_of_their_site() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_firewall_that_lets_no_datagram_through_makes_a_network_slow_and_not_silent() {
     for both_ways in [false, true] {
-        let addresses = [free_port(), free_port(), free_port()];
+        let addresses = ringfort_loopback::addresses().unwrap();
         let mut world = World::new(Some(addresses));
-        let network = Network::start(addresses, world.ports).await;
+        let network = Network::start(addresses, world.listen).await;
         for (from, to) in [(0, 1), (0, 2), (2, 1)] {
             network.cut_datagrams(from, to);
             if both_ways {

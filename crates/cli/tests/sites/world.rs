@@ -1,9 +1,8 @@
 //! Three sites of one network, each a process.
 
-use std::net::{TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use ringfort_site::client::Door;
 use ringfort_site::{Report, folder, status};
@@ -16,32 +15,18 @@ pub const NAMES: [&str; 3] = ["north", "south", "west"];
 pub struct World {
     temp: TempDir,
     /// Where the sites listen.
-    pub ports: [u16; 3],
+    pub listen: [SocketAddr; 3],
     pub sites: [Option<Running>; 3],
-}
-
-/// A port that nobody uses, for TCP and UDP: below those that the system gives to whoever connects, and another for each
-/// test that runs beside this one.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let process = (std::process::id() % 900) as u16;
-        let port = 20_000 + (process * 13 + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        let udp = UdpSocket::bind(("127.0.0.1", port));
-        if udp.is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 impl World {
     /// Three folders and a network's file, made as people make them. The file says that sites are at `addresses`.
-    pub fn new(addresses: Option<[u16; 3]>) -> Self {
+    pub fn new(addresses: Option<[SocketAddr; 3]>) -> Self {
         let temp = tempfile::tempdir().unwrap();
-        let ports = [free_port(), free_port(), free_port()];
-        let world = World { temp, ports, sites: [None, None, None] };
-        for (name, port) in NAMES.iter().zip(addresses.unwrap_or(ports)) {
-            let address = format!("127.0.0.1:{port}");
+        let listen = ringfort_loopback::addresses().unwrap();
+        let world = World { temp, listen, sites: [None, None, None] };
+        for (name, address) in NAMES.iter().zip(addresses.unwrap_or(listen)) {
+            let address = address.to_string();
             run(&["site", "new", text(&world.path(name)), "--name", name, "--address", &address]).succeeded();
         }
         let folders: Vec<PathBuf> = (0..3).map(|n| world.folder(n)).collect();
@@ -74,7 +59,7 @@ impl World {
     }
 
     pub fn command(&self, n: usize) -> Command {
-        let listen = format!("127.0.0.1:{}", self.ports[n]);
+        let listen = self.listen[n].to_string();
         ringfort(&["site", "run", text(&self.folder(n)), "--json", "--listen", &listen])
     }
 

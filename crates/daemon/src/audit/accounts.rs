@@ -14,7 +14,8 @@ const LOOK_PERIOD: Duration = Duration::from_secs(60);
 const UNITS_PER_LINE: u64 = 60;
 /// Accounts at once; further peers share one.
 const ACCOUNTS_MAX: usize = 4096;
-/// First offences that are remembered: all faults of all the leaders that a group can have are fewer.
+/// First offences of users that are remembered. Those of leaders are counted apart: a group cannot have so many that they fill
+/// memory.
 const FIRSTS_MAX: usize = 16_384;
 
 /// Whose lines.
@@ -47,7 +48,8 @@ pub(super) struct Accounts {
     strangers_per_minute: u64,
     peer_per_minute: u64,
     purses: BTreeMap<Account, Purse>,
-    firsts: BTreeSet<(String, &'static str)>,
+    firsts: BTreeSet<(Account, &'static str)>,
+    leaders_firsts: BTreeSet<(Account, &'static str)>,
     looked: Time,
 }
 
@@ -60,19 +62,21 @@ struct Purse {
 
 impl Accounts {
     pub(super) fn new(strangers_per_minute: u64, peer_per_minute: u64) -> Self {
-        let (purses, firsts) = Default::default();
-        Accounts { strangers_per_minute, peer_per_minute, purses, firsts, looked: Time::ZERO }
+        let (purses, firsts, leaders_firsts) = Default::default();
+        Accounts { strangers_per_minute, peer_per_minute, purses, firsts, leaders_firsts, looked: Time::ZERO }
     }
 
     /// Whether a decision is written. The first time that a peer deviates in one way always is.
     pub(super) fn admit(&mut self, now: Time, decision: &Decision) -> bool {
         let Some(account) = decision.account() else { return true };
-        if let Decision::Blamed { who, deviation: true, fault, .. } = decision
+        if let Decision::Blamed { kind, deviation: true, fault, .. } = decision
             && account != Account::Strangers
-            && self.firsts.len() < FIRSTS_MAX
-            && self.firsts.insert((who.clone(), fault))
         {
-            return true;
+            let leader = *kind == "leader";
+            let firsts = if leader { &mut self.leaders_firsts } else { &mut self.firsts };
+            if (leader || firsts.len() < FIRSTS_MAX) && firsts.insert((account.clone(), fault)) {
+                return true;
+            }
         }
         let purse = self.purse(now, account);
         let paid = purse.budget.take(now, UNITS_PER_LINE);
@@ -113,8 +117,8 @@ impl Accounts {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
-    use ringfort::protocol::LeaderId;
     use ringfort::protocol::fault::{Culprit, Fault};
+    use ringfort::protocol::{Incarnation, LeaderId, MemberId};
 
     use super::*;
 
@@ -128,6 +132,18 @@ mod tests {
 
     fn admitted(accounts: &mut Accounts, now: Time, count: u64, decision: &Decision) -> u64 {
         (0..count).map(|_| u64::from(accounts.admit(now, decision))).sum()
+    }
+
+    #[test]
+    fn a_user_that_comes_and_goes_pays_for_all_its_stays_and_hides_no_leaders_first_offence() {
+        let mut accounts = Accounts::new(60, 20);
+        let by = |stay: u64, fault| {
+            let member = MemberId { user: "mal".parse().unwrap(), incarnation: Incarnation(stay) };
+            Decision::blamed(&Culprit::Member(member), fault)
+        };
+        let stays = (0..20_000).flat_map(|stay| [by(stay, Fault::BadSeal), by(stay, Fault::Malformed)]);
+        assert!(stays.filter(|line| accounts.admit(at(0), line)).count() <= 22);
+        assert!(accounts.admit(at(0), &by_leader(3, Fault::BadShare)));
     }
 
     #[test]

@@ -164,7 +164,8 @@ impl Decision {
         Some(match self {
             Decision::LoginRefused { .. } => Account::Strangers,
             Decision::Blamed { kind: "outsider", .. } => Account::Strangers,
-            Decision::Blamed { who, .. } => Account::Peer(who.clone()),
+            // A user pays for all its stays.
+            Decision::Blamed { who, .. } => Account::Peer(who.split('#').next().unwrap_or(who).to_owned()),
             Decision::LeaderLink { leader, .. } | Decision::LeaderCutOff { leader, .. } => {
                 Account::Peer(format!("leader {leader}"))
             }

@@ -117,7 +117,7 @@ fn trying_it_leaves_nothing_behind_and_fails_as_a_start_would() {
 
 fn heard(daemon: &UnixDatagram) -> String {
     let mut line = [0; 1024];
-    daemon.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    daemon.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let length = daemon.recv(&mut line).unwrap();
     std::str::from_utf8(&line[..length]).unwrap().to_owned()
 }

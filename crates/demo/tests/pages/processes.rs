@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -44,16 +43,15 @@ impl Group {
         let policy = Policy {
             heartbeat_ms: 200,
             confirm_within_ms: 2_000,
-            remove_silent_after_ms: 8_000,
+            // Long enough that a busy machine takes nobody for lost.
+            remove_silent_after_ms: 60_000,
             overlap_ms: 2_000,
             argon2_memory_kib: 64,
             argon2_passes: 1,
             ..Policy::default()
         };
         let dir = tempfile::tempdir().unwrap();
-        let held: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses = held.iter().map(|held| held.local_addr().unwrap().to_string()).collect();
-        drop(held);
+        let addresses = ringfort_loopback::addresses::<4>().unwrap().map(|at| at.to_string()).into();
         let user =
             |name: &&str| NewUser { name: name.parse().unwrap(), secret: NewSecret::Password(password(name).into()) };
         let users = users.iter().map(user).collect();

@@ -260,6 +260,7 @@ impl Coordination {
         }
         let subject = operation.subject();
         let before = self.record(&subject);
+        let said_before = self.own_vote(operation);
         let takes_back =
             self.lives.get(&subject).map_or(Incarnation(0), |life| life.takes_back(operation, &self.rules));
         self.record_vote(self.me, operation.clone(), Said { accepted: false, takes_back });
@@ -267,8 +268,11 @@ impl Coordination {
         if after != before {
             out.push(Output::Persist(after));
         }
+        // What is not settled is said again in each period, and not whenever somebody asks for it.
         let said = self.own_vote(operation).unwrap_or_else(|| self.sign(operation.clone(), false));
-        out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
+        if said_before.as_ref() != Some(&said) {
+            out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
+        }
     }
 
     fn sign(&self, operation: Operation, accepted: bool) -> SignedProposal {

@@ -6,6 +6,7 @@ use super::link::{Attached, Kind, Link, Stage, attached_mut};
 use super::motions::{Candidate, Entrance};
 use super::{Class, Effect, Event, Leader, Record, Step};
 use crate::codec::decode;
+use crate::coordination::Standing;
 use crate::data::DataFrame;
 use crate::delivery::{Audience, RelayAction};
 use crate::fault::{Culprit, Fault};
@@ -119,7 +120,13 @@ impl Leader {
     /// A user proved who they are: announce the join, or take up the stay where it was.
     fn on_authenticated(&mut self, cx: &mut Cx<'_>, link: LinkId, authenticated: Authenticated, step: &mut Step) {
         let entry = authenticated.entry.clone();
-        let admitted = match self.entrance(cx, &entry) {
+        let new = self.state.standing(&entry) == Ok(Standing::New);
+        let too_often = new && !self.arrivals.take(cx.now, &entry.id.user);
+        let entrance = match self.group.rules.enforces(Rule::RequestLimit) && too_often {
+            true => Err(Denial::Throttled),
+            false => self.entrance(cx, &entry),
+        };
+        let admitted = match entrance {
             Ok(Entrance::Open) => self.state.admit(&entry).map(|admitted| (admitted, None)),
             Ok(Entrance::Asking(rule)) => {
                 let refusal = authenticated.deny(&self.secrets, Denial::Outvoted);

@@ -4,6 +4,7 @@
 //! operator and the passing of time; the outcome is a [`Step`] of effects, to be carried out in order.
 
 mod accusations;
+mod arrivals;
 mod claims;
 mod delivering;
 mod figures;
@@ -32,6 +33,7 @@ use crate::motion::Motion;
 use crate::rules::Rule;
 use crate::time::{Cx, Time, earliest};
 use crate::view::{Cause, Change, MemberSet};
+use arrivals::Arrivals;
 use link::Link;
 use motions::Motions;
 use peers::Account;
@@ -65,6 +67,7 @@ pub struct Leader {
     presence: BTreeMap<MemberId, Presence>,
     unheard: Silences,
     motions: Motions,
+    arrivals: Arrivals,
     status_at: Time,
     /// When members are to be told what of theirs came.
     acknowledge_at: Option<Time>,
@@ -152,6 +155,7 @@ impl Leader {
             presence,
             unheard: Silences::default(),
             motions: Motions::default(),
+            arrivals: Arrivals::default(),
             status_at: cx.now,
             acknowledge_at: None,
             #[cfg(feature = "mutants")]

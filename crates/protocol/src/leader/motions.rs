@@ -27,6 +27,8 @@ pub(super) struct Motions {
     settled: BTreeMap<UserName, (bool, Time)>,
     /// Expulsions that the members refused, who had asked for them, and until when nobody may ask again.
     refused: BTreeMap<UserName, (UserName, Time)>,
+    /// Stays that the members want ended, and until when nobody need ask again: what was decided comes about by leaders' votes.
+    expelled: BTreeMap<MemberId, Time>,
 }
 
 struct Open {
@@ -57,6 +59,7 @@ impl Motions {
     fn forget_old(&mut self, now: Time) {
         self.settled.retain(|_, (_, until)| *until > now);
         self.refused.retain(|_, (_, until)| *until > now);
+        self.expelled.retain(|_, until| *until > now);
     }
 
     /// A stay ended: who has gone does not vote any more.
@@ -179,7 +182,8 @@ impl Leader {
         if let Some(rule) = allowed
             && !self.motions.open.contains_key(motion)
             && voter.user != motion.user
-            && self.state.members().get(&motion.user).is_some()
+            && let Some(accused) = self.state.members().get(&motion.user)
+            && self.motions.expelled.get(&accused.id).is_none_or(|until| *until <= cx.now)
             && self.motions.may_ask(cx.now, &voter.user, &motion.user)
         {
             self.open_motion(cx.now, motion, rule, (Some(voter.user.clone()), None), step);
@@ -208,6 +212,9 @@ impl Leader {
         step.events.push(Event::MotionDecided(motion.clone(), passed, count));
         match motion.kind {
             MotionKind::Expel if passed => {
+                let stands = self.group.policy.expulsion_vote.map_or(cx.now, |rule| cx.now + rule.wait());
+                let accused = self.state.members().get(&motion.user).map(|entry| entry.id.clone());
+                self.motions.expelled.extend(accused.map(|accused| (accused, stands)));
                 let outputs = self.state.banish(&motion.user);
                 self.absorb(cx, outputs, step);
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
-use ringfort_protocol::leader::{Command, Effect};
+use ringfort_protocol::leader::{Command, Effect, Event};
 use ringfort_protocol::login::{Credential, LoginAnswer, LoginClient};
 use ringfort_protocol::policy::{MembersVote, Policy};
 use ringfort_protocol::time::Cx;
@@ -29,6 +29,13 @@ fn joined() -> World {
 impl World {
     /// Mal logs in at one leader alone, for a stay that he names.
     fn mal_logs_in_at(&mut self, number: u8, stay: u64) -> Identity {
+        let me = self.tries_to_log_in_at(number, stay);
+        let came = self.leader_events.iter().rev().find(|(_, event)| matches!(event, Event::Authenticated(_)));
+        assert!(came.is_some_and(|(_, event)| matches!(event, Event::Authenticated(id) if *id == me.id)));
+        me
+    }
+
+    fn tries_to_log_in_at(&mut self, number: u8, stay: u64) -> Identity {
         let me = Identity::generate(user("mal"), Incarnation(stay), &mut self.rng);
         let (id, link) = (leader_id(number), LinkId(1_000_000 + 1_000 * u64::from(number) + stay));
         let (exporter, credential) = ([number; 32], Credential::Key(key_of("mal")));
@@ -110,4 +117,34 @@ fn whom_the_members_expelled_a_hacked_leader_does_not_bring_back_for_good_with_a
     world.pass(Duration::from_secs(5));
     assert_eq!(world.agents[0].names(), ["ana", "bo"], "mal is back");
     assert!(world.agents[0].member.confirmation().is_current());
+}
+
+#[test]
+fn votes_that_leaders_cannot_tell_each_other_are_no_storm_and_blame_nobody() {
+    let mut world = joined();
+    world.mute.extend((1..=4).map(leader_id));
+    world.vote(0, "mal", true);
+    world.vote(1, "mal", true);
+    world.pass(Duration::from_secs(5));
+    let of = |what: fn(&Event) -> bool| world.leader_events.iter().filter(|(_, event)| what(event)).count();
+    assert_eq!(of(|event| matches!(event, Event::MotionDecided(..))), 4, "once at each leader");
+    assert_eq!(of(|event| matches!(event, Event::Blamed(..))), 0);
+}
+
+#[test]
+fn one_users_logins_do_not_make_honest_leaders_cut_each_other_off() {
+    let mut world = joined();
+    let next = world.next_stay_of_mal();
+    let before = world.leader_events.len();
+    for second in 0..5 {
+        for login in 0..700 {
+            world.tries_to_log_in_at(2, next + 700 * second + login);
+        }
+        world.pass(Duration::from_secs(1));
+    }
+    let cut = world.leader_events[before..].iter().filter(|(_, event)| matches!(event, Event::CutOff(..)));
+    assert_eq!(cut.count(), 0);
+    let in_again = world.leader_events[before..].iter().filter(|(_, event)| matches!(event, Event::Authenticated(_)));
+    assert!(in_again.count() < 150, "most are told to wait");
+    assert_eq!(world.agents[0].names().len(), 3);
 }

@@ -6,6 +6,7 @@
 //! | `group.toml` | a copy of the group file |
 //! | `state/` | all that the running leader writes, and nothing else |
 //! | `state/state.db` | what the leader must not forget ([`crate::store`]) |
+//! | `state/order/` | what it must not forget of the order, if the group has one ([`crate::order`]) |
 //! | `state/inbox/` | what its operator asks of the running leader ([`super::inbox`]) |
 //! | `state/lock` | held by the one process that runs on the folder |
 //!
@@ -143,6 +144,10 @@ impl LeaderFolder {
         write_group(&inside(GROUP_FILE), group)?;
         make_private_folder(&inside(STATE_FOLDER))?;
         make_private_folder(&inside(INBOX))?;
+        if group.policy.order {
+            let state = inside(STATE_FOLDER);
+            crate::order::create(&state, group).map_err(|error| FileError::writing(&state, error))?;
+        }
         let mut store = Store::create(&inside(STORE_FILE), group.id(), None)?;
         let records: Vec<Record> =
             users.iter().map(|(user, registration)| Record::Registration(user.clone(), registration.clone())).collect();

@@ -182,6 +182,8 @@ macro_rules! policy_document {
             stay_s_max: u32,
             #[serde(default, skip_serializing_if = "is_off")]
             expel_on_evidence: bool,
+            #[serde(default, skip_serializing_if = "is_off")]
+            order: bool,
             #[serde(default, skip_serializing_if = "Option::is_none")]
             admission_vote: Option<VoteSection>,
             #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,7 +200,7 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, role,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, order, admission_vote, expulsion_vote, role,
                 } = document;
                 let authorities = authorities.into_iter().map(|key| key.0).collect();
                 let admission = admission.into_iter().map(Window::from).collect();
@@ -209,7 +211,7 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, roles,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, order, admission_vote, expulsion_vote, roles,
                 }
             }
         }
@@ -220,7 +222,7 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, roles,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, order, admission_vote, expulsion_vote, roles,
                 } = policy.clone();
                 let authorities = authorities.into_iter().map(Hex).collect();
                 let admission = admission.into_iter().map(WindowSection::from).collect();
@@ -231,7 +233,7 @@ macro_rules! policy_document {
                     protection, origin, service, relays, rekey_period_ms, overlap_ms, heartbeat_ms,
                     confirm_within_ms, remove_silent_after_ms, when_stale, members_max, message_bytes_max,
                     history_frames_max, history_bytes_max, login_attempts_per_minute, argon2_memory_kib,
-                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, admission_vote, expulsion_vote, role,
+                    argon2_passes, authorities, admission, stay_s_max, expel_on_evidence, order, admission_vote, expulsion_vote, role,
                 }
             }
         }

@@ -14,6 +14,7 @@ use super::links::{Input, Links, Peer, pool};
 use super::meter::Meter;
 use super::{LeaderCore, LeaderError, Told};
 use crate::link::{self, LinkSender, SendError, pace};
+use crate::order::Order;
 use crate::runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 use crate::store::Store;
 
@@ -29,6 +30,7 @@ pub(super) struct Driver {
     pub members: BTreeMap<LinkId, LinkSender>,
     pub peers: BTreeMap<LeaderId, (u64, LinkSender)>,
     pub links: Links,
+    pub order: Option<Order>,
 }
 
 /// What came of one input, and whose it was.
@@ -98,6 +100,9 @@ impl Driver {
             Input::PeerUp(peer, generation, sender) => {
                 info!(peer = peer.number(), "link to leader up");
                 observe(&Told::PeerUp(peer));
+                if let Some(order) = &self.order {
+                    order.on_peer_up(peer, sender.clone());
+                }
                 if let Some((_, old)) = self.peers.insert(peer, (generation, sender)) {
                     old.close();
                 }
@@ -122,6 +127,9 @@ impl Driver {
     fn drop_peer(&mut self, peer: LeaderId, observe: &mut impl FnMut(&Told<'_>)) {
         if let Some((_, sender)) = self.peers.remove(&peer) {
             sender.close();
+            if let Some(order) = &self.order {
+                order.on_peer_down(peer);
+            }
             observe(&Told::PeerDown(peer));
             self.core.on_peer_down(peer);
         }
@@ -256,6 +264,9 @@ impl Driver {
             let served = self.serve(outside, batch_max, &mut outcomes, observe);
             self.carry_out(outcomes, observe)?;
             left = if served == 0 { 0 } else { left.saturating_sub(served) };
+        }
+        if let Some(order) = self.order.take() {
+            order.stop()?;
         }
         close_all(self.members.values(), grace).await;
         close_all(self.peers.values().map(|(_, sender)| sender), grace).await;

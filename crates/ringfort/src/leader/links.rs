@@ -19,6 +19,7 @@ use super::{LeaderError, LeaderOptions};
 use crate::link::{
     Accepted, Backoff, ConnectOptions, LinkKey, LinkPublicKey, LinkReceiver, LinkSender, Listener, PeerKind,
 };
+use crate::order::Door;
 use crate::os_rng;
 use crate::runtime::{Barred, Inputs};
 
@@ -75,6 +76,7 @@ impl Links {
         group: &Arc<GroupInfo>,
         secrets: &LeaderSecrets,
         options: &LeaderOptions,
+        order: Option<Door>,
     ) -> Result<Self, LeaderError> {
         let me = secrets.id;
         let key = Arc::new(LinkKey::from_seed(*secrets.link.expose()));
@@ -98,6 +100,7 @@ impl Links {
             barred: barred.clone(),
             generations: generations.clone(),
             stop: stop_listening.clone(),
+            order: order.clone(),
         };
         tasks.spawn(accepting.run(listener));
         for peer in group.rules.leaders().filter(|peer| *peer > me) {
@@ -114,6 +117,7 @@ impl Links {
                 inputs: inputs.clone(),
                 barred: barred.clone(),
                 generations: generations.clone(),
+                order: order.clone(),
                 options: ConnectOptions { limits: options.link.clone(), ..ConnectOptions::default() },
             };
             tasks.spawn(connecting.run());
@@ -166,6 +170,7 @@ struct Accepting {
     barred: Barred,
     generations: Arc<AtomicU64>,
     stop: Arc<Notify>,
+    order: Option<Door>,
 }
 
 impl Accepting {
@@ -191,7 +196,13 @@ impl Accepting {
                 PeerKind::Leader(key) => match peers.get(&key) {
                     Some(id) if self.barred.left(*id).is_none() => {
                         sender.authenticated();
-                        readers.spawn(read_peer(*id, number, sender, receiver, self.inputs.clone()));
+                        readers.spawn(read_peer(
+                            (*id, number),
+                            sender,
+                            receiver,
+                            self.inputs.clone(),
+                            self.order.clone(),
+                        ));
                     }
                     _ => sender.close(),
                 },
@@ -229,18 +240,24 @@ async fn read_member(
     drop(inputs.push(&peer, Urgency::Bulk, 0, Input::MemberDown(link)).await);
 }
 
+/// Reads a leader's link. What belongs to the order goes there, and waits there.
 async fn read_peer(
-    leader: LeaderId,
-    generation: u64,
+    (leader, generation): (LeaderId, u64),
     sender: LinkSender,
     mut receiver: LinkReceiver,
     inputs: Inputs<Peer, Input>,
+    order: Option<Door>,
 ) {
     let peer = Peer::Leader(leader);
     if inputs.push(&peer, Urgency::Prompt, 0, Input::PeerUp(leader, generation, sender)).await.is_err() {
         return;
     }
     while let Ok(Some(frame)) = receiver.recv().await {
+        if let Some(order) = &order
+            && order.takes(leader, &frame).await
+        {
+            continue;
+        }
         if inputs.push_frame(&peer, frame, |frame| Input::PeerFrame(leader, generation, frame)).await.is_err() {
             return;
         }
@@ -254,6 +271,7 @@ struct Connecting {
     inputs: Inputs<Peer, Input>,
     barred: Barred,
     generations: Arc<AtomicU64>,
+    order: Option<Door>,
     options: ConnectOptions,
 }
 
@@ -269,7 +287,8 @@ impl Connecting {
                     let generation = self.generations.fetch_add(1, Ordering::Relaxed);
                     let (sender, receiver) = link.split();
                     sender.authenticated();
-                    read_peer(peer, generation, sender, receiver, self.inputs.clone()).await;
+                    let order = self.order.clone();
+                    read_peer((peer, generation), sender, receiver, self.inputs.clone(), order).await;
                 }
                 Err(error) => debug!(peer = peer.number(), %error, "no link to leader"),
             }

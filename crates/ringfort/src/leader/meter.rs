@@ -67,6 +67,7 @@ impl Driver {
             inputs_bytes,
             traffic: self.meter.traffic,
             store_bytes: self.store.bytes(),
+            order: self.order.as_ref().map(crate::order::Order::figures),
         }
     }
 }

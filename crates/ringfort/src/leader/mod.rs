@@ -30,6 +30,7 @@ use self::meter::Meter;
 pub use self::told::{PeerReport, Report, Told, Traffic};
 use crate::files::OpenLeader;
 use crate::link::{AcceptLimits, LinkError, LinkLimits};
+use crate::order::{Order, OrderError, Ordering};
 use crate::runtime::Outside;
 use crate::store::StoreError;
 
@@ -114,6 +115,9 @@ pub enum LeaderError {
     /// The store failed: a leader that cannot remember must not speak.
     #[error("the leader stopped, because its state could not be made durable: {0}")]
     Store(#[from] StoreError),
+    /// The order could not be kept: a leader that cannot remember its blocks must not make any.
+    #[error(transparent)]
+    Order(#[from] OrderError),
     /// The address in the group file means nothing here.
     #[error("the leader's address {0} in the group file cannot be looked up now: try again, or use --listen HOST:PORT")]
     Address(String),
@@ -129,10 +133,24 @@ pub async fn run_leader(
     observe: impl FnMut(&Told<'_>) + Send,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LeaderError> {
+    run_leader_ordering(folder, options, Ordering::default(), observe, shutdown).await
+}
+
+/// Runs a leader that has a machine for what the group puts into one order, if its policy says so.
+///
+/// # Errors
+/// As [`run_leader`].
+pub async fn run_leader_ordering(
+    folder: OpenLeader,
+    options: LeaderOptions,
+    ordering: Ordering,
+    observe: impl FnMut(&Told<'_>) + Send,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), LeaderError> {
     let build = |cx: &mut Cx<'_>, group, secrets, records| -> Box<dyn LeaderCore> {
         Box::new(Leader::new(cx, group, secrets, records))
     };
-    run_core(folder, options, build, observe, shutdown).await
+    run_parts(folder, options, build, ordering, observe, shutdown).await
 }
 
 /// Runs whatever `build` makes of a leader's folder.
@@ -148,13 +166,33 @@ pub async fn run_core(
         ringfort_protocol::group::LeaderSecrets,
         Vec<Record>,
     ) -> Box<dyn LeaderCore>,
+    observe: impl FnMut(&Told<'_>) + Send,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), LeaderError> {
+    run_parts(folder, options, build, Ordering::default(), observe, shutdown).await
+}
+
+async fn run_parts(
+    folder: OpenLeader,
+    options: LeaderOptions,
+    build: impl FnOnce(
+        &mut Cx<'_>,
+        Arc<GroupInfo>,
+        ringfort_protocol::group::LeaderSecrets,
+        Vec<Record>,
+    ) -> Box<dyn LeaderCore>,
+    ordering: Ordering,
     mut observe: impl FnMut(&Told<'_>) + Send,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), LeaderError> {
     let mut outside = Outside::start();
     let id = folder.secrets.id;
     let group = folder.group.clone();
-    let links = Links::start(&group, &folder.secrets, &options).await?;
+    let order = match group.policy.order {
+        true => Some(Order::start(&folder.path, &group, &folder.secrets, ordering)?),
+        false => None,
+    };
+    let links = Links::start(&group, &folder.secrets, &options, order.as_ref().map(Order::door)).await?;
     info!(leader = id.number(), address = %links.address(), group = %group.fingerprint(), "listening");
     observe(&Told::Listening(links.address()));
 
@@ -169,6 +207,7 @@ pub async fn run_core(
         members: BTreeMap::new(),
         peers: BTreeMap::new(),
         links,
+        order,
     };
 
     let mut inbox = every(options.inbox_period);
@@ -181,7 +220,11 @@ pub async fn run_core(
             () = &mut shutdown => break,
             // Before the network's inputs: no flood of those keeps the operator waiting.
             _ = inbox.tick() => driver.on_inbox(&mut outside.cx(), &mut observe)?,
-            _ = reports.tick() => observe(&Told::Report(&driver.report(outside.clock.now()))),
+            _ = reports.tick() => {
+                // A leader that cannot remember its blocks ends.
+                driver.order.as_mut().map_or(Ok(()), Order::check)?;
+                observe(&Told::Report(&driver.report(outside.clock.now())));
+            }
             () = driver.links.inputs.ready() => tokio::task::consume_budget().await,
             () = tokio::time::sleep_until(due) => {}
         }

@@ -55,6 +55,8 @@ pub struct Report {
     pub traffic: Traffic,
     /// The store's files, bytes.
     pub store_bytes: u64,
+    /// The ordering service, if the group has it.
+    pub order: Option<crate::order::Figures>,
 }
 
 /// The link to another leader.

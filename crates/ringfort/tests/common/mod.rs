@@ -3,7 +3,6 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,9 @@ use ringfort::protocol::{GroupInfo, Policy, Rules};
 use ringfort::{Credentials, Event, Events, Group, JoinError, JoinOptions, Message};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// After so long what is waited for will not come. It is no measure of pace: machines are busy.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 pub struct World {
     pub info: Arc<GroupInfo>,
@@ -38,9 +40,7 @@ pub fn quick_policy() -> Policy {
 impl World {
     pub async fn start(users: &[&str], policy: Policy) -> World {
         let dir = tempfile::tempdir().unwrap();
-        let held: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses = held.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
-        drop(held);
+        let addresses = ringfort_loopback::addresses::<4>().unwrap().map(|at| at.to_string()).into();
         let users = users
             .iter()
             .map(|name| NewUser {
@@ -81,7 +81,7 @@ impl World {
     }
 
     pub async fn join(&self, user: &str) -> (Group, Events) {
-        self.try_join(user, &format!("{user}'s password"), Duration::from_secs(20)).await.unwrap()
+        self.try_join(user, &format!("{user}'s password"), DEADLINE).await.unwrap()
     }
 
     pub async fn try_join(&self, user: &str, password: &str, timeout: Duration) -> Result<(Group, Events), JoinError> {
@@ -100,7 +100,7 @@ pub async fn wait_for<T>(events: &mut Events, what: &str, mut pick: impl FnMut(E
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), search).await.unwrap_or_else(|_| panic!("no {what} in time"))
+    tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("no {what} in time"))
 }
 
 pub async fn next_message(events: &mut Events) -> Message {
@@ -119,7 +119,7 @@ pub async fn wait_members(group: &Group, members: &[&str]) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(20), check).await;
+    let waited = tokio::time::timeout(DEADLINE, check).await;
     waited.unwrap_or_else(|_| panic!("{} sees {:?}, not {members:?}", group.user(), group.members()));
 }
 
@@ -130,6 +130,6 @@ pub async fn wait_heard(group: &Group) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(20), check).await;
+    let waited = tokio::time::timeout(DEADLINE, check).await;
     waited.unwrap_or_else(|_| panic!("{} does not hear all leaders: {:?}", group.user(), group.snapshot().leaders));
 }

@@ -29,15 +29,17 @@ impl Ceremony {
             self.refused.insert(gave_up.author, gave_up);
             return;
         }
-        let blame = self.hearsay(&gave_up);
+        let late = self.deadline.is_some_and(|deadline| cx.now + self.limits.round / 2 >= deadline);
+        let blame = self.hearsay(late, &gave_up);
         self.fail_with(cx, vec![blame], Some(Message::GaveUp(gave_up)), step);
     }
 
-    /// What somebody gave up for, as its word alone, unless it can be seen from here, too.
-    fn hearsay(&self, gave_up: &GaveUp) -> Blame {
+    /// What somebody gave up for, as its word alone, unless it can be seen from here, too. That somebody is silent can be seen when
+    /// it is late, with half a round left at most: before, a word may be on its way.
+    fn hearsay(&self, late: bool, gave_up: &GaveUp) -> Blame {
         let reason = Fault::from_code(gave_up.fault).map(|fault| (gave_up.about, fault));
         match reason.map(|(about, fault)| Blame::of(about, fault)) {
-            Some(blame) if blame.fault == Fault::Silent && self.is_unheard(blame.leader) => blame,
+            Some(blame) if blame.fault == Fault::Silent && late && self.is_unheard(blame.leader) => blame,
             _ => Blame { reason, ..Blame::of(gave_up.author, Fault::GaveUp) },
         }
     }
@@ -167,7 +169,9 @@ impl Ceremony {
 
     /// It has not said its part, and perhaps why.
     fn unsaid(&self, leader: LeaderId) -> Blame {
-        self.refused.get(&leader).map_or_else(|| Blame::of(leader, Fault::Silent), |gave_up| self.hearsay(gave_up))
+        self.refused
+            .get(&leader)
+            .map_or_else(|| Blame::of(leader, Fault::Silent), |gave_up| self.hearsay(true, gave_up))
     }
 
     /// Whose confirmations are missing.

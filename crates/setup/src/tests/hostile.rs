@@ -430,3 +430,23 @@ fn evidence_proves_nothing_against_who_is_honest() {
         }
     }
 }
+
+#[test]
+fn giving_up_over_anothers_silence_before_its_time_names_who_gave_up() {
+    for seed in 0..12 {
+        let mut world = World::new(seed, 4, 1);
+        world.deviate(
+            2,
+            Box::new(|hostile, _, message| match own_post(hostile, &message) {
+                Some((post, _)) => {
+                    let why = Blame::of(leader(3), Fault::Silent);
+                    vec![Message::GaveUp(GaveUp::sign(hostile.terms, post.session, hostile.me, &why, &hostile.signing))]
+                }
+                None => vec![message],
+            }),
+        );
+        world.start_all();
+        world.run();
+        world.check_blame();
+    }
+}

@@ -1,14 +1,13 @@
 //! What strangers can cost.
 
 use std::io::ErrorKind;
-use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
-/// True if the server hangs up on this raw connection within the given time.
-async fn is_dropped(stream: &mut TcpStream, within: Duration) -> bool {
+/// True once the server hangs up on this raw connection.
+async fn is_dropped(stream: &mut TcpStream) -> bool {
     let mut sink = [0; 256];
     let read = async {
         loop {
@@ -19,7 +18,7 @@ async fn is_dropped(stream: &mut TcpStream, within: Duration) -> bool {
             }
         }
     };
-    timeout(within, read).await.unwrap_or(false)
+    timeout(DEADLINE, read).await.unwrap_or(false)
 }
 
 #[tokio::test]
@@ -31,21 +30,24 @@ async fn a_slow_handshake_is_cut_off_even_if_it_moves() {
     };
     let listener = listen(accept, LinkLimits::default()).await;
     let mut slow = TcpStream::connect(listener.local_addr()).await.unwrap();
-    let start = Instant::now();
-    // The start of a plausible ClientHello, one byte at a time.
+    // The start of a plausible ClientHello of half a thousand bytes, one byte at a time: some fifteen of them in the time that
+    // it has, and fewer on a busy machine.
+    let mut bytes = 0;
     for byte in [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3].into_iter().chain(std::iter::repeat(0)) {
-        if slow.write_all(&[byte]).await.is_err() || start.elapsed() > Duration::from_secs(3) {
+        if slow.write_all(&[byte]).await.is_err() {
             break;
         }
+        bytes += 1;
+        assert!(bytes < 50, "it is not cut off");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert!(dial(&listener, None).await.is_ok(), "its place is free again");
 }
 
 #[tokio::test]
 async fn login_must_be_over_in_time() {
-    let accept = AcceptLimits { login_timeout: Duration::from_millis(300), ..AcceptLimits::default() };
+    let login_timeout = Duration::from_secs(1);
+    let accept = AcceptLimits { login_timeout, ..AcceptLimits::default() };
     let mut listener = listen(accept, LinkLimits::default()).await;
     let idle = dial(&listener, None).await.unwrap();
     let (idle_sender, mut idle_receiver) = soon(listener.accept()).await.unwrap().link.split();
@@ -55,7 +57,7 @@ async fn login_must_be_over_in_time() {
     let (_, mut idle) = idle.split();
     assert!(matches!(soon(idle.recv()).await, Ok(None) | Err(LinkError::Closed)));
     // The one that logged in is unharmed.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(login_timeout).await;
     client.sender().send(Class::Control, frame(5)).unwrap();
     let (_, mut receiver) = server.split();
     assert_eq!(soon(receiver.recv()).await.unwrap().unwrap().len(), 5);
@@ -113,12 +115,12 @@ async fn strangers_make_way_for_who_comes_after_them() {
     }
     let client = dial(&listener, None).await.unwrap();
     let server = soon(listener.accept()).await.unwrap().link;
-    assert!(is_dropped(&mut silent[0], Duration::from_secs(1)).await, "the oldest makes way");
+    assert!(is_dropped(&mut silent[0]).await, "the oldest makes way");
     // Those that say nothing go first, although the one with a handshake is older by now.
     for _ in 0..2 {
         silent.push(TcpStream::connect(listener.local_addr()).await.unwrap());
     }
-    assert!(is_dropped(&mut silent[2], Duration::from_secs(1)).await);
+    assert!(is_dropped(&mut silent[2]).await);
     assert!(!server.sender().is_closed());
     server.authenticated();
     client.authenticated();
@@ -153,8 +155,8 @@ async fn a_place_is_kept_until_the_socket_is_gone() {
     let sender = server.sender();
     drop((client, server));
     soon(sender.ended()).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(dial(&listener, None).await.is_ok(), "a kept sender keeps no place");
+    // A kept sender keeps no place.
+    soon(async { while dial(&listener, None).await.is_err() {} }).await;
 }
 
 #[tokio::test]
@@ -165,7 +167,7 @@ async fn shutdown_frees_the_port_and_spares_open_links() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     soon(listener.shutdown()).await;
     assert!(soon(listener.accept()).await.is_none());
-    assert!(is_dropped(&mut unfinished, Duration::from_secs(1)).await);
+    assert!(is_dropped(&mut unfinished).await);
     assert!(TcpStream::connect(listener.local_addr()).await.is_err());
     client.sender().send(Class::Control, frame(5)).unwrap();
     let (_, mut receiver) = server.split();
