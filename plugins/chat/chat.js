@@ -3,6 +3,7 @@
 // private to its sender on `chat/got`.
 
 import { connect } from "./ringfort.js";
+import { Kept } from "./kept.js";
 import { Receipts } from "./receipts.js";
 import { fingerprint, list, withHits, withLinks } from "./text.js";
 
@@ -12,6 +13,7 @@ import { fingerprint, list, withHits, withLinks } from "./text.js";
 /** Messages shown at once, and remembered. */
 const SHOWN_MAX = 300;
 const ENTRIES_MAX = 5000;
+const CHARS_MAX = 16 * 1024 * 1024;
 const TEXT_CHARS_MAX = 16000;
 /** In larger groups nobody says that a message has come: it would be as much traffic as the messages squared. */
 const SAY_GOT_MEMBERS_MAX = 32;
@@ -26,7 +28,9 @@ const search = /** @type {HTMLInputElement} */ (byId("search"));
 
 const rf = await connect();
 /** @type {(Said | Note)[]} */
-const entries = [];
+let entries = [];
+/** @type {Kept<Said | Note>} The same, by who said it: nobody talks the others' words away. */
+const kept = new Kept(ENTRIES_MAX, CHARS_MAX);
 /** @type {Receipts<Said>} */
 const receipts = new Receipts();
 /** @type {Set<string>} Who is in the view that is being told. */
@@ -128,10 +132,9 @@ function onGot(message) {
 function add(entry) {
   entries.push(entry);
   if ("text" in entry && entry.own) receipts.add(entry);
-  while (entries.length > ENTRIES_MAX) {
-    const old = entries.shift();
-    if (old && "text" in old && old.own) receipts.forget(old);
-  }
+  const gone = "text" in entry ? kept.add(entry, entry.from, 100 + entry.text.length) : kept.add(entry, "");
+  for (const old of gone) if ("text" in old && old.own) receipts.forget(old);
+  if (gone.length) entries = entries.filter((one) => !gone.includes(one));
   if (!current) return;
   const atEnd = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 60;
   const hidden = search.value.trim() !== "";

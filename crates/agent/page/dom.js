@@ -19,6 +19,9 @@ export function element(name, attributes = {}, ...content) {
   return made;
 }
 
+/** Words of others without what is not seen: control characters, marks of direction, characters without width. @param {string} words */
+export const plain = (words) => words.replace(/[\p{C}\u2028\u2029]/gu, "\ufffd");
+
 /** A colour for a name, always the same. @param {string} name */
 function hue(name) {
   let hash = 7;

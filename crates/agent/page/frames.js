@@ -1,18 +1,23 @@
 // @ts-check
 // Plugins in their frames. A frame has an origin of its own and no cookie: all it can reach is its port.
 
+import { Kept } from "./kept.js";
+
 /** @typedef {import("./connection.js").Connection} Connection */
 /** @typedef {{id: string, name: string, topic: string, description: string, url: string, files: boolean, microphone: boolean}} Facts */
 /** @typedef {import("./microphone.js").Microphone} Microphone */
 
-/** Records kept for a frame that loads again: as many as the agent keeps. */
+/** Records kept for a frame that loads again, and characters of them: as many as the agent keeps. */
 const KEPT_MAX = 20000;
+const KEPT_CHARS_MAX = 16 * 1024 * 1024;
 /** Asks of one frame that wait for the agent. */
 const WAITING_MAX = 256;
 /** What a member does is told again after this long, as long as it is true. */
 export const DOING_EVERY_MS = 2000;
 /** The part of every plugin's topic for that. No plugin can send on it by itself. */
 export const DOING = "~.doing";
+/** What may stand beside a name: one word for what somebody does, which nobody takes for one of the page's own. */
+export const DOING_WORD = /^[a-z]{1,20}ing$/;
 const PART = /^[A-Za-z0-9-]{0,20}$/;
 const SERVICES = ["best_effort", "reliable", "fifo"];
 
@@ -34,8 +39,8 @@ export class Frame {
   #port = null;
   #started = false;
   #waiting = 0;
-  /** @type {any[]} */
-  #records = [];
+  /** @type {Kept<any>} */
+  #records = new Kept(KEPT_MAX, KEPT_CHARS_MAX);
   #current = 0;
   #shown = false;
   /** @type {any[]} */
@@ -84,8 +89,7 @@ export class Frame {
   take(record, live) {
     this.#current = live;
     const kept = record.kind !== "message" || !record.topic.includes("~");
-    if (kept) this.#records.push(record);
-    if (this.#records.length > KEPT_MAX) this.#records.splice(0, this.#records.length - KEPT_MAX);
+    if (kept) this.#records.add(record, record.kind === "message" ? record.from : "", 100 + (record.text ?? record.base64 ?? "").length);
     if (this.#started) this.#pass(record);
   }
 
@@ -97,7 +101,7 @@ export class Frame {
 
   /** All records of another run are void. */
   forget() {
-    this.#records = [];
+    this.#records.clear();
     this.host.microphone.close(this);
     this.element.src = this.facts.url;
   }
@@ -169,7 +173,7 @@ export class Frame {
         this.host.unread(this);
         break;
       }
-      case "doing": this.#does(String(ask.word ?? "").slice(0, 24)); break;
+      case "doing": this.#does(String(ask.word ?? "")); break;
       case "microphone": this.#answer(port, ask.id, async () => {
         if (ask.on) this.#needAgent();
         if (ask.on) await this.host.microphone.open(this, Boolean(ask.raw));
@@ -185,7 +189,7 @@ export class Frame {
   /** @param {string} word */
   #does(word) {
     // It would be told to those who may not know of it, or by somebody who does not send.
-    if (this.state().role !== "member") return;
+    if (this.state().role !== "member" || (word !== "" && !DOING_WORD.test(word))) return;
     const now = performance.now();
     const wait = word === this.#doing.word ? DOING_EVERY_MS : word === "" ? 0 : 250;
     if (now - this.#doing.at < wait || (word === "" && this.#doing.word === "")) return;

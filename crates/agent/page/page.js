@@ -2,7 +2,7 @@
 // The page of a member's own agent.
 
 import { Connection } from "./connection.js";
-import { DOING, Frame } from "./frames.js";
+import { DOING, DOING_WORD, Frame } from "./frames.js";
 import { showMotions } from "./motions.js";
 import { Requests } from "./requests.js";
 import { LoginView } from "./login.js";
@@ -28,7 +28,7 @@ let state = null;
 /** Records from this number on came while the page was open. */
 let live = Infinity;
 let shown = "";
-const requests = new Requests(connection, showPeople);
+const requests = new Requests(connection, showPeople, () => state?.members ?? []);
 const microphone = new Microphone(() => shown);
 /** @type {Map<string, {word: string, until: number}>} */
 const doing = new Map();
@@ -84,15 +84,15 @@ connection.on("state", (line) => {
 });
 
 connection.on("record", (record) => {
-  if (record.kind === "view") journal.add(record.at_ms, viewWords(record, welcome.user), false);
+  if (record.kind === "view") journal.add(record.at_ms, viewWords(record, welcome.user), false, "views");
   if (record.kind === "notice") journal.add(record.at_ms, record.words, record.warning);
   if (record.kind === "away") journal.add(record.at_ms, awayWords(record), true);
   if (record.kind === "gap") journal.add(record.at_ms, `${record.count} messages of ${record.from} were lost for good.`, true);
   const asked = requests.take(record);
-  if (asked !== null) journal.add(record.at_ms, asked, true);
+  if (asked !== null) journal.add(record.at_ms, asked, true, "members");
   const owner = record.kind === "message" ? record.topic.split(/[/~]/)[0] : null;
   for (const frame of frames) {
-    if (record.topic === frame.facts.topic + DOING) does(record.from, String(record.text ?? "").slice(0, 24));
+    if (record.topic === frame.facts.topic + DOING) does(record.from, String(record.text ?? ""));
     else if (owner === null || frame.facts.topic === owner) frame.take(record, live);
   }
 });
@@ -116,6 +116,7 @@ connection.on("stranger", () => {
 
 /** @param {string} name @param {string} word */
 function does(name, word) {
+  if (word !== "" && !DOING_WORD.test(word)) return;
   doing.set(name, { word, until: word ? Date.now() + DOING_MS : 0 });
   showPeople();
 }

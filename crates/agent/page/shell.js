@@ -1,7 +1,7 @@
 // @ts-check
 // What stands around the plugins: members, leaders, trust, and the journal. Text only ever becomes text.
 
-import { avatar, byId, element } from "./dom.js";
+import { avatar, byId, element, plain } from "./dom.js";
 
 /** @param {number} ms */
 export function age(ms) {
@@ -115,10 +115,14 @@ export function showKey(state, period_s) {
   byId("next-key").textContent = !state.confirmed ? "waits" : left === null ? "on change" : left > 0 ? `in ${age(left)}` : "due";
 }
 
-const JOURNAL_MAX = 1000;
+/** What is kept of what the agent says, of views, and of what members say: none of them pushes out another. */
+const JOURNAL_MAX = { agent: 1000, views: 1000, members: 200 };
 
 /** The journal: who came and went, and what was refused. */
 export class Journal {
+  /** @type {Record<keyof typeof JOURNAL_MAX, HTMLElement[]>} */
+  #kept = { agent: [], views: [], members: [] };
+
   constructor() {
     this.list = element("ol", { "aria-live": "polite", "aria-relevant": "additions" });
     this.element = element("section", { class: "journal", role: "tabpanel", id: "panel-journal", "aria-labelledby": "tab-journal", tabindex: "0" },
@@ -129,12 +133,16 @@ export class Journal {
 
   clear() {
     this.list.replaceChildren();
+    this.#kept = { agent: [], views: [], members: [] };
   }
 
-  /** @param {number} at @param {string} words @param {boolean} warning */
-  add(at, words, warning) {
-    this.list.prepend(element("li", warning ? { class: "warning" } : {}, element("time", { datetime: new Date(at).toISOString() }, clock(at)), element("span", {}, words)));
-    while (this.list.children.length > JOURNAL_MAX) this.list.lastElementChild?.remove();
+  /** @param {number} at @param {string} words @param {boolean} warning @param {keyof typeof JOURNAL_MAX} [whose] who can cause such lines */
+  add(at, words, warning, whose = "agent") {
+    const line = element("li", warning ? { class: "warning" } : {}, element("time", { datetime: new Date(at).toISOString() }, clock(at)), element("span", {}, plain(words)));
+    this.list.prepend(line);
+    const kept = this.#kept[whose];
+    kept.push(line);
+    if (kept.length > JOURNAL_MAX[whose]) kept.shift()?.remove();
   }
 }
 

@@ -81,7 +81,7 @@ pub const PAGE: &[Named] = &[
 ];
 
 /// What every plugin finds in its folder.
-pub const SHARED: &[Named] = &[page!(JS, "ringfort.js"), page!(CSS, "ringfort.css")];
+pub const SHARED: &[Named] = &[page!(JS, "ringfort.js"), page!(JS, "kept.js"), page!(CSS, "ringfort.css")];
 
 /// What a visitor without the token sees.
 pub const CLOSED: &str = include_str!("../page/closed.html");

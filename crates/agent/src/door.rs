@@ -18,7 +18,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 /// How long a ticket lets somebody in: a browser needs no longer to start.
-const TICKET_LIVES: Duration = Duration::from_secs(30);
+pub const TICKET_LIVES: Duration = Duration::from_secs(30);
 /// Where the page's document has the secret.
 const SECRET_GAP: &str = "<meta name=\"agent-secret\" content=\"\">";
 const COOKIE_NAME: &str = "ringfort";
@@ -105,8 +105,8 @@ impl Door {
         format!("{}/?token={}", self.origin, self.token.as_str())
     }
 
-    /// An address that opens once, and soon: for a command line, which every user of this machine can read for as long as the
-    /// program runs. A ticket that was made before is void.
+    /// An address that opens once, and soon: for the file from which a browser is started. It is a secret, and never for a
+    /// command line, which every user of this machine can read before the browser has come. A ticket that was made before is void.
     ///
     /// # Errors
     /// When the system has no entropy.
@@ -302,7 +302,7 @@ mod tests {
         assert_ne!(ticket, offered(&door.url()));
         assert!(!door.lets_in("", now) && !door.lets_in(&ticket[1..], now));
         assert!(door.lets_in(&ticket, now), "the browser");
-        assert!(!door.lets_in(&ticket, now), "whoever read it on the command line");
+        assert!(!door.lets_in(&ticket, now), "nobody after it");
         let late = offered(&door.ticket_url().unwrap());
         assert!(!door.lets_in(&late, now + TICKET_LIVES + Duration::from_secs(5)));
         let void = offered(&door.ticket_url().unwrap());

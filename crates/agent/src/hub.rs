@@ -224,9 +224,9 @@ impl Hub {
     }
 
     fn message(&self, what: What) -> Option<u64> {
-        let What::Message { topic, .. } = &what else { return None };
-        let (volatile, topic) = (topic.contains(VOLATILE), owner(topic).to_owned());
-        self.append(&topic, volatile, what)
+        let What::Message { topic, from, .. } = &what else { return None };
+        let (volatile, topic, from) = (topic.contains(VOLATILE), owner(topic).to_owned(), from.clone());
+        self.append((&topic, &from), volatile, what)
     }
 
     /// Says something in the journal.
@@ -235,13 +235,13 @@ impl Hub {
     }
 
     fn record(&self, what: What) {
-        self.append(SYSTEM, false, what);
+        self.append((SYSTEM, SYSTEM), false, what);
     }
 
-    fn append(&self, topic: &str, volatile: bool, what: What) -> Option<u64> {
+    fn append(&self, (topic, from): (&str, &str), volatile: bool, what: What) -> Option<u64> {
         let at_ms = now_ms();
         let line = |n| serde_json::to_string(&Record { kind: "record", n, at_ms, what }).unwrap_or_default();
-        let n = lock(&self.memory.log).append(topic, volatile, line)?;
+        let n = lock(&self.memory.log).append(topic, from, volatile, line)?;
         self.memory.head.send_replace(n);
         Some(n)
     }

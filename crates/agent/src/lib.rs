@@ -33,6 +33,7 @@ mod log;
 mod observer;
 mod plugins;
 mod returning;
+mod ring;
 pub mod site;
 mod socket;
 mod store;
@@ -258,8 +259,8 @@ impl Agent {
         self.inner.door.url()
     }
 
-    /// An address for a browser's command line, which other users of this machine can read: it opens once, within half a
-    /// minute.
+    /// An address for a browser that is started: it opens once, within half a minute. It is a secret, and not for a command
+    /// line, which other users of this machine can read; [`site::leading_to`] makes a file of it.
     ///
     /// # Errors
     /// When the system has no entropy.

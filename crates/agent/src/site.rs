@@ -53,13 +53,34 @@ pub async fn at_the_door(State(door): State<Arc<Door>>, request: Request, next: 
     answer
 }
 
-/// The printed address: the token becomes a cookie.
+/// The end of an address that a file leads to.
+const FORWARD: &str = "&forward";
+
+/// A page that leads to an address: for a file that only one user can read, since everybody can read command lines.
+pub fn leading_to(url: &str) -> String {
+    forward(&format!("{url}{}", FORWARD.replace('&', "&amp;")))
+}
+
+fn forward(place: &str) -> String {
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><meta name=\"referrer\" content=\"no-referrer\">\
+         <meta http-equiv=\"refresh\" content=\"0; url={place}\"><title>Ringfort</title>"
+    )
+}
+
+/// The printed address: the token becomes a cookie. A browser that comes from a file hands the cookie over only to a page that
+/// it comes to from this host, so that it is forwarded by a page of this host.
 pub fn entered(door: &Door, uri: &Uri) -> Response {
     let offered = uri.query().and_then(|query| query.strip_prefix("token=")).unwrap_or_default();
+    let (offered, from_file) = offered.strip_suffix(FORWARD).map_or((offered, false), |offered| (offered, true));
     if !door.lets_in(offered, Instant::now()) {
         return refused(Refusal::Token);
     }
     let place = format!("/{}/", door.path.as_str());
+    if from_file {
+        let html = (CONTENT_TYPE, "text/html; charset=utf-8".to_owned());
+        return ([html, (SET_COOKIE, door.set_cookie())], forward(&place)).into_response();
+    }
     (StatusCode::SEE_OTHER, [(SET_COOKIE, door.set_cookie()), (LOCATION, place)]).into_response()
 }
 

@@ -13,6 +13,8 @@ mod hostile;
 mod impostor;
 mod login;
 mod roles;
+mod shares;
 mod sound;
+mod ticket;
 mod votes;
 mod whiteboard;

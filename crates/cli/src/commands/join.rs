@@ -1,5 +1,8 @@
 //! `ringfort join`: a member's own agent with its page, or the terminal.
 
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +12,8 @@ use ringfort::Group;
 use ringfort::files::LogOptions;
 use ringfort::protocol::UserName;
 use ringfort::protocol::view::Cause;
-use ringfort_agent::{Agent, AgentError, FilesOptions, Options, Turn};
+use ringfort_agent::door::{TICKET_LIVES, Token};
+use ringfort_agent::{Agent, AgentError, FilesOptions, Options, Turn, site};
 use serde::Serialize;
 
 use crate::chat::{self, ChatArgs};
@@ -204,15 +208,47 @@ fn announce(args: &JoinArgs, agent: &Agent) -> Outcome {
     Ok(())
 }
 
-/// Opens an address in the user's browser, if there is a program that knows it. Others can read the address on that program's
-/// command line. The browser outlives this program and gets no password of its user.
+/// Opens an address in the user's browser, if there is a program that knows it. The address is a secret, and every user of the
+/// machine can read command lines: it stands in a file that this user alone can read, for as long as it opens anything. The
+/// browser outlives this program and gets no password of its user.
 pub fn open(url: &str) {
+    let file = match Lead::write(url) {
+        Ok(file) => file,
+        Err(error) => {
+            return output::note(format!("ringfort: no browser is started ({error}): open the address yourself"));
+        }
+    };
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let mut command = tokio::process::Command::new(program);
-    command.arg(url).env_remove(PASSWORD_VARIABLE);
+    command.arg(&file.0).env_remove(PASSWORD_VARIABLE);
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if let Err(error) = started {
-        output::note(format!("ringfort: {program} does not start ({error}): open the address yourself"));
+        return output::note(format!("ringfort: {program} does not start ({error}): open the address yourself"));
+    }
+    tokio::spawn(async move {
+        tokio::time::sleep(TICKET_LIVES).await;
+        drop(file);
+    });
+}
+
+/// A file of the user alone that leads a browser to an address. It goes with its value.
+struct Lead(PathBuf);
+
+impl Lead {
+    fn write(url: &str) -> io::Result<Lead> {
+        let private = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
+        let name = format!("ringfort-{}.html", Token::fresh()?.as_str());
+        let path = private.unwrap_or_else(std::env::temp_dir).join(name);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let lead = Lead(path);
+        file.write_all(site::leading_to(url).as_bytes())?;
+        Ok(lead)
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
