@@ -2,6 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::process::{Running, finish, ringfort, run, text};
 use super::world::{ANA, BEN, World};
@@ -36,6 +39,43 @@ fn join_serves_a_page_until_it_is_told_to_end() {
     assert_eq!(agent.event("joined")["user"], ANA.0);
     world.send(BEN, &["hello"]).succeeded();
     assert_eq!(agent.terminate(), 0);
+}
+
+/// What a program is started with can be read by every user of the machine.
+#[test]
+fn no_secret_stands_on_the_command_line_of_the_browser() {
+    let world = World::running(4);
+    let (programs, private) = (world.path("bin"), world.path("run"));
+    let told = programs.join("told");
+    for folder in [&programs, &private] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let script = format!("#!/bin/sh\nprintf %s \"$*\" > '{0}.new' && mv '{0}.new' '{0}'\n", told.display());
+    for name in ["xdg-open", "open"] {
+        std::fs::write(programs.join(name), &script).unwrap();
+        std::fs::set_permissions(programs.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = world.member("join", ANA, &["--json", "--open"]);
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("XDG_RUNTIME_DIR", &private);
+    let mut agent = Running::start(command);
+    agent.event("joined");
+    let until = Instant::now() + Duration::from_secs(20);
+    while !told.exists() {
+        assert!(Instant::now() < until, "no browser is started");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let argument = std::fs::read_to_string(&told).unwrap();
+    assert!(!argument.contains("token") && !argument.contains("http:"), "{argument}");
+    let file = Path::new(&argument);
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let lead = std::fs::read_to_string(file).unwrap();
+    let url = lead.split_once("url=").unwrap().1.split_once('"').unwrap().0.replace("&amp;", "&");
+    let first = get(&url);
+    assert!(first.starts_with("HTTP/1.1 200 ") && first.contains("ringfort="), "{first}");
+    assert!(get(&url).starts_with("HTTP/1.1 403 "), "it opens once");
+    assert_eq!(agent.terminate(), 0);
+    assert!(!file.exists());
 }
 
 #[test]
