@@ -126,7 +126,7 @@ impl Room {
             // A real pointer, which knows nothing of frames: the canvas is two frames deep.
             let outer = self.corner(&self.page, &format!("#member-{name} iframe")).await;
             let inner = self.corner(person, "#panel-whiteboard iframe").await;
-            let (x, y) = (outer.0 + inner.0, outer.1 + inner.1 + 200 + 60 * i32::try_from(place).unwrap());
+            let (x, y) = (outer.0 + inner.0, outer.1 + inner.1 + 170 + 40 * i32::try_from(place).unwrap());
             let line: Vec<(i32, i32)> =
                 (0..12).map(|i| (x + 60 + 20 * i, y + [0, 14, 20, 8][i as usize % 4])).collect();
             let board = self.browser.frame(person, "/whiteboard/").await.unwrap();

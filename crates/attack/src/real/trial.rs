@@ -29,6 +29,7 @@ pub struct Trial<'a> {
     seen: Vec<String>,
     broken: Vec<String>,
     before: Marks,
+    late: BTreeSet<String>,
 }
 
 fn is_honest_and_put_out((name, cause): &&(String, Cause)) -> bool {
@@ -40,7 +41,8 @@ fn is_honest_and_put_out((name, cause): &&(String, Cause)) -> bool {
 struct Marks {
     totals: Totals,
     wronged: BTreeSet<String>,
-    gaps: u64,
+    /// Messages told to be lost, by receiver.
+    gaps: BTreeMap<String, u64>,
     keys: BTreeMap<String, u64>,
     /// Sent and delivered, by member.
     talk: BTreeMap<String, (u64, u64)>,
@@ -52,7 +54,7 @@ impl Marks {
         Marks {
             totals: state.ledger.totals(),
             wronged: state.wronged.clone(),
-            gaps: state.members.values().map(|m| m.gaps).sum(),
+            gaps: state.members.iter().map(|(name, m)| (name.clone(), m.gaps)).collect(),
             keys: state.members.iter().map(|(name, m)| (name.clone(), m.keys)).collect(),
             talk: state.ledger.by_member().clone(),
             departed: state.departed.keys().filter(is_honest_and_put_out).count(),
@@ -79,7 +81,13 @@ impl<'a> Trial<'a> {
         stage.put_right().await?;
         let before = stage.desk.look(|state| Marks::of(state));
         let (made, not_made, seen, broken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Trial { stage, made, not_made, seen, broken, before })
+        Ok(Trial { stage, made, not_made, seen, broken, before, late: BTreeSet::new() })
+    }
+
+    /// The attack keeps somebody who comes from views that it is in: what was said in them it is told to have lost, as is
+    /// promised. What was said in views that it had must arrive all the same.
+    pub fn comes_late(&mut self, who: &str) {
+        self.late.insert(who.to_owned());
     }
 
     /// So often this was tried: once at least, or the scenario did not come about.
@@ -124,7 +132,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// A leader's process cannot be started.
     pub async fn end(self) -> anyhow::Result<Outcome> {
-        let Trial { stage, made, not_made, mut seen, mut broken, before } = self;
+        let Trial { stage, made, not_made, mut seen, mut broken, before, late } = self;
         if let Err(error) = stage.put_right().await {
             broken.push(format!("the group is not as before: {error:#}"));
         }
@@ -143,12 +151,14 @@ impl<'a> Trial<'a> {
             broken.push(format!("{missing} messages did not arrive"));
         }
         let after = stage.desk.look(|state| Marks::of(state));
+        let gaps = after.gaps.iter().filter(|(name, _)| !late.contains(*name));
+        let given_up: u64 = gaps.map(|(name, count)| count - before.gaps.get(name).copied().unwrap_or(0)).sum();
         let counts = [
             ("messages delivered twice", after.totals.duplicated - before.totals.duplicated),
             ("messages out of order", after.totals.out_of_order - before.totals.out_of_order),
             ("forged messages delivered", after.totals.forged - before.totals.forged),
             ("messages leaked", after.totals.leaked.saturating_sub(before.totals.leaked)),
-            ("messages given up", after.gaps - before.gaps),
+            ("messages given up", given_up),
             ("honest members put out", (after.departed - before.departed) as u64),
         ];
         broken.extend(counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}")));

@@ -208,6 +208,7 @@ pub async fn leaders_wires(trial: &mut Trial<'_>) -> anyhow::Result<()> {
 
 /// Somebody joins over wires that are cut at the same record of each, from the first on.
 pub async fn cut_anywhere(trial: &mut Trial<'_>) -> anyhow::Result<()> {
+    trial.comes_late("dan");
     // Lays its wires.
     trial.stage.join("dan", PATIENCE).await?;
     trial.stage.leave("dan").await?;
