@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
+use rustix::fs::{CWD, RenameFlags};
 
 use crate::core::{Part, name};
 
@@ -92,12 +93,10 @@ impl Folder {
         file.sync_all()?;
         for number in 1..=NAMES_MAX {
             let path = self.complete.join(name::numbered(wanted, number));
-            // The empty file keeps the name until the rename puts the part in its place.
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            match place(part, &path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
-                Ok(_) => {
-                    fs::rename(part, &path)?;
+                Ok(()) => {
                     File::open(&self.complete)?.sync_all()?;
                     return Ok(path);
                 }
@@ -132,9 +131,33 @@ impl Folder {
     }
 }
 
+/// Gives a part its name if nothing has it. Whoever looks finds nothing there, or the whole file.
+fn place(part: &Path, path: &Path) -> io::Result<()> {
+    let unsupported = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported);
+    match rustix::fs::renameat_with(CWD, part, CWD, path, RenameFlags::NOREPLACE).map_err(io::Error::from) {
+        // Some file systems rename only with replacement; most of these know links.
+        Err(error) if unsupported(&error) => link(part, path),
+        placed => placed,
+    }
+}
+
+/// As [`place`], where the file system renames only with replacement.
+fn link(part: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(part, path) {
+        Ok(()) => fs::remove_file(part),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // It knows no links either. An empty file keeps the name until the part is there.
+        Err(_) => {
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            fs::rename(part, path)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -165,6 +188,42 @@ mod tests {
             assert_eq!(fs::read(path).unwrap(), [round as u8]);
             assert_eq!(mode(path), 0o600);
         }
+    }
+
+    #[test]
+    fn whoever_looks_finds_the_whole_file_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path(), [1; 32]).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for entry in fs::read_dir(dir.path()).unwrap().flatten() {
+                        let found = entry.metadata().unwrap();
+                        assert!(!found.is_file() || found.len() == 1, "{:?} is there before it is whole", entry.path());
+                    }
+                }
+            });
+            for round in 0..=255 {
+                let (path, mut file) = folder.open_part(&part(round)).unwrap();
+                file.write_all(&[round]).unwrap();
+                folder.publish(&path, &file, "a.txt").unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            watcher.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn without_such_renames_nothing_is_replaced_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let (part, taken, free) = (dir.path().join("part"), dir.path().join("taken"), dir.path().join("free"));
+        fs::write(&part, "new").unwrap();
+        fs::write(&taken, "old").unwrap();
+        assert_eq!(link(&part, &taken).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        link(&part, &free).unwrap();
+        assert_eq!((fs::read(&taken).unwrap(), fs::read(&free).unwrap()), (b"old".to_vec(), b"new".to_vec()));
+        assert!(!part.exists());
     }
 
     #[test]
