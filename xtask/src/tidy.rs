@@ -29,6 +29,8 @@ const ATTACK_KIT: &[&str] = &["mutants", "ringfort_sim", "ringfort_demo", "ringf
 /// What production programs do not even speak of.
 const ADVERSARIES: &[&str] = &["mutants", "ringfort_sim", "ringfort_demo", "ringfort_attack", "dversary"];
 
+const UNFINISHED: &[&str] = &["unsafe {", "unsafe fn", "todo!(", "unimplemented!(", "FIXME"];
+
 /// Words that may not stand in a room, and why. Each is an architecture invariant of `ARCHITECTURE.md`.
 const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     (
@@ -49,7 +51,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "agreement knows no kind of group and no adversary",
     ),
     (
-        "crates/agreement-sim/src",
+        "verify/agreement-sim/src",
         &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"],
         "one seed replays one run",
     ),
@@ -77,11 +79,11 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ("crates/peer-keys/src/keys/gdh", &["keys::tgdh", "keys::ckd"], "key protocols know nothing of one another"),
     ("crates/peer-keys/src/keys/ckd", &["keys::tgdh", "keys::gdh"], "key protocols know nothing of one another"),
     (
-        "crates/peer-sim/src",
+        "verify/peer-sim/src",
         &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"],
         "one seed replays one run",
     ),
-    ("crates/trace-check/src", &["ringfort_peer", "ringfort_protocol"], "the checker of traces knows no protocol"),
+    ("verify/trace-check/src", &["ringfort_peer", "ringfort_protocol"], "the checker of traces knows no protocol"),
     ("crates/spread/src", PURE, "a codec is a value: bytes in, meaning out"),
     ("crates/crypto/src", PURE, "crypto takes randomness as an argument and touches nothing outside"),
     (
@@ -92,43 +94,23 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ("crates/files/src", ATTACK_KIT, "production code knows no adversary"),
     ("crates/setup/src", PURE, "the ceremony is pure: time and randomness are arguments, nothing is ordered by a hash"),
     ("crates/ringfort/src/link", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
-    ("crates/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
+    ("verify/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
     ("crates/ringfort/src", ATTACK_KIT, "production code knows no adversary"),
     ("crates/cli/src", ADVERSARIES, "production code knows no adversary"),
     ("crates/agent/src", ADVERSARIES, "production code knows no adversary"),
     ("crates/daemon/src", ADVERSARIES, "production code knows no adversary"),
-    ("crates", &["unsafe {", "unsafe fn", "todo!(", "unimplemented!(", "FIXME"], "no unsafe code, nothing unfinished"),
+    (PRODUCTION, UNFINISHED, "no unsafe code, nothing unfinished"),
+    (VERIFICATION, UNFINISHED, "no unsafe code, nothing unfinished"),
 ];
 
 /// Where the clock of a simulation driver may be read: outside the simulated world.
-const ALLOWED: &[(&str, &str)] = &[("crates/sim/src/main.rs", "Instant::now")];
+const ALLOWED: &[(&str, &str)] = &[("verify/sim/src/main.rs", "Instant::now")];
 
-/// Packages that production packages may not depend on, and features they may not enable.
-const PRODUCTION: &[&str] = &[
-    "crates/kernel",
-    "crates/spread",
-    "crates/site",
-    "crates/agreement",
-    "crates/peer",
-    "crates/peer-keys",
-    "crates/crypto",
-    "crates/protocol",
-    "crates/setup",
-    "crates/ringfort",
-    "crates/files",
-    "crates/agent",
-    "crates/daemon",
-    "crates/cli",
-];
-const NOT_IN_PRODUCTION: &[&str] = &[
-    "ringfort-sim",
-    "ringfort-demo",
-    "ringfort-attack",
-    "ringfort-browser",
-    "ringfort-peer-sim",
-    "ringfort-agreement-sim",
-    "features = [\"mutants\"]",
-];
+/// What ships, and what proves it. Nothing in the first folder links anything of the second.
+const PRODUCTION: &str = "crates";
+const VERIFICATION: &str = "verify";
+/// Weakens rules, for the tests of the tests.
+const MUTANTS: &str = "features = [\"mutants\"]";
 
 pub fn run() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace").to_path_buf();
@@ -138,14 +120,16 @@ pub fn run() -> ExitCode {
             check_words(&root, &file, words, why, &mut complaints);
         }
     }
-    for file in rust_files(&root.join("crates")) {
+    let in_rooms = [PRODUCTION, VERIFICATION].into_iter().flat_map(|folder| rust_files(&root.join(folder)));
+    for file in in_rooms {
         check_length(&root, &file, &mut complaints);
     }
-    for package in PRODUCTION {
-        check_manifest(&root, package, &mut complaints);
+    for package in rooms(&root, PRODUCTION) {
+        check_manifest(&root, &package, &mut complaints);
     }
     check_documents(&root, &mut complaints);
-    let sources: Vec<PathBuf> = ["crates", "xtask"].iter().flat_map(|folder| rust_files(&root.join(folder))).collect();
+    let sources: Vec<PathBuf> =
+        [PRODUCTION, VERIFICATION, "xtask"].iter().flat_map(|folder| rust_files(&root.join(folder))).collect();
     crate::ids::check(&root, &sources, &mut complaints);
     complaints.iter().for_each(|complaint| eprintln!("tidy: {complaint}"));
     if complaints.is_empty() {
@@ -180,21 +164,35 @@ fn check_length(root: &Path, file: &Path, complaints: &mut Vec<String>) {
 }
 
 fn check_manifest(root: &Path, package: &str, complaints: &mut Vec<String>) {
-    let text = fs::read_to_string(root.join(package).join("Cargo.toml")).unwrap_or_default();
+    let text = fs::read_to_string(root.join(PRODUCTION).join(package).join("Cargo.toml")).unwrap_or_default();
     let dependencies = text.split("[dev-dependencies]").next().unwrap_or_default();
-    for word in NOT_IN_PRODUCTION.iter().filter(|word| dependencies.contains(**word)) {
-        complaints.push(format!("{package}/Cargo.toml: `{word}` in a production package"));
+    let verification = rooms(root, VERIFICATION);
+    for line in dependencies.lines() {
+        let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+        let room = name.strip_prefix("ringfort-").unwrap_or_default();
+        if verification.iter().any(|verifies| verifies == room) || line.contains(MUTANTS) {
+            complaints.push(format!("{PRODUCTION}/{package}/Cargo.toml: `{line}` in a production package"));
+        }
     }
+}
+
+/// The packages of a folder.
+fn rooms(root: &Path, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+    let mut rooms: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    rooms.sort();
+    rooms
 }
 
 /// Every room stands on the map, and the README's commands are the ones that CI runs.
 fn check_documents(root: &Path, complaints: &mut Vec<String>) {
     let read = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_default();
     let map = read("ARCHITECTURE.md");
-    let rooms = fs::read_dir(root.join("crates")).into_iter().flatten().flatten();
-    for room in rooms.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
-        if !map.contains(&format!("crates/{room}")) {
-            complaints.push(format!("ARCHITECTURE.md does not mention crates/{room}"));
+    for folder in [PRODUCTION, VERIFICATION] {
+        for room in rooms(root, folder) {
+            if !map.contains(&format!("{folder}/{room}")) {
+                complaints.push(format!("ARCHITECTURE.md does not mention {folder}/{room}"));
+            }
         }
     }
     let (readme, ci) = (read("README.md"), read(".ci/run"));

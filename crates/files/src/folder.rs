@@ -133,7 +133,8 @@ impl Folder {
 
 /// Gives a part its name if nothing has it. Whoever looks finds nothing there, or the whole file.
 fn place(part: &Path, path: &Path) -> io::Result<()> {
-    let unsupported = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported);
+    let unsupported =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported);
     match rustix::fs::renameat_with(CWD, part, CWD, path, RenameFlags::NOREPLACE).map_err(io::Error::from) {
         // Some file systems rename only with replacement; most of these know links.
         Err(error) if unsupported(&error) => link(part, path),

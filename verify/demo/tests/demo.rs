@@ -222,7 +222,7 @@ fn the_production_command_knows_no_attack() {
         assert!(ringfort_cli::Cli::try_parse_from(["ringfort", own, "."]).is_err());
     }
     assert!(command.find_subcommand("leader").is_some());
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../cli/Cargo.toml");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates/cli/Cargo.toml");
     let manifest = std::fs::read_to_string(manifest).unwrap();
     for word in ["ringfort-demo", "ringfort-sim", "mutants"] {
         assert!(!manifest.contains(word), "ringfort-cli depends on {word}");

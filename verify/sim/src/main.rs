@@ -54,7 +54,7 @@ enum Command {
         shape: Shape,
     },
     /// Runs in which chance decides on every message of the hacked leaders, and perhaps of a member's. What fails is played
-    /// again with fewer changes until none can be spared, and told as a line for `crates/sim/corpus`.
+    /// again with fewer changes until none can be spared, and told as a line for `verify/sim/corpus`.
     Mutate {
         /// The seeds: one, or A..B.
         #[arg(long, default_value = "0..100")]

@@ -15,7 +15,7 @@ use ringfort_protocol::rules::Rule;
 
 const HEAD: &str = "# From a published flaw to the code and to the attack
 
-Written by the tests of `crates/attack` from its catalogue; change that, not this page.
+Written by the tests of `verify/attack` from its catalogue; change that, not this page.
 
 The papers are cited by number: **seed 000** *The Architecture of a Secure Group Communication System Based on Intrusion
 Tolerance* (Correia, Veríssimo, Neves), **001** *The Middleware Architecture of MAFTIA*, **002** *Intrusion-Tolerant Enclaves*
@@ -59,7 +59,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 fn link(file: &str) -> String {
-    format!("[{}](../{file})", file.trim_start_matches("crates/"))
+    format!("[{}](../{file})", file.trim_start_matches("crates/").trim_start_matches("verify/"))
 }
 
 fn links(files: impl Iterator<Item = String>) -> String {
@@ -76,8 +76,8 @@ impl Tree {
     fn read() -> Self {
         Tree {
             protocol: sources("crates/protocol/src"),
-            plays: sources("crates/sim/src/attacks"),
-            real: sources("crates/attack/src/real/scenarios"),
+            plays: sources("verify/sim/src/attacks"),
+            real: sources("verify/attack/src/real/scenarios"),
         }
     }
 
@@ -102,7 +102,7 @@ impl Tree {
         let (_, table) = self.real.iter().find(|(name, _)| name.ends_with("scenarios/mod.rs")).unwrap();
         let entry = format!("\"{play}\" => ");
         let module = table.split(&entry).nth(1).and_then(|rest| rest.split("::").next()).unwrap();
-        link(&format!("crates/attack/src/real/scenarios/{module}.rs"))
+        link(&format!("verify/attack/src/real/scenarios/{module}.rs"))
     }
 }
 

@@ -143,7 +143,7 @@ pub const ROWS: &[Row] = &[
         "m messages to list m members",
         "the claim of a view holds its list or names its digest, and a long list comes in parts of 1024",
         &[
-            shown("crates/attack/tests/simulated.rs", "fn a_list_of_members_comes_in_one_claim"),
+            shown("verify/attack/tests/simulated.rs", "fn a_list_of_members_comes_in_one_claim"),
             shown("crates/protocol/src/keys/tests/content.rs", "fn a_long_list_comes_in_parts"),
         ],
     ),
@@ -216,7 +216,7 @@ pub const ROWS: &[Row] = &[
         "one suite, of AES-256-GCM, SHA-256, Ed25519, ristretto255, X25519 and ML-KEM",
         &[
             shown("crates/crypto/Cargo.toml", "curve25519-dalek"),
-            shown("crates/attack/tests/rows.rs", "fn no_broken_cipher_is_a_dependency_of_production"),
+            shown("verify/attack/tests/rows.rs", "fn no_broken_cipher_is_a_dependency_of_production"),
         ],
     ),
     refused("J6", "seed 002 §3.2", "inconsistent shares"),
