@@ -162,10 +162,31 @@ pub const ROWS: &[Row] = &[
     refused("K44", "seed 003 §4", "misbehaviour is not detected"),
     refused("K45", "seed 003 §1.1", "reliable multicast does not resist attacks"),
     refused("K46", "seed 003 §1.2", "systems based on agreement are complex and slow"),
-    not_yet("gap-cascading", "seed 004 §5.4, §8", "events in the middle of a rekey are not handled", "peer groups"),
+    structural(
+        "gap-cascading",
+        "seed 004 §5.4, §8",
+        "events in the middle of a rekey are not handled",
+        "a change within a change begins the agreement again over the newest view, and a key counts once all have confirmed it",
+        &[shown(
+            "crates/cli/tests/sites/cascades.rs",
+            "fn every_part_of_a_network_has_one_key_soon_after_seconds_of_cascades",
+        )],
+    ),
     refused("gap-daemons", "seed 004 §5, §8", "the daemons are trusted"),
     refused("gap-membership", "seed 004 §5.4", "membership events are not authenticated"),
-    not_yet("gap-ckd", "seed 004 §5.4", "CKD does not authenticate members", "peer groups"),
+    structural(
+        "gap-ckd",
+        "seed 004 §5.4",
+        "CKD does not authenticate members",
+        "every message of a key protocol is signed over its view, by a key that the peer file admits",
+        &[
+            shown(
+                "crates/peer-keys/src/keys/context.rs",
+                "fn a_signature_is_good_for_one_message_of_one_sender_in_one_view",
+            ),
+            shown("crates/peer-keys/tests/secure/attacks.rs", "fn a_stranger_stays_out_and_the_others_go_on"),
+        ],
+    ),
     structural(
         "gap-dealer",
         "seed 002 §3.3",
@@ -190,6 +211,10 @@ pub const ROWS: &[Row] = &[
             shown("crates/attack/tests/rows.rs", "fn no_broken_cipher_is_a_dependency_of_production"),
         ],
     ),
+    refused("gap-ring", "seed 004 §2, §5", "datagrams between daemons can be forged and replayed"),
+    refused("gap-one-way", "seed 004 §2", "a link that works one way ends rings for ever"),
+    refused("gap-site-key", "seed 004 §2, §5", "a machine with another key takes a daemon's place"),
+    refused("gap-client-bytes", "seed 004 §2", "a client's bytes crash or block its daemon"),
     refused("J6", "seed 002 §3.2", "inconsistent shares"),
     refused("L1", "seed 002 §2.3", "f leaders collude, and nothing is on time"),
     not_applicable(
