@@ -341,9 +341,9 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let status = match &error {
             ClientError::Unreachable(..) => Status::Unreadable,
-            ClientError::Cut => Status::NotAMember,
+            ClientError::Cut | ClientError::CutOff(_) => Status::NotAMember,
             ClientError::Refused(_) => Status::Refused,
-            ClientError::Name(_) | ClientError::Group(_) | ClientError::TooLarge(_) => Status::Usage,
+            ClientError::Name(_) | ClientError::Group(_) | ClientError::TooLarge { .. } => Status::Usage,
             ClientError::Garbled(_) => Status::Other,
         };
         Failure::new(status, error)

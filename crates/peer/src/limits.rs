@@ -22,6 +22,8 @@ const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 pub const RANGES_MAX: usize = 64;
 /// Groups that one message goes to.
 pub const GROUPS_PER_MESSAGE_MAX: usize = 100;
+/// Groups that one client may be in at once, unless configured otherwise.
+pub const GROUPS_PER_CLIENT_MAX: usize = 4096;
 /// The longest name of a client or a group, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub clients_max: usize,
     /// Memberships of clients in groups, over all groups.
     pub memberships_max: usize,
+    /// Groups that one client may be in: nobody takes the table alone.
+    pub groups_per_client_max: usize,
     /// Timers.
     pub timers: Timers,
     /// Rules in force.
@@ -95,6 +99,7 @@ impl Config {
             queue_bytes_max: 4 * 1024 * 1024,
             clients_max: 4096,
             memberships_max: 262_144,
+            groups_per_client_max: GROUPS_PER_CLIENT_MAX,
             timers: Timers::default(),
             rules: Rules::default(),
         }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use bytes::{Bytes, BytesMut};
 use ringfort_peer::Service;
 use ringfort_spread::client::{self, Garbled, Received, Receiver};
-use ringfort_spread::{ByteOrder, ConnectName, Kind, MESSAGE_BYTES_MAX, NAME_BYTES, Name};
+use ringfort_spread::{ByteOrder, ConnectName, Kind, LARGE_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES, Name};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -48,6 +48,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection to the site was cut: the site has ended, or has cut this client off; its log says why")]
     Cut,
+    /// The site ended the connection, and said why.
+    #[error("{0}")]
+    CutOff(String),
     /// The site did not answer as a site does.
     #[error("what answers is no site: {0}")]
     Garbled(#[from] Garbled),
@@ -62,9 +65,14 @@ pub enum ClientError {
     Group(String),
     /// The message is too large.
     #[error(
-        "a message of {0} bytes is too large: a client sends at most {MESSAGE_BYTES_MAX} bytes, less 32 for each group"
+        "a message of {bytes} bytes is too large: this client sends at most {bytes_max} bytes, less 32 for each group"
     )]
-    TooLarge(usize),
+    TooLarge {
+        /// What it has.
+        bytes: usize,
+        /// What it may have, groups included: a mebibyte over the unix socket.
+        bytes_max: usize,
+    },
 }
 
 type Reading = Box<dyn AsyncRead + Send + Unpin>;
@@ -80,8 +88,13 @@ pub async fn connect(door: &Door, name: Option<&str>) -> Result<(Sender, Incomin
     let (reader, writer) = open(door).await.map_err(|error| ClientError::Unreachable(door.clone(), error))?;
     let mut incoming = Incoming { reader, receiver: Receiver::default(), chunk: BytesMut::with_capacity(READ_BYTES) };
     let unnamed = Name::new(b"").map_err(|_| ClientError::Cut)?;
-    let mut sender = Sender { writer, name: unnamed, queued: BytesMut::new() };
-    sender.write(&client::hello(wanted, true)).await?;
+    // Over TCP the site knows nothing of this program, and takes what a program of the toolkit may send.
+    let (hello, bytes_max) = match door {
+        Door::Unix(_) => (client::hello_for_large(wanted, true), LARGE_BYTES_MAX),
+        Door::Tcp(_) => (client::hello(wanted, true), MESSAGE_BYTES_MAX),
+    };
+    let mut sender = Sender { writer, name: unnamed, queued: BytesMut::new(), bytes_max };
+    sender.write(&hello).await?;
     loop {
         match incoming.next().await? {
             Received::Methods => sender.write(&client::null_method()).await?,
@@ -153,6 +166,7 @@ pub struct Sender {
     writer: Writing,
     name: Name,
     queued: BytesMut,
+    bytes_max: usize,
 }
 
 impl std::fmt::Debug for Sender {
@@ -217,8 +231,8 @@ impl Sender {
         to_me: bool,
         data: &[u8],
     ) -> Result<(), ClientError> {
-        if groups.len() > GROUPS_MAX || data.len() + NAME_BYTES * groups.len() > MESSAGE_BYTES_MAX {
-            return Err(ClientError::TooLarge(data.len()));
+        if groups.len() > GROUPS_MAX || data.len() + NAME_BYTES * groups.len() > self.bytes_max {
+            return Err(ClientError::TooLarge { bytes: data.len(), bytes_max: self.bytes_max });
         }
         let discard = if to_me { 0 } else { Kind::SELF_DISCARD.0 };
         let kind = Kind(kind(service).0 | discard);
@@ -274,8 +288,13 @@ impl Incoming {
     /// When the connection is cut, or the site is none.
     pub async fn next(&mut self) -> Result<Received, ClientError> {
         loop {
-            if let Some(received) = self.receiver.poll()? {
-                return Ok(received);
+            match self.receiver.poll()? {
+                // The site ends the connection, and says why.
+                Some(Received::Rejected { kind, data, .. }) if kind.has(Kind::KILL) => {
+                    return Err(ClientError::CutOff(String::from_utf8_lossy(&data).into_owned()));
+                }
+                Some(received) => return Ok(received),
+                None => {}
             }
             self.chunk.clear();
             match self.reader.read_buf(&mut self.chunk).await {

@@ -26,6 +26,9 @@ use crate::telling::Telling;
 
 /// A client has this long to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what is queued may take to be written when a client goes, and the last word when it is cut off.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a client may be behind, bytes.
 pub const BEHIND_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Connections of one door that have not said who they are. For a further one the oldest makes way: silent ones keep
@@ -75,8 +78,12 @@ pub(crate) struct Line {
 #[derive(Debug, Default)]
 struct Shared {
     bytes: AtomicUsize,
+    /// Bytes that were written, so far.
+    written: AtomicUsize,
     cut: AtomicBool,
     wake: Notify,
+    /// The last thing that a client is told which is cut off.
+    farewell: Mutex<Option<Bytes>>,
 }
 
 impl Line {
@@ -85,14 +92,13 @@ impl Line {
         (Line { frames, shared: Arc::default() }, queued)
     }
 
-    /// Queues a frame; false when the client is too far behind, and is cut off.
+    /// Queues a frame; false when the client is too far behind, and has to be cut off.
     pub fn send(&self, frame: Bytes) -> bool {
         if self.is_cut() {
             return true;
         }
         let bytes = frame.len() + FRAME_OVERHEAD_BYTES;
         if self.shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > BEHIND_BYTES_MAX {
-            self.cut();
             return false;
         }
         // A client that is gone tells so itself.
@@ -100,19 +106,31 @@ impl Line {
         true
     }
 
-    fn is_cut(&self) -> bool {
+    /// Whether the connection is being ended.
+    pub fn is_cut(&self) -> bool {
         self.shared.cut.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection. What waits is dropped; a last frame is written, if the client comes to read it.
+    pub fn cut_with(&self, farewell: Bytes) {
+        *self.shared.farewell.lock().unwrap_or_else(PoisonError::into_inner) = Some(farewell);
+        self.cut();
     }
 
     /// Ends the connection.
     pub fn cut(&self) {
         self.shared.cut.store(true, Ordering::Relaxed);
-        self.shared.wake.notify_one();
+        self.shared.wake.notify_waiters();
     }
 
     /// Bytes that wait.
     pub fn waiting_bytes(&self) -> usize {
         self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the client has taken, so far.
+    pub fn written_bytes(&self) -> usize {
+        self.shared.written.load(Ordering::Relaxed)
     }
 }
 
@@ -235,7 +253,12 @@ async fn serve(
     loop {
         while open.try_join_next().is_some() {}
         let number = numbers.fetch_add(1, Ordering::Relaxed) as u64;
-        let connection = Connection::new(number, batches.clone(), telling.clone());
+        // Large messages are for programs of this machine: whoever comes over TCP has proven nothing.
+        let session = match &listening {
+            Listening::Unix(..) => Session::with_large_messages(),
+            Listening::Tcp(..) => Session::default(),
+        };
+        let connection = Connection { number, batches: batches.clone(), session, telling: telling.clone() };
         match listening.accept(number, &telling).await {
             Ok(Some(Accepted::Unix(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
             Ok(Some(Accepted::Tcp(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
@@ -259,13 +282,11 @@ struct Connection {
 enum Stop {
     Ended(Ended),
     Left,
+    /// The site ends it.
+    Cut,
 }
 
 impl Connection {
-    fn new(number: u64, batches: mpsc::Sender<Batch>, telling: Arc<Telling>) -> Self {
-        Connection { number, batches, session: Session::default(), telling }
-    }
-
     async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(mut self, stream: S, strangers: Arc<Strangers>) {
         let (mut reader, writer) = tokio::io::split(stream);
         let (line, queued) = Line::new();
@@ -283,13 +304,13 @@ impl Connection {
             Ok(Ok(())) => {
                 tokio::select! {
                     stop = self.read(&mut reader, &line) => stop,
-                    () = cut(&line.shared) => Stop::Left,
+                    () = cut(&line.shared) => Stop::Cut,
                 }
             }
             Ok(Err(stop)) => stop,
             Err(_) => Stop::Left,
         };
-        if let Stop::Ended(ended) = stop
+        if let Stop::Ended(ended) = &stop
             && let Some(unsaid) = self.telling.may()
         {
             info!(connection = self.number, unsaid, "a client's session ends: {ended}");
@@ -301,7 +322,8 @@ impl Connection {
         let _ = self.ask([Request::Gone].into()).await;
         drop(line);
         // What is queued is written unless the client does not read.
-        if tokio::time::timeout(Duration::from_millis(500), &mut writing).await.is_err() {
+        let patience = if matches!(stop, Stop::Cut) { FAREWELL_TIMEOUT } else { FLUSH_TIMEOUT };
+        if tokio::time::timeout(patience, &mut writing).await.is_err() {
             writing.abort();
         }
     }
@@ -391,15 +413,26 @@ impl Connection {
 }
 
 async fn cut(shared: &Shared) {
-    while !shared.cut.load(Ordering::Relaxed) {
-        shared.wake.notified().await;
+    loop {
+        let woken = shared.wake.notified();
+        tokio::pin!(woken);
+        // Two wait for this: none must come between the look and the waiting.
+        woken.as_mut().enable();
+        if shared.cut.load(Ordering::Relaxed) {
+            return;
+        }
+        woken.await;
     }
 }
 
-/// Writes what is queued, many small frames at once.
+/// Writes what is queued, many small frames at once; for a client that is cut off, a last word in its place.
 async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut queued: mpsc::UnboundedReceiver<Bytes>, shared: Arc<Shared>) {
     let mut together = BytesMut::with_capacity(WRITE_BYTES);
     while let Some(frame) = queued.recv().await {
+        let is_cut = shared.cut.load(Ordering::Relaxed);
+        if is_cut && shared.farewell.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            break;
+        }
         together.clear();
         together.extend_from_slice(&frame);
         let mut frames = 1;
@@ -409,12 +442,32 @@ async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut queued: mpsc::Unbounded
             together.extend_from_slice(&more);
             frames += 1;
         }
-        let outcome = writer.write_all(&together).await;
+        let outcome = {
+            let writing = writer.write_all(&together);
+            tokio::pin!(writing);
+            tokio::select! {
+                outcome = &mut writing => outcome,
+                () = cut(&shared), if !is_cut => {
+                    // Nothing that waits is kept for whoever does not read.
+                    if shared.farewell.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                        while queued.try_recv().is_ok() {}
+                    }
+                    writing.await
+                }
+            }
+        };
         shared.bytes.fetch_sub(together.len() + frames * FRAME_OVERHEAD_BYTES, Ordering::Relaxed);
+        shared.written.fetch_add(together.len(), Ordering::Relaxed);
         if let Err(error) = outcome {
             debug!(%error, "a client is gone");
-            break;
+            return;
         }
+    }
+    drop(queued);
+    let farewell = shared.farewell.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(farewell) = farewell {
+        // It may be gone.
+        let _ = writer.write_all(&farewell).await;
     }
     let _ = writer.shutdown().await;
 }

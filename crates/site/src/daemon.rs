@@ -249,7 +249,10 @@ impl Daemon {
                 Some(batch) = batches.recv() => self.waiting.push_back(batch),
                 () = tokio::time::sleep(due) => {}
                 () = std::future::ready(()), if room => {}
-                _ = reports.tick() => self.tell(),
+                _ = reports.tick() => {
+                    self.site.pace(self.hub.pace(monotonic()));
+                    self.tell();
+                }
             }
             self.serve()?;
             self.transport.flush();
@@ -344,6 +347,7 @@ impl Daemon {
         }
         if told {
             self.hub.relieve();
+            self.site.pace(self.hub.pace(now));
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringfort_kernel::Time;
+use ringfort_peer::limits::GROUPS_PER_CLIENT_MAX;
 use ringfort_peer::site::{Cause, ClientId, Delivery, Event, Multicast, Rejected, Site, Step};
 use ringfort_peer::{GroupViewId, Name as PeerName, Service};
 use ringfort_spread::reply::{self, GroupId, Sets};
@@ -12,9 +14,18 @@ use ringfort_spread::{ByteOrder, ConnectName, Hint, Input, Kind, Name, Outgoing,
 use tracing::{debug, warn};
 
 use crate::clients::{BEHIND_BYTES_MAX, Line, Request};
+use crate::telling::Telling;
 
 /// What all clients together may be behind, bytes.
 const ALL_BEHIND_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Once so many bytes wait for a client, senders are slowed down.
+const BEHIND_BYTES: usize = BEHIND_BYTES_MAX / 4;
+/// How long a client that is behind may take for so many bytes; then nobody waits for it any more.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PROGRESS_BYTES: usize = 1024 * 1024;
+/// How much longer a visit of the token takes, when a client is behind, and when it is far behind.
+const PACES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
 
 /// Set in a message's mark when its sender is little-endian: a bit that no type of message uses.
 const LITTLE: u32 = 0x80;
@@ -24,6 +35,8 @@ struct Client {
     connection: u64,
     name: Name,
     line: Line,
+    /// Since when it is behind, and what it had taken then.
+    behind: Option<(Time, usize)>,
 }
 
 /// The clients of a site.
@@ -34,11 +47,19 @@ pub(crate) struct Hub {
     by_connection: BTreeMap<u64, ClientId>,
     next_name: u32,
     cut: u64,
+    telling: Telling,
 }
 
 impl Hub {
     pub fn new(site_name: String) -> Self {
-        Hub { site_name, clients: BTreeMap::new(), by_connection: BTreeMap::new(), next_name: 1, cut: 0 }
+        Hub {
+            site_name,
+            clients: BTreeMap::new(),
+            by_connection: BTreeMap::new(),
+            next_name: 1,
+            cut: 0,
+            telling: Telling::default(),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -91,7 +112,7 @@ impl Hub {
             _ => Refusal::Quota,
         })?;
         debug!(connection, %name, "a client is in");
-        self.clients.insert(id, Client { connection, name, line });
+        self.clients.insert(id, Client { connection, name, line, behind: None });
         self.by_connection.insert(connection, id);
         Ok(name)
     }
@@ -140,6 +161,9 @@ impl Hub {
             Event::JoinRefused(id, group) => {
                 let me = self.clients.get(&id).map(|client| client.name);
                 if let (Some(me), Some(group)) = (me, to_wire(&group)) {
+                    if let Some(unsaid) = self.telling.may() {
+                        warn!(name = %me, %group, unsaid, "a client's join is refused: one client may be in {GROUPS_PER_CLIENT_MAX} groups, and all together in so many as the site's table holds");
+                    }
                     self.send(id, reply::join_refused(&me, &group));
                 }
             }
@@ -191,8 +215,32 @@ impl Hub {
         let Some(client) = self.clients.get(&id) else { return };
         if !client.line.send(frame) {
             self.cut += 1;
-            warn!(name = %client.name, "a client is cut off: it does not read what it is sent, and {BEHIND_BYTES_MAX} bytes wait for it");
+            let why = format!("it does not read what it is sent, and {BEHIND_BYTES_MAX} bytes wait for it");
+            warn!(name = %client.name, "a client is cut off: {why}");
+            client.line.cut_with(farewell(&client.name, &why));
         }
+    }
+
+    /// How much longer each visit of the token has to take, so that those who read can follow. Whoever reads little is
+    /// waited for a while, and nobody waits for who does not read at all.
+    pub fn pace(&mut self, now: Time) -> Duration {
+        let mut pace = Duration::ZERO;
+        for client in self.clients.values_mut() {
+            let waiting = client.line.waiting_bytes();
+            if waiting < BEHIND_BYTES {
+                client.behind = None;
+                continue;
+            }
+            let written = client.line.written_bytes();
+            let (since, had) = *client.behind.get_or_insert((now, written));
+            if written.saturating_sub(had) >= PROGRESS_BYTES {
+                client.behind = Some((now, written));
+            } else if now.since(since) > PATIENCE {
+                continue;
+            }
+            pace = pace.max(if waiting < 2 * BEHIND_BYTES { PACES.0 } else { PACES.1 });
+        }
+        pace
     }
 
     /// Once all clients together are too far behind, the one that is farthest behind is cut off.
@@ -201,12 +249,19 @@ impl Hub {
         if waiting <= ALL_BEHIND_BYTES_MAX {
             return;
         }
-        if let Some(client) = self.clients.values().max_by_key(|client| client.line.waiting_bytes()) {
+        let reading = self.clients.values().filter(|client| !client.line.is_cut());
+        if let Some(client) = reading.max_by_key(|client| client.line.waiting_bytes()) {
             self.cut += 1;
-            client.line.cut();
-            warn!(name = %client.name, "a client is cut off: {waiting} bytes wait for clients that do not read, and most of them for this one");
+            let why = format!("{waiting} bytes wait for clients that do not read, and most of them for this one");
+            warn!(name = %client.name, "a client is cut off: {why}");
+            client.line.cut_with(farewell(&client.name, &why));
         }
     }
+}
+
+/// The last thing that a client is told: its end comes back to it, with the reason.
+fn farewell(name: &Name, why: &str) -> Bytes {
+    reply::cut_off(name, format!("this site has cut this client off: {why}").as_bytes())
 }
 
 fn to_peer(name: &Name) -> Option<PeerName> {

@@ -50,6 +50,8 @@ pub enum NoLink {
     Link(LinkError),
     /// The site has another network file, with this digest.
     OtherNetwork([u8; 32]),
+    /// It took the call, and hung up before it had proved who it is: it is busy, or its machine starts or ends.
+    HungUp,
     /// The site's address cannot be looked up.
     Lookup(io::Error),
 }
@@ -158,7 +160,11 @@ async fn call_once(shared: &Shared, place: usize, key: &LinkKey) -> Result<(), N
         ..ConnectOptions::default()
     };
     let link = connect(address, LinkPublicKey(site.key), Some(key), &options).await;
-    let link = link.map_err(NoLink::Link)?;
+    // A refused key shows behind the handshake: the called site learns this one's key last.
+    let link = link.map_err(|error| match error {
+        LinkError::Refused | LinkError::Closed => NoLink::HungUp,
+        other => NoLink::Link(other),
+    })?;
     let exporter = link.exporter();
     let (sender, receiver) = link.split();
     let reading = read(shared, place, exporter, Some(address), &sender, receiver);

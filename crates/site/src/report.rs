@@ -150,6 +150,14 @@ pub(crate) fn no_link(why: &NoLink) -> String {
              `ringfort site install`, and start them again",
             HEXLOWER.encode(theirs.get(..4).unwrap_or_default())
         ),
+        NoLink::HungUp => {
+            "it takes the call and hangs up before it has said who it is: it may be busy, starting or ending. It is called again"
+                .to_owned()
+        }
+        NoLink::Link(LinkError::Timeout) => {
+            "it takes the call and does not answer in time: its machine or the network is busy, or it is stopped. It is called again"
+                .to_owned()
+        }
         NoLink::Lookup(error) => {
             format!("its address cannot be looked up ({error}): check its name, and the name server")
         }

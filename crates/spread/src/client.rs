@@ -4,9 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::cursor::Inbox;
 use crate::header::{ByteOrder, HEADER_BYTES, Header, Hint, Kind};
+use crate::hello::LARGE_PRIORITY;
 use crate::name::{ConnectName, NAME_BYTES, Name};
 use crate::reply::GroupId;
-use crate::{GROUPS_MAX, REJECTED_BYTES_MAX};
+use crate::{GROUPS_MAX, LARGE_REJECTED_BYTES_MAX};
 
 /// The first bytes of a client of version 5.0.1.
 pub fn hello(name: Option<ConnectName>, wants_membership: bool) -> Bytes {
@@ -14,6 +15,15 @@ pub fn hello(name: Option<ConnectName>, wants_membership: bool) -> Bytes {
     let mut bytes = BytesMut::with_capacity(5 + text.len());
     bytes.put_slice(&[5, 0, 1, u8::from(wants_membership), text.len() as u8]);
     bytes.put_slice(text);
+    bytes.freeze()
+}
+
+/// The same, asking to send messages of up to [`LARGE_BYTES_MAX`](crate::LARGE_BYTES_MAX).
+pub fn hello_for_large(name: Option<ConnectName>, wants_membership: bool) -> Bytes {
+    let mut bytes = BytesMut::from(&hello(name, wants_membership)[..]);
+    if let Some(flags) = bytes.get_mut(3) {
+        *flags |= LARGE_PRIORITY << 4;
+    }
     bytes.freeze()
 }
 
@@ -189,7 +199,7 @@ impl Receiver {
         let rejected = header.kind.has(Kind::REJECT);
         // A membership names all members; a message at most a hundred groups.
         let allowed = if header.kind.has(Kind::REGULAR) { 1 << 20 } else { GROUPS_MAX };
-        if groups > allowed || data > REJECTED_BYTES_MAX + NAME_BYTES * allowed {
+        if groups > allowed || data > LARGE_REJECTED_BYTES_MAX + NAME_BYTES * allowed {
             return Err(Garbled);
         }
         let old_type = if rejected { 4 } else { 0 };

@@ -1,6 +1,7 @@
 //! The first bytes of a connection.
 //!
-//! `[major][minor][patch][priority << 4 | membership][length][name]`; clients before 3.15 send no patch number.
+//! `[major][minor][patch][priority << 4 | membership][length][name]`; clients before 3.15 send no patch number. The toolkit's
+//! library sends priorities 0 and 1, which mean nothing; [`LARGE_PRIORITY`] asks for large messages.
 
 use crate::cursor::Inbox;
 use crate::name::ConnectName;
@@ -11,6 +12,9 @@ const OLDEST: Version = Version { major: 3, minor: 1, patch: 0 };
 const WITH_PATCH: Version = Version { major: 3, minor: 15, patch: 0 };
 /// From here on a client authenticates.
 const WITH_AUTHENTICATION: Version = Version { major: 3, minor: 16, patch: 0 };
+
+/// The priority of a client that sends messages which no client of the toolkit can.
+pub(crate) const LARGE_PRIORITY: u8 = 15;
 
 /// A client's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +41,8 @@ pub struct Hello {
     pub version: Version,
     /// Whether it wants to be told of memberships.
     pub wants_membership: bool,
+    /// Whether it asks to send large messages.
+    pub wants_large: bool,
     /// The name that it asks for; `None` leaves the choice to the daemon.
     pub name: Option<ConnectName>,
 }
@@ -70,7 +76,8 @@ pub(crate) fn read(inbox: &mut Inbox) -> Result<Option<Hello>, BadHello> {
     };
     inbox.take(fixed + name_bytes);
     let version = Version { major, minor, patch };
-    Ok(Some(Hello { version, wants_membership: flags & 0x0f == 1, name }))
+    let (wants_membership, wants_large) = (flags & 0x0f == 1, flags >> 4 == LARGE_PRIORITY);
+    Ok(Some(Hello { version, wants_membership, wants_large, name }))
 }
 
 #[cfg(test)]
@@ -90,7 +97,8 @@ mod tests {
         assert!(hello.wants_membership && hello.version.authenticates());
         assert_eq!(hello.name.unwrap().text(), b"bob");
         let hello = of(&[4, 0, 0, 0x10, 0]).unwrap().unwrap();
-        assert!(!hello.wants_membership && hello.name.is_none());
+        assert!(!hello.wants_membership && !hello.wants_large && hello.name.is_none());
+        assert!(of(&[5, 0, 1, 0xf1, 0]).unwrap().unwrap().wants_large);
     }
 
     #[test]

@@ -34,5 +34,11 @@ pub const MESSAGE_BYTES_MAX: usize = 143_152;
 /// Up to this size a message that is too large is read and rejected; the toolkit's library sends none above it.
 pub const REJECTED_BYTES_MAX: usize = 144_000;
 
+/// What a message of a client that asks for large ones may have, groups included.
+pub const LARGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Beyond this the session of such a client ends; between the two the message comes back.
+pub const LARGE_REJECTED_BYTES_MAX: usize = LARGE_BYTES_MAX + 64 * 1024;
+
 /// The most groups that one message may name.
 pub const GROUPS_MAX: usize = 100;

@@ -101,6 +101,19 @@ pub fn membership(group: &Name, cause: Cause, id: GroupId, members: &[Name], set
     framed(Kind::REGULAR.and(cause.bit()), group, members, Hint::DAEMON, &data)
 }
 
+/// The daemon ends the session: the client's end comes back to it, and the data says why.
+pub fn cut_off(me: &Name, why: &[u8]) -> Bytes {
+    let header = Header {
+        kind: Kind::KILL,
+        order: ByteOrder::Little,
+        name: *me,
+        groups: 0,
+        hint: Hint::DAEMON.bytes(),
+        data_bytes: i32::try_from(why.len()).unwrap_or(i32::MAX),
+    };
+    rejected(&header, why)
+}
+
 /// The signal that members were lost: what comes until the next regular membership has fewer guarantees.
 pub fn transitional(group: &Name, old: GroupId) -> Bytes {
     let mut data = BytesMut::with_capacity(12);

@@ -6,14 +6,26 @@ use crate::cursor::Inbox;
 use crate::header::{HEADER_BYTES, Header, Hint, Kind};
 use crate::hello::{self, BadHello, Hello};
 use crate::name::{NAME_BYTES, Name};
-use crate::{GROUPS_MAX, MESSAGE_BYTES_MAX, REJECTED_BYTES_MAX, reply};
+use crate::{GROUPS_MAX, LARGE_BYTES_MAX, LARGE_REJECTED_BYTES_MAX, MESSAGE_BYTES_MAX, REJECTED_BYTES_MAX, reply};
 
 /// Three slots of 30 bytes, each the name of a method.
 const METHODS_BYTES: usize = 90;
 const METHOD_BYTES: usize = 30;
 
 /// What a session holds at the most: one message that is to be rejected, its header, and one read more.
-const HELD_BYTES_MAX: usize = HEADER_BYTES + REJECTED_BYTES_MAX + READ_BYTES_MAX;
+const fn held_bytes_max(sizes: Sizes) -> usize {
+    HEADER_BYTES + sizes.rejected + READ_BYTES_MAX
+}
+
+/// How large a message may be, and how large one that comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sizes {
+    message: usize,
+    rejected: usize,
+}
+
+const USUAL: Sizes = Sizes { message: MESSAGE_BYTES_MAX, rejected: REJECTED_BYTES_MAX };
+const LARGE: Sizes = Sizes { message: LARGE_BYTES_MAX, rejected: LARGE_REJECTED_BYTES_MAX };
 
 /// How much a driver may feed at once.
 pub const READ_BYTES_MAX: usize = 64 * 1024;
@@ -129,20 +141,34 @@ enum Stage {
 #[derive(Debug)]
 pub struct Session {
     stage: Stage,
+    /// Whether a client may ask for large messages, and what is allowed now.
+    may_be_large: bool,
+    sizes: Sizes,
     inbox: Inbox,
     outgoing: BytesMut,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Session { stage: Stage::Hello, inbox: Inbox::default(), outgoing: BytesMut::new() }
+        Session {
+            stage: Stage::Hello,
+            may_be_large: false,
+            sizes: USUAL,
+            inbox: Inbox::default(),
+            outgoing: BytesMut::new(),
+        }
     }
 }
 
 impl Session {
+    /// A session whose client may send messages of up to [`LARGE_BYTES_MAX`], if it asks for that in its hello.
+    pub fn with_large_messages() -> Self {
+        Session { may_be_large: true, ..Session::default() }
+    }
+
     /// Takes what has come. At most [`READ_BYTES_MAX`] at once, and only while [`wants_more`](Session::wants_more).
     pub fn feed(&mut self, bytes: &[u8]) {
-        if self.inbox.len() + bytes.len() > HELD_BYTES_MAX + READ_BYTES_MAX {
+        if self.inbox.len() + bytes.len() > held_bytes_max(self.sizes) + READ_BYTES_MAX {
             self.end(Ended::Overrun, None);
             return;
         }
@@ -153,7 +179,7 @@ impl Session {
 
     /// Whether there is room for more. A driver that does not read meanwhile makes the client wait.
     pub fn wants_more(&self) -> bool {
-        self.inbox.len() <= HELD_BYTES_MAX - READ_BYTES_MAX && !matches!(self.stage, Stage::Over(_))
+        self.inbox.len() <= held_bytes_max(self.sizes) - READ_BYTES_MAX && !matches!(self.stage, Stage::Over(_))
     }
 
     /// The private name, once the daemon has given one.
@@ -207,6 +233,9 @@ impl Session {
         match hello::read(&mut self.inbox) {
             Ok(None) => Ok(None),
             Ok(Some(hello)) => {
+                if hello.wants_large && self.may_be_large {
+                    self.sizes = LARGE;
+                }
                 self.stage = Stage::Deciding(hello.clone());
                 Ok(Some(Input::Hello(hello)))
             }
@@ -234,11 +263,11 @@ impl Session {
         // A message that is rejected means nothing to the daemon: the next one may have come whole already.
         while let Some(bytes) = self.inbox.peek(0, HEADER_BYTES) {
             let header = Header::read(bytes).ok_or(Ended::Malformed)?;
-            let request = check(&header, &me)?;
+            let request = check(&header, &me, self.sizes)?;
             let (groups, data) = (header.groups.cast_unsigned() as usize, header.data_bytes.cast_unsigned() as usize);
             let body = groups * NAME_BYTES + data;
             let Some(message) = self.inbox.take(HEADER_BYTES + body) else { return Ok(None) };
-            if body > MESSAGE_BYTES_MAX {
+            if body > self.sizes.message {
                 self.outgoing.extend_from_slice(&reply::rejected(&header, &message.slice(HEADER_BYTES..)));
                 continue;
             }
@@ -286,7 +315,7 @@ enum Request {
 
 /// What a header asks for, if a client may ask for it at all: one service or one request, in its own name, of a size
 /// that can be.
-fn check(header: &Header, me: &Name) -> Result<Request, Ended> {
+fn check(header: &Header, me: &Name, sizes: Sizes) -> Result<Request, Ended> {
     let services = (header.kind.0 & Kind::SERVICES.0).count_ones();
     let requests = Kind::JOIN.and(Kind::LEAVE).and(Kind::KILL);
     let request = Kind(header.kind.0 & requests.0);
@@ -298,7 +327,7 @@ fn check(header: &Header, me: &Name) -> Result<Request, Ended> {
     }
     let groups = usize::try_from(header.groups).ok().filter(|groups| *groups <= GROUPS_MAX).ok_or(Ended::Size)?;
     let data = usize::try_from(header.data_bytes).map_err(|_| Ended::Size)?;
-    if data.saturating_add(groups * NAME_BYTES) > REJECTED_BYTES_MAX {
+    if data.saturating_add(groups * NAME_BYTES) > sizes.rejected {
         return Err(Ended::Size);
     }
     match request {

@@ -155,6 +155,36 @@ fn what_clients_may_send_and_what_ends_the_session() {
 }
 
 #[test]
+fn only_who_asks_where_it_may_sends_large_messages() {
+    let large = little(Kind::AGREED, &[], &vec![7; ringfort_spread::LARGE_BYTES_MAX]);
+    for (mut session, hello, taken) in [
+        (Session::with_large_messages(), client::hello_for_large(None, true), true),
+        (Session::with_large_messages(), client::hello(None, true), false),
+        (Session::default(), client::hello_for_large(None, true), false),
+    ] {
+        session.feed(&hello);
+        assert!(matches!(session.poll(), Ok(Some(Input::Hello(_)))));
+        session.welcome(bob());
+        session.feed(&client::null_method());
+        assert_eq!(session.poll(), Ok(Some(Input::Opened)));
+        let mut outcome = Ok(None);
+        for chunk in large.chunks(60_000) {
+            session.feed(chunk);
+            outcome = session.poll();
+            if outcome != Ok(None) {
+                break;
+            }
+        }
+        match outcome {
+            Ok(Some(Input::Multicast(message))) => {
+                assert!(taken && message.data.len() == ringfort_spread::LARGE_BYTES_MAX)
+            }
+            outcome => assert!(!taken && outcome == Err(Ended::Size), "{outcome:?}"),
+        }
+    }
+}
+
+#[test]
 fn at_every_size_a_message_is_taken_rejected_or_the_end() {
     let room = MESSAGE_BYTES_MAX - 32;
     assert!(matches!(says(&little(Kind::FIFO, &[name("g")], &vec![1; room])), Ok(Some(Input::Multicast(_)))));

@@ -219,6 +219,10 @@ pub const ROWS: &[Row] = &[
             shown("verify/attack/tests/rows.rs", "fn no_broken_cipher_is_a_dependency_of_production"),
         ],
     ),
+    refused("gap-ring", "seed 004 §2, §5", "datagrams between daemons can be forged and replayed"),
+    refused("gap-one-way", "seed 004 §2", "a link that works one way ends rings for ever"),
+    refused("gap-site-key", "seed 004 §2, §5", "a machine with another key takes a daemon's place"),
+    refused("gap-client-bytes", "seed 004 §2", "a client's bytes crash or block its daemon"),
     refused("J6", "seed 002 §3.2", "inconsistent shares"),
     refused("L1", "seed 002 §2.3", "f leaders collude, and nothing is on time"),
     not_applicable(

@@ -32,7 +32,8 @@ cargo run --release -- attack defences          # every defence removed in turn,
 
 A scenario is played on up to two stages. **Simulated**: the real protocol cores on a bench, the order of deliveries inside a
 window enumerated. **Real**: leader processes and members over sockets, through a hostile proxy. A *defence* is a rule of
-[rules.rs](../crates/protocol/src/rules.rs) that can be taken out of all honest nodes; the scenario then fails.
+[rules.rs](../crates/protocol/src/rules.rs) that can be taken out of all honest nodes; the scenario then fails. Attacks on
+sites are played on three sites' processes, and in the tests of their own simulator.
 
 ";
 
@@ -140,6 +141,9 @@ fn chapter(tree: &Tree, scenario: &Scenario) -> String {
     }
     for play in scenario.simulated {
         writeln!(text, "- *Simulated* `{play}`: {}", tree.simulated(play)).unwrap();
+    }
+    for shown in catalogue::sites::elsewhere(scenario.name) {
+        writeln!(text, "- *Simulated* `{}`: {}", shown.text.trim_start_matches("fn "), link(shown.file)).unwrap();
     }
     for play in scenario.real {
         writeln!(text, "- *Real* `{play}`: {}", tree.real(play)).unwrap();

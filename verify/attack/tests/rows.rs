@@ -61,7 +61,14 @@ fn scenarios_name_rows_and_plays_that_exist() {
         }
         assert_eq!(scenario.simulated().len(), scenario.simulated.len(), "{}", scenario.name);
         assert_eq!(scenario.real().len(), scenario.real.len(), "{}", scenario.name);
-        assert!(!scenario.simulated.is_empty(), "{} is not played on the simulated stage", scenario.name);
+        // Sites have simulators of their own.
+        let elsewhere = catalogue::sites::elsewhere(scenario.name);
+        let simulated = !scenario.simulated.is_empty() || !elsewhere.is_empty();
+        assert!(simulated, "{} is not played without processes", scenario.name);
+        for shown in elsewhere {
+            let text = std::fs::read_to_string(workspace().join(shown.file)).unwrap_or_default();
+            assert!(text.contains(shown.text), "{}: {} does not hold `{}`", scenario.name, shown.file, shown.text);
+        }
         for twin in scenario.twins {
             let play = attacks::named(twin.play).unwrap();
             assert!(scenario.simulated.contains(&twin.play) && play.defences.contains(&twin.without), "{twin:?}");

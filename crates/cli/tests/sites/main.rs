@@ -10,10 +10,12 @@ mod commands;
 mod crowd;
 mod dice;
 mod judge;
+mod limits;
 #[path = "../cli/process.rs"]
 #[allow(dead_code, reason = "shared with the other tests of this command")]
 mod process;
 mod proxy;
 mod secure;
 mod trouble;
+mod waits;
 mod world;

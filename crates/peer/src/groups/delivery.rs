@@ -38,7 +38,8 @@ impl Groups {
     }
 
     pub(super) fn on_join(&mut self, member: Member, group: Name, events: &mut Vec<Event>) {
-        match self.table.join(member.clone(), &group, self.config.memberships_max) {
+        match self.table.join(member.clone(), &group, (self.config.memberships_max, self.config.groups_per_client_max))
+        {
             Change::View => {
                 self.tell_view(&group, Cause::Join(member.name), events);
                 // It joined in time and is lost with its site.

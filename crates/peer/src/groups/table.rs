@@ -71,6 +71,8 @@ pub(super) struct Table {
     ring: RingId,
     groups: BTreeMap<Name, Group>,
     memberships: usize,
+    /// How many groups each is in.
+    each: BTreeMap<Member, usize>,
     /// The highest index of any group of this ring that is gone: a group that comes again goes on above.
     floor: u32,
     /// The end of the ring has a hole, and what is behind it was delivered to others in another way.
@@ -109,16 +111,18 @@ impl Table {
             .collect()
     }
 
-    /// A client joins.
-    pub(super) fn join(&mut self, member: Member, name: &Name, memberships_max: usize) -> Change {
+    /// A client joins. `bounds`: memberships of all, and groups of one.
+    pub(super) fn join(&mut self, member: Member, name: &Name, bounds: (usize, usize)) -> Change {
         let is_in = self.groups.get(name).is_some_and(|group| group.members.contains_key(&member));
         if is_in {
             return Change::None;
         }
-        if self.memberships >= memberships_max {
+        let mine = self.each.get(&member).copied().unwrap_or(0);
+        if self.memberships >= bounds.0 || mine >= bounds.1 {
             return Change::Refused;
         }
         self.memberships += 1;
+        self.each.insert(member.clone(), mine + 1);
         let (id, unsettled) = (self.first_id(), self.has_hole);
         let group = self.groups.entry(name.clone()).or_insert_with(|| Group { id, unsettled, ..Group::default() });
         let standing = match (group.unsettled, unsettled) {
@@ -141,6 +145,12 @@ impl Table {
             return Change::None;
         }
         self.memberships -= 1;
+        if let Some(mine) = self.each.get_mut(member) {
+            *mine -= 1;
+            if *mine == 0 {
+                self.each.remove(member);
+            }
+        }
         let change = group.change(id);
         if group.members.is_empty() {
             self.drop_group(name);
@@ -187,7 +197,7 @@ impl Table {
             group.unsettled |= group.members.len() != before;
         }
         self.groups.retain(|_, group| !group.members.is_empty());
-        self.memberships = self.groups.values().map(|group| group.members.len()).sum();
+        self.count();
     }
 
     /// The table in parts that fit a message.
@@ -235,8 +245,16 @@ impl Table {
             };
             self.groups.insert(name, group);
         }
-        self.memberships = self.groups.values().map(|group| group.members.len()).sum();
+        self.count();
         views
+    }
+
+    fn count(&mut self) {
+        self.memberships = self.groups.values().map(|group| group.members.len()).sum();
+        self.each.clear();
+        for member in self.groups.values().flat_map(|group| group.members.keys()) {
+            *self.each.entry(member.clone()).or_default() += 1;
+        }
     }
 
     /// Who joined at the end of a ring comes from no view of the others: each is a set by itself.

@@ -14,6 +14,7 @@ pub mod token;
 pub mod window;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ringfort_kernel::Time;
@@ -74,6 +75,9 @@ pub struct Ring {
     rotation: Rotation,
     quiet: u16,
     idle: Option<(Token, Time)>,
+    /// How long each visit keeps the token, for readers who are behind; and whether it is kept for them now.
+    pace: Duration,
+    paced: bool,
     forwarded: Option<(SiteId, Bytes)>,
     resend_at: Option<Time>,
     hurry_at: Option<Time>,
@@ -105,6 +109,8 @@ impl Ring {
             rotation: Rotation::new(config.timers),
             quiet: 0,
             idle: None,
+            pace: Duration::ZERO,
+            paced: false,
             forwarded: None,
             resend_at: None,
             hurry_at: None,
@@ -134,7 +140,7 @@ impl Ring {
     }
 
     /// How long the ring waits for its token.
-    pub fn token_loss(&self) -> std::time::Duration {
+    pub fn token_loss(&self) -> Duration {
         self.rotation.token_loss()
     }
 
@@ -146,6 +152,13 @@ impl Ring {
     /// Packets that this site keeps for repair.
     pub fn kept(&self) -> usize {
         self.packets.len()
+    }
+
+    /// Keeps the token for so long at each visit: who sends to a slow reader is slowed down everywhere. However many
+    /// sites do that, nobody takes the token for lost.
+    pub fn pace(&mut self, pace: Duration) {
+        let sites = u32::try_from(self.members.len()).unwrap_or(u32::MAX).max(1);
+        self.pace = pace.min(self.config.timers.token_loss_min / (2 * sites));
     }
 
     /// While held back, unordered messages wait for their place.
@@ -168,12 +181,14 @@ impl Ring {
         self.sign(now, token.visit);
         self.rotation.visited(now);
         let idle = self.place == 0 && usize::from(token.quiet) >= 2 * places && !outbox.has_work();
-        if idle {
+        self.paced = !idle && !self.pace.is_zero();
+        if idle || self.paced {
             self.visit = token.visit;
             self.quiet = token.quiet;
             self.forwarded = None;
             self.resend_at = None;
-            self.idle = Some((token, now + self.config.timers.idle_hold));
+            let hold = if idle { self.config.timers.idle_hold } else { self.pace };
+            self.idle = Some((token, now + hold));
         } else {
             self.visit(now, token, outbox, out);
         }
@@ -196,7 +211,7 @@ impl Ring {
 
     /// Another site has something to send.
     pub fn on_hurry(&mut self, now: Time, hurry: &Hurry, outbox: &mut Outbox, out: &mut Output) {
-        if hurry.ring == self.id && self.members.contains(&hurry.sender) {
+        if hurry.ring == self.id && self.members.contains(&hurry.sender) && !self.paced {
             self.release_idle(now, outbox, out);
         }
     }
@@ -206,7 +221,9 @@ impl Ring {
         if self.closed || !outbox.has_work() {
             return;
         }
-        self.release_idle(now, outbox, out);
+        if !self.paced {
+            self.release_idle(now, outbox, out);
+        }
         let asleep = usize::from(self.quiet) >= self.members.len() && self.members.len() > 1 && self.place != 0;
         if asleep && self.hurry_at.is_none_or(|at| now >= at) {
             let hurry = Hurry { ring: self.id, sender: self.config.me, visit: self.visit };
@@ -271,6 +288,7 @@ impl Ring {
 
     fn release_idle(&mut self, now: Time, outbox: &mut Outbox, out: &mut Output) {
         if let Some((token, _)) = self.idle.take() {
+            self.paced = false;
             self.visit(now, token, outbox, out);
         }
     }

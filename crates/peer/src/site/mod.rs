@@ -18,6 +18,8 @@ pub mod step;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ringfort_kernel::Time;
 use ringfort_kernel::time::earliest;
@@ -65,6 +67,7 @@ pub struct Site {
     groups: Groups,
     sleep: Sleep,
     next_client: u32,
+    pace: Duration,
 }
 
 impl Site {
@@ -81,6 +84,7 @@ impl Site {
             groups: Groups::new(&config),
             sleep: Sleep::default(),
             next_client: 1,
+            pace: Duration::ZERO,
             config,
         };
         let mut step = Step { effects: out.effects, events: vec![Event::Gathering(Reason::Started)] };
@@ -143,6 +147,12 @@ impl Site {
         self.check_room()?;
         let head = Head { sender, groups, self_discard, mark, message_type };
         Ok(self.submit(now, client, service, Content::Data(head, payload)))
+    }
+
+    /// Readers here are behind: each visit of the token takes so much longer, and all senders with it. Zero when they are not.
+    pub fn pace(&mut self, pace: Duration) {
+        self.pace = pace;
+        self.ring.pace(pace);
     }
 
     /// Whether another message of a client would be taken.
@@ -316,6 +326,7 @@ impl Site {
         let tables = self.groups.on_configuration(&Configuration::Regular(regular), &mut step.events);
         tables.into_iter().for_each(|table| self.outbox.push_control(table));
         self.ring = Ring::new(&self.config, regular.ring, regular.members, now);
+        self.ring.pace(self.pace);
         self.hold_while_exchanging();
         let out = self.ring.start(now, &mut self.outbox);
         self.take_ring(out, step);

@@ -118,7 +118,7 @@ pub enum Event {
     },
     /// The client is out of the group: nothing of it follows until it joins again.
     SelfLeave(ClientId, Name),
-    /// A join could not be done: the site's tables are full.
+    /// A join could not be done: the client is in as many groups as one may be, or the tables are full.
     JoinRefused(ClientId, Name),
     /// The client is gone everywhere: its name is free.
     Disconnected(ClientId),

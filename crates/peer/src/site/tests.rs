@@ -114,3 +114,49 @@ proptest! {
         prop_assert!(core.queue_sizes().0 <= 2048);
     }
 }
+
+/// A site that is a ring by itself, and what its clients were told meanwhile.
+fn alone(config: Config) -> Site {
+    let (mut core, _) = Site::new(config, Durable::default(), at(0));
+    for millis in 0..2000 {
+        if core.next_wakeup().is_some_and(|due| due <= at(millis)) {
+            let _ = core.on_wakeup(at(millis));
+        }
+    }
+    assert!(core.ring().is_some());
+    core
+}
+
+/// A hundred milliseconds more.
+fn settle(core: &mut Site, clock: &mut u64, step: Step) -> Vec<Event> {
+    let mut events = step.events;
+    for _ in 0..100 {
+        *clock += 1;
+        events.extend(core.on_wakeup(at(*clock)).events);
+    }
+    events
+}
+
+#[test]
+fn one_client_takes_no_more_groups_than_it_may_and_others_none_the_less() {
+    let all = SiteSet::EMPTY.with(site(0));
+    let mut core = alone(Config { groups_per_client_max: 2, ..Config::new(site(0), all) });
+    let name = |text: &'static str| Name::new(Bytes::from_static(text.as_bytes())).unwrap();
+    let greedy = core.connect(name("#greedy#a"), true).unwrap();
+    let other = core.connect(name("#other#a"), true).unwrap();
+    let mut clock = 2000;
+    let mut join = |client, group: &'static str| {
+        let step = core.join(at(clock), client, name(group)).unwrap();
+        settle(&mut core, &mut clock, step)
+            .iter()
+            .any(|event| matches!(event, Event::JoinRefused(who, _) if *who == client))
+    };
+    assert!(!join(greedy, "a") && !join(greedy, "b") && !join(greedy, "a"), "to join again takes nothing");
+    assert!(join(greedy, "c"));
+    assert!(!join(other, "c"));
+    let step = core.leave(at(clock), greedy, name("a")).unwrap();
+    let _ = settle(&mut core, &mut clock, step);
+    let step = core.join(at(clock), greedy, name("c")).unwrap();
+    assert!(!settle(&mut core, &mut clock, step).iter().any(|event| matches!(event, Event::JoinRefused(..))));
+    assert_eq!(core.group_sizes(), (2, 3));
+}

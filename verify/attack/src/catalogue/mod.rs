@@ -6,14 +6,23 @@ mod leaving;
 mod logins;
 mod messages;
 mod roles;
+pub mod sites;
 
 use crate::scenario::Scenario;
 
 /// All scenarios.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [messages::SCENARIOS, logins::SCENARIOS, keys::SCENARIOS, leaving::SCENARIOS, roles::SCENARIOS, leaders::SCENARIOS]
-        .into_iter()
-        .flatten()
+    [
+        messages::SCENARIOS,
+        logins::SCENARIOS,
+        keys::SCENARIOS,
+        leaving::SCENARIOS,
+        roles::SCENARIOS,
+        leaders::SCENARIOS,
+        sites::SCENARIOS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The scenario with a name.

@@ -60,6 +60,11 @@ impl Machine {
         Ok(running.child.try_wait()?.is_some())
     }
 
+    /// What runs here knows the hidden commands of the demo.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The leader's folder.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -24,12 +24,55 @@ pub const HONEST: [&str; 3] = ["ana", "ben", "eva"];
 pub struct Trial<'a> {
     /// The stage.
     pub stage: &'a mut Stage,
+    books: Books,
+    before: Marks,
+    late: BTreeSet<String>,
+}
+
+/// What an attack tried, what came of it, and what should not have.
+#[derive(Debug, Default)]
+pub struct Books {
     made: Vec<String>,
     not_made: Vec<String>,
     seen: Vec<String>,
     broken: Vec<String>,
-    before: Marks,
-    late: BTreeSet<String>,
+}
+
+impl Books {
+    /// So often this was tried: once at least, or the scenario did not come about.
+    pub fn made(&mut self, what: &str, count: u64) {
+        if count > 0 {
+            self.made.push(format!("{count} {what}"));
+        } else {
+            self.not_made.push(format!("no {what}"));
+        }
+    }
+
+    /// The refusal that must be seen. Without it the attack succeeded.
+    pub fn expect(&mut self, held: bool, what: impl Into<String>) {
+        if held {
+            self.seen.push(what.into());
+        } else {
+            self.broken.push(format!("not so: {}", what.into()));
+        }
+    }
+
+    /// A count that must be zero: what the attack was to bring about.
+    pub fn none(&mut self, count: u64, what: &str) {
+        self.expect(count == 0, format!("{count} {what}"));
+    }
+
+    /// How it came out.
+    pub fn outcome(self) -> Outcome {
+        let tried = self.made.join(", ");
+        if !self.broken.is_empty() {
+            Outcome::broken(format!("{tried}: {}", self.broken.join("; ")))
+        } else if !self.not_made.is_empty() || self.made.is_empty() {
+            Outcome::not_made(self.not_made.join("; "))
+        } else {
+            Outcome::refused(format!("{tried}: {}", self.seen.join("; ")))
+        }
+    }
 }
 
 fn is_honest_and_put_out((name, cause): &&(String, Cause)) -> bool {
@@ -80,8 +123,7 @@ impl<'a> Trial<'a> {
     pub async fn begin(stage: &'a mut Stage) -> anyhow::Result<Trial<'a>> {
         stage.put_right().await?;
         let before = stage.desk.look(|state| Marks::of(state));
-        let (made, not_made, seen, broken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Ok(Trial { stage, made, not_made, seen, broken, before, late: BTreeSet::new() })
+        Ok(Trial { stage, books: Books::default(), before, late: BTreeSet::new() })
     }
 
     /// The attack keeps somebody who comes from views that it is in: what was said in them it is told to have lost, as is
@@ -90,27 +132,19 @@ impl<'a> Trial<'a> {
         self.late.insert(who.to_owned());
     }
 
-    /// So often this was tried: once at least, or the scenario did not come about.
+    /// As [`Books::made`].
     pub fn made(&mut self, what: &str, count: u64) {
-        if count > 0 {
-            self.made.push(format!("{count} {what}"));
-        } else {
-            self.not_made.push(format!("no {what}"));
-        }
+        self.books.made(what, count);
     }
 
-    /// The refusal that must be seen. Without it the attack succeeded.
+    /// As [`Books::expect`].
     pub fn expect(&mut self, held: bool, what: impl Into<String>) {
-        if held {
-            self.seen.push(what.into());
-        } else {
-            self.broken.push(format!("not so: {}", what.into()));
-        }
+        self.books.expect(held, what);
     }
 
-    /// A count that must be zero: what the attack was to bring about.
+    /// As [`Books::none`].
     pub fn none(&mut self, count: u64, what: &str) {
-        self.expect(count == 0, format!("{count} {what}"));
+        self.books.none(count, what);
     }
 
     /// Waits until somebody saw this offence of this party; how often it was seen.
@@ -132,7 +166,8 @@ impl<'a> Trial<'a> {
     /// # Errors
     /// A leader's process cannot be started.
     pub async fn end(self) -> anyhow::Result<Outcome> {
-        let Trial { stage, made, not_made, mut seen, mut broken, before, late } = self;
+        let Trial { stage, mut books, before, late } = self;
+        let Books { broken, seen, .. } = &mut books;
         if let Err(error) = stage.put_right().await {
             broken.push(format!("the group is not as before: {error:#}"));
         }
@@ -165,14 +200,7 @@ impl<'a> Trial<'a> {
         broken.extend(after.wronged.difference(&before.wronged).map(|text| format!("honest and accused: {text}")));
         let delivered = after.totals.delivered - before.totals.delivered;
         seen.push(format!("{delivered} messages delivered meanwhile, none lost"));
-        let tried = made.join(", ");
-        Ok(if !broken.is_empty() {
-            Outcome::broken(format!("{tried}: {}", broken.join("; ")))
-        } else if !not_made.is_empty() || made.is_empty() {
-            Outcome::not_made(not_made.join("; "))
-        } else {
-            Outcome::refused(format!("{tried}: {}", seen.join("; ")))
-        })
+        Ok(books.outcome())
     }
 }
 

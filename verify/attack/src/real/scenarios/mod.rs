@@ -5,6 +5,7 @@ mod former;
 mod hacked;
 mod inside;
 mod outage;
+mod peers;
 mod wire;
 
 use std::time::Duration;
@@ -16,15 +17,15 @@ use crate::scenario::RealScenario;
 const HANG_UP: Duration = Duration::from_secs(25);
 
 macro_rules! scenarios {
-    ($($name:literal => $module:ident::$play:ident,)*) => {
-        /// All of them, by name.
+    ($($name:literal => $module:ident::$play:ident,)* sites: $($own:literal => $room:ident::$act:ident,)*) => {
+        /// All of them, by name. Those of sites have three of their own, and leave the group with leaders alone.
         pub const ALL: &[(&str, RealScenario)] = &[$(($name, |stage| {
             Box::pin(async move {
                 let mut trial = Trial::begin(stage).await?;
                 $module::$play(&mut trial).await?;
                 trial.end().await
             })
-        })),*];
+        }),)* $(($own, |stage| Box::pin($room::$act(stage))),)*];
     };
 }
 
@@ -70,6 +71,11 @@ scenarios! {
     "leaders-stopped" => outage::leaders_stopped,
     "leader-crashes" => outage::leader_crashes,
     "too-few-leaders" => outage::too_few_leaders,
+    sites:
+    "ring-datagrams" => peers::ring_datagrams,
+    "ring-one-way" => peers::ring_one_way,
+    "ring-wrong-key" => peers::ring_wrong_key,
+    "client-garbage" => peers::client_garbage,
 }
 
 /// Waits until something is so that nobody reports.

@@ -2,6 +2,7 @@
 //!
 //! The demonstration cuts the wires; scenarios also replay, forge and flood on them.
 
+mod talk;
 mod wires;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::hosting::{input_ended, tell};
+pub use talk::{Talk, Told};
 pub use wires::{Datagram, Wires};
 
 /// The sites, in the order of their places.
@@ -100,7 +102,15 @@ impl Sites {
     /// # Errors
     /// It does not come to listen.
     pub async fn start(&mut self, place: usize) -> anyhow::Result<()> {
-        let (running, port) = self.launch(&self.folder(place)).await?;
+        self.start_from(place, &self.folder(place)).await
+    }
+
+    /// Starts, in the place of a site, the one of another folder.
+    ///
+    /// # Errors
+    /// It does not come to listen.
+    pub async fn start_from(&mut self, place: usize, folder: &Path) -> anyhow::Result<()> {
+        let (running, port) = self.launch(folder).await?;
         self.wires.knows(place, port, running.child.id().unwrap_or_default());
         let spot = self.running.get_mut(place).context("there are three sites")?;
         *spot = Some(running);

@@ -1,7 +1,8 @@
-//! Members that keep a membership log.
+//! Where things are: members' logs, and the program that runs on all machines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::super::machines::Machine;
 use super::Stage;
 
 impl Stage {
@@ -13,5 +14,10 @@ impl Stage {
     /// Where a member keeps its log.
     pub fn log_of(&self, name: &str) -> PathBuf {
         self.dir.path().join(format!("{name}.log"))
+    }
+
+    /// The program that knows the hidden commands of leaders and sites.
+    pub fn program(&self) -> &Path {
+        self.machines.first().map(Machine::program).unwrap_or(Path::new(""))
     }
 }
