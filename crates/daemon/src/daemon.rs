@@ -149,7 +149,7 @@ impl Daemon {
         let state = Arc::new(State::new(facts));
         // It ends with the driver, which then asks for nothing more.
         options.lookup = names.map(Names::serve).transpose()?;
-        let serving = doors.serve(&config.status, &state)?;
+        let serving = doors.serve(&config.status, state.clone())?;
         let audit = Arc::new(Mutex::new(audit));
         lock(&audit).write(&Decision::Started { version: env!("CARGO_PKG_VERSION"), sandbox });
         // A file that may not grow is an error to be told, and not the end without a word.

@@ -35,10 +35,52 @@ pub struct Doors {
     tcp: Option<std::net::TcpListener>,
 }
 
+/// What the endpoint shows.
+pub trait Answers: Send + Sync + 'static {
+    /// Whether it works at all; if not, why.
+    ///
+    /// # Errors
+    /// The reason, as a sentence.
+    fn health(&self) -> Result<(), String>;
+
+    /// Whether it can do its part; if not, why.
+    ///
+    /// # Errors
+    /// The reason, as a sentence.
+    fn readiness(&self) -> Result<(), String>;
+
+    /// The figures, and the type of their text.
+    fn metrics(&self) -> (&'static str, String);
+
+    /// How it is, as JSON.
+    ///
+    /// # Errors
+    /// It cannot be put into words.
+    fn document(&self) -> serde_json::Result<String>;
+}
+
+impl Answers for State {
+    fn health(&self) -> Result<(), String> {
+        State::health(self)
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        State::readiness(self)
+    }
+
+    fn metrics(&self) -> (&'static str, String) {
+        (metrics::CONTENT_TYPE, self.metrics.text())
+    }
+
+    fn document(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&State::document(self))
+    }
+}
+
 /// Who is asked, and under which names.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Door {
-    state: Arc<State>,
+    state: Arc<dyn Answers>,
     names: Arc<Vec<String>>,
 }
 
@@ -72,9 +114,9 @@ impl Doors {
     ///
     /// # Errors
     /// The sockets cannot be handed over to the runtime.
-    pub fn serve(self, config: &StatusAt, state: &Arc<State>) -> io::Result<Serving> {
+    pub fn serve(self, config: &StatusAt, state: Arc<dyn Answers>) -> io::Result<Serving> {
         let mut tasks = JoinSet::new();
-        let door = Door { state: state.clone(), names: Arc::new(config.http_names.clone()) };
+        let door = Door { state, names: Arc::new(config.http_names.clone()) };
         let connections_max = usize::try_from(config.connections_max).unwrap_or(1);
         if let Some(unix) = self.unix {
             let listener = Bounded::new(UnixListener::from_std(unix)?, connections_max, |_| None);
@@ -109,7 +151,7 @@ impl Drop for Serving {
 
 /// What is told where the address for HTTP cannot be had.
 pub(crate) fn taken(http: &str, error: &io::Error) -> String {
-    format!("[status] http = {http:?}: cannot listen there ({error}): choose another port")
+    format!("http = {http:?}: cannot listen there ({error}): choose another port")
 }
 
 fn open_socket(folder: &Path) -> io::Result<(std::os::unix::net::UnixListener, PathBuf)> {
@@ -140,7 +182,7 @@ async fn at_the_door(Shared(door): Shared<Door>, request: Request, next: Next) -
     let mut answer = if is_ours(&door, request.headers()) {
         next.run(request).await
     } else {
-        plain(StatusCode::MISDIRECTED_REQUEST, "This name is not among http_names in [status].".to_owned())
+        plain(StatusCode::MISDIRECTED_REQUEST, "This name is not among http_names in the configuration.".to_owned())
     };
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -166,11 +208,12 @@ fn probe(outcome: Result<(), String>) -> Response {
 }
 
 async fn metrics_text(Shared(door): Shared<Door>) -> Response {
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], door.state.metrics.text()).into_response()
+    let (kind, text) = door.state.metrics();
+    ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
 async fn status(Shared(door): Shared<Door>) -> Response {
-    match serde_json::to_string(&door.state.document()) {
+    match door.state.document() {
         Ok(text) => ([(CONTENT_TYPE, "application/json")], text).into_response(),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }

@@ -26,7 +26,7 @@ fn served(settings: &str, folder: &Path) -> (Arc<State>, SocketAddr, Serving) {
     std::fs::create_dir_all(folder.join("state")).unwrap();
     let doors = Doors::open(&config, folder).unwrap();
     let address = doors.http_address().unwrap();
-    let serving = doors.serve(&config, &state).unwrap();
+    let serving = doors.serve(&config, state.clone()).unwrap();
     (state, address, serving)
 }
 

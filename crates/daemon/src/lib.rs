@@ -13,7 +13,7 @@ mod daemon;
 #[cfg(test)]
 mod fixture;
 pub mod hooks;
-mod http;
+pub mod http;
 mod listener;
 pub mod metrics;
 pub mod names;

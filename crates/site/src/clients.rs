@@ -8,20 +8,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ringfort_spread::{Ended, Input, Name, READ_BYTES_MAX, Refusal, Session};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use crate::audit::{Decision, Observer};
 use crate::doors::{Doors, Networks, Users};
+use crate::line::{Line, cut, write};
 use crate::telling::Telling;
 
 /// A client has this long to say who it is.
@@ -29,17 +31,11 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long what is queued may take to be written when a client goes, and the last word when it is cut off.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a client may be behind, bytes.
-pub const BEHIND_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Connections of one door that have not said who they are. For a further one the oldest makes way: silent ones keep
 /// nobody out.
 const STRANGERS_MAX: usize = 64;
 /// How often a silent client over TCP is asked by the system whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// What a frame that waits costs beside its bytes.
-const FRAME_OVERHEAD_BYTES: usize = 64;
-/// Small frames are put together up to this size before they are written.
-const WRITE_BYTES: usize = 64 * 1024;
 
 /// What one connection asks of the site.
 #[derive(Debug)]
@@ -60,78 +56,14 @@ pub(crate) enum Request {
         wanted: Option<Vec<u8>>,
         wants_membership: bool,
         line: Line,
+        /// Whose program it is, as far as the system tells.
+        from: Arc<str>,
         answer: oneshot::Sender<Result<Name, Refusal>>,
     },
     /// What an open session asks for.
     Input(Input),
     /// It is gone.
     Gone,
-}
-
-/// The way to one client, shared by all who write to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Line {
-    frames: mpsc::UnboundedSender<Bytes>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    bytes: AtomicUsize,
-    /// Bytes that were written, so far.
-    written: AtomicUsize,
-    cut: AtomicBool,
-    wake: Notify,
-    /// The last thing that a client is told which is cut off.
-    farewell: Mutex<Option<Bytes>>,
-}
-
-impl Line {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Bytes>) {
-        let (frames, queued) = mpsc::unbounded_channel();
-        (Line { frames, shared: Arc::default() }, queued)
-    }
-
-    /// Queues a frame; false when the client is too far behind, and has to be cut off.
-    pub fn send(&self, frame: Bytes) -> bool {
-        if self.is_cut() {
-            return true;
-        }
-        let bytes = frame.len() + FRAME_OVERHEAD_BYTES;
-        if self.shared.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > BEHIND_BYTES_MAX {
-            return false;
-        }
-        // A client that is gone tells so itself.
-        let _ = self.frames.send(frame);
-        true
-    }
-
-    /// Whether the connection is being ended.
-    pub fn is_cut(&self) -> bool {
-        self.shared.cut.load(Ordering::Relaxed)
-    }
-
-    /// Ends the connection. What waits is dropped; a last frame is written, if the client comes to read it.
-    pub fn cut_with(&self, farewell: Bytes) {
-        *self.shared.farewell.lock().unwrap_or_else(PoisonError::into_inner) = Some(farewell);
-        self.cut();
-    }
-
-    /// Ends the connection.
-    pub fn cut(&self) {
-        self.shared.cut.store(true, Ordering::Relaxed);
-        self.shared.wake.notify_waiters();
-    }
-
-    /// Bytes that wait.
-    pub fn waiting_bytes(&self) -> usize {
-        self.shared.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that the client has taken, so far.
-    pub fn written_bytes(&self) -> usize {
-        self.shared.written.load(Ordering::Relaxed)
-    }
 }
 
 /// The listeners.
@@ -142,7 +74,7 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub fn start(doors: Doors) -> io::Result<(Self, mpsc::Receiver<Batch>)> {
+    pub fn start(doors: Doors, observer: &Observer) -> io::Result<(Self, mpsc::Receiver<Batch>)> {
         let (batches, received) = mpsc::channel(STRANGERS_MAX);
         let numbers = Arc::new(AtomicUsize::new(1));
         let mut tasks = JoinSet::new();
@@ -150,7 +82,7 @@ impl Clients {
         // Each door has its own places for strangers: those of the network keep nobody of this machine out.
         let mut open = |listening| {
             let strangers = Arc::new(Strangers::default());
-            tasks.spawn(serve(listening, numbers.clone(), strangers, batches.clone()));
+            tasks.spawn(serve(listening, numbers.clone(), strangers, batches.clone(), observer.clone()));
         };
         if let Some((listener, path, users)) = doors.unix {
             open(Listening::Unix(UnixListener::from_std(listener)?, users));
@@ -199,20 +131,25 @@ enum Listening {
     Tcp(TcpListener, Networks),
 }
 
-/// A stream of either kind, from somebody who may connect.
+/// A stream of either kind, from somebody who may connect, and who that is.
 enum Accepted {
-    Unix(UnixStream),
-    Tcp(TcpStream),
+    Unix(UnixStream, Arc<str>),
+    Tcp(TcpStream, Arc<str>),
 }
 
 impl Listening {
     /// The next client that may connect, if it is one.
-    async fn accept(&self, connection: u64, telling: &Telling) -> io::Result<Option<Accepted>> {
+    async fn accept(&self, connection: u64, telling: &Telling, observer: &Observer) -> io::Result<Option<Accepted>> {
         match self {
             Listening::Unix(listener, users) => {
                 let (stream, _) = listener.accept().await?;
                 let user = stream.peer_cred()?.uid();
                 let allowed = users.allow(user);
+                let from = format!("user {user}");
+                if !allowed {
+                    let why = "a program of this user may not connect".to_owned();
+                    observer.tell(&Decision::ClientRefused { from: from.clone(), why });
+                }
                 if allowed {
                     debug!(connection, user, "a client connects");
                 } else if let Some(unsaid) = telling.may() {
@@ -222,11 +159,15 @@ impl Listening {
                         "a program of this user may not connect: the site was not started with --allow-user for it"
                     );
                 }
-                Ok(allowed.then_some(Accepted::Unix(stream)))
+                Ok(allowed.then(|| Accepted::Unix(stream, from.into())))
             }
             Listening::Tcp(listener, networks) => {
                 let (stream, from) = listener.accept().await?;
                 let allowed = networks.allow(from.ip());
+                if !allowed {
+                    let why = "a program at this address may not connect".to_owned();
+                    observer.tell(&Decision::ClientRefused { from: from.ip().to_string(), why });
+                }
                 if allowed {
                     debug!(connection, %from, "a client connects");
                     let _ = stream.set_nodelay(true);
@@ -236,7 +177,7 @@ impl Listening {
                 } else if let Some(unsaid) = telling.may() {
                     warn!(%from, unsaid, "a program there may not connect: the site was not started with --tcp-from for it");
                 }
-                Ok(allowed.then_some(Accepted::Tcp(stream)))
+                Ok(allowed.then(|| Accepted::Tcp(stream, from.ip().to_string().into())))
             }
         }
     }
@@ -247,6 +188,7 @@ async fn serve(
     numbers: Arc<AtomicUsize>,
     strangers: Arc<Strangers>,
     batches: mpsc::Sender<Batch>,
+    observer: Observer,
 ) {
     let mut open = JoinSet::new();
     let telling = Arc::new(Telling::default());
@@ -258,10 +200,16 @@ async fn serve(
             Listening::Unix(..) => Session::with_large_messages(),
             Listening::Tcp(..) => Session::default(),
         };
-        let connection = Connection { number, batches: batches.clone(), session, telling: telling.clone() };
-        match listening.accept(number, &telling).await {
-            Ok(Some(Accepted::Unix(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
-            Ok(Some(Accepted::Tcp(stream))) => drop(open.spawn(connection.run(stream, strangers.clone()))),
+        let (batches, telling, observer) = (batches.clone(), telling.clone(), observer.clone());
+        let accepted = listening.accept(number, &telling, &observer).await;
+        let connection = |from| Connection { number, batches, session, from, telling, observer };
+        match accepted {
+            Ok(Some(Accepted::Unix(stream, from))) => {
+                drop(open.spawn(connection(from).run(stream, strangers.clone())));
+            }
+            Ok(Some(Accepted::Tcp(stream, from))) => {
+                drop(open.spawn(connection(from).run(stream, strangers.clone())));
+            }
             Ok(None) => {}
             Err(error) => {
                 warn!(%error, "a client could not be accepted");
@@ -275,7 +223,9 @@ struct Connection {
     number: u64,
     batches: mpsc::Sender<Batch>,
     session: Session,
+    from: Arc<str>,
     telling: Arc<Telling>,
+    observer: Observer,
 }
 
 /// Why a connection's reading ended.
@@ -310,6 +260,9 @@ impl Connection {
             Ok(Err(stop)) => stop,
             Err(_) => Stop::Left,
         };
+        if let Stop::Ended(ended) = &stop {
+            self.observer.tell(&Decision::SessionEnded { from: self.from.to_string(), why: ended.to_string() });
+        }
         if let Stop::Ended(ended) = &stop
             && let Some(unsaid) = self.telling.may()
         {
@@ -338,6 +291,7 @@ impl Connection {
                         wanted: hello.name.map(|name| name.text().to_vec()),
                         wants_membership: hello.wants_membership,
                         line: line.clone(),
+                        from: self.from.clone(),
                         answer,
                     };
                     self.ask([request].into()).await?;
@@ -410,64 +364,4 @@ impl Connection {
         let _ = done.await;
         Ok(())
     }
-}
-
-async fn cut(shared: &Shared) {
-    loop {
-        let woken = shared.wake.notified();
-        tokio::pin!(woken);
-        // Two wait for this: none must come between the look and the waiting.
-        woken.as_mut().enable();
-        if shared.cut.load(Ordering::Relaxed) {
-            return;
-        }
-        woken.await;
-    }
-}
-
-/// Writes what is queued, many small frames at once; for a client that is cut off, a last word in its place.
-async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut queued: mpsc::UnboundedReceiver<Bytes>, shared: Arc<Shared>) {
-    let mut together = BytesMut::with_capacity(WRITE_BYTES);
-    while let Some(frame) = queued.recv().await {
-        let is_cut = shared.cut.load(Ordering::Relaxed);
-        if is_cut && shared.farewell.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-            break;
-        }
-        together.clear();
-        together.extend_from_slice(&frame);
-        let mut frames = 1;
-        while together.len() < WRITE_BYTES
-            && let Ok(more) = queued.try_recv()
-        {
-            together.extend_from_slice(&more);
-            frames += 1;
-        }
-        let outcome = {
-            let writing = writer.write_all(&together);
-            tokio::pin!(writing);
-            tokio::select! {
-                outcome = &mut writing => outcome,
-                () = cut(&shared), if !is_cut => {
-                    // Nothing that waits is kept for whoever does not read.
-                    if shared.farewell.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
-                        while queued.try_recv().is_ok() {}
-                    }
-                    writing.await
-                }
-            }
-        };
-        shared.bytes.fetch_sub(together.len() + frames * FRAME_OVERHEAD_BYTES, Ordering::Relaxed);
-        shared.written.fetch_add(together.len(), Ordering::Relaxed);
-        if let Err(error) = outcome {
-            debug!(%error, "a client is gone");
-            return;
-        }
-    }
-    drop(queued);
-    let farewell = shared.farewell.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(farewell) = farewell {
-        // It may be gone.
-        let _ = writer.write_all(&farewell).await;
-    }
-    let _ = writer.shutdown().await;
 }

@@ -13,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use crate::audit::{Decision, Observe, Observer};
 use crate::channel::OVERHEAD_BYTES;
 use crate::clients::{Batch, Clients};
 use crate::doors::{DoorError, DoorOptions, Doors, bind_unix};
@@ -42,6 +43,8 @@ pub struct Options {
     pub doors: DoorOptions,
     /// Looks up other sites' names, for a site in a sandbox.
     pub find: Option<Find>,
+    /// Is told of what bears on security.
+    pub observe: Option<Observe>,
 }
 
 /// Why a site stopped or could not start.
@@ -79,6 +82,7 @@ pub struct Prepared {
     doors: Doors,
     status: std::os::unix::net::UnixListener,
     find: Option<Find>,
+    observer: Observer,
 }
 
 /// Opens what a site will need. `find` can be given later, too.
@@ -95,7 +99,8 @@ pub fn prepare(folder: Folder, options: &Options) -> Result<Prepared, SiteError>
     // The folder is locked: a socket that is there was left behind.
     let _ = std::fs::remove_file(status_socket(folder.path()));
     let status = bind_unix(&status_socket(folder.path()), 0o600)?;
-    Ok(Prepared { folder, address, socket, doors, status, find: options.find.clone() })
+    let observer = Observer(options.observe.clone());
+    Ok(Prepared { folder, address, socket, doors, status, find: options.find.clone(), observer })
 }
 
 impl Prepared {
@@ -114,13 +119,18 @@ impl Prepared {
         self.find = Some(find);
     }
 
+    /// Whoever is told of what bears on security from now on.
+    pub fn observe_with(&mut self, observe: Observe) {
+        self.observer = Observer(Some(observe));
+    }
+
     /// Starts the site.
     ///
     /// # Errors
     /// When the TCP address for other sites cannot be had, or the folder cannot be written.
     pub async fn start(self) -> Result<Running, SiteError> {
         let clients_address = self.clients_address();
-        let Prepared { folder, address, socket, doors, status, find } = self;
+        let Prepared { folder, address, socket, doors, status, find, observer } = self;
         let network = Arc::new(folder.network.clone());
         let key = Arc::new(folder.key.clone());
         let me = key.public().0;
@@ -129,7 +139,7 @@ impl Prepared {
         let (links, link_events) =
             started.map_err(|cause| SiteError::Listen { address, cause: io::Error::other(cause) })?;
         let transport = Transport::new(socket, me, &network)?;
-        let (clients, batches) = Clients::start(doors)?;
+        let (clients, batches) = Clients::start(doors, &observer)?;
 
         let now = monotonic();
         let config = Config::new(site_id(folder.me), (0..network.sites().len()).map(site_id).collect());
@@ -137,7 +147,7 @@ impl Prepared {
         let (site, step) = Site::new(config, folder.durable, now);
         let (report, reported) = watch::channel(Report::default());
         let (stop, stopped) = mpsc::channel(1);
-        let hub = Hub::new(folder.site().name.clone());
+        let hub = Hub::new(folder.site().name.clone(), observer.clone());
         let mut daemon = Daemon {
             unreachable: (0..network.sites().len())
                 .map(|place| (place != folder.me).then(|| NO_LINK_YET.to_owned()))
@@ -152,6 +162,7 @@ impl Prepared {
             waiting: VecDeque::new(),
             started: now,
             report,
+            observer,
         };
         daemon.carry_out(now, step)?;
         daemon.tell();
@@ -214,6 +225,7 @@ struct Daemon {
     waiting: VecDeque<Batch>,
     started: Time,
     report: watch::Sender<Report>,
+    observer: Observer,
 }
 
 impl Daemon {
@@ -359,17 +371,21 @@ impl Daemon {
                 self.rings += 1;
                 "in a ring".clone_into(&mut self.state);
                 let absent = self.absent(*sites);
-                info!(ring = ring.counter, sites = ?self.names(*sites), ?absent, "in a ring");
+                let sites = self.names(*sites);
+                info!(ring = ring.counter, ?sites, ?absent, "in a ring");
+                self.observer.tell(&Decision::Ring { number: ring.counter, sites, absent });
                 self.tell();
             }
             Event::Gathering(reason) => {
                 self.ring = None;
                 let why = gathering(*reason, &|place| self.name(place).to_owned());
                 info!("looks for others: {why}");
+                self.observer.tell(&Decision::LooksForOthers { why: why.clone() });
                 self.state = format!("looks for others: {why}");
             }
             Event::Overslept(length) => {
-                let ms = length.as_millis();
+                let ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+                self.observer.tell(&Decision::Overslept { ms });
                 warn!(ms, "this site was not scheduled for so long that the others went on without it: it joins again");
             }
             _ => {}
@@ -382,8 +398,14 @@ impl Daemon {
         let Some(known) = self.unreachable.get_mut(place) else { return };
         match (&known, &why) {
             (Some(before), Some(now)) if before == now => return,
-            (_, Some(why)) => warn!(site, "no link to a site: {why}"),
-            (_, None) => info!(site, "linked with a site"),
+            (_, Some(why)) => {
+                warn!(site, "no link to a site: {why}");
+                self.observer.tell(&Decision::NoLink { site, why: why.clone() });
+            }
+            (_, None) => {
+                info!(site, "linked with a site");
+                self.observer.tell(&Decision::Linked { site });
+            }
         }
         *known = why;
     }

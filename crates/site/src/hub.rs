@@ -7,13 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringfort_kernel::Time;
 use ringfort_peer::limits::GROUPS_PER_CLIENT_MAX;
+use ringfort_peer::ring::window::Pace;
 use ringfort_peer::site::{Cause, ClientId, Delivery, Event, Multicast, Rejected, Site, Step};
 use ringfort_peer::{GroupViewId, Name as PeerName, Service};
 use ringfort_spread::reply::{self, GroupId, Sets};
 use ringfort_spread::{ByteOrder, ConnectName, Hint, Input, Kind, Name, Outgoing, Refusal};
 use tracing::{debug, warn};
 
-use crate::clients::{BEHIND_BYTES_MAX, Line, Request};
+use crate::audit::{Decision, Observer};
+use crate::clients::Request;
+use crate::line::{BEHIND_BYTES_MAX, Line};
 use crate::telling::Telling;
 
 /// What all clients together may be behind, bytes.
@@ -24,8 +27,9 @@ const BEHIND_BYTES: usize = BEHIND_BYTES_MAX / 4;
 /// How long a client that is behind may take for so many bytes; then nobody waits for it any more.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PROGRESS_BYTES: usize = 1024 * 1024;
-/// How much longer a visit of the token takes, when a client is behind, and when it is far behind.
-const PACES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
+/// How much slower the ring goes when a client is behind, and when it is far behind: then little more than nothing is sent.
+const BEHIND: Pace = Pace { hold: Duration::from_millis(5), trickle: false };
+const FAR_BEHIND: Pace = Pace { hold: Duration::from_millis(40), trickle: true };
 
 /// Set in a message's mark when its sender is little-endian: a bit that no type of message uses.
 const LITTLE: u32 = 0x80;
@@ -35,8 +39,17 @@ struct Client {
     connection: u64,
     name: Name,
     line: Line,
+    /// Whose program it is, as far as the system tells.
+    from: Arc<str>,
     /// Since when it is behind, and what it had taken then.
     behind: Option<(Time, usize)>,
+}
+
+impl Client {
+    fn cut_off(&self, why: &str) -> Decision {
+        let (client, from) = (self.name.to_string(), self.from.to_string());
+        Decision::ClientCutOff { client, from, why: why.to_owned() }
+    }
 }
 
 /// The clients of a site.
@@ -48,10 +61,11 @@ pub(crate) struct Hub {
     next_name: u32,
     cut: u64,
     telling: Telling,
+    observer: Observer,
 }
 
 impl Hub {
-    pub fn new(site_name: String) -> Self {
+    pub fn new(site_name: String, observer: Observer) -> Self {
         Hub {
             site_name,
             clients: BTreeMap::new(),
@@ -59,6 +73,7 @@ impl Hub {
             next_name: 1,
             cut: 0,
             telling: Telling::default(),
+            observer,
         }
     }
 
@@ -74,14 +89,17 @@ impl Hub {
     /// One request of one connection.
     pub fn on_request(&mut self, now: Time, connection: u64, request: Request, site: &mut Site) -> Step {
         match request {
-            Request::Connect { wanted, wants_membership, line, answer } => {
-                let outcome = self.connect(connection, wanted.as_deref(), wants_membership, line, site);
+            Request::Connect { wanted, wants_membership, line, from, answer } => {
+                let outcome = self.connect((connection, from), wanted.as_deref(), wants_membership, line, site);
                 let _ = answer.send(outcome);
                 Step::default()
             }
             Request::Gone => match self.by_connection.remove(&connection) {
                 Some(id) => {
-                    self.clients.remove(&id);
+                    if let Some(Client { name, from, .. }) = self.clients.remove(&id) {
+                        let (client, from) = (name.to_string(), from.to_string());
+                        self.observer.tell(&Decision::ClientOut { client, from });
+                    }
                     site.disconnect(now, id).unwrap_or_default()
                 }
                 None => Step::default(),
@@ -95,7 +113,7 @@ impl Hub {
 
     fn connect(
         &mut self,
-        connection: u64,
+        (connection, from): (u64, Arc<str>),
         wanted: Option<&[u8]>,
         wants_membership: bool,
         line: Line,
@@ -112,7 +130,8 @@ impl Hub {
             _ => Refusal::Quota,
         })?;
         debug!(connection, %name, "a client is in");
-        self.clients.insert(id, Client { connection, name, line, behind: None });
+        self.observer.tell(&Decision::ClientIn { client: name.to_string(), from: from.to_string() });
+        self.clients.insert(id, Client { connection, name, line, from, behind: None });
         self.by_connection.insert(connection, id);
         Ok(name)
     }
@@ -217,14 +236,15 @@ impl Hub {
             self.cut += 1;
             let why = format!("it does not read what it is sent, and {BEHIND_BYTES_MAX} bytes wait for it");
             warn!(name = %client.name, "a client is cut off: {why}");
+            self.observer.tell(&client.cut_off(&why));
             client.line.cut_with(farewell(&client.name, &why));
         }
     }
 
-    /// How much longer each visit of the token has to take, so that those who read can follow. Whoever reads little is
-    /// waited for a while, and nobody waits for who does not read at all.
-    pub fn pace(&mut self, now: Time) -> Duration {
-        let mut pace = Duration::ZERO;
+    /// How much slower the ring has to go, so that those who read can follow. Whoever reads little is waited for a while, and
+    /// nobody waits for who does not read at all.
+    pub fn pace(&mut self, now: Time) -> Pace {
+        let mut pace = Pace::default();
         for client in self.clients.values_mut() {
             let waiting = client.line.waiting_bytes();
             if waiting < BEHIND_BYTES {
@@ -238,7 +258,11 @@ impl Hub {
             } else if now.since(since) > PATIENCE {
                 continue;
             }
-            pace = pace.max(if waiting < 2 * BEHIND_BYTES { PACES.0 } else { PACES.1 });
+            if waiting >= 2 * BEHIND_BYTES {
+                pace = FAR_BEHIND;
+            } else if pace != FAR_BEHIND {
+                pace = BEHIND;
+            }
         }
         pace
     }
@@ -254,6 +278,7 @@ impl Hub {
             self.cut += 1;
             let why = format!("{waiting} bytes wait for clients that do not read, and most of them for this one");
             warn!(name = %client.name, "a client is cut off: {why}");
+            self.observer.tell(&client.cut_off(&why));
             client.line.cut_with(farewell(&client.name, &why));
         }
     }

@@ -7,6 +7,7 @@
 //! A site is trusted by its clients, as a server is: one that is hacked can reorder, drop and invent the messages of
 //! plain groups, and those of secure groups ([`secure`]) it can only drop. What a network attacker can do is drop datagrams.
 
+pub mod audit;
 pub mod channel;
 pub mod client;
 mod clients;
@@ -14,6 +15,7 @@ mod daemon;
 pub mod doors;
 pub mod folder;
 mod hub;
+mod line;
 mod links;
 mod lookup;
 pub mod network;
@@ -24,10 +26,10 @@ mod telling;
 pub mod trace;
 mod transport;
 
-pub use clients::BEHIND_BYTES_MAX;
 pub use daemon::{Options, Prepared, Running, SiteError, prepare};
 pub use doors::{DoorError, DoorOptions};
 pub use folder::{Folder, FolderError};
+pub use line::BEHIND_BYTES_MAX;
 pub use lookup::{Find, Found};
 pub use network::{BadNetwork, Network, SiteInfo};
 pub use report::{Report, Unreachable};

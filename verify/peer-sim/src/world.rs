@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ringfort_peer::ring::window::Pace;
 use ringfort_peer::site::{ClientId, Durable, Effect, Event, Multicast, Site, Step};
 use ringfort_peer::{Config, Name, Service, SiteId, SiteSet, Time};
 use ringfort_trace_check::Record;
@@ -202,6 +203,13 @@ impl World {
             self.on_frame(from, site, &frame);
         }
         self.on_wakeup(site);
+    }
+
+    /// The readers of a site are behind, or follow again.
+    pub fn pace(&mut self, site: SiteId, pace: Pace) {
+        if let Some(core) = self.nodes.get_mut(&site).and_then(|node| node.site.as_mut()) {
+            core.pace(pace);
+        }
     }
 
     /// Nothing goes between these sites and all others.

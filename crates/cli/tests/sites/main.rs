@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admitted;
+mod around;
 mod cascades;
 mod chaos;
 mod clients;

@@ -1,17 +1,13 @@
 //! How many lines of the audit somebody can cause: each peer has an account of its own, strangers have one together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
-use ringfort_kernel::{Budget, Time};
+use ringfort_kernel::Time;
 
 use super::decision::Decision;
+use super::purses::Purses;
 
-/// Between two lines that tell what was not written.
-const LOOK_PERIOD: Duration = Duration::from_secs(60);
-/// A budget counts in these, so that so many lines a minute are so many units a second.
-const UNITS_PER_LINE: u64 = 60;
 /// Accounts at once; further peers share one.
 const ACCOUNTS_MAX: usize = 4096;
 /// First offences of users that are remembered. Those of leaders are counted apart: a group cannot have so many that they fill
@@ -47,23 +43,15 @@ impl fmt::Display for Account {
 pub(super) struct Accounts {
     strangers_per_minute: u64,
     peer_per_minute: u64,
-    purses: BTreeMap<Account, Purse>,
+    purses: Purses<Account>,
     firsts: BTreeSet<(Account, &'static str)>,
     leaders_firsts: BTreeSet<(Account, &'static str)>,
-    looked: Time,
-}
-
-#[derive(Debug)]
-struct Purse {
-    budget: Budget,
-    burst: u64,
-    refused: u64,
 }
 
 impl Accounts {
     pub(super) fn new(strangers_per_minute: u64, peer_per_minute: u64) -> Self {
         let (purses, firsts, leaders_firsts) = Default::default();
-        Accounts { strangers_per_minute, peer_per_minute, purses, firsts, leaders_firsts, looked: Time::ZERO }
+        Accounts { strangers_per_minute, peer_per_minute, purses, firsts, leaders_firsts }
     }
 
     /// Whether a decision is written. The first time that a peer deviates in one way always is.
@@ -78,44 +66,27 @@ impl Accounts {
                 return true;
             }
         }
-        let purse = self.purse(now, account);
-        let paid = purse.budget.take(now, UNITS_PER_LINE);
-        purse.refused += u64::from(!paid);
-        paid
-    }
-
-    /// What was not written since the last look, once a minute. Accounts that are full again are closed.
-    pub(super) fn unsaid(&mut self, now: Time) -> Vec<Decision> {
-        if now.since(self.looked) < LOOK_PERIOD {
-            return Vec::new();
-        }
-        self.looked = now;
-        let refused = self.purses.iter_mut().filter(|(_, purse)| purse.refused > 0);
-        let told = refused.map(|(account, purse)| Decision::RefusalsNotWritten {
-            about: account.to_string(),
-            count: std::mem::take(&mut purse.refused),
-        });
-        let told = told.collect();
-        self.purses.retain(|_, purse| purse.budget.left(now) < purse.burst);
-        told
-    }
-
-    fn purse(&mut self, now: Time, account: Account) -> &mut Purse {
-        let full = self.purses.len() >= ACCOUNTS_MAX && !self.purses.contains_key(&account);
+        let full = !self.purses.has_room_for(&account, ACCOUNTS_MAX);
         let account = if full && matches!(account, Account::Peer(_)) { Account::OtherPeers } else { account };
         let per_minute = match account {
             Account::Peer(_) => self.peer_per_minute,
             Account::Strangers | Account::OtherPeers | Account::Group => self.strangers_per_minute,
         };
-        let burst = per_minute.saturating_mul(UNITS_PER_LINE);
-        let fresh = || Purse { budget: Budget::new(now, per_minute, burst), burst, refused: 0 };
-        self.purses.entry(account).or_insert_with(fresh)
+        self.purses.pay(now, account, per_minute)
+    }
+
+    /// What was not written since the last look, once a minute. Accounts that are full again are closed.
+    pub(super) fn unsaid(&mut self, now: Time) -> Vec<Decision> {
+        let told = self.purses.unsaid(now).into_iter();
+        told.map(|(account, count)| Decision::RefusalsNotWritten { about: account.to_string(), count }).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::time::Duration;
 
     use ringfort::protocol::fault::{Culprit, Fault};
     use ringfort::protocol::{Incarnation, LeaderId, MemberId};
@@ -204,6 +175,6 @@ mod tests {
         assert!(accounts.purses.len() <= ACCOUNTS_MAX + 3, "{}", accounts.purses.len());
         assert!(written >= ACCOUNTS_MAX, "{written}");
         accounts.unsaid(at(120));
-        assert!(accounts.purses.is_empty(), "accounts that are full again are closed");
+        assert_eq!(accounts.purses.len(), 0, "accounts that are full again are closed");
     }
 }

@@ -7,45 +7,36 @@
 
 mod accounts;
 mod decision;
+mod journal;
+mod purses;
 mod sink;
 
-use std::io;
 use std::path::Path;
 use std::time::Instant;
 
 use ringfort_kernel::Time;
 use serde::Serialize;
-use tracing::{info, warn};
 
 use self::accounts::Accounts;
 pub use self::decision::Decision;
+pub use self::journal::Journal;
+pub use self::purses::Purses;
 use self::sink::Sink;
 use crate::config::Config;
 
-/// A line of the audit.
-#[derive(Serialize)]
-struct Line<'a> {
-    at: String,
+/// What each line says of its writer.
+#[derive(Debug, Serialize)]
+struct Head {
     leader: u8,
-    group: &'a str,
-    /// Counts from 1 in each run of the leader: what is missing was not written.
-    seq: u64,
-    #[serde(flatten)]
-    decision: &'a Decision,
+    group: String,
 }
 
 /// Writes the audit.
 #[derive(Debug)]
 pub struct Audit {
-    leader: u8,
-    group: String,
-    seq: u64,
-    sink: Sink,
+    journal: Journal<Head>,
     accounts: Accounts,
     started: Instant,
-    lost: u64,
-    /// Lines lost since the last that was written.
-    lost_unsaid: u64,
 }
 
 impl Audit {
@@ -56,8 +47,8 @@ impl Audit {
     pub fn open(config: &Config, folder: &Path, leader: u8, group: &str) -> Result<Self, String> {
         let sink = Sink::open(config, folder)?;
         let accounts = Accounts::new(config.audit.refusals_per_minute_max, config.audit.peer_lines_per_minute_max);
-        let group = group.to_owned();
-        Ok(Audit { leader, group, seq: 0, sink, accounts, started: Instant::now(), lost: 0, lost_unsaid: 0 })
+        let head = Head { leader, group: group.to_owned() };
+        Ok(Audit { journal: Journal::new(head, sink), accounts, started: Instant::now() })
     }
 
     /// Tries what [`Audit::open`] would do, and leaves nothing behind.
@@ -82,44 +73,23 @@ impl Audit {
         }
     }
 
-    /// Opens the files again under their names, after something else has moved them away, or connects to syslog again.
+    /// As [`Journal::reopen`].
     pub fn reopen(&mut self) {
-        match self.sink.reopen() {
-            Ok(done) => info!("{done}"),
-            Err(error) => warn!(%error, "the audit cannot be opened again: it goes on as it was"),
-        }
+        self.journal.reopen();
     }
 
     /// Lines that could not be written.
     pub fn lost(&self) -> u64 {
-        self.lost
+        self.journal.lost()
     }
 
     /// The file's length, bytes.
     pub fn bytes(&self) -> u64 {
-        self.sink.bytes()
+        self.journal.bytes()
     }
 
     fn put(&mut self, decision: &Decision) {
-        if self.lost_unsaid > 0 && self.append(&Decision::LinesLost { count: self.lost_unsaid }, self.seq + 1).is_ok() {
-            self.seq += 1;
-            self.lost_unsaid = 0;
-            info!("the audit's lines are written again");
-        }
-        self.seq += 1;
-        if let Err(error) = self.append(decision, self.seq) {
-            if self.lost_unsaid == 0 {
-                warn!(%error, "the audit loses lines");
-            }
-            self.lost += 1;
-            self.lost_unsaid += 1;
-        }
-    }
-
-    fn append(&mut self, decision: &Decision, seq: u64) -> io::Result<()> {
-        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let line = Line { at, leader: self.leader, group: &self.group, seq, decision };
-        self.sink.append(&serde_json::to_string(&line)?, decision.is_order())
+        self.journal.put(decision, decision.is_order(), |count| Decision::LinesLost { count });
     }
 }
 

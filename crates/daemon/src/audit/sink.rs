@@ -18,6 +18,7 @@ const SYSLOG_SOCKETS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
 pub(super) enum Sink {
     None,
     Syslog(Syslog),
+    File(Box<AuditFile>),
     Files(Box<Files>),
 }
 
@@ -48,6 +49,15 @@ impl Sink {
         Ok(Sink::None)
     }
 
+    /// Opens one file.
+    ///
+    /// # Errors
+    /// It cannot be written: as a sentence.
+    pub(super) fn file(path: &Path, bytes_max: u64, files_max: u64) -> Result<Self, String> {
+        let file = AuditFile::open(path.to_owned(), bytes_max, files_max);
+        Ok(Sink::File(Box::new(file.map_err(|error| unwritable(path, &error))?)))
+    }
+
     /// Tries what [`Sink::open`] would do, and leaves nothing behind.
     ///
     /// # Errors
@@ -74,6 +84,7 @@ impl Sink {
             Sink::Syslog(syslog) => {
                 syslog.send(&format!("<{SYSLOG_PRIORITY}>ringfort-leader[{}]: {line}", std::process::id()))
             }
+            Sink::File(file) => file.append(&format!("{line}\n")),
             Sink::Files(files) => {
                 let line = format!("{line}\n");
                 let order = if is_order { files.orders.append(&line) } else { Ok(()) };
@@ -87,6 +98,7 @@ impl Sink {
         match self {
             Sink::None => Ok("there is no audit"),
             Sink::Syslog(syslog) => syslog.connect().map(|()| "the audit is connected to syslog again"),
+            Sink::File(file) => file.reopen().map(|()| "the audit's file was opened again"),
             Sink::Files(files) => {
                 files.all.reopen()?;
                 files.orders.reopen()?;
@@ -97,7 +109,11 @@ impl Sink {
 
     /// The length of the file of all lines, bytes.
     pub(super) fn bytes(&self) -> u64 {
-        if let Sink::Files(files) = self { files.all.bytes } else { 0 }
+        match self {
+            Sink::None | Sink::Syslog(_) => 0,
+            Sink::File(file) => file.bytes,
+            Sink::Files(files) => files.all.bytes,
+        }
     }
 }
 
@@ -152,7 +168,7 @@ impl Syslog {
 
 /// A file that is renamed when it is long.
 #[derive(Debug)]
-struct AuditFile {
+pub(super) struct AuditFile {
     path: PathBuf,
     file: File,
     bytes: u64,

@@ -26,6 +26,7 @@ use crate::limits::{Config, GAP_PACKETS_MAX};
 use crate::membership::timeouts::Rotation;
 use crate::ring::order::{Message, Order};
 use crate::ring::pack::Outbox;
+use crate::ring::window::Pace;
 use crate::site::step::{Class, Effect};
 use crate::wire::{Frame, Hurry, Packet, Token};
 
@@ -75,8 +76,8 @@ pub struct Ring {
     rotation: Rotation,
     quiet: u16,
     idle: Option<(Token, Time)>,
-    /// How long each visit keeps the token, for readers who are behind; and whether it is kept for them now.
-    pace: Duration,
+    /// How much slower the ring goes for readers who are behind; and whether the token is kept for them now.
+    pace: Pace,
     paced: bool,
     forwarded: Option<(SiteId, Bytes)>,
     resend_at: Option<Time>,
@@ -109,7 +110,7 @@ impl Ring {
             rotation: Rotation::new(config.timers),
             quiet: 0,
             idle: None,
-            pace: Duration::ZERO,
+            pace: Pace::default(),
             paced: false,
             forwarded: None,
             resend_at: None,
@@ -154,11 +155,12 @@ impl Ring {
         self.packets.len()
     }
 
-    /// Keeps the token for so long at each visit: who sends to a slow reader is slowed down everywhere. However many
-    /// sites do that, nobody takes the token for lost.
-    pub fn pace(&mut self, pace: Duration) {
+    /// Slows the ring down: who sends to a slow reader is held back everywhere. However many sites do that, nobody takes
+    /// the token for lost.
+    pub fn pace(&mut self, pace: Pace) {
         let sites = u32::try_from(self.members.len()).unwrap_or(u32::MAX).max(1);
-        self.pace = pace.min(self.config.timers.token_loss_min / (2 * sites));
+        let hold = pace.hold.min(self.config.timers.token_loss_min / (2 * sites));
+        self.pace = Pace { hold, ..pace };
     }
 
     /// While held back, unordered messages wait for their place.
@@ -181,13 +183,13 @@ impl Ring {
         self.sign(now, token.visit);
         self.rotation.visited(now);
         let idle = self.place == 0 && usize::from(token.quiet) >= 2 * places && !outbox.has_work();
-        self.paced = !idle && !self.pace.is_zero();
+        self.paced = !idle && !self.pace.hold.is_zero();
         if idle || self.paced {
             self.visit = token.visit;
             self.quiet = token.quiet;
             self.forwarded = None;
             self.resend_at = None;
-            let hold = if idle { self.config.timers.idle_hold } else { self.pace };
+            let hold = if idle { self.config.timers.idle_hold } else { self.pace.hold };
             self.idle = Some((token, now + hold));
         } else {
             self.visit(now, token, outbox, out);

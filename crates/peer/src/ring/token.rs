@@ -95,7 +95,7 @@ impl Ring {
             gap: token.seq - lowest.min(token.seq),
             sites: u32::try_from(self.members.len()).unwrap_or(u32::MAX),
         };
-        load.allowed()
+        if self.pace.trickle { load.allowed().min(1) } else { load.allowed() }
     }
 
     /// Makes up to `allowed` packets, and counts them as if they were sent.
@@ -126,6 +126,11 @@ impl Ring {
         if let Some(backlog) = token.backlog.get_mut(self.place) {
             *backlog = backlog.saturating_sub(sent);
         }
+        if self.pace.trickle {
+            // To the others it looks as if this site took the whole window, and wanted more: each sends the little that it may.
+            let full = [&mut token.sent, &mut token.backlog].into_iter().filter_map(|of| of.get_mut(self.place));
+            full.for_each(|mine| *mine = u16::MAX);
+        }
         frames
     }
 
@@ -147,7 +152,12 @@ impl Ring {
             self.send_token(now, &token, out);
         }
         if self.members.len() == 1 {
-            let pause = if outbox.has_work() { std::time::Duration::ZERO } else { self.config.timers.hello_interval };
+            self.paced = !self.pace.hold.is_zero();
+            let pause = match (self.paced, outbox.has_work()) {
+                (true, _) => self.pace.hold,
+                (false, true) => std::time::Duration::ZERO,
+                (false, false) => self.config.timers.hello_interval,
+            };
             self.idle = Some((token, now + pause));
         }
     }

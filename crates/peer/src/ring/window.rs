@@ -1,6 +1,17 @@
 //! Flow control: how many packets a visit may send.
 
+use std::time::Duration;
+
 use crate::limits::GAP_PACKETS_MAX;
+
+/// How much slower a ring goes than it could.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// How long each visit keeps the token.
+    pub hold: Duration,
+    /// Whether every site sends only one packet a visit.
+    pub trickle: bool,
+}
 
 /// What the token says of the ring's load, seen from one site.
 #[derive(Clone, Copy, Debug)]

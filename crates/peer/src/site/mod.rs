@@ -18,8 +18,6 @@ pub mod step;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use ringfort_kernel::Time;
 use ringfort_kernel::time::earliest;
@@ -34,6 +32,7 @@ use crate::membership::timeouts::Sleep;
 use crate::membership::{self, Install, Membership, Reason, Verdict};
 use crate::ring::order::Message;
 use crate::ring::pack::Outbox;
+use crate::ring::window::Pace;
 use crate::ring::{self, Ring};
 use crate::rules::Rule;
 use crate::wire::{Frame, Packet};
@@ -67,7 +66,7 @@ pub struct Site {
     groups: Groups,
     sleep: Sleep,
     next_client: u32,
-    pace: Duration,
+    pace: Pace,
 }
 
 impl Site {
@@ -84,7 +83,7 @@ impl Site {
             groups: Groups::new(&config),
             sleep: Sleep::default(),
             next_client: 1,
-            pace: Duration::ZERO,
+            pace: Pace::default(),
             config,
         };
         let mut step = Step { effects: out.effects, events: vec![Event::Gathering(Reason::Started)] };
@@ -149,8 +148,8 @@ impl Site {
         Ok(self.submit(now, client, service, Content::Data(head, payload)))
     }
 
-    /// Readers here are behind: each visit of the token takes so much longer, and all senders with it. Zero when they are not.
-    pub fn pace(&mut self, pace: Duration) {
+    /// Readers here are behind: the ring goes so much slower, and all senders with it. The default when they are not.
+    pub fn pace(&mut self, pace: Pace) {
         self.pace = pace;
         self.ring.pace(pace);
     }

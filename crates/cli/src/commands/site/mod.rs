@@ -1,5 +1,6 @@
 //! `ringfort site`: the daemons of a peer network, and programs that talk through them.
 
+mod around;
 mod network;
 mod run;
 mod status;

@@ -8,14 +8,18 @@ use std::sync::Arc;
 
 use clap::Args;
 use ringfort::protocol::LeaderId;
+use ringfort_daemon::config::StatusAt;
+use ringfort_daemon::http;
 use ringfort_daemon::names::Names;
 use ringfort_daemon::notify::Notifier;
 use ringfort_daemon::sandbox::{self, Needs};
+use ringfort_site::audit::Decision;
 use ringfort_site::doors::{DoorOptions, Networks, Prefix, Users};
 use ringfort_site::{Find, Folder, Options, Prepared, Report, Running, folder, prepare};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::around::{Audit, SiteAnswers};
 use crate::commands::leader::resolve;
 use crate::common::Ending;
 use crate::exit::{Failure, Outcome, Status};
@@ -46,6 +50,9 @@ pub struct RunArgs {
     /// authenticated
     #[arg(long = "tcp-from", value_name = "ADDRESS/BITS", requires = "tcp")]
     pub networks: Vec<Prefix>,
+    /// Tell how the site is over HTTP at this address of this machine: /health, /ready, /metrics, /status
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http: Option<String>,
     /// Do not enter the sandbox: whoever takes the site over then has all that its user may do on this machine
     #[arg(long)]
     pub no_sandbox: bool,
@@ -63,6 +70,9 @@ struct Config {
     allow_users: Vec<String>,
     tcp: Option<String>,
     tcp_from: Vec<String>,
+    http: Option<String>,
+    http_anywhere: bool,
+    http_names: Vec<String>,
     no_sandbox: bool,
 }
 
@@ -75,6 +85,8 @@ enum Line {
         socket: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         tcp: Option<SocketAddr>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        http: Option<SocketAddr>,
         fingerprint: String,
         sandbox: String,
     },
@@ -102,6 +114,9 @@ struct Ready {
     site: String,
     fingerprint: String,
     socket: PathBuf,
+    audit: Audit,
+    status: StatusAt,
+    asked: http::Doors,
     json: bool,
 }
 
@@ -131,7 +146,10 @@ fn ready(args: &RunArgs, may_enter: bool) -> Outcome<Ready> {
     let socket = doors.unix.clone().unwrap_or_default();
     let (network, me, site) = (opened.network.clone(), opened.me, opened.site().name.clone());
     let fingerprint = network.fingerprint();
-    let prepared = prepare(opened, &Options { listen, doors, find: None })?;
+    let prepared = prepare(opened, &Options { listen, doors, ..Options::default() })?;
+    let audit = Audit::open(&args.folder, &site, network.name())?;
+    let status = status_at(args, &config)?;
+    let asked = http::Doors::open(&status, &args.folder).map_err(|told| Failure::new(Status::Unreadable, told))?;
     let names = helper(&network, me)?;
     let notifier =
         Notifier::from_environment().map_err(|error| Failure::io("the service manager is not there", &error))?;
@@ -151,7 +169,8 @@ fn ready(args: &RunArgs, may_enter: bool) -> Outcome<Ready> {
         }
         enforcement.word().to_owned()
     };
-    Ok(Ready { prepared, names, notifier, sandbox, site, fingerprint, socket, json: args.json })
+    let json = args.json;
+    Ok(Ready { prepared, names, notifier, sandbox, site, fingerprint, socket, audit, status, asked, json })
 }
 
 fn configuration(folder: &Path) -> Outcome<Config> {
@@ -163,6 +182,20 @@ fn configuration(folder: &Path) -> Outcome<Config> {
     }
     let text = std::fs::read_to_string(&path).map_err(|error| Failure::io(shown.to_string(), &error))?;
     toml::from_str(&text).map_err(|error| Failure::new(Status::Usage, format!("{shown}: {}", error.message())))
+}
+
+/// Where it tells how it is over HTTP, if anywhere.
+fn status_at(args: &RunArgs, config: &Config) -> Outcome<StatusAt> {
+    let http = args.http.as_ref().or(config.http.as_ref());
+    if let Some(address) = http
+        && !resolve(address)?.ip().is_loopback()
+        && !config.http_anywhere
+    {
+        let told = "http is not on this machine's loopback: set http_anywhere = true in config.toml if that is meant";
+        return Err(Failure::new(Status::Usage, told));
+    }
+    let (http, http_names) = (http.cloned(), config.http_names.clone());
+    Ok(StatusAt { socket: false, http, http_names, ..StatusAt::default() })
 }
 
 fn doors(args: &RunArgs, config: &Config) -> Outcome<DoorOptions> {
@@ -221,12 +254,21 @@ fn find_with(names: Names) -> Outcome<Find> {
 }
 
 async fn lead(ready: Ready) -> Outcome {
-    let Ready { mut prepared, names, notifier, sandbox, site, fingerprint, socket, json } = ready;
+    let Ready { mut prepared, names, notifier, sandbox, site, fingerprint, socket, audit, status, asked, json } = ready;
     let mut ending = Ending::listen_as_daemon()?;
     if let Some(names) = names {
         prepared.look_up_with(find_with(names)?);
     }
+    let writer = audit.start();
+    let version = env!("CARGO_PKG_VERSION");
+    let (its_fingerprint, its_sandbox) = (fingerprint.clone(), sandbox.clone());
+    writer.tell(Decision::Started { version, fingerprint: its_fingerprint, sandbox: its_sandbox });
+    prepared.observe_with(writer.observe());
     let mut running = prepared.start().await?;
+    let answers = Arc::new(SiteAnswers::new(running.report.clone()));
+    let http = asked.http_address();
+    let serving = asked.serve(&status, answers.clone());
+    let _serving = serving.map_err(|error| Failure::io("cannot answer over HTTP", &error))?;
     // Whoever read our output may have gone; the site goes on.
     let tell = |line: &Line| {
         if json {
@@ -234,17 +276,28 @@ async fn lead(ready: Ready) -> Outcome {
         }
     };
     let (address, tcp) = (running.address, running.clients);
-    tell(&Line::Listening { site, address, socket: socket.display().to_string(), tcp, fingerprint, sandbox });
+    tell(&Line::Listening { site, address, socket: socket.display().to_string(), tcp, http, fingerprint, sandbox });
     notifier.ready();
-    watch(&mut running, &mut ending, &notifier, &tell).await?;
+    let mut outcome = watch(&mut running, &mut ending, (&notifier, &answers), &tell).await;
     notifier.stopping();
-    running.stop().await?;
+    writer.tell(Decision::Stopping);
+    match &outcome {
+        Ok(()) => outcome = running.stop().await.map_err(Failure::from),
+        Err(_) => drop(running),
+    }
+    writer.close().await;
+    outcome?;
     tell(&Line::Stopped);
     Ok(())
 }
 
 /// Passes on what changes, until somebody asks the site to end.
-async fn watch(running: &mut Running, ending: &mut Ending, notifier: &Notifier, tell: &dyn Fn(&Line)) -> Outcome {
+async fn watch(
+    running: &mut Running,
+    ending: &mut Ending,
+    (notifier, answers): (&Notifier, &SiteAnswers),
+    tell: &dyn Fn(&Line),
+) -> Outcome {
     let mut reports = running.report.clone();
     let mut before = Report::default();
     loop {
@@ -257,6 +310,7 @@ async fn watch(running: &mut Running, ending: &mut Ending, notifier: &Notifier, 
             },
         }
         let now = reports.borrow_and_update().clone();
+        answers.told();
         notifier.alive(&format!(
             "{} sites in the ring, {} absent, {} clients",
             now.ring.len(),

@@ -33,7 +33,7 @@ const START_WITHIN: Duration = Duration::from_secs(40);
 /// As a site's that cannot start or go on.
 pub async fn host(folder: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let doors = DoorOptions { unix: Some(folder::clients_socket(folder)), ..DoorOptions::default() };
-    let options = Options { listen: Some(listen), doors, find: None };
+    let options = Options { listen: Some(listen), doors, ..Options::default() };
     let mut running = prepare(Folder::open(folder)?, &options)?.start().await?;
     tell(&json!({ "event": "listening", "port": running.address.port() }));
     tokio::select! {
