@@ -220,7 +220,19 @@ pub const ROWS: &[Row] = &[
         ],
     ),
     refused("gap-ring", "seed 004 §2, §5", "datagrams between daemons can be forged and replayed"),
-    refused("gap-one-way", "seed 004 §2", "a link that works one way ends rings for ever"),
+    structural(
+        "gap-one-way",
+        "seed 004 §2",
+        "a link that works one way ends rings for ever",
+        "sites tell each other whom they hear, and the largest set that hears itself both ways forms the ring",
+        &[
+            shown(
+                "verify/peer-sim/tests/pitfalls.rs",
+                "fn a_link_that_works_one_way_leaves_two_sites_in_a_ring_that_stands",
+            ),
+            shown("verify/peer-sim/tests/pitfalls.rs", "fn three_sites_with_one_link_down_are_usable"),
+        ],
+    ),
     refused("gap-site-key", "seed 004 §2, §5", "a machine with another key takes a daemon's place"),
     refused("gap-client-bytes", "seed 004 §2", "a client's bytes crash or block its daemon"),
     refused("J6", "seed 002 §3.2", "inconsistent shares"),

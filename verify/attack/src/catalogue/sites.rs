@@ -19,18 +19,6 @@ pub const SCENARIOS: &[Scenario] = &[
         twins: &[],
     },
     Scenario {
-        name: "ring-one-way",
-        rows: &["gap-one-way"],
-        source: "seed 004 §2",
-        flaw: "With a link that works one way, daemons form and lose rings for ever.",
-        holds: &[Network],
-        attack: "One direction between two of three sites is cut, and then one between two others.",
-        expected: "Two sites that hear each other form a ring, it stands and carries messages, and all meet once it is mended.",
-        simulated: &[],
-        real: &["ring-one-way"],
-        twins: &[],
-    },
-    Scenario {
         name: "ring-wrong-key",
         rows: &["gap-site-key"],
         source: "seed 004 §2, §5",
@@ -70,13 +58,6 @@ pub const ELSEWHERE: &[(&str, &[Shown])] = &[
                 text: "fn no_bit_can_be_changed_and_an_altered_copy_uses_up_no_number",
             },
         ],
-    ),
-    (
-        "ring-one-way",
-        &[Shown {
-            file: "verify/peer-sim/tests/pitfalls.rs",
-            text: "fn a_link_that_works_one_way_leaves_two_sites_in_a_ring_that_stands",
-        }],
     ),
     (
         "ring-wrong-key",

@@ -73,7 +73,6 @@ scenarios! {
     "too-few-leaders" => outage::too_few_leaders,
     sites:
     "ring-datagrams" => peers::ring_datagrams,
-    "ring-one-way" => peers::ring_one_way,
     "ring-wrong-key" => peers::ring_wrong_key,
     "client-garbage" => peers::client_garbage,
 }

@@ -21,8 +21,6 @@ use crate::scenario::Outcome;
 
 /// How long sites may take to find each other again once a network is mended; the machine may be busy.
 const MEND_WITHIN: Duration = Duration::from_secs(20);
-/// Rings that sites may try while they settle on who hears whom.
-const SETTLING_RINGS_MAX: u64 = 8;
 
 /// Three sites in one ring, with an honest program at each.
 struct Town {
@@ -104,46 +102,6 @@ pub async fn ring_datagrams(stage: &Stage) -> anyhow::Result<Outcome> {
     books.expect(seen > replayed, format!("{seen} datagrams refused"));
     books.expect(town.rings() == rings, "no ring ended");
     ends_well(&mut books, talk).await;
-    town.sites.close().await;
-    Ok(books.outcome())
-}
-
-/// One direction of one wire is cut: the sites settle on a part that hears itself, and stay there.
-pub async fn ring_one_way(stage: &Stage) -> anyhow::Result<Outcome> {
-    let mut books = Books::default();
-    let town = Town::open(stage).await?;
-    let talk = Talk::begin(&town.sites).await?;
-    for (from, to) in [(0, 1), (2, 1)] {
-        town.sites.wires().cut(from, to);
-        let pairs: [&[usize]; 2] = [&[from, 3 - from - to], &[to, 3 - from - to]];
-        let settled = |sites: &Sites| pairs.into_iter().find(|pair| sites.are_together(pair));
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let pair = loop {
-            match settled(&town.sites) {
-                Some(pair) => break pair,
-                None if tokio::time::Instant::now() > deadline => break &[],
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        };
-        books.expect(!pair.is_empty(), "two sites form a ring of those who hear each other");
-        let rings = town.rings();
-        talk.goes_on(pair, 100).await?;
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        talk.goes_on(pair, 100).await?;
-        let more = town.rings() - rings;
-        books.expect(more <= SETTLING_RINGS_MAX, format!("{more} rings more in the next seconds"));
-        books.expect(pair.is_empty() || town.sites.are_together(pair), "and their ring stands");
-        town.sites.wires().heal();
-        let took = town.sites.together(&[0, 1, 2], MEND_WITHIN).await;
-        books.expect(
-            took.is_ok(),
-            format!("together {:.1} s after the mending", took.unwrap_or_default().as_secs_f64()),
-        );
-    }
-    books.made("directions cut", 2);
-    talk.goes_on(&[0, 1, 2], 50).await?;
-    let told = talk.end().await;
-    books.none(told.forged, "forged messages delivered");
     town.sites.close().await;
     Ok(books.outcome())
 }
