@@ -309,7 +309,7 @@ fn a_large_message_that_is_interrupted_is_delivered_whole_or_not_at_all() {
 fn a_merge_sends_nothing_again_of_what_was_said_apart() {
     let mut world = together(14, 4);
     world.split(set(&[0, 1]));
-    talk_for(&mut world, Duration::from_secs(60));
+    talk_for(&mut world, Duration::from_secs(10));
     let frames = world.counts.frames;
     world.heal();
     assert!(world.go_until(Duration::from_secs(2), World::is_whole));
