@@ -70,6 +70,13 @@ impl Buckets {
         }
     }
 
+    /// What makes others say what they have accepted of a subject: classes of which its own alone is not as theirs.
+    pub fn asking_for(&self, subject: &Subject) -> Vec<[u8; 32]> {
+        let mut digests = self.digests.clone();
+        digests.get_mut(bucket(subject)).into_iter().for_each(|digest| *digest = [0; 32]);
+        digests
+    }
+
     fn root(&self) -> [u8; 32] {
         digest("ringfort lives", &[self.digests.as_flattened()])
     }
