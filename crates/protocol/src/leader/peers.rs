@@ -187,8 +187,7 @@ impl Leader {
             }
             Ok(PeerMessage::Unheard(said)) => {
                 let paid = pay(&mut account.work, VERIFICATION);
-                let fault = if paid { self.on_unheard(cx.now, peer, said) } else { None };
-                fault.into_iter().map(|fault| Output::Blame(peer, fault)).collect()
+                if paid { self.on_unheard(cx.now, peer, said) } else { Vec::new() }
             }
             Err(fault) => vec![Output::Blame(peer, fault)],
         };
