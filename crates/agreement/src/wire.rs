@@ -61,7 +61,26 @@ pub struct PartName {
     pub part: u32,
 }
 
+/// A frame with a block that stays where it is.
+#[derive(BorshSerialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+enum Lent<'a> {
+    Block(&'a Block) = 0,
+    Answer(&'a Block) = 1,
+}
+
 impl Frame {
+    /// The bytes of [`Frame::Block`].
+    pub fn encode_block(block: &Block) -> Bytes {
+        Bytes::from(codec::encode_frame(&Lent::Block(block)))
+    }
+
+    /// The bytes of [`Frame::Answer`].
+    pub fn encode_answer(block: &Block) -> Bytes {
+        Bytes::from(codec::encode_frame(&Lent::Answer(block)))
+    }
+
     /// The frame's bytes.
     pub fn encode(&self) -> Bytes {
         Bytes::from(codec::encode_frame(self))
@@ -114,6 +133,13 @@ mod tests {
             let longer = [&bytes[..], &[0]].concat();
             assert!(Frame::decode(&longer).is_err());
         }
+    }
+
+    #[test]
+    fn a_block_that_is_lent_makes_the_same_frame() {
+        let block = crate::testing::block_of(1, 7, 3).block().as_ref().clone();
+        assert_eq!(Frame::encode_block(&block), Frame::Block(block.clone()).encode());
+        assert_eq!(Frame::encode_answer(&block), Frame::Answer(block).encode());
     }
 
     #[test]

@@ -226,6 +226,9 @@ impl Hacked {
     fn rewritten(&mut self, made: &Sealed, dice: &mut Dice) -> Sealed {
         let mut body = made.body().clone();
         let before = body.round - 1;
+        // The component has the block that it made, and hears of the one that was sent: it must not accuse itself.
+        let me = self.me;
+        body.evidence.retain(|evidence| evidence.author != me);
         for parent in body.parents.iter_mut().filter(|parent| parent.author == self.me) {
             let name = Reference { round: before, author: parent.author, digest: parent.digest };
             parent.digest = self.sent.get(&name).map_or(parent.digest, |sent| sent.reference().digest);

@@ -38,7 +38,7 @@ impl Agreement {
         if self.config.rules.enforces(Rule::OneBlockARound) {
             self.persist(Vec::new());
         }
-        self.send(self.others(), &Frame::Block(sealed.block().as_ref().clone()));
+        self.send_bytes(self.others(), Frame::encode_block(sealed.block()));
         true
     }
 

@@ -11,6 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringfort_kernel::time::earliest;
 use ringfort_kernel::{Budget, Cx, Time};
 
@@ -384,9 +385,13 @@ impl Agreement {
     }
 
     fn send(&mut self, to: AuthorSet, frame: &Frame) {
+        self.send_bytes(to, frame.encode());
+    }
+
+    fn send_bytes(&mut self, to: AuthorSet, frame: Bytes) {
         let to = to.without(self.config.me);
         if !to.is_empty() {
-            self.step.effects.push(Effect::Send { to, frame: frame.encode() });
+            self.step.effects.push(Effect::Send { to, frame });
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringfort_kernel::{Cx, Time};
 
 use super::{Agreement, Recovery};
@@ -11,7 +12,7 @@ use crate::checkpoint::{Certificate, Heard, News, Parts, Signed, State, Statemen
 use crate::coin::Coins;
 use crate::dag::Dag;
 use crate::fault::Fault;
-use crate::ids::{Author, Reference};
+use crate::ids::{Author, AuthorSet, Reference};
 use crate::keys::Purpose;
 use crate::limits::{AHEAD_ROUNDS, Config, HISTORY_ROUNDS};
 use crate::pending::Pending;
@@ -42,7 +43,7 @@ impl Agreement {
         for reference in references {
             match self.dag.get(reference).map(|node| node.sealed().clone()) {
                 Some(sealed) => {
-                    let _ = self.serve(now, from, sealed.bytes(), || Frame::Answer(sealed.block().as_ref().clone()));
+                    let _ = self.serve(now, from, sealed.bytes(), || Frame::encode_answer(sealed.block()));
                 }
                 None => is_gone |= reference.round < self.gives_from(),
             }
@@ -53,11 +54,11 @@ impl Agreement {
     }
 
     /// Sends what a peer asked for, within its budget: paid for before it is made.
-    fn serve(&mut self, now: Time, to: Author, bytes: usize, frame: impl FnOnce() -> Frame) -> bool {
+    fn serve(&mut self, now: Time, to: Author, bytes: usize, frame: impl FnOnce() -> Bytes) -> bool {
         let cost = ANSWER_BYTES.saturating_add(bytes as u64);
         let pays = self.peers.get_mut(&to).is_some_and(|peer| peer.serve.take(now, cost));
         if pays {
-            self.send_to(to, &frame());
+            self.send_bytes(AuthorSet::EMPTY.with(to), frame());
         }
         pays
     }
@@ -65,7 +66,7 @@ impl Agreement {
     fn serve_certificate(&mut self, now: Time, to: Author) {
         if let Some((certificate, _)) = self.checkpoints.stable() {
             let certificate = certificate.clone();
-            let _ = self.serve(now, to, CERTIFICATE_BYTES, || Frame::Certificate(certificate));
+            let _ = self.serve(now, to, CERTIFICATE_BYTES, || Frame::Certificate(certificate).encode());
         }
     }
 
@@ -85,15 +86,15 @@ impl Agreement {
         peer.helped = Some(now);
         if asks {
             let (status, reached) = (self.status(0), self.reached());
-            let _ = self.serve(now, from, STATUS_BYTES, || Frame::Status(status));
-            let _ = self.serve(now, from, CERTIFICATE_BYTES, || Frame::Reached(Answer { question, reached }));
+            let _ = self.serve(now, from, STATUS_BYTES, || Frame::Status(status).encode());
+            let _ = self.serve(now, from, CERTIFICATE_BYTES, || Frame::Reached(Answer { question, reached }).encode());
         }
         if is_below {
             self.serve_certificate(now, from);
         }
         self.send_again(now, from, has, asks);
         for signed in self.checkpoints.unsettled(self.config.me) {
-            let _ = self.serve(now, from, STATEMENT_BYTES, || Frame::Statement(signed));
+            let _ = self.serve(now, from, STATEMENT_BYTES, || Frame::Statement(signed).encode());
         }
     }
 
@@ -125,7 +126,7 @@ impl Agreement {
             peer.again = (has, now);
         }
         for sealed in again {
-            if !self.serve(now, to, sealed.bytes(), || Frame::Block(sealed.block().as_ref().clone())) {
+            if !self.serve(now, to, sealed.bytes(), || Frame::encode_block(sealed.block())) {
                 break;
             }
         }
@@ -287,7 +288,7 @@ impl Agreement {
     pub(super) fn on_ask(&mut self, now: Time, from: Author, name: PartName) {
         match self.checkpoints.part(now, from, name) {
             Some(bytes) => {
-                let _ = self.serve(now, from, bytes.len(), || Frame::Part(name, bytes.to_vec()));
+                let _ = self.serve(now, from, bytes.len(), || Frame::Part(name, bytes.to_vec()).encode());
             }
             None => self.serve_certificate(now, from),
         }
