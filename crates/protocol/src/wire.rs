@@ -40,8 +40,9 @@ pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
 pub const INLINE_ENTRIES_MAX: usize = 32;
 /// Stays that a member asks about at once.
 pub const FATES_MAX: usize = 256;
-/// Proposals in one message.
-pub const PROPOSALS_MAX: usize = 256;
+/// Proposals in one message: what checking their signatures takes, some two milliseconds, is what others wait for who are
+/// served in turn.
+pub const PROPOSALS_MAX: usize = 32;
 /// Members in one message about whom a leader does not hear.
 pub const UNHEARD_MAX: usize = 1024;
 /// Successions in one message.

@@ -18,7 +18,7 @@ use ringfort::protocol::wire::{self, PROPOSALS_MAX, PeerMessage};
 use ringfort::protocol::{GroupInfo, Incarnation, MemberId, Policy};
 use tokio::task::JoinSet;
 
-/// Frames that each cost a leader some ten milliseconds: signed proposals about nobody, none of which it knows.
+/// Frames that each cost a leader some two milliseconds: signed proposals about nobody, none of which it knows.
 fn costly_frame(group: &GroupInfo, folder: &std::path::Path) -> Bytes {
     let secrets = LeaderFolder::open(folder).unwrap().secrets;
     let nobody = |stay| MemberId { user: "nobody".parse().unwrap(), incarnation: Incarnation(stay) };

@@ -5,7 +5,7 @@ use ringfort_protocol::leader::Event;
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::unheard::Unheard;
 use ringfort_protocol::view::Cause;
-use ringfort_protocol::wire::PeerMessage;
+use ringfort_protocol::wire::{PROPOSALS_MAX, PeerMessage};
 use ringfort_protocol::{Incarnation, MemberId};
 
 use super::{Attack, go_on};
@@ -82,12 +82,12 @@ fn flood_of_votes(stage: &mut Stage) -> Result<String, Ended> {
         let nobody = MemberId { user: user("nobody"), incarnation: Incarnation(stay) };
         SignedProposal::sign(&key, l(4), session, Operation::Remove(nobody, Cause::Left), false)
     };
-    let votes = PeerMessage::Proposals((2..258).map(vote).collect());
+    let votes = PeerMessage::Proposals((2..2 + PROPOSALS_MAX as u64).map(vote).collect());
     let cut = |bench: &Bench| {
         let cut = |(by, event): &(_, Event)| *by == l(1) && matches!(event, Event::CutOff(peer, _) if *peer == l(4));
         bench.events.iter().any(cut)
     };
-    for _ in 0..100 {
+    for _ in 0..25_600 / PROPOSALS_MAX {
         bench.push_peer(l(4), l(1), &votes);
     }
     kept(cut(&bench), "leader 1 checked 25,600 signatures for leader 4 within a second")?;

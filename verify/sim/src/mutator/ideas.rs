@@ -6,7 +6,7 @@ use ringfort_protocol::ids::Seq;
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
-use ringfort_protocol::wire::{BUCKETS, LeaderNotice, PeerMessage};
+use ringfort_protocol::wire::{BUCKETS, LeaderNotice, PROPOSALS_MAX, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, MemberId, ViewDigest, ViewId};
 
 use super::fields::{Memory, pad_changes, signed};
@@ -36,7 +36,7 @@ pub fn have(idea: Idea, den: &mut Den<'_>, dice: &mut Dice, memory: &mut Memory)
                 let member = MemberId { incarnation: Incarnation(stay), ..nobody.clone() };
                 signed(den, Operation::Remove(member, Cause::Left), false)
             };
-            let list = (2..66).map(removal).collect();
+            let list = (2..2 + PROPOSALS_MAX as u64).map(removal).collect();
             to_peers(den, dice, &PeerMessage::Proposals(list), INSISTS)
         }
         Idea::Lost => {
