@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfort::leader::LeaderOptions;
+use ringfort_node::leader::LeaderOptions;
 use ringfort_protocol::Policy;
 use ringfort_protocol::wire::MemberRequest;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
