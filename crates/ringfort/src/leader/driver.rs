@@ -14,7 +14,8 @@ use tracing::{debug, info, warn};
 use super::links::{Input, Links, Peer, pool};
 use super::meter::Meter;
 use super::{LeaderCore, LeaderError, Told};
-use crate::link::{self, LinkSender, SendError, pace};
+use crate::link::pace::{self, Asides};
+use crate::link::{self, LinkSender, SendError};
 use crate::order::Order;
 use crate::runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 use crate::store::Store;
@@ -31,6 +32,8 @@ pub(super) struct Driver {
     pub store: Store,
     pub folder: PathBuf,
     pub members: BTreeMap<LinkId, LinkSender>,
+    /// What members say to a few while they speak to others too.
+    pub asides: BTreeMap<Peer, Asides>,
     pub peers: BTreeMap<LeaderId, (u64, LinkSender)>,
     pub links: Links,
     pub renewal: Renewal,
@@ -99,6 +102,7 @@ impl Driver {
                 if let Some(sender) = self.members.remove(&link) {
                     sender.close();
                 }
+                self.asides.remove(&Peer::Member(link));
                 self.core.on_link_down(link);
                 None
             }
@@ -221,7 +225,7 @@ impl Driver {
                     self.send(*link, class, frame.clone());
                 }
                 if let (Class::Data, Some(peer)) = (class, by) {
-                    self.pace(&links, peer);
+                    self.pace(&links, peer, &frame);
                 }
             }
             Effect::SendPeer(peer, frame) => {
@@ -255,9 +259,11 @@ impl Driver {
     }
 
     /// Holds a sender's data back while those it is for are behind.
-    fn pace(&mut self, links: &[LinkId], sender: Peer) {
-        let audience = || links.iter().filter_map(|link| self.members.get(link));
-        if !pace::must_wait(audience()) {
+    fn pace(&mut self, links: &[LinkId], sender: Peer, frame: &[u8]) {
+        let (now, audience) = (tokio::time::Instant::now(), || links.iter().filter_map(|link| self.members.get(link)));
+        let asides = self.asides.entry(sender).or_insert_with(|| Asides::new(now));
+        asides.note(now, links.len());
+        if !pace::must_wait(audience()) || asides.take(now, frame, links.len()) {
             return;
         }
         let (audience, inputs) = (audience().cloned().collect::<Vec<_>>(), self.links.inputs.clone());
