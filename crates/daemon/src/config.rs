@@ -8,10 +8,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfort::files::STATE_FOLDER;
-use ringfort::leader::{InputLimits, LeaderOptions};
-use ringfort::link::{AcceptLimits, LinkLimits};
 use ringfort::protocol::GroupInfo;
+use ringfort_link::{AcceptLimits, LinkLimits};
+use ringfort_node::folder::STATE_FOLDER;
+use ringfort_node::leader::{InputLimits, LeaderOptions};
 
 use crate::places;
 use crate::settings::Allowed::{Form, Range, Words, YesNo};
@@ -287,7 +287,7 @@ impl Config {
             ));
         }
         // A good name that cannot be looked up now may be found at the next start.
-        if self.listen.address.as_deref().is_some_and(|address| ringfort::files::check_address(address).is_err()) {
+        if self.listen.address.as_deref().is_some_and(|address| ringfort_documents::check_address(address).is_err()) {
             self.listen_address()?;
         }
         if let Some(program) = self.hooks.on_suspicion.first() {

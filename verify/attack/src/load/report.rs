@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ringfort::leader::LeaderOptions;
+use ringfort_node::leader::LeaderOptions;
 use ringfort_protocol::Policy;
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ringfort::leader::LeaderOptions;
+use ringfort_node::leader::LeaderOptions;
 use ringfort_protocol::Policy;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
