@@ -17,6 +17,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Hold {
     /// Microseconds for which it may hold up senders.
     allowance: Budget,
+    /// What it could not pay yet.
+    debt: u64,
     /// When time starts for the allowance.
     start: Instant,
     /// Up to here it has paid.
@@ -32,22 +34,29 @@ impl Hold {
         let (burst, start) = (micros(hold_max) / relays, Instant::now());
         let per_second = if burst == 0 { 0 } else { micros(Duration::from_secs(1)) / PARTS / relays };
         let allowance = Budget::new(Time::ZERO, per_second, burst);
-        Hold { allowance, start, paid: start, holds: false, loses: false }
+        Hold { allowance, debt: 0, start, paid: start, holds: false, loses: false }
     }
 
     /// Senders waited for it in this time. Several that waited at once are paid for once.
     pub(super) fn pay(&mut self, from: Instant, until: Instant) {
         let time = self.time(until);
-        let due = micros(until.saturating_duration_since(from.max(self.paid)));
-        let left = self.allowance.left(time);
-        self.allowance.take(time, due.min(left));
+        self.debt += micros(until.saturating_duration_since(from.max(self.paid)));
+        self.settle(time);
         self.paid = self.paid.max(until);
+    }
+
+    /// Senders look at it now and then, so they may have waited for longer than it had left: it owes them that.
+    fn settle(&mut self, time: Time) {
+        let part = self.debt.min(self.allowance.left(time));
+        self.allowance.take(time, part);
+        self.debt -= part;
     }
 
     /// Whether senders wait for it, now that it is behind.
     pub(super) fn holds(&mut self, now: Instant) -> bool {
-        let least = if self.holds { 1 } else { micros(AGAIN) };
-        self.holds = !self.loses && self.allowance.left(self.time(now)) >= least;
+        let (time, least) = (self.time(now), if self.holds { 1 } else { micros(AGAIN) });
+        self.settle(time);
+        self.holds = !self.loses && self.debt == 0 && self.allowance.left(time) >= least;
         self.holds
     }
 
