@@ -23,9 +23,13 @@ pub struct LinkLimits {
     /// peer reading one byte a second does not pass for a slow one.
     pub progress_bytes_min: usize,
     /// How long at once a peer that reads, but too slowly, may hold up those who send to it, while most others keep up; and
-    /// a twelfth of the time, if it is not zero. Beyond that its queue fills up, and then it loses data. Default
-    /// 500 ms, less than after what time a sender gives a message to another leader.
+    /// a sixth of the time, if it is not zero: on all links together that a message to it goes through. Beyond that its
+    /// queue fills up, and then it loses data. Default 1 s. What one link has of it should be less than after what time a
+    /// sender gives a message to another leader.
     pub hold_max: Duration,
+    /// Links that a message to the peer goes through, each of which has its part of what it may hold up. Default 2; leaders
+    /// take it from their group.
+    pub relays: usize,
     /// How long `close()` goes on sending what is queued. Default 500 ms.
     pub close_grace: Duration,
 }
@@ -40,7 +44,8 @@ impl Default for LinkLimits {
             live_queue_bytes_max: 256 * 1024,
             patience: Duration::from_secs(1),
             progress_bytes_min: 64 * 1024,
-            hold_max: Duration::from_millis(500),
+            hold_max: Duration::from_secs(1),
+            relays: 2,
             close_grace: Duration::from_millis(500),
         }
     }

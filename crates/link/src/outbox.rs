@@ -90,7 +90,7 @@ impl Queues {
             closed: false,
             stalled: false,
             window: None,
-            hold: Hold::new(limits.hold_max),
+            hold: Hold::new(limits.hold_max, limits.relays),
         }
     }
 

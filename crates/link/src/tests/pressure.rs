@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::outbox::{Batch, Outbox};
+use super::pace::Asides;
 use super::*;
 
 /// Far more than a busy machine keeps a test from running.
@@ -324,7 +325,7 @@ async fn beside_a_slow_reader_those_who_are_but_a_little_slower_than_others_lose
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_is_slow_again_and_again_holds_others_up_for_a_fifth_of_the_time_at_most() {
     let patience = Duration::from_millis(200);
-    let limits = LinkLimits { hold_max: Duration::from_millis(500), patience, ..small() };
+    let limits = LinkLimits { hold_max: Duration::from_secs(1), patience, ..small() };
     let (fast, slow) = (unread(limits.clone()), unread(limits));
     let audience = [fast, slow.clone()];
     // As long as it is waited for it reads nothing but what counts as progress; then it reads everything.
@@ -352,4 +353,61 @@ async fn a_receiver_that_is_slow_again_and_again_holds_others_up_for_a_fifth_of_
     // At once as long as it may, and a twelfth of the time.
     assert!(held <= Duration::from_millis(500) + lasting / 5, "held up for {held:?} of {lasting:?}");
     assert!(held >= lasting / 10, "it was not waited for: {held:?}");
+}
+
+/// What a leader does with a sender's data: whether a frame to these waits.
+fn waits(asides: &mut Asides, now: Instant, audience: &[LinkSender], bytes: usize) -> bool {
+    asides.note(now, audience.len());
+    pace::must_wait(audience) && !asides.take(now, &frame(bytes), audience.len())
+}
+
+/// A link that reads, but has lost data and is full again.
+fn slow_and_full() -> LinkSender {
+    let link = unread(LinkLimits { hold_max: Duration::ZERO, patience: Duration::from_secs(600), ..small() });
+    while link.send(Class::Data, frame(8000)).is_ok() {}
+    link
+}
+
+/// Otherwise all that everybody is to hear would wait until the slow one has read megabytes.
+#[tokio::test]
+async fn a_private_word_to_a_slow_reader_now_and_then_holds_up_nothing() {
+    let (slow, fast) = (slow_and_full(), [unread(small()), unread(small())]);
+    let all = [fast[0].clone(), fast[1].clone(), slow.clone()];
+    let start = Instant::now();
+    let mut asides = Asides::new(start);
+    for tenth in 0..36_000 {
+        let now = start + Duration::from_millis(100) * tenth;
+        assert!(!waits(&mut asides, now, &all, 12_000), "most keep up");
+        assert!(!waits(&mut asides, now, std::slice::from_ref(&slow), 4_000), "after {tenth} tenths of a second");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_to_a_slow_reader_alone_waits_for_it_whatever_else_is_said() {
+    let (slow, fast) = (slow_and_full(), [unread(small()), unread(small())]);
+    let all = [fast[0].clone(), fast[1].clone(), slow.clone()];
+    let start = Instant::now();
+    let mut asides = Asides::new(start);
+    let mut said = 0;
+    for tenth in 0..100 {
+        let now = start + Duration::from_millis(100) * tenth;
+        assert!(!waits(&mut asides, now, &all, 100));
+        while !waits(&mut asides, now, std::slice::from_ref(&slow), 8_000) {
+            said += 8_000;
+            assert!(said < 2_000_000, "it waits for nobody");
+        }
+    }
+    assert!((256_000..=256 * 1024 + 10 * 64 * 1024).contains(&said), "{said} bytes in ten seconds");
+}
+
+#[tokio::test]
+async fn who_speaks_to_slow_readers_alone_waits_for_them_at_once() {
+    let slow = slow_and_full();
+    let start = Instant::now();
+    let mut asides = Asides::new(start);
+    assert!(waits(&mut asides, start, std::slice::from_ref(&slow), 100));
+    // And so does who spoke to others long ago.
+    asides.note(start, 3);
+    assert!(!waits(&mut asides, start, std::slice::from_ref(&slow), 100));
+    assert!(waits(&mut asides, start + Duration::from_secs(10), std::slice::from_ref(&slow), 100));
 }

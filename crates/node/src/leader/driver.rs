@@ -17,7 +17,8 @@ use super::{LeaderCore, LeaderError, Told};
 use crate::order::Order;
 use crate::store::Store;
 use ringfort_link as link;
-use ringfort_link::{LinkSender, SendError, pace};
+use ringfort_link::pace::{self, Asides};
+use ringfort_link::{LinkSender, SendError};
 use ringfort_runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 
 /// How often it is told that somebody shows the key of a leader that was replaced.
@@ -32,6 +33,8 @@ pub(super) struct Driver {
     pub store: Store,
     pub folder: PathBuf,
     pub members: BTreeMap<LinkId, LinkSender>,
+    /// What members say to a few while they speak to others too.
+    pub asides: BTreeMap<Peer, Asides>,
     pub peers: BTreeMap<LeaderId, (u64, LinkSender)>,
     pub links: Links,
     pub renewal: Renewal,
@@ -100,6 +103,7 @@ impl Driver {
                 if let Some(sender) = self.members.remove(&link) {
                     sender.close();
                 }
+                self.asides.remove(&Peer::Member(link));
                 self.core.on_link_down(link);
                 None
             }
@@ -222,7 +226,7 @@ impl Driver {
                     self.send(*link, class, frame.clone());
                 }
                 if let (Class::Data, Some(peer)) = (class, by) {
-                    self.pace(&links, peer);
+                    self.pace(&links, peer, &frame);
                 }
             }
             Effect::SendPeer(peer, frame) => {
@@ -256,9 +260,11 @@ impl Driver {
     }
 
     /// Holds a sender's data back while those it is for are behind.
-    fn pace(&mut self, links: &[LinkId], sender: Peer) {
-        let audience = || links.iter().filter_map(|link| self.members.get(link));
-        if !pace::must_wait(audience()) {
+    fn pace(&mut self, links: &[LinkId], sender: Peer, frame: &[u8]) {
+        let (now, audience) = (tokio::time::Instant::now(), || links.iter().filter_map(|link| self.members.get(link)));
+        let asides = self.asides.entry(sender).or_insert_with(|| Asides::new(now));
+        asides.note(now, links.len());
+        if !pace::must_wait(audience()) || asides.take(now, frame, links.len()) {
             return;
         }
         let (audience, inputs) = (audience().cloned().collect::<Vec<_>>(), self.links.inputs.clone());

@@ -182,7 +182,7 @@ pub async fn run_core(
 
 async fn run_parts(
     folder: OpenLeader,
-    options: LeaderOptions,
+    mut options: LeaderOptions,
     build: impl FnOnce(
         &mut Cx<'_>,
         Arc<GroupInfo>,
@@ -200,6 +200,10 @@ async fn run_parts(
         true => Some(Order::start(&folder.path, &group, &folder.secrets, ordering)?),
         false => None,
     };
+    options.link.relays = match group.policy.relays {
+        0 => group.rules.relays(),
+        relays => usize::from(relays),
+    };
     let links = Links::start(&group, &folder.secrets, &options, order.as_ref().map(Order::door)).await?;
     info!(leader = id.number(), address = %links.address(), group = %group.fingerprint(), "listening");
     observe(&Told::Listening(links.address()));
@@ -214,6 +218,7 @@ async fn run_parts(
         store: folder.store,
         folder: folder.path,
         members: BTreeMap::new(),
+        asides: BTreeMap::new(),
         peers: BTreeMap::new(),
         links,
         renewal_due: renewal.next_wakeup(outside.clock.now()),

@@ -1,7 +1,7 @@
 //! What the thread runs: the agreement core, or anything that stands in its place.
 
 use ringfort_agreement::fault::Fault;
-use ringfort_agreement::verify::{Checked, Verifier};
+use ringfort_agreement::verify::{Checked, Opened, Verifier};
 use ringfort_agreement::{Agreement, Author, Cx, Step, Time};
 
 /// What the core says of itself.
@@ -23,8 +23,8 @@ pub struct CoreFigures {
 ///
 /// The driver knows the core only through this, so that a test can put a hacked leader in its place.
 pub trait OrderCore: Send {
-    /// See [`Agreement::admits`].
-    fn admits(&mut self, now: Time, from: Author, frame: &[u8]) -> bool;
+    /// See [`Agreement::open`].
+    fn open(&mut self, now: Time, from: Author, frame: &[u8]) -> Option<Result<Opened, Fault>>;
     /// See [`Agreement::verifier`].
     fn verifier(&self) -> Verifier;
     /// See [`Agreement::on_many`].
@@ -44,8 +44,8 @@ pub trait OrderCore: Send {
 }
 
 impl OrderCore for Agreement {
-    fn admits(&mut self, now: Time, from: Author, frame: &[u8]) -> bool {
-        Agreement::admits(self, now, from, frame)
+    fn open(&mut self, now: Time, from: Author, frame: &[u8]) -> Option<Result<Opened, Fault>> {
+        Agreement::open(self, now, from, frame)
     }
 
     fn verifier(&self) -> Verifier {

@@ -93,12 +93,15 @@ impl Thread {
         }
         let now = self.outside.clock.now();
         self.figures.frames_in += batch.frames.len() as u64;
-        let mut frames = batch.frames;
-        frames.retain(|(from, frame)| self.core.admits(now, *from, frame));
-        if !frames.is_empty() {
-            let bytes: Vec<&[u8]> = frames.iter().map(|(_, frame)| &frame[..]).collect();
-            let checked = self.verifier.check_all(&bytes);
-            let checked = frames.iter().map(|(from, _)| *from).zip(checked).collect();
+        let (mut senders, mut opened) = (Vec::new(), Vec::new());
+        for (from, frame) in batch.frames {
+            if let Some(frame) = self.core.open(now, from, &frame) {
+                senders.push(from);
+                opened.push(frame);
+            }
+        }
+        if !opened.is_empty() {
+            let checked = senders.into_iter().zip(self.verifier.verify_all(opened)).collect();
             let step = self.core.on_many(&mut self.outside.cx(), checked);
             self.carry_out(step)?;
         }
@@ -188,6 +191,9 @@ impl Thread {
             Event::Blamed(author, fault) => {
                 self.figures.faults += 1;
                 debug!(%author, %fault, "deviated in the order");
+            }
+            Event::StateTooLarge { position } => {
+                warn!(position, "the application's state is too large for a checkpoint: nothing can be let go");
             }
             Event::Diverged { position } => {
                 warn!(
