@@ -93,9 +93,11 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ),
     ("crates/files/src", ATTACK_KIT, "production code knows no adversary"),
     ("crates/setup/src", PURE, "the ceremony is pure: time and randomness are arguments, nothing is ordered by a hash"),
-    ("crates/ringfort/src/link", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
+    ("crates/link/src", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
     ("verify/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),
     ("crates/ringfort/src", ATTACK_KIT, "production code knows no adversary"),
+    ("crates/node/src", ATTACK_KIT, "production code knows no adversary"),
+    ("crates/documents/src", ATTACK_KIT, "production code knows no adversary"),
     ("crates/cli/src", ADVERSARIES, "production code knows no adversary"),
     ("crates/agent/src", ADVERSARIES, "production code knows no adversary"),
     ("crates/daemon/src", ADVERSARIES, "production code knows no adversary"),
@@ -163,6 +165,13 @@ fn check_length(root: &Path, file: &Path, complaints: &mut Vec<String>) {
     }
 }
 
+/// What a program of a member must not build: a leader, and with it SQLite and FROST.
+const OF_LEADERS: &[&str] =
+    &["ringfort-node", "ringfort-setup", "ringfort-agreement", "rusqlite", "frost-ristretto255"];
+/// What programs of members are made of.
+const OF_MEMBERS: &[&str] =
+    &["agent", "crypto", "documents", "files", "kernel", "link", "protocol", "ringfort", "runtime"];
+
 fn check_manifest(root: &Path, package: &str, complaints: &mut Vec<String>) {
     let text = fs::read_to_string(root.join(PRODUCTION).join(package).join("Cargo.toml")).unwrap_or_default();
     let dependencies = text.split("[dev-dependencies]").next().unwrap_or_default();
@@ -170,6 +179,10 @@ fn check_manifest(root: &Path, package: &str, complaints: &mut Vec<String>) {
     for line in dependencies.lines() {
         let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
         let room = name.strip_prefix("ringfort-").unwrap_or_default();
+        let of_leaders = OF_MEMBERS.contains(&package) && OF_LEADERS.contains(&name);
+        if of_leaders {
+            complaints.push(format!("{PRODUCTION}/{package}/Cargo.toml: `{name}` in a program of members"));
+        }
         if verification.iter().any(|verifies| verifies == room) || line.contains(MUTANTS) {
             complaints.push(format!("{PRODUCTION}/{package}/Cargo.toml: `{line}` in a production package"));
         }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringfort::protocol::GroupInfo;
-use ringfort::{Credentials, Events, Group, JoinOptions, files};
+use ringfort::{Credentials, Events, Group, JoinOptions};
+use ringfort_documents as documents;
 use ringfort_files::Files;
 use tokio::sync::watch;
 
@@ -103,11 +104,11 @@ fn credentials(group: &GroupInfo, attempt: Attempt) -> Result<Credentials, Strin
             Credentials::password(&attempt.user, password.as_bytes())
         }
         (None, Some(key), certificate) => {
-            let key = files::read_user_key(&key).map_err(|error| wrong(&error))?;
+            let key = documents::read_user_key(&key).map_err(|error| wrong(&error))?;
             match certificate {
                 None => Credentials::key(&attempt.user, key),
                 Some(path) => {
-                    let certificate = files::read_certificate(Path::new(&path)).map_err(|error| wrong(&error))?;
+                    let certificate = documents::read_certificate(Path::new(&path)).map_err(|error| wrong(&error))?;
                     if certificate.user.as_str() != attempt.user {
                         return Err(format!("The certificate is for {}, not for {}.", certificate.user, attempt.user));
                     }

@@ -13,7 +13,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use ringfort::files;
 
 use crate::Inner;
 use crate::bundled::{self, Asset};
@@ -86,7 +85,7 @@ async fn group_file(State(inner): State<Arc<Inner>>, Path(path): Path<String>, h
         return Err(refused(Refusal::Token));
     }
     inner.door.check_page(&headers).map_err(refused)?;
-    let text = files::texts::group_text(&inner.info).map_err(|_| missing())?;
+    let text = ringfort_documents::texts::group_text(&inner.info).map_err(|_| missing())?;
     Ok(([(CONTENT_TYPE, "application/toml"), (CONTENT_DISPOSITION, "attachment")], text).into_response())
 }
 

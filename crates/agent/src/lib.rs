@@ -45,10 +45,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort::files::LogOptions;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{GroupInfo, UserName};
 use ringfort::{Credentials, Events, Group, JoinOptions};
+use ringfort_documents::LogOptions;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;

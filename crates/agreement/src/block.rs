@@ -84,18 +84,17 @@ pub fn signed_bytes(epoch: &Digest, reference: &Reference) -> Vec<u8> {
 impl Sealed {
     /// Hashes a block; the signature is not looked at.
     pub(crate) fn unchecked(block: Block) -> Self {
-        let bytes = codec::encode(&block.body);
-        let digest = Digest::of(DIGEST_PURPOSE, &bytes);
+        let (digest, bytes) = Digest::of_value(DIGEST_PURPOSE, &block.body);
         let reference = Reference { round: block.body.round, author: block.body.author, digest };
-        Sealed { block: Arc::new(block), reference, bytes: bytes.len() + 64 }
+        Sealed { block: Arc::new(block), reference, bytes: bytes.saturating_add(64) }
     }
 
     /// Signs a body.
     pub fn sign(body: Body, keys: &dyn Keys) -> Self {
-        let unsigned = Self::unchecked(Block { body, signature: [0; 64] });
-        let signature = keys.sign(Purpose::Block, &signed_bytes(&unsigned.body().epoch, &unsigned.reference));
-        let body = unsigned.block.body.clone();
-        Sealed { block: Arc::new(Block { body, signature }), ..unsigned }
+        let mut sealed = Self::unchecked(Block { body, signature: [0; 64] });
+        let signature = keys.sign(Purpose::Block, &signed_bytes(&sealed.body().epoch, &sealed.reference));
+        Arc::get_mut(&mut sealed.block).expect("nobody else has it yet").signature = signature;
+        sealed
     }
 
     /// What was signed.

@@ -138,6 +138,10 @@ impl Parts {
     }
 }
 
+/// A state that no checkpoint may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
 /// What came of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -146,7 +150,18 @@ pub enum Heard {
     /// Its author signed another one for the same checkpoint.
     Contradicts,
     /// It is certified now.
-    Certified(Box<Certificate>),
+    Certified(News),
+}
+
+/// What a certificate changes, each once for a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It is the newest that was heard of.
+    Newer,
+    /// This leader has the state, which is certified now.
+    Settled,
+    /// This leader said something else of it: its state is not the group's.
+    Diverges,
 }
 
 /// Checkpoints that are due, stated, certified.
@@ -197,9 +212,18 @@ impl Checkpoints {
     }
 
     /// The application's state at `position`: returns what this leader says of it, once.
-    pub fn provide(&mut self, epoch: Digest, position: u64, application: Vec<u8>) -> Option<Statement> {
-        let state = State { log: self.due.remove(&position)?, application };
-        let parts = Parts::of(&state)?;
+    ///
+    /// # Errors
+    /// [`TooLarge`] if the state is; no checkpoint comes of it.
+    pub fn provide(
+        &mut self,
+        epoch: Digest,
+        position: u64,
+        application: Vec<u8>,
+    ) -> Result<Option<Statement>, TooLarge> {
+        let Some(log) = self.due.remove(&position) else { return Ok(None) };
+        let state = State { log, application };
+        let parts = Parts::of(&state).ok_or(TooLarge)?;
         let statement = Statement {
             epoch,
             position,
@@ -211,7 +235,26 @@ impl Checkpoints {
         };
         self.own.insert(position, (statement, parts));
         keep_newest(&mut self.own);
-        Some(statement)
+        Ok(Some(statement))
+    }
+
+    /// Whether a statement may change anything: else its signature need not be checked.
+    pub fn needs(&self, signed: &Signed) -> bool {
+        let position = signed.statement.position;
+        let said = self.heard.get(&signed.author).and_then(|said| said.get(&position));
+        self.is_open(position) && said.is_none_or(|said| said.statement != signed.statement)
+    }
+
+    /// Whether a certificate may change anything.
+    pub fn needs_certificate(&self, certificate: &Certificate) -> bool {
+        let newest = self.newest.as_ref();
+        self.is_open(certificate.statement.position)
+            && newest.is_none_or(|newest| newest.statement != certificate.statement)
+    }
+
+    /// Whether no certified state of this place or a later one is held.
+    fn is_open(&self, position: u64) -> bool {
+        self.stable.last_key_value().is_none_or(|(stable, _)| *stable < position)
     }
 
     /// A signed statement that holds, own or a peer's.
@@ -230,21 +273,28 @@ impl Checkpoints {
         let known = self.newest.clone().filter(|newest| newest.statement == statement);
         let counted = (signatures.len() >= self.rules.statements()).then_some(Certificate { statement, signatures });
         let Some(certificate) = counted.or(known) else { return Heard::Nothing };
-        if self.certified(certificate.clone()) { Heard::Certified(Box::new(certificate)) } else { Heard::Nothing }
+        self.certified(certificate).map_or(Heard::Nothing, Heard::Certified)
     }
 
-    /// A certificate that holds; true if it is news.
-    pub fn certified(&mut self, certificate: Certificate) -> bool {
+    /// A certificate that holds. What it changes is told once: a repeat, or one of a place that was passed, is no news.
+    pub fn certified(&mut self, certificate: Certificate) -> Option<News> {
         let position = certificate.statement.position;
-        if self.newest.as_ref().is_none_or(|newest| newest.statement.position < position) {
+        let is_newer = self.newest.as_ref().is_none_or(|newest| newest.statement.position < position);
+        if is_newer {
             self.newest = Some(certificate.clone());
         }
-        let mine = self.own.get(&position).filter(|(statement, _)| *statement == certificate.statement);
-        let Some((_, parts)) = mine.filter(|_| !self.stable.contains_key(&position)).cloned() else {
-            return self.newest.as_ref() == Some(&certificate);
-        };
-        self.settle(certificate, parts);
-        true
+        match self.own.get(&position) {
+            None => is_newer.then_some(News::Newer),
+            Some((statement, _)) if *statement != certificate.statement => {
+                self.own.remove(&position);
+                Some(News::Diverges)
+            }
+            Some((_, parts)) => {
+                let parts = parts.clone();
+                self.settle(certificate, parts);
+                Some(News::Settled)
+            }
+        }
     }
 
     /// A certified state is held: older ones go.
@@ -259,12 +309,6 @@ impl Checkpoints {
         self.stable.retain(|position, _| newest.contains(position) || pinned.contains(position));
         self.own.retain(|other, _| *other > position);
         self.due.retain(|other, _| *other > position);
-    }
-
-    /// What this leader said of a checkpoint that is certified otherwise: its state is not the group's.
-    pub fn diverges_from(&self, certificate: &Certificate) -> bool {
-        let own = self.own.get(&certificate.statement.position);
-        own.is_some_and(|(statement, _)| *statement != certificate.statement)
     }
 
     /// The newest certified checkpoint whose state is held.
@@ -288,9 +332,10 @@ impl Checkpoints {
         Some(part)
     }
 
-    /// Own statements that are not certified yet, to be said again.
-    pub fn unsettled(&self) -> impl Iterator<Item = &Statement> {
-        self.own.values().map(|(statement, _)| statement)
+    /// What leader `me` said of checkpoints that are not certified yet, to be said again as it was signed.
+    pub fn unsettled(&self, me: Author) -> Vec<Signed> {
+        let said = self.heard.get(&me).into_iter().flatten();
+        said.filter(|(position, _)| self.own.contains_key(position)).map(|(_, signed)| signed.clone()).collect()
     }
 
     /// Bytes of states held.
@@ -309,15 +354,19 @@ fn keep_newest<T>(by_position: &mut BTreeMap<u64, T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{EPOCH, statement};
 
     fn signed(place: u8, statement: Statement) -> Signed {
         Signed { author: Author::new(place).unwrap(), statement, signature: [place; 64] }
     }
 
-    fn statement(position: u64, state: u8) -> Statement {
-        let epoch = Digest([1; 32]);
-        let head = Digest([2; 32]);
-        Statement { epoch, position, round: 9, index: 3, head, state: Digest([state; 32]), state_bytes: 10 }
+    fn at(position: u64) -> Log {
+        Log { position, ..Log::default() }
+    }
+
+    fn own(checkpoints: &mut Checkpoints, position: u64) -> Statement {
+        checkpoints.due(&at(position));
+        checkpoints.provide(EPOCH, position, vec![1]).unwrap().unwrap()
     }
 
     #[test]
@@ -327,7 +376,8 @@ mod tests {
             assert_eq!(checkpoints.hear(signed(place, statement(5, place))), Heard::Nothing, "all differ");
         }
         assert_eq!(checkpoints.hear(signed(3, statement(5, 1))), Heard::Nothing, "two are equal");
-        let Heard::Certified(certificate) = checkpoints.hear(signed(4, statement(5, 1))) else { panic!("three are") };
+        assert_eq!(checkpoints.hear(signed(4, statement(5, 1))), Heard::Certified(News::Newer), "three are");
+        let certificate = checkpoints.newest().unwrap();
         assert_eq!(certificate.statement, statement(5, 1));
         assert_eq!(certificate.signatures.len(), 3);
     }
@@ -357,25 +407,72 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_is_settled_once_however_often_it_is_certified() {
+        let mut checkpoints = Checkpoints::new(Rules::new(4, 1).unwrap());
+        let mine = own(&mut checkpoints, 5);
+        assert_eq!(checkpoints.hear(signed(0, mine)), Heard::Nothing);
+        assert!(checkpoints.needs(&signed(1, mine)));
+        assert_eq!(checkpoints.hear(signed(1, mine)), Heard::Certified(News::Settled));
+        let certificate = checkpoints.stable().unwrap().0.clone();
+        assert!(!checkpoints.needs_certificate(&certificate) && !checkpoints.needs(&signed(2, mine)));
+        for _ in 0..3 {
+            assert_eq!(checkpoints.certified(certificate.clone()), None);
+            assert_eq!(checkpoints.hear(signed(2, mine)), Heard::Nothing);
+            for position in [u64::MAX, u64::MAX - 1] {
+                // What it said is pushed out, and comes as new.
+                let _ = checkpoints.hear(signed(2, statement(position, 1)));
+            }
+        }
+        assert_eq!(checkpoints.certified(Certificate { statement: statement(4, 1), signatures: Vec::new() }), None);
+    }
+
+    #[test]
+    fn another_state_than_the_certified_one_is_told_once() {
+        let mut checkpoints = Checkpoints::new(Rules::new(4, 1).unwrap());
+        own(&mut checkpoints, 5);
+        let certificate = Certificate { statement: statement(5, 1), signatures: Vec::new() };
+        assert_eq!(checkpoints.certified(certificate.clone()), Some(News::Diverges));
+        assert_eq!(checkpoints.certified(certificate), None);
+    }
+
+    #[test]
+    fn what_was_said_of_a_checkpoint_is_said_again_as_it_was_signed_until_it_is_certified() {
+        let mut checkpoints = Checkpoints::new(Rules::new(4, 1).unwrap());
+        let mine = own(&mut checkpoints, 5);
+        let _ = checkpoints.hear(signed(0, mine));
+        assert_eq!(checkpoints.unsettled(Author::new(0).unwrap()), [signed(0, mine)]);
+        let _ = checkpoints.hear(signed(1, mine));
+        assert_eq!(checkpoints.unsettled(Author::new(0).unwrap()), []);
+    }
+
+    #[test]
+    fn a_state_that_is_too_large_is_refused() {
+        let mut checkpoints = Checkpoints::new(Rules::new(4, 1).unwrap());
+        checkpoints.due(&at(5));
+        assert_eq!(checkpoints.provide(EPOCH, 5, vec![0; STATE_BYTES_MAX]), Err(TooLarge));
+        assert_eq!(checkpoints.provide(EPOCH, 5, vec![0; 5]), Ok(None), "it is due no more");
+    }
+
+    #[test]
     fn a_state_that_is_being_fetched_is_kept_as_long_as_parts_are_asked_for() {
         let rules = Rules::new(4, 1).unwrap();
         let mut checkpoints = Checkpoints::new(rules);
-        let at = |secs| Time::from_start(Duration::from_secs(secs));
+        let time = |secs| Time::from_start(Duration::from_secs(secs));
         let settle = |checkpoints: &mut Checkpoints, position| {
-            let state = State { log: Log { position, ..Log::default() }, application: vec![1] };
+            let state = State { log: at(position), application: vec![1] };
             let certificate = Certificate { statement: statement(position, 1), signatures: Vec::new() };
             checkpoints.settle(certificate, Parts::of(&state).unwrap());
         };
         let (peer, name) = (Author::new(2).unwrap(), PartName { position: 1, part: 0 });
         settle(&mut checkpoints, 1);
-        assert!(checkpoints.part(at(0), peer, name).is_some());
+        assert!(checkpoints.part(time(0), peer, name).is_some());
         (2..9).for_each(|position| settle(&mut checkpoints, position));
-        assert!(checkpoints.part(at(5), peer, name).is_some(), "kept, though seven newer ones came");
+        assert!(checkpoints.part(time(5), peer, name).is_some(), "kept, though seven newer ones came");
         assert_eq!(checkpoints.stable.len(), 3);
         let other = PartName { position: 8, part: 0 };
-        assert!(checkpoints.part(at(60), Author::new(1).unwrap(), other).is_some());
+        assert!(checkpoints.part(time(60), Author::new(1).unwrap(), other).is_some());
         settle(&mut checkpoints, 9);
         settle(&mut checkpoints, 10);
-        assert!(checkpoints.part(at(60), peer, name).is_none(), "nobody asked for it for long");
+        assert!(checkpoints.part(time(60), peer, name).is_none(), "nobody asked for it for long");
     }
 }

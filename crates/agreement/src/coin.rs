@@ -7,7 +7,7 @@ use crate::ids::{Author, Slot};
 use crate::keys::{CoinShare, Keys, Toss};
 use crate::rules::{Rule, Rules, SlotKind};
 
-/// Shares of one author for one coin: an equivocator may have sent some.
+/// Shares of one author for one coin, good or bad: an equivocator may have sent some.
 const SHARES_OF_ONE_MAX: usize = 2;
 
 /// Coins that are known, and shares of those that are not.
@@ -15,7 +15,8 @@ const SHARES_OF_ONE_MAX: usize = 2;
 pub struct Coins {
     rules: Rules,
     known: BTreeMap<u64, Author>,
-    shares: BTreeMap<u64, Vec<(Author, CoinShare)>>,
+    /// Each with whether it turned out to be wrong.
+    shares: BTreeMap<u64, Vec<(Author, CoinShare, bool)>>,
     /// Coins below are not needed any more.
     floor: u64,
 }
@@ -33,10 +34,11 @@ impl Coins {
             return Vec::new();
         }
         let shares = self.shares.entry(round).or_default();
-        let own = shares.iter().filter(|(other, _)| *other == author).count();
-        if own < SHARES_OF_ONE_MAX && !shares.contains(&(author, share)) {
-            shares.push((author, share));
+        let mut own = shares.iter().filter(|(other, ..)| *other == author);
+        if own.clone().count() >= SHARES_OF_ONE_MAX || own.any(|(_, other, _)| *other == share) {
+            return Vec::new();
         }
+        shares.push((author, share, false));
         self.toss(round, keys)
     }
 
@@ -46,17 +48,18 @@ impl Coins {
         let checked = self.rules.enforces(Rule::CoinProof);
         loop {
             let mut seen = BTreeSet::new();
-            let one_each: Vec<(Author, CoinShare)> =
-                shares.iter().filter(|(author, _)| seen.insert(*author)).copied().collect();
+            let usable = shares.iter().filter(|(author, _, is_bad)| !is_bad && seen.insert(*author));
+            let one_each: Vec<(Author, CoinShare)> = usable.map(|(author, share, _)| (*author, *share)).collect();
             if one_each.len() < self.rules.honest_one() {
                 return wrong;
             }
             match keys.toss(round, &one_each, checked) {
                 Toss::TooFew => return wrong,
                 Toss::Bad(bad) => {
-                    // What was tried of each goes; a second share of the same author may still be good.
-                    let tried = |entry: &(Author, CoinShare)| bad.contains(&entry.0) && one_each.contains(entry);
-                    shares.retain(|entry| !tried(entry));
+                    // A second share of the same author may still be good.
+                    for (author, share, is_bad) in shares.iter_mut() {
+                        *is_bad |= bad.contains(author) && one_each.contains(&(*author, *share));
+                    }
                     wrong.extend(bad);
                 }
                 Toss::Value(value) => {
@@ -88,5 +91,37 @@ impl Slots for Coins {
             SlotKind::Coin => self.named(slot.round),
             SlotKind::Ordinary => Some(Author::drawn(turn, self.rules.n())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha12Rng;
+    use rand_core::SeedableRng;
+
+    use super::*;
+    use crate::testing::{author, group};
+
+    #[test]
+    fn an_author_has_two_tries_for_a_coin_however_many_shares_it_sends() {
+        let keys = group(4, 1);
+        let mut rng = ChaCha12Rng::seed_from_u64(1);
+        let mut coins = Coins::new(Rules::new(4, 1).unwrap());
+        let good: Vec<CoinShare> = keys.iter().map(|keys| keys.coin_share(9, &mut rng)).collect();
+        let bad = |number: u8| {
+            let mut share = good[3];
+            share[100] ^= number;
+            share
+        };
+        assert!(coins.add(9, author(3), bad(1), &*keys[0]).is_empty(), "nobody can tell yet");
+        assert_eq!(coins.add(9, author(1), good[1], &*keys[0]), [author(3)]);
+        assert_eq!(coins.add(9, author(3), bad(2), &*keys[0]), [author(3)]);
+        for number in 1..9 {
+            assert!(coins.add(9, author(3), bad(number), &*keys[0]).is_empty(), "share {number} is not looked at");
+        }
+        assert_eq!(coins.shares[&9].len(), 1 + SHARES_OF_ONE_MAX);
+        assert_eq!(coins.named(9), None);
+        assert!(coins.add(9, author(2), good[2], &*keys[0]).is_empty());
+        assert!(coins.named(9).is_some(), "two good ones are enough");
     }
 }

@@ -147,6 +147,11 @@ impl Dag {
         self.authors.iter().rev().find(|(_, authors)| authors.has(author)).map_or(0, |(round, _)| *round)
     }
 
+    /// The highest round with blocks of so many authors.
+    pub fn highest_of_many(&self, many: usize) -> u64 {
+        self.authors.iter().rev().find(|(_, authors)| authors.len() >= many).map_or(0, |(round, _)| *round)
+    }
+
     /// Bytes of all blocks.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -132,6 +132,13 @@ impl fmt::Debug for AuthorSet {
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
+    /// The hash of a value's encoding for one purpose, and the length of that, without the encoding being kept.
+    pub(crate) fn of_value(purpose: &'static str, value: &impl BorshSerialize) -> (Self, usize) {
+        let mut hasher = blake3::Hasher::new_derive_key(purpose);
+        value.serialize(&mut hasher).expect("a hash takes everything");
+        (Digest(*hasher.finalize().as_bytes()), usize::try_from(hasher.count()).unwrap_or(usize::MAX))
+    }
+
     /// The hash of `bytes` for one purpose; different purposes give unrelated hashes.
     pub fn of(purpose: &'static str, bytes: &[u8]) -> Self {
         Digest(*blake3::Hasher::new_derive_key(purpose).update(bytes).finalize().as_bytes())

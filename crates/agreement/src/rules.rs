@@ -9,9 +9,6 @@ pub const ORDINARY_WAVE: u64 = 3;
 /// Ordinary slots of one round.
 pub const ORDINARY_SLOTS: u8 = 2;
 
-/// Rounds by which one honest leader is never ahead of all others but itself.
-const EXAGGERATED_ROUNDS: u64 = 10_000;
-
 /// The sizes of a group, the coin's period, and the rules in force: all of them, outside the mutant corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -56,7 +53,8 @@ pub enum Rule {
     Signature,
     /// A block far ahead of the quorum's round is not kept.
     RoundWindow,
-    /// A second block of one author and round is kept only where another block names it.
+    /// A second block of one author and round is kept only where another author's block names it, and of a convicted
+    /// author nothing is kept but that.
     VariantsAsked,
     /// How far back a committed block reaches is counted from the one committed before it, not from what is at hand.
     CommonFloor,
@@ -70,11 +68,23 @@ pub enum Rule {
     PayloadCap,
     /// An idle group makes no blocks.
     IdleRests,
+    /// A certificate counts each signer once.
+    CertificateSigners,
+    /// How far a group has come is believed with signatures of f+1 leaders.
+    ReachedProof,
+    /// The log never goes back to a state that it is past.
+    ForwardOnly,
+    /// A state on disk counts only if it is certified.
+    DiskCertified,
+    /// A state on disk counts only if it is the certified one.
+    DiskState,
+    /// What a peer may make a leader check has a bound.
+    CheckBudget,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 18] = [
+    pub const ALL: [Rule; 24] = [
         Rule::ParentQuorum,
         Rule::Certificate,
         Rule::DirectCommit,
@@ -93,6 +103,12 @@ impl Rule {
         Rule::MedianTime,
         Rule::PayloadCap,
         Rule::IdleRests,
+        Rule::CertificateSigners,
+        Rule::ReachedProof,
+        Rule::ForwardOnly,
+        Rule::DiskCertified,
+        Rule::DiskState,
+        Rule::CheckBudget,
     ];
 }
 
@@ -204,18 +220,18 @@ impl Rules {
         if self.enforces(Rule::AnchorDistance) { kind.wave() } else { 1 }
     }
 
-    /// How far a leader that lost its disk may have come, from `n - f` peers' words, itself being one of the `f`.
+    /// Authors whose signatures prove that an honest leader came to a round.
+    pub fn witnesses(&self) -> usize {
+        self.weakened(Rule::ReachedProof, self.honest_one())
+    }
+
+    /// How far a leader that lost its disk may have come, from what `n - f` peers prove, itself being one of the `f`.
     ///
     /// Its last block stood on a quorum's of the round before. Of those authors `q - 1` are others, at most `f - 1` of them
-    /// hacked and `f - 1` not heard; so `q - 2f + 1` honest ones are heard that were there. As many words but one may be
-    /// left out from the top: whoever exaggerates would keep the leader from ever making a block again.
-    pub fn may_have_come_to(&self, mut words: Vec<u64>) -> u64 {
-        words.sort_unstable_by(|a, b| b.cmp(a));
-        let spare = self.quorum().saturating_sub(2 * usize::from(self.f));
-        let place = spare.min(usize::from(self.f).saturating_sub(1));
-        let highest = words.get(place).copied().unwrap_or(0);
-        // Where a single word stands far above the next, honest leaders did not come that far without the others.
-        words.get(place + 1).map_or(highest, |next| highest.min(next.saturating_add(EXAGGERATED_ROUNDS)))
+    /// hacked and `f - 1` not heard; so `q - 2f + 1`, two or more, honest ones are heard that were there. Each of them
+    /// proves at least the round before its own block. Nobody proves more than is so, so the highest word counts.
+    pub fn may_have_come_to(&self, proven: impl IntoIterator<Item = u64>) -> u64 {
+        proven.into_iter().max().unwrap_or(0)
     }
 
     /// Whether `round` has a coin slot.
@@ -292,12 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn how_far_a_leader_may_have_come_is_said_by_those_that_were_there_and_by_nobody_who_exaggerates() {
-        let of = |n, f, words: &[u64]| Rules::new(n, f).unwrap().may_have_come_to(words.to_vec());
+    fn how_far_a_leader_may_have_come_is_the_most_that_anybody_proves() {
+        let of = |n, f, words: &[u64]| Rules::new(n, f).unwrap().may_have_come_to(words.iter().copied());
         assert_eq!(of(4, 1, &[90, 100, 99]), 100);
-        assert_eq!(of(4, 1, &[90, u64::MAX, 99]), 99 + EXAGGERATED_ROUNDS);
-        assert_eq!(of(7, 2, &[90, u64::MAX, 99, 100, 100]), 100, "one of two hacked leaders is the one that asks");
-        assert_eq!(of(7, 2, &[0, 0, 0, 100, 100]), 100, "two honest ones that were there are enough");
+        let cut_off_for_long = [49_999, 49_999, 20, 20, 0];
+        assert_eq!(of(7, 2, &cut_off_for_long), 49_999, "two were there, two honest ones were away, one lies");
+        assert_eq!(of(10, 3, &[0, 0, 0, 0, 20, 49_999, 49_999]), 49_999);
         assert_eq!(of(1, 0, &[]), 0);
     }
 

@@ -167,3 +167,18 @@ impl Log {
         due
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_after_so_many_committed_blocks_or_so_many_bytes() {
+        let mut log = Log::default();
+        let due = |log: &mut Log, bytes: u64| log.count_to_checkpoint(bytes, (4, 1000));
+        assert_eq!([10, 10, 10, 10].map(|bytes| due(&mut log, bytes)), [false, false, false, true]);
+        assert_eq!([500, 499, 1, 999].map(|bytes| due(&mut log, bytes)), [false, false, true, false]);
+        assert_eq!([1, 1000, u64::MAX, 0].map(|bytes| due(&mut log, bytes)), [true, true, true, false]);
+        assert!(due(&mut log, u64::MAX));
+    }
+}

@@ -77,6 +77,12 @@ pub enum Event {
     Equivocation(Evidence),
     /// A peer deviated.
     Blamed(Author, Fault),
+    /// The application's state at a checkpoint is larger than allowed: without checkpoints nothing is ever let go, and who is
+    /// away for long cannot come back. The application has to keep less.
+    StateTooLarge {
+        /// The place.
+        position: u64,
+    },
     /// `f + 1` leaders certify another state than this leader has: an operator has to look at it.
     Diverged {
         /// The place.

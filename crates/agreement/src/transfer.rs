@@ -140,3 +140,42 @@ impl Transfer {
         self.parts.values().map(Vec::len).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sequence::Log;
+    use crate::testing::{author, statement};
+
+    #[test]
+    fn a_part_counts_only_from_whom_it_was_asked_and_only_for_the_state_that_is_fetched() {
+        let state = State { log: Log { position: 8, ..Log::default() }, application: vec![7; 100] };
+        let parts = Parts::of(&state).unwrap();
+        let mut says = statement(8, 0);
+        (says.state, says.state_bytes) = (parts.digest(), parts.bytes().len() as u64);
+        let signatures = vec![(author(1), [0; 64]), (author(2), [0; 64])];
+        let certificate = Certificate { statement: says, signatures };
+        let now = Time::ZERO;
+        let mut transfer = Transfer::new(now, certificate, Rules::new(4, 1).unwrap()).unwrap();
+        let peers: AuthorSet = (1..4).map(author).collect();
+        for part in [0, 1] {
+            let asked = transfer.ask(now, peers);
+            let [(peer, name)] = asked[..] else { panic!("one part is asked for: {asked:?}") };
+            assert_eq!(name, PartName { position: 8, part });
+            let bytes = parts.part(part).unwrap().to_vec();
+            for other in peers.without(peer).iter() {
+                assert_eq!(transfer.take(now, other, name, bytes.clone()), Taken::Nothing, "{other} was not asked");
+            }
+            let elsewhere = PartName { position: 9, part };
+            assert_eq!(transfer.take(now, peer, elsewhere, bytes.clone()), Taken::Nothing);
+            assert_eq!(transfer.take(now, peer, PartName { part: 7, ..name }, bytes.clone()), Taken::Nothing);
+            assert_eq!((transfer.digests.is_some(), transfer.bytes()), (part == 1, 0), "nothing was kept of those");
+            let taken = transfer.take(now, peer, name, bytes.clone());
+            match taken {
+                Taken::Complete(whole) => assert_eq!((part, whole.0), (1, state.clone())),
+                taken => assert_eq!((part, taken), (0, Taken::Nothing)),
+            }
+            assert_eq!(transfer.take(now, peer, name, bytes), Taken::Nothing, "it was asked for once");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use crate::block::Block;
 use crate::checkpoint::{Certificate, Signed};
 use crate::ids::{LEADERS_MAX, Reference};
 use crate::limits::{FETCH_MAX, PART_BYTES};
+use crate::reached::{Answer, Reached};
 
 /// A frame between leaders.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -30,6 +31,8 @@ pub enum Frame {
     Ask(PartName) = 6,
     /// A part of a checkpoint's state.
     Part(PartName, Vec<u8>) = 7,
+    /// Answers a leader that lost its disk.
+    Reached(Answer) = 8,
 }
 
 /// How far a leader is.
@@ -47,8 +50,6 @@ pub struct Status {
     pub wants_round: u64,
     /// Not 0 if it asks for an answer: it lost its disk, or is behind.
     pub question: u64,
-    /// The question that this answers: what was said before it was asked says nothing of now.
-    pub answer: u64,
 }
 
 /// A part of a state: number 0 is the list of the others' hashes.
@@ -60,7 +61,26 @@ pub struct PartName {
     pub part: u32,
 }
 
+/// A frame with a block that stays where it is.
+#[derive(BorshSerialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+enum Lent<'a> {
+    Block(&'a Block) = 0,
+    Answer(&'a Block) = 1,
+}
+
 impl Frame {
+    /// The bytes of [`Frame::Block`].
+    pub fn encode_block(block: &Block) -> Bytes {
+        Bytes::from(codec::encode_frame(&Lent::Block(block)))
+    }
+
+    /// The bytes of [`Frame::Answer`].
+    pub fn encode_answer(block: &Block) -> Bytes {
+        Bytes::from(codec::encode_frame(&Lent::Answer(block)))
+    }
+
     /// The frame's bytes.
     pub fn encode(&self) -> Bytes {
         Bytes::from(codec::encode_frame(self))
@@ -77,7 +97,13 @@ impl Frame {
             Frame::Status(status) => status.have.len() <= usize::from(LEADERS_MAX),
             Frame::Certificate(certificate) => certificate.signatures.len() <= usize::from(LEADERS_MAX),
             Frame::Part(_, bytes) => bytes.len() <= PART_BYTES,
-            Frame::Block(_) | Frame::Answer(_) | Frame::Statement(_) | Frame::Ask(_) => true,
+            Frame::Reached(Answer { reached: Reached::Blocks { signers, .. }, .. }) => {
+                signers.len() <= usize::from(LEADERS_MAX)
+            }
+            Frame::Reached(Answer { reached: Reached::Checkpoint(certificate), .. }) => {
+                certificate.signatures.len() <= usize::from(LEADERS_MAX)
+            }
+            Frame::Block(_) | Frame::Answer(_) | Frame::Statement(_) | Frame::Ask(_) | Frame::Reached(_) => true,
         };
         if bounded { Ok(frame) } else { Err(DecodeError::Malformed) }
     }
@@ -110,12 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_is_lent_makes_the_same_frame() {
+        let block = crate::testing::block_of(1, 7, 3).block().as_ref().clone();
+        assert_eq!(Frame::encode_block(&block), Frame::Block(block.clone()).encode());
+        assert_eq!(Frame::encode_answer(&block), Frame::Answer(block).encode());
+    }
+
+    #[test]
     fn lists_longer_than_allowed_and_leaders_that_cannot_be_are_refused() {
         assert!(Frame::decode(&Frame::Fetch(vec![Reference::lowest(3); FETCH_MAX + 1]).encode()).is_err());
         let part = Frame::Part(PartName { position: 3, part: 1 }, vec![1; PART_BYTES + 1]);
         assert!(Frame::decode(&part.encode()).is_err());
         let many = Frame::Status(Status { have: vec![1; 65], ..Status::default() });
         assert!(Frame::decode(&many.encode()).is_err());
+        let signers = vec![(Author::new(1).unwrap(), crate::ids::Digest::default(), [0; 64]); 65];
+        let reached = Reached::Blocks { round: 7, signers };
+        assert!(Frame::decode(&Frame::Reached(Answer { question: 1, reached }).encode()).is_err());
         let mut bytes = Frame::Fetch(vec![Reference::lowest(3)]).encode().to_vec();
         let place = bytes.len() - 33;
         bytes[place] = LEADERS_MAX;
@@ -126,7 +162,7 @@ mod tests {
     proptest! {
         /// Whatever comes: no panic, and what is read is written as it came.
         #[test]
-        fn any_bytes_are_a_frame_or_none(kind in 0u8..9, rest in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn any_bytes_are_a_frame_or_none(kind in 0u8..10, rest in prop::collection::vec(any::<u8>(), 0..400)) {
             let bytes = [&[codec::WIRE_VERSION, kind][..], &rest].concat();
             if let Ok(frame) = Frame::decode(&bytes) {
                 prop_assert_eq!(&frame.encode()[..], &bytes[..]);

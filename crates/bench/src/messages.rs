@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ringfort::files::{InitOptions, LeaderFolder, NewSecret, NewUser, init};
-use ringfort::leader::{LeaderOptions, run_leader};
 use ringfort::protocol::{Policy, Rules};
 use ringfort::{Credentials, Event, Events, Group, JoinOptions};
+use ringfort_documents::{NewSecret, NewUser};
+use ringfort_node::folder::{InitOptions, LeaderFolder, init};
+use ringfort_node::leader::{LeaderOptions, run_leader};
 use tokio::task::JoinSet;
 
 use crate::BenchError;

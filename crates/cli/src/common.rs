@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ringfort::files::LogOptions;
 use ringfort::protocol::{GroupInfo, UserName};
-use ringfort::{Credentials, Events, Group, JoinOptions, files};
+use ringfort::{Credentials, Events, Group, JoinOptions};
+use ringfort_documents as documents;
+use ringfort_documents::LogOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
@@ -34,10 +35,10 @@ impl GroupArgs {
     /// # Errors
     /// An unreadable or altered file, or another group than expected.
     pub fn read(&self) -> Outcome<Arc<GroupInfo>> {
-        let path = if self.group.is_dir() { self.group.join(files::GROUP_FILE) } else { self.group.clone() };
-        let group = files::read_group(&path)?;
+        let path = if self.group.is_dir() { self.group.join(documents::GROUP_FILE) } else { self.group.clone() };
+        let group = documents::read_group(&path)?;
         if let Some(expected) = &self.fingerprint {
-            files::check_fingerprint(&group, expected)?;
+            documents::check_fingerprint(&group, expected)?;
         }
         Ok(group)
     }
@@ -162,11 +163,11 @@ impl SecretArgs {
             let password = self.password.read(user, false)?;
             return Ok(Credentials::password(user.as_str(), password.as_bytes())?);
         };
-        let key = files::read_user_key(key)?;
+        let key = documents::read_user_key(key)?;
         let Some(path) = &self.certificate else {
             return Ok(Credentials::key(user.as_str(), key)?);
         };
-        let certificate = files::read_certificate(path)?;
+        let certificate = documents::read_certificate(path)?;
         if certificate.user != *user {
             let told = format!(
                 "{}: the certificate is for {}, not for {}: use the certificate made for this user",

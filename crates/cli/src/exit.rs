@@ -4,16 +4,16 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use ringfort::files::{FileError, FileErrorKind};
-use ringfort::leader::LeaderError;
-use ringfort::link::LinkError;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{BadName, BadTopic, Rejected};
-use ringfort::setup::SetupError;
 use ringfort::{JoinError, SendError};
 use ringfort_daemon::DaemonError;
 use ringfort_daemon::config::ConfigError;
+use ringfort_documents::{FileError, FileErrorKind};
+use ringfort_link::LinkError;
+use ringfort_node::leader::LeaderError;
+use ringfort_node::setup::SetupError;
 use ringfort_site::client::ClientError;
 use ringfort_site::secure::file::PeerFileError;
 use ringfort_site::{DoorError, FolderError, SecureError, SiteError};
@@ -353,6 +353,7 @@ impl From<ClientError> for Failure {
 impl From<PeerFileError> for Failure {
     fn from(error: PeerFileError) -> Self {
         match &error {
+            PeerFileError::Unwritten(error) => Failure::new(error.kind().into(), error),
             PeerFileError::Io { path, error } => Failure::io(path.display(), error),
             PeerFileError::Malformed { .. } | PeerFileError::Certificate { .. } => {
                 Failure::new(Status::Unreadable, error)

@@ -8,10 +8,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ringfort::files::STATE_FOLDER;
-use ringfort::leader::{InputLimits, LeaderOptions};
-use ringfort::link::{AcceptLimits, LinkLimits};
 use ringfort::protocol::GroupInfo;
+use ringfort_link::{AcceptLimits, LinkLimits};
+use ringfort_node::folder::STATE_FOLDER;
+use ringfort_node::leader::{InputLimits, LeaderOptions};
 
 use crate::places;
 use crate::settings::Allowed::{Form, Range, Words, YesNo};
@@ -74,8 +74,9 @@ sections! {
         close_grace_ms: u64 = 500, Range(10, 10_000);
         /// Frames taken before the login; the one beyond ends the link.
         unauthenticated_frames_max: u64 = 32, Range(8, 1_024);
-        /// How long at once a member that reads too slowly may hold up the senders, beside a twelfth of the time, milliseconds.
-        hold_ms: u64 = 500, Range(0, 60_000);
+        /// How long at once a member that reads too slowly may hold up the senders, beside a sixth of the time, milliseconds.
+        /// A message goes through several leaders, and each of them has its part of it.
+        hold_ms: u64 = 1_000, Range(0, 60_000);
         /// What waits for the leader's loop of one other leader, bytes.
         leader_inputs_bytes_max: u64 = 2_097_152, Range(65_536, 1_073_741_824);
         /// What waits for it of one member, bytes.
@@ -286,7 +287,7 @@ impl Config {
             ));
         }
         // A good name that cannot be looked up now may be found at the next start.
-        if self.listen.address.as_deref().is_some_and(|address| ringfort::files::check_address(address).is_err()) {
+        if self.listen.address.as_deref().is_some_and(|address| ringfort_documents::check_address(address).is_err()) {
             self.listen_address()?;
         }
         if let Some(program) = self.hooks.on_suspicion.first() {
@@ -332,6 +333,7 @@ impl Config {
                 patience: Duration::from_millis(limits.patience_ms),
                 progress_bytes_min: size(limits.progress_bytes_min),
                 hold_max: Duration::from_millis(limits.hold_ms),
+                relays: LinkLimits::default().relays,
                 close_grace: Duration::from_millis(limits.close_grace_ms),
             },
             inputs: InputLimits {

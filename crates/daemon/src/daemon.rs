@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ringfort::files::OpenLeader;
-use ringfort::leader::{LeaderError, LeaderOptions, Told, run_leader};
 use ringfort::protocol::leader::Event;
+use ringfort_node::folder::OpenLeader;
+use ringfort_node::leader::{LeaderError, LeaderOptions, Told, run_leader};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ringfort::leader::{PeerReport, Report, Traffic};
 use ringfort::protocol::coordination::Session;
 use ringfort::protocol::leader::Figures;
 use ringfort::protocol::{Epoch, LeaderId, ViewDigest, ViewId};
+use ringfort_node::leader::{PeerReport, Report, Traffic};
 
 use crate::state::Facts;
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ringfort::leader::Told;
+use ringfort_node::leader::Told;
 
 use super::*;
 use crate::fixture::{facts, report};

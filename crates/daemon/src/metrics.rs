@@ -10,9 +10,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use ringfort::leader::{Report, Told};
 use ringfort::protocol::fault::{Culprit, Fault};
 use ringfort::protocol::leader::Event;
+use ringfort_node::leader::{Report, Told};
 
 use crate::state::Facts;
 use crate::words::{cause_word, culprit_kind, denial_word, order_words};
@@ -314,7 +314,7 @@ mod tests {
         metrics.take(&Told::Event(&Event::Denied(user.clone(), Denial::Throttled)));
         metrics.take(&Told::Event(&Event::Blamed(Culprit::Leader(leader), Fault::BadShare)));
         metrics.take(&Told::Event(&Event::Blamed(Culprit::Outsider(Some(user)), Fault::LoginFailed)));
-        metrics.take(&Told::Order(&ringfort::files::OperatorRequest::Refresh, Ok(())));
+        metrics.take(&Told::Order(&ringfort_node::folder::OperatorRequest::Refresh, Ok(())));
         metrics.take(&Told::Report(&report(&[(2, true)])));
         metrics.take_counts(0, 100, (1, 0));
         metrics

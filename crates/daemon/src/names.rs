@@ -16,8 +16,8 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringfort::leader::Lookup;
 use ringfort::protocol::{GroupInfo, LeaderId};
+use ringfort_node::leader::Lookup;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};

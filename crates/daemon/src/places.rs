@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use ringfort::files::{GROUP_FILE, SECRETS_FILE, STATE_FOLDER};
+use ringfort_documents::GROUP_FILE;
+use ringfort_node::folder::{SECRETS_FILE, STATE_FOLDER};
 
 use crate::config::Config;
 

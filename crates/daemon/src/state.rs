@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringfort::leader::{Report, Told};
 use ringfort::protocol::GroupInfo;
+use ringfort_node::leader::{Report, Told};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Metrics;

@@ -1,13 +1,13 @@
 //! Stable words for what happens, as logs, the audit and metrics use them.
 
-use ringfort::files::OperatorRequest;
-use ringfort::leader::renewal;
 use ringfort::protocol::UserName;
 use ringfort::protocol::coordination::{Session, SessionOrder};
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::motion::{Motion, MotionKind};
 use ringfort::protocol::view::Cause;
+use ringfort_node::folder::OperatorRequest;
+use ringfort_node::leader::renewal;
 
 /// Why a stay ended.
 pub fn cause_word(cause: Cause) -> &'static str {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::HEXLOWER;
-use rustix::fs::{CWD, RenameFlags};
+use ringfort_documents::disk::rename_new;
 
 use crate::core::{Part, name};
 
@@ -93,7 +93,7 @@ impl Folder {
         file.sync_all()?;
         for number in 1..=NAMES_MAX {
             let path = self.complete.join(name::numbered(wanted, number));
-            match place(part, &path) {
+            match rename_new(part, &path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
                 Ok(()) => {
@@ -127,30 +127,6 @@ impl Folder {
             if ours && age.is_some_and(|age| age > PARTS_KEPT) && unused() {
                 let _ = fs::remove_file(entry.path());
             }
-        }
-    }
-}
-
-/// Gives a part its name if nothing has it. Whoever looks finds nothing there, or the whole file.
-fn place(part: &Path, path: &Path) -> io::Result<()> {
-    let unsupported =
-        |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported);
-    match rustix::fs::renameat_with(CWD, part, CWD, path, RenameFlags::NOREPLACE).map_err(io::Error::from) {
-        // Some file systems rename only with replacement; most of these know links.
-        Err(error) if unsupported(&error) => link(part, path),
-        placed => placed,
-    }
-}
-
-/// As [`place`], where the file system renames only with replacement.
-fn link(part: &Path, path: &Path) -> io::Result<()> {
-    match fs::hard_link(part, path) {
-        Ok(()) => fs::remove_file(part),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
-        // It knows no links either. An empty file keeps the name until the part is there.
-        Err(_) => {
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            fs::rename(part, path)
         }
     }
 }
@@ -213,18 +189,6 @@ mod tests {
             done.store(true, Ordering::Relaxed);
             watcher.join().unwrap();
         });
-    }
-
-    #[test]
-    fn without_such_renames_nothing_is_replaced_either() {
-        let dir = tempfile::tempdir().unwrap();
-        let (part, taken, free) = (dir.path().join("part"), dir.path().join("taken"), dir.path().join("free"));
-        fs::write(&part, "new").unwrap();
-        fs::write(&taken, "old").unwrap();
-        assert_eq!(link(&part, &taken).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        link(&part, &free).unwrap();
-        assert_eq!((fs::read(&taken).unwrap(), fs::read(&free).unwrap()), (b"old".to_vec(), b"new".to_vec()));
-        assert!(!part.exists());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! randomness are arguments, nothing blocks, and no state is ordered by a hash.
 
 pub mod budget;
+mod class;
 pub mod codec;
 pub mod inbox;
 pub mod penalty;
@@ -11,5 +12,6 @@ pub mod time;
 pub mod window;
 
 pub use budget::Budget;
+pub use class::Class;
 pub use penalty::Penalty;
 pub use time::{Cx, Time};

@@ -118,7 +118,8 @@ impl Rules {
         2 * usize::from(self.f) + 1
     }
 
-    /// `n-f` leaders that do not hear a member, all at once, before one of them votes that it is lost.
+    /// `n-f` leaders that do not hear a member, all at once, before one of them takes it for lost; and as many that take it
+    /// for lost before one of them votes.
     pub fn lost(&self) -> usize {
         usize::from(self.n - self.f)
     }
@@ -226,12 +227,16 @@ pub enum Rule {
     DenialSignature,
     /// A member's requests are limited (K19).
     RequestLimit,
+    /// How many stays a user may begin at one leader in a second is limited: other leaders hear of each.
+    ArrivalLimit,
     /// What one leader may propose before anything of it is accepted is limited (L9).
     PendingLimit,
     /// What one leader may make another do is limited (L9).
     PeerBudget,
-    /// A leader votes that a member is lost only while n-f leaders do not hear it.
+    /// A leader takes a member for lost only while n-f leaders do not hear it.
     LostTogether,
+    /// That leaders took a member for lost is over once n-f of them agree that it is found again.
+    LostLapses,
     /// That a leader does not hear a member is forgotten when it is not said again.
     OpinionExpires,
     /// Who was expelled comes back for good only if f+1 leaders take the user back, and not by older votes.
@@ -270,7 +275,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 49] = [
+    pub const ALL: [Rule; 51] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -300,9 +305,11 @@ impl Rule {
         Rule::LoginNames,
         Rule::DenialSignature,
         Rule::RequestLimit,
+        Rule::ArrivalLimit,
         Rule::PendingLimit,
         Rule::PeerBudget,
         Rule::LostTogether,
+        Rule::LostLapses,
         Rule::OpinionExpires,
         Rule::TakenBack,
         Rule::DataTag,

@@ -40,9 +40,10 @@ pub const SNAPSHOT_ENTRIES_MAX: usize = 1024;
 pub const INLINE_ENTRIES_MAX: usize = 32;
 /// Stays that a member asks about at once.
 pub const FATES_MAX: usize = 256;
-/// Proposals in one message.
-pub const PROPOSALS_MAX: usize = 256;
-/// Members in one message about whom a leader does not hear.
+/// Proposals in one message: what checking their signatures takes, some two milliseconds, is what others wait for who are
+/// served in turn.
+pub const PROPOSALS_MAX: usize = 32;
+/// Members in one message about whom a leader does not hear, and as many that it takes for lost.
 pub const UNHEARD_MAX: usize = 1024;
 /// Successions in one message.
 pub const SUCCESSIONS_MAX: usize = 8;
@@ -278,6 +279,6 @@ pub enum PeerMessage {
         /// The share.
         share: DecoyShare,
     } = 4,
-    /// Members that the sender does not hear at the moment: said again for as long as it is so.
+    /// Members that the sender does not hear at the moment, or takes for lost: said again for as long as it is so.
     Unheard(Unheard) = 5,
 }

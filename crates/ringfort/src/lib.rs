@@ -16,25 +16,16 @@
 //! # }
 //! ```
 //!
-//! This crate drives the pure protocol cores of `ringfort-protocol` over real links and a real store.
-//! It takes no protocol decisions.
+//! This crate drives the pure protocol core of a member over real links. It takes no protocol decisions. Leaders are in
+//! `ringfort-node`, which programs of members need not build.
 
-mod clock;
-pub mod files;
 mod group;
-pub mod leader;
-pub mod link;
-pub mod order;
-pub mod password;
-mod runtime;
-pub mod seal;
-pub mod setup;
-pub mod store;
 
-pub use files::os_rng;
 pub use group::{
     Credentials, Event, Events, Group, GroupEnded, JoinError, JoinOptions, LeaderState, Message, SendError, Snapshot,
 };
-pub use ringfort_agreement as agreement;
 pub use ringfort_crypto::BACK_ENDS;
+pub use ringfort_crypto::sign::SigningKey;
+pub use ringfort_documents::{FileError, FileErrorKind, LogOptions};
+pub use ringfort_link::{LinkError, LinkLimits};
 pub use ringfort_protocol as protocol;

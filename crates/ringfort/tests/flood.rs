@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{World, quick_policy, wait_heard, wait_members};
-use ringfort::files::LeaderFolder;
-use ringfort::link::{Class, ConnectOptions, LinkKey, LinkPublicKey, connect};
 use ringfort::protocol::coordination::{Operation, SignedProposal};
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::wire::{self, PROPOSALS_MAX, PeerMessage};
 use ringfort::protocol::{GroupInfo, Incarnation, MemberId, Policy};
+use ringfort_link::{Class, ConnectOptions, LinkKey, LinkPublicKey, connect};
+use ringfort_node::folder::LeaderFolder;
 use tokio::task::JoinSet;
 
-/// Frames that each cost a leader some ten milliseconds: signed proposals about nobody, none of which it knows.
+/// Frames that each cost a leader some two milliseconds: signed proposals about nobody, none of which it knows.
 fn costly_frame(group: &GroupInfo, folder: &std::path::Path) -> Bytes {
     let secrets = LeaderFolder::open(folder).unwrap().secrets;
     let nobody = |stay| MemberId { user: "nobody".parse().unwrap(), incarnation: Incarnation(stay) };

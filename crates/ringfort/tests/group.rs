@@ -5,12 +5,12 @@ mod common;
 use std::time::Duration;
 
 use common::{DEADLINE, World, next_message, quick_policy, wait_for, wait_heard, wait_members};
-use ringfort::files::{OperatorRequest, drop_request};
-use ringfort::leader::LeaderOptions;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::member::Confirmation;
 use ringfort::protocol::view::Cause;
 use ringfort::{Event, JoinError};
+use ringfort_node::folder::{OperatorRequest, drop_request};
+use ringfort_node::leader::LeaderOptions;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_talk_to_all_and_to_some() {

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{next_message, quick_policy, wait_members};
-use ringfort::agreement::readings::messages_of;
-use ringfort::agreement::sequence::Entry;
-use ringfort::files::{InitOptions, LeaderFolder, NewSecret, NewUser, init};
-use ringfort::leader::{LeaderOptions, Told, run_leader_ordering};
-use ringfort::order::{Figures, Machine, Ordering, Submitter};
 use ringfort::protocol::{GroupInfo, Policy, Rules};
 use ringfort::{Credentials, Group, JoinOptions};
+use ringfort_agreement::readings::messages_of;
+use ringfort_agreement::sequence::Entry;
+use ringfort_documents::{NewSecret, NewUser};
+use ringfort_node::folder::{InitOptions, LeaderFolder, init};
+use ringfort_node::leader::{LeaderOptions, Told, run_leader_ordering};
+use ringfort_node::order::{Figures, Machine, Ordering, Submitter};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{World, quick_policy, wait_heard, wait_members};
-use ringfort::files::{
-    GROUP_FILE, LeaderFolder, Making, NewLeader, OperatorRequest, RenewalOrder, drop_request, pack, read_group,
-    take_place,
-};
-use ringfort::leader::{LeaderOptions, Told, run_leader};
 use ringfort::protocol::LeaderId;
 use ringfort::protocol::introduction::Facts;
 use ringfort::{Event, Events, Group};
+use ringfort_documents::{GROUP_FILE, read_group};
+use ringfort_node::folder::{
+    LeaderFolder, Making, NewLeader, OperatorRequest, RenewalOrder, drop_request, pack, take_place,
+};
+use ringfort_node::leader::{LeaderOptions, Told, run_leader};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;

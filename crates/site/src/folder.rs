@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use ringfort::link::LinkKey;
+use ringfort_link::LinkKey;
 use ringfort_peer::site::Durable;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};

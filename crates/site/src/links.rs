@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand_core::Rng;
-use ringfort::link::{
+use ringfort_documents::os_rng;
+use ringfort_link::{
     AcceptLimits, Accepted, Backoff, Class, ConnectOptions, LinkError, LinkKey, LinkLimits, LinkPublicKey,
     LinkReceiver, LinkSender, Listener, PeerKind, connect,
 };
-use ringfort::os_rng;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;

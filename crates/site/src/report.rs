@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use data_encoding::HEXLOWER;
-use ringfort::link::LinkError;
+use ringfort_link::LinkError;
 use ringfort_peer::membership::Reason;
 use ringfort_peer::ring::Failure;
 use serde::{Deserialize, Serialize};

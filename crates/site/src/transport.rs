@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use ringfort::link::{Class, LinkSender};
 use ringfort_kernel::Time;
+use ringfort_link::{Class, LinkSender};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tracing::debug;

@@ -119,7 +119,7 @@ impl Checks {
             }
             Event::Diverged { position } => self.complain(format!("{who} diverges at {position}")),
             Event::Uncertain(messages) => self.excused.extend(messages.iter().cloned()),
-            Event::Equivocation(_) | Event::CheckpointDue { .. } => {}
+            Event::Equivocation(_) | Event::CheckpointDue { .. } | Event::StateTooLarge { .. } => {}
         }
     }
 
@@ -187,6 +187,10 @@ impl Checks {
 
     fn installed(&mut self, who: Author, index: u64, application: &[u8]) {
         self.installed += 1;
+        let before = self.application(who).index;
+        if index < before {
+            self.complain(format!("{who} goes back from {before} to {index}"));
+        }
         match Application::from_bytes(application) {
             Some(state) if state.index == index && self.hashes.get(&index) == Some(&state.hash) => {
                 self.applications.insert(who, state);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringfort_agreement::block::{Block, Body, Parent, Sealed, push_message};
 use ringfort_agreement::checkpoint::{Certificate, Parts, Signed, State, Statement};
 use ringfort_agreement::keys::{Keys, Purpose};
+use ringfort_agreement::reached::{Answer, Reached};
 use ringfort_agreement::sequence::Log;
 use ringfort_agreement::wire::{Frame, Status};
 use ringfort_agreement::{Author, Digest, Reference, Rules};
@@ -161,8 +162,28 @@ impl Hacked {
                 }
                 each(&Frame::Part(*name, bytes))
             }
+            (Strategy::BadCheckpoint | Strategy::Flood, Frame::Reached(answer)) => {
+                let reached = self.exaggerated(&answer.reached, dice);
+                each(&Frame::Reached(Answer { reached, ..answer.clone() }))
+            }
             _ => each(frame),
         }
+    }
+
+    /// A far round, with own signatures for it alone, or with what others signed for another.
+    fn exaggerated(&self, reached: &Reached, dice: &mut Dice) -> Reached {
+        let round = 1 << 40;
+        let name = Reference { round, author: self.me, digest: Digest([9; 32]) };
+        let message = ringfort_agreement::block::signed_bytes(&self.epoch, &name);
+        let own = (self.me, name.digest, self.keys.sign(Purpose::Block, &message));
+        let signers = match (dice.below(3), reached) {
+            (0, _) => vec![own],
+            (1, Reached::Blocks { signers, .. }) => {
+                signers.iter().copied().filter(|signer| signer.0 != self.me).chain([own]).collect()
+            }
+            _ => vec![own; self.rules.honest_one()],
+        };
+        Reached::Blocks { round, signers }
     }
 
     fn state(&self, statement: &Statement) -> Signed {
@@ -205,6 +226,9 @@ impl Hacked {
     fn rewritten(&mut self, made: &Sealed, dice: &mut Dice) -> Sealed {
         let mut body = made.body().clone();
         let before = body.round - 1;
+        // The component has the block that it made, and hears of the one that was sent: it must not accuse itself.
+        let me = self.me;
+        body.evidence.retain(|evidence| evidence.author != me);
         for parent in body.parents.iter_mut().filter(|parent| parent.author == self.me) {
             let name = Reference { round: before, author: parent.author, digest: parent.digest };
             parent.digest = self.sent.get(&name).map_or(parent.digest, |sent| sent.reference().digest);
@@ -361,7 +385,15 @@ impl Hacked {
 
     fn flood(&self, template: Option<&Sealed>, dice: &mut Dice) -> Frame {
         let highest = template.map_or(1, |t| t.reference().round);
-        match dice.below(3) {
+        match dice.below(4) {
+            3 => Frame::Status(Status {
+                quorum_round: u64::MAX - dice.below(2),
+                lowest: u64::MAX - dice.below(2),
+                have: vec![u64::MAX - dice.below(2); usize::from(self.rules.n())],
+                checkpoint: u64::MAX,
+                wants_round: u64::MAX,
+                question: u64::MAX,
+            }),
             0 => Frame::Status(Status {
                 quorum_round: dice.below(highest + 5),
                 lowest: dice.below(highest + 100),
@@ -369,7 +401,6 @@ impl Hacked {
                 checkpoint: u64::MAX,
                 wants_round: u64::MAX,
                 question: 1 + dice.below(5),
-                answer: dice.below(5),
             }),
             1 => Frame::Fetch(template.map(|t| t.references().collect()).unwrap_or_default()),
             _ => {

@@ -344,7 +344,7 @@ impl World {
     }
 
     /// A leader that runs does something; whether it runs.
-    fn act(&mut self, who: Author, does: impl FnOnce(&mut Agreement, &mut Cx<'_>) -> Step) -> bool {
+    pub(crate) fn act(&mut self, who: Author, does: impl FnOnce(&mut Agreement, &mut Cx<'_>) -> Step) -> bool {
         let Some(node) = self.nodes.get_mut(&who).filter(|node| !node.asleep) else { return false };
         let Some(mut core) = node.core.take() else { return false };
         let step = self.with_cx(who, |cx| does(&mut core, cx));
@@ -359,6 +359,24 @@ impl World {
         }
         self.carry_out(who, step);
         true
+    }
+
+    /// What a leader answers, without its being sent.
+    pub(crate) fn sent_by(
+        &mut self,
+        who: Author,
+        does: impl FnOnce(&mut Agreement, &mut Cx<'_>) -> Step,
+    ) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        self.act(who, |core, cx| {
+            let step = does(core, cx);
+            frames.extend(step.effects.into_iter().filter_map(|effect| match effect {
+                Effect::Send { frame, .. } => Some(frame),
+                Effect::Persist(_) => None,
+            }));
+            Step { effects: Vec::new(), events: step.events }
+        });
+        frames
     }
 
     fn carry_out(&mut self, who: Author, step: Step) {

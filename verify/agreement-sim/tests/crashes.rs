@@ -6,7 +6,7 @@ use ringfort_agreement::{Author, Memory};
 use ringfort_agreement_sim::node::CrashAt;
 use ringfort_agreement_sim::plays::{SCENE, comes_together, load, power_cut, rolled_back};
 use ringfort_agreement_sim::run::{build, describe};
-use ringfort_agreement_sim::{Plan, World, run};
+use ringfort_agreement_sim::{Plan, Strategy, World, run};
 
 fn is_right(world: &World) {
     assert!(world.checks.violations.is_empty(), "{}", world.checks.violations.join("\n"));
@@ -130,4 +130,29 @@ fn a_leader_that_starts_for_the_first_time_when_others_are_far_catches_up() {
     load(&mut world, 200, 60);
     assert!(comes_together(&mut world, Duration::from_secs(6)));
     is_right(&world);
+}
+
+#[test]
+fn who_exaggerates_keeps_no_leader_without_a_disk_from_making_blocks() {
+    for strategy in [Strategy::BadCheckpoint, Strategy::Flood] {
+        for seed in 0..4 {
+            let plan = Plan { sizes: (7, 2), hacked: true, strategy: Some(strategy), ..SCENE };
+            let mut world = build(seed, &plan);
+            // Of the two that may lie, one is the leader that loses its disk.
+            let spare = world.all().into_iter().find(|who| !world.checks.honest.has(*who)).unwrap();
+            world.nodes.get_mut(&spare).unwrap().hacked = None;
+            load(&mut world, 200, 60);
+            let who = world.honest()[1];
+            world.wipe(who);
+            load(&mut world, 400, 60);
+            let (own, others) =
+                (world.core(who).unwrap().own_round(), world.core(world.honest()[0]).unwrap().own_round());
+            assert!(own <= others + 20, "{strategy:?}, seed {seed}: it starts at {own}, the others are at {others}");
+            assert!(comes_together(&mut world, Duration::from_secs(3)), "{strategy:?}, seed {seed}");
+            let before = world.core(who).unwrap().own_round();
+            load(&mut world, 200, 60);
+            assert!(world.core(who).unwrap().own_round() > before, "{strategy:?}, seed {seed}");
+            is_right(&world);
+        }
+    }
 }

@@ -91,7 +91,7 @@ pub const ROWS: &[Row] = &[
         "seed 003 §2.2.1",
         "a pair key that serves no purpose",
         "no third party deals keys: two parties share the secret of one hybrid key exchange",
-        &[shown("crates/ringfort/src/link/tests/handshake.rs", "fn the_key_exchange_is_hybrid_and_the_version_1_3")],
+        &[shown("crates/link/src/tests/handshake.rs", "fn the_key_exchange_is_hybrid_and_the_version_1_3")],
     ),
     refused("K6", "seed 003 §2.2.1", "one key for all sessions: a leak means masquerade"),
     refused("K7", "seed 003 §2.2.3", "which copy of a value is authenticated is easily mistaken"),

@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ringfort::files::OperatorRequest;
 use ringfort_attack::real::members::CHAT;
+use ringfort_node::folder::OperatorRequest;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::mpsc;
 

@@ -1,7 +1,8 @@
 //! The decoders of files that people, operators and users hand to Ringfort.
 
-use ringfort::files::{NewSecret, NewUser};
-use ringfort::files::{OperatorRequest, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, texts};
+use ringfort_documents::{NewSecret, NewUser};
+use ringfort_documents::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
+use ringfort_node::folder::{OperatorRequest, texts};
 use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::login::{Certificate, EnrolmentRecord, Registration};
 use ringfort_protocol::{Policy, UserName};
@@ -23,12 +24,14 @@ fn split(data: &[u8]) -> Option<(u8, &[u8], Option<&str>)> {
 /// The group file: what is read is sound, and is written and read again as the same group.
 pub fn group_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    match bounded("reading a group file", room(text) + 1024 * 1024, || texts::group(text)) {
+    match bounded("reading a group file", room(text) + 1024 * 1024, || ringfort_documents::texts::group(text)) {
         Ok(group) => {
             assert_eq!(group.policy.check(), Ok(()), "a group's policy is within its bounds");
             assert_eq!(group.leaders.len(), usize::from(group.rules.n()));
             assert!(3 * group.rules.f() < group.rules.n(), "more hacked leaders than may be");
-            let again = texts::group(&texts::group_text(&group).expect("what was read can be written"));
+            let again = ringfort_documents::texts::group(
+                &ringfort_documents::texts::group_text(&group).expect("what was read can be written"),
+            );
             assert_eq!(again.expect("what was written can be read").id(), group.id());
         }
         // An honest reader stops here; a forger would write the fingerprint that the content has.
@@ -54,7 +57,7 @@ pub fn policy_file(data: &[u8]) {
         return;
     }
     let Some(text) = text else { return };
-    if let Ok(policy) = bounded("reading a policy", room(text), || texts::policy(text)) {
+    if let Ok(policy) = bounded("reading a policy", room(text), || ringfort_documents::texts::policy(text)) {
         assert_eq!(policy.check(), Ok(()), "a policy that was read is within its bounds");
         assert_eq!(decode::<Policy>(&encode(&policy)).as_ref(), Ok(&policy));
         assert!(policy.confirm_within() >= 2 * policy.heartbeat());
@@ -122,19 +125,21 @@ pub fn user_files(data: &[u8]) {
         0 => canonical::<Certificate>(body),
         1 => certificate(text),
         2 => {
-            if let Ok(users) = bounded("reading users", room(text), || texts::users(text)) {
+            if let Ok(users) = bounded("reading users", room(text), || ringfort_documents::texts::users(text)) {
                 check_users(&users);
             }
         }
         3 => {
-            if let Ok(key) = bounded("reading a key", room(text), || texts::user_key(text)) {
-                let again = texts::user_key(&texts::user_key_text(&key)).expect("what was written can be read");
+            if let Ok(key) = bounded("reading a key", room(text), || ringfort_documents::texts::user_key(text)) {
+                let again = ringfort_documents::texts::user_key(&ringfort_documents::texts::user_key_text(&key))
+                    .expect("what was written can be read");
                 assert_eq!(again.verifying_key(), key.verifying_key());
             }
         }
         _ => {
-            if let Ok(key) = bounded("reading a public key", room(text), || ringfort::files::parse_public_key(text)) {
-                let again = ringfort::files::public_key_text(&key);
+            if let Ok(key) = bounded("reading a public key", room(text), || ringfort_documents::parse_public_key(text))
+            {
+                let again = ringfort_documents::public_key_text(&key);
                 assert_eq!(again, text.trim().to_ascii_lowercase(), "one key has one text");
             }
         }
@@ -142,9 +147,12 @@ pub fn user_files(data: &[u8]) {
 }
 
 fn certificate(text: &str) {
-    let Ok(certificate) = bounded("reading a certificate", room(text), || texts::certificate(text)) else { return };
-    let written = texts::certificate_text(&certificate).expect("what was read can be written");
-    assert_eq!(texts::certificate(&written).as_ref().ok(), Some(&certificate));
+    let Ok(certificate) = bounded("reading a certificate", room(text), || ringfort_documents::texts::certificate(text))
+    else {
+        return;
+    };
+    let written = ringfort_documents::texts::certificate_text(&certificate).expect("what was read can be written");
+    assert_eq!(ringfort_documents::texts::certificate(&written).as_ref().ok(), Some(&certificate));
     let fixture = fixture();
     if certificate.check(&fixture.group, &user("cat"), UNIX_S).is_ok() {
         assert_eq!(certificate, fixture.certificate, "a certificate that its authority never signed");

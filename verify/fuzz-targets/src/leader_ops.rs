@@ -11,6 +11,7 @@ use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::ids::{Seq, ViewDigest, ViewId};
 use ringfort_protocol::leader::{Command, Step};
 use ringfort_protocol::policy::Service;
+use ringfort_protocol::unheard::{Doubt, Unheard};
 use ringfort_protocol::view::{Cause, MemberEntry};
 use ringfort_protocol::wire::{self, MemberRequest, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId};
@@ -34,7 +35,7 @@ enum Op<'a> {
     Votes(u8, Vec<Vote>),
     /// The hacked leader signs a vote in another's name, or says another's words.
     Forge(u8, u8, Vote),
-    /// The hacked leader compares states.
+    /// The hacked leader compares states; or it says whom it does not hear, takes for lost, or has found.
     Status(u8, u8),
     /// The same by class, or by too few or too many.
     Buckets(u8, u8, u16),
@@ -219,6 +220,17 @@ fn act(stage: &mut Stage, ana: usize, op: &Op<'_>) {
     }
 }
 
+fn unheard(stage: &Stage, what: u8) -> Unheard {
+    let name = if what & 1 == 0 { "ana" } else { "bo" };
+    let stay = stage.entry_of(0).map_or(Incarnation(1), |entry| entry.id.incarnation);
+    let stay = MemberId { user: user(name), incarnation: stay };
+    let life = if what & 2 == 0 { u64::MAX } else { u64::from(what & 4) / 4 };
+    let doubt = Doubt { stay: stay.clone(), life, lost: what & 8 == 0, found: what & 16 != 0 };
+    let members = if what & 32 == 0 { vec![stay] } else { Vec::new() };
+    let key = &fixture().secrets[3].signing;
+    Unheard::sign(key, Stage::hostile(), fixture().group.session(), stage.millis(), members, vec![doubt])
+}
+
 fn as_leader(stage: &mut Stage, op: &Op<'_>) {
     let hostile = Stage::hostile();
     let (to, frame) = match op {
@@ -231,6 +243,7 @@ fn as_leader(stage: &mut Stage, op: &Op<'_>) {
             let vote = vote.signed(stage, any_leader(*name));
             (to, wire::plain(&PeerMessage::Proposals(vec![vote])))
         }
+        Op::Status(to, fill) if *fill >= 128 => (to, wire::plain(&PeerMessage::Unheard(unheard(stage, *fill)))),
         Op::Status(to, fill) => (to, wire::plain(&PeerMessage::Status([*fill; 32]))),
         Op::Buckets(to, fill, count) => {
             let count = if *count % 2 == 0 { wire::BUCKETS } else { usize::from(*count % 512) };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rand_core::Rng;
-use ringfort::files::{OperatorRequest, texts};
 use ringfort_crypto::sign::Signature;
+use ringfort_node::folder::{OperatorRequest, texts};
 use ringfort_protocol::codec::{encode, encode_frame};
 use ringfort_protocol::coordination::{LifeRecord, SessionOrder};
 use ringfort_protocol::data::Identity;
@@ -147,7 +147,7 @@ fn notices() -> Vec<LeaderNotice> {
 }
 
 fn group_text() -> String {
-    texts::group_text(&fixture().group).expect("the fixture can be written")
+    ringfort_documents::texts::group_text(&fixture().group).expect("the fixture can be written")
 }
 
 fn policy_seeds() -> Vec<Vec<u8>> {
@@ -188,15 +188,18 @@ fn enrolment_seeds() -> Vec<Vec<u8>> {
 
 fn user_seeds() -> Vec<Vec<u8>> {
     let certificate = &fixture().certificate;
-    let public = ringfort::files::public_key_text(&key_of("ana").verifying_key());
+    let public = ringfort_documents::public_key_text(&key_of("ana").verifying_key());
     let users = format!(
         "[[user]]\nname = \"ana\"\nkey = \"{public}\"\n[[user]]\nname = \"pia\"\npassword = \"correct horse\"\n"
     );
     vec![
         tagged(0, &encode(certificate)),
-        tagged(1, texts::certificate_text(certificate).expect("a certificate can be written").as_bytes()),
+        tagged(
+            1,
+            ringfort_documents::texts::certificate_text(certificate).expect("a certificate can be written").as_bytes(),
+        ),
         tagged(2, users.as_bytes()),
-        tagged(3, texts::user_key_text(&key_of("ana")).as_bytes()),
+        tagged(3, ringfort_documents::texts::user_key_text(&key_of("ana")).as_bytes()),
         tagged(4, public.as_bytes()),
     ]
 }

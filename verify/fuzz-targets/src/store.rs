@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use ringfort::store::{Store, row_sum};
+use ringfort_node::store::{Store, row_sum};
 use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::coordination::{LifeRecord, Operation, Subject};
 use ringfort_protocol::data::Identity;

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort::files::{InitOptions, LeaderFolder, NewSecret, NewUser, init};
-use ringfort::leader::{LeaderOptions, run_leader};
 use ringfort::protocol::{GroupInfo, Policy, Rules};
 use ringfort::{Credentials, Events, Group, JoinOptions};
 use ringfort_agent::{Agent, FilesOptions, Options};
+use ringfort_documents::{NewSecret, NewUser};
+use ringfort_node::folder::{InitOptions, LeaderFolder, init};
+use ringfort_node::leader::{LeaderOptions, run_leader};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

@@ -38,7 +38,7 @@ impl Agreement {
         if self.config.rules.enforces(Rule::OneBlockARound) {
             self.persist(Vec::new());
         }
-        self.send(self.others(), &Frame::Block(sealed.block().as_ref().clone()));
+        self.send_bytes(self.others(), Frame::encode_block(sealed.block()));
         true
     }
 
@@ -128,12 +128,17 @@ impl Agreement {
         Sealed::sign(body, &*self.keys)
     }
 
-    /// One block of each author of the round before; of an equivocator's the first by hash.
-    fn parents(&self, round: u64) -> Vec<Parent> {
+    /// One block of each author of the round before; of an equivocator's the first by hash. A convicted author's is named
+    /// only where there is no quorum without: what nobody names, nobody needs.
+    pub(super) fn parents(&self, round: u64) -> Vec<Parent> {
         let mut by_author: BTreeMap<Author, Parent> = BTreeMap::new();
         for (reference, _) in self.dag.round(round - 1) {
             let parent = Parent { author: reference.author, digest: reference.digest };
             by_author.entry(reference.author).or_insert(parent);
+        }
+        let honest = by_author.keys().filter(|author| !self.is_shut_out(**author)).count();
+        if honest >= self.config.rules.quorum() {
+            by_author.retain(|author, _| !self.is_shut_out(*author));
         }
         by_author.into_values().collect()
     }
@@ -144,7 +149,8 @@ impl Agreement {
         let lowest = round.saturating_sub(HISTORY_ROUNDS).max(self.log.floor() + 1);
         let mut by_author: BTreeMap<Author, Reference> = BTreeMap::new();
         let in_bounds = |name: &&Reference| name.round >= lowest && name.round + 2 <= round && !self.log.is_past(name);
-        by_author.extend(self.dag.uncovered().filter(in_bounds).map(|name| (name.author, *name)));
+        let fresh = self.dag.uncovered().filter(in_bounds).filter(|name| !self.is_shut_out(name.author));
+        by_author.extend(fresh.map(|name| (name.author, *name)));
         let own = self.own.range(..round).next_back().map(|(_, own)| own.sealed.reference());
         by_author.extend(own.iter().filter(in_bounds).filter(|own| self.dag.has(own)).map(|own| (own.author, *own)));
         by_author.into_values().collect()

@@ -1,18 +1,22 @@
 //! One leader's part in the order: the root component.
 
+mod admitting;
 mod making;
 mod serving;
 mod start;
 mod taking;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ringfort_kernel::time::earliest;
 use ringfort_kernel::{Budget, Cx, Time};
 
 use crate::block::{Evidence, Sealed, messages};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, TooLarge};
 use crate::coin::Coins;
 use crate::dag::Dag;
 use crate::decide::{self, Verdict};
@@ -22,6 +26,7 @@ use crate::keys::Keys;
 use crate::limits::{Config, MESSAGE_BYTES_MAX};
 use crate::pace::Pace;
 use crate::pending::Pending;
+use crate::reached::Reached;
 use crate::sequence::{Committed, Log};
 use crate::step::{Effect, Event, Record, Rejected, Step};
 use crate::transfer::Transfer;
@@ -30,12 +35,6 @@ use crate::wire::{Frame, Status};
 
 /// Payload bytes of the log from one checkpoint to the next, at most.
 pub const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
-
-/// What checking a frame costs besides its bytes, counted in those: about as long as hashing so many takes.
-const FRAME_COST: u64 = 16 * 1024;
-/// What one peer may make this leader check, in a second and at once: some thousand frames.
-const CHECK_PER_SECOND: u64 = 128 * 1024 * 1024;
-const CHECK_BURST: u64 = 128 * 1024 * 1024;
 
 /// Accepted blocks that wait to be made durable with the next own block, at most.
 const UNWRITTEN_MAX: usize = 64;
@@ -59,11 +58,15 @@ struct Peer {
     serve: Budget,
     /// What it may make this leader check.
     check: Budget,
+    /// Whether it sent a signature that does not fit: it has a far smaller budget since.
+    forged: bool,
+    /// When its status was answered last.
+    helped: Option<Time>,
     /// What it had of the own blocks when some were sent to it again, and when.
     again: (u64, Time),
 }
 
-/// The question how far this leader may have come, and what was answered.
+/// The question how far this leader may have come, and the rounds that were proven.
 #[derive(Clone, Debug)]
 struct Recovery {
     question: u64,
@@ -101,6 +104,10 @@ pub struct Agreement {
     quorum_round: u64,
     /// The highest round of a block behind the log's end that is not held: a state brought the log past it.
     gap: u64,
+    /// How far the group came, as blocks proved that are not at hand any more.
+    before: Reached,
+    /// Whether a block came since slots were decided: else none can be.
+    is_fresh: bool,
     own: BTreeMap<u64, Own>,
     queue: VecDeque<Vec<u8>>,
     queue_bytes: usize,
@@ -151,26 +158,19 @@ impl Agreement {
 
     /// The application's state at a checkpoint that was told as due.
     pub fn provide_state(&mut self, cx: &mut Cx<'_>, position: u64, application: Vec<u8>) -> Step {
-        if let Some(statement) = self.checkpoints.provide(self.config.epoch, position, application) {
-            self.state(&statement);
+        match self.checkpoints.provide(self.config.epoch, position, application) {
+            Ok(Some(statement)) => self.state(&statement),
+            Ok(None) => {}
+            Err(TooLarge) => self.step.events.push(Event::StateTooLarge { position }),
         }
         self.settle(cx)
     }
 
     /// A frame of a peer, checked here.
     pub fn on_frame(&mut self, cx: &mut Cx<'_>, from: Author, frame: &[u8]) -> Step {
-        if !self.admits(cx.now, from, frame) {
-            return Step::default();
-        }
-        let checked = self.verifier.check(frame);
+        let Some(opened) = self.open(cx.now, from, frame) else { return Step::default() };
+        let checked = opened.and_then(|opened| self.verifier.verify(opened));
         self.on_checked(cx, from, checked)
-    }
-
-    /// Whether a peer may make this leader check a frame: to be asked before [`Verifier::check_all`]. What is refused is lost,
-    /// and asked for later if it was of use.
-    pub fn admits(&mut self, now: Time, from: Author, frame: &[u8]) -> bool {
-        let cost = FRAME_COST + frame.len() as u64;
-        self.peers.get_mut(&from).is_some_and(|peer| peer.check.take(now, cost))
     }
 
     /// A frame of a peer, checked by [`Agreement::verifier`].
@@ -182,7 +182,12 @@ impl Agreement {
     pub fn on_many(&mut self, cx: &mut Cx<'_>, frames: Vec<(Author, Result<Checked, Fault>)>) -> Step {
         for (from, checked) in frames {
             match checked {
-                Err(fault) => self.blame(from, fault),
+                Err(fault) => {
+                    if fault == Fault::BadSignature {
+                        self.has_forged(cx.now, from);
+                    }
+                    self.blame(from, fault);
+                }
                 Ok(Checked(inner)) if self.peers.contains_key(&from) => self.take(cx, from, inner),
                 Ok(_) => {}
             }
@@ -223,6 +228,7 @@ impl Agreement {
             Inner::Certificate(certificate) => self.on_certificate(certificate),
             Inner::Ask(name) => self.on_ask(cx.now, from, name),
             Inner::Part(name, bytes) => self.on_part(cx, from, name, bytes),
+            Inner::Reached(answer) => self.on_reached(from, &answer),
         }
     }
 
@@ -269,6 +275,9 @@ impl Agreement {
 
     /// Walks through the slots that are decided; whether there were any.
     fn decide(&mut self, cx: &mut Cx<'_>) -> bool {
+        if !std::mem::take(&mut self.is_fresh) {
+            return false;
+        }
         let verdicts = decide::verdicts(&self.dag, &self.config.rules, &self.coins, self.log.next);
         let mut any = false;
         for (slot, verdict) in verdicts {
@@ -294,6 +303,10 @@ impl Agreement {
         for entry in committed.entries {
             self.is_past(&entry.block.reference());
             self.step.events.push(Event::Sequenced(entry));
+        }
+        if !committed.convicted.is_empty() {
+            let convicted: AuthorSet = self.log.convicted.iter().copied().collect();
+            self.pending.drop_of(convicted.without(self.config.me));
         }
         for author in committed.convicted {
             self.step.events.push(Event::Convicted(author));
@@ -372,9 +385,13 @@ impl Agreement {
     }
 
     fn send(&mut self, to: AuthorSet, frame: &Frame) {
+        self.send_bytes(to, frame.encode());
+    }
+
+    fn send_bytes(&mut self, to: AuthorSet, frame: Bytes) {
         let to = to.without(self.config.me);
         if !to.is_empty() {
-            self.step.effects.push(Effect::Send { to, frame: frame.encode() });
+            self.step.effects.push(Effect::Send { to, frame });
         }
     }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ringfort_kernel::{Cx, Time};
 
 use super::{Agreement, Recovery};
 use crate::block::{Sealed, messages};
-use crate::checkpoint::{Certificate, Heard, Parts, Signed, State, Statement, signed_bytes};
+use crate::checkpoint::{Certificate, Heard, News, Parts, Signed, State, Statement, signed_bytes};
 use crate::coin::Coins;
 use crate::dag::Dag;
 use crate::fault::Fault;
@@ -15,7 +16,9 @@ use crate::ids::{Author, AuthorSet, Reference};
 use crate::keys::Purpose;
 use crate::limits::{AHEAD_ROUNDS, Config, HISTORY_ROUNDS};
 use crate::pending::Pending;
-use crate::step::{Effect, Event, Record};
+use crate::reached::{Answer, Reached};
+use crate::rules::Rule;
+use crate::step::{Event, Record};
 use crate::transfer::{Taken, Transfer};
 use crate::wire::{Frame, PartName, Status};
 
@@ -23,41 +26,47 @@ use crate::wire::{Frame, PartName, Status};
 const STATUS_MIN: Duration = Duration::from_millis(10);
 /// An own block younger than this is taken to be on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(100);
+/// A peer's statuses are answered once in so much time.
+const HELP_MIN: Duration = Duration::from_millis(5);
 /// What an answer costs of a peer's budget besides its bytes.
 const ANSWER_BYTES: u64 = 256;
+/// What small answers cost.
+const STATUS_BYTES: usize = 512;
+const STATEMENT_BYTES: usize = 256;
+const CERTIFICATE_BYTES: usize = 4 * 1024;
 
 impl Agreement {
     // Blocks.
 
     pub(super) fn on_fetch(&mut self, now: Time, from: Author, references: &[Reference]) {
+        let mut is_gone = false;
         for reference in references {
-            let block = self.dag.get(reference).map(|node| node.sealed().block().clone());
-            match block {
-                Some(block) => {
-                    let frame = Frame::Answer(block.as_ref().clone());
-                    self.serve(now, from, &frame);
+            match self.dag.get(reference).map(|node| node.sealed().clone()) {
+                Some(sealed) => {
+                    let _ = self.serve(now, from, sealed.bytes(), || Frame::encode_answer(sealed.block()));
                 }
-                None if reference.round < self.gives_from() => self.serve_certificate(now, from),
-                None => {}
+                None => is_gone |= reference.round < self.gives_from(),
             }
+        }
+        if is_gone {
+            self.serve_certificate(now, from);
         }
     }
 
-    /// Sends what a peer asked for, within its budget.
-    fn serve(&mut self, now: Time, to: Author, frame: &Frame) -> bool {
-        let bytes = frame.encode();
-        let cost = bytes.len() as u64 + ANSWER_BYTES;
+    /// Sends what a peer asked for, within its budget: paid for before it is made.
+    fn serve(&mut self, now: Time, to: Author, bytes: usize, frame: impl FnOnce() -> Bytes) -> bool {
+        let cost = ANSWER_BYTES.saturating_add(bytes as u64);
         let pays = self.peers.get_mut(&to).is_some_and(|peer| peer.serve.take(now, cost));
         if pays {
-            self.step.effects.push(Effect::Send { to: AuthorSet::EMPTY.with(to), frame: bytes });
+            self.send_bytes(AuthorSet::EMPTY.with(to), frame());
         }
         pays
     }
 
     fn serve_certificate(&mut self, now: Time, to: Author) {
         if let Some((certificate, _)) = self.checkpoints.stable() {
-            let frame = Frame::Certificate(certificate.clone());
-            self.serve(now, to, &frame);
+            let certificate = certificate.clone();
+            let _ = self.serve(now, to, CERTIFICATE_BYTES, || Frame::Certificate(certificate).encode());
         }
     }
 
@@ -66,27 +75,39 @@ impl Agreement {
     pub(super) fn on_status(&mut self, now: Time, from: Author, status: Status) {
         let has = status.have.get(self.config.me.index()).copied().unwrap_or(0);
         let (asks, question) = (status.question != 0, status.question);
-        if let Some(recovery) = self.recovering.as_mut().filter(|recovery| recovery.question == status.answer) {
-            recovery.answers.insert(from, has.max(status.quorum_round));
+        let is_below = status.quorum_round.saturating_add(1) < self.gives_from();
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        // Nobody is made to go further for a peer than a leader without a disk has to wait.
+        let wants_round = status.wants_round.min(self.quorum_round.saturating_add(2 * AHEAD_ROUNDS));
+        peer.status = Status { wants_round, ..status };
+        if peer.helped.is_some_and(|at| now.since(at) < HELP_MIN) {
+            return;
         }
-        let is_below = status.quorum_round + 1 < self.gives_from();
-        if let Some(peer) = self.peers.get_mut(&from) {
-            // Nobody is made to go further for a peer than a leader without a disk has to wait.
-            let wants_round = status.wants_round.min(self.quorum_round.saturating_add(2 * AHEAD_ROUNDS));
-            peer.status = Status { wants_round, ..status };
-        }
+        peer.helped = Some(now);
         if asks {
-            let answer = Frame::Status(self.status(0, question));
-            self.serve(now, from, &answer);
+            let (status, reached) = (self.status(0), self.reached());
+            let _ = self.serve(now, from, STATUS_BYTES, || Frame::Status(status).encode());
+            let _ = self.serve(now, from, CERTIFICATE_BYTES, || Frame::Reached(Answer { question, reached }).encode());
         }
         if is_below {
             self.serve_certificate(now, from);
         }
         self.send_again(now, from, has, asks);
-        let unsettled: Vec<Statement> = self.checkpoints.unsettled().copied().collect();
-        for statement in unsettled {
-            let frame = Frame::Statement(self.signed(&statement));
-            self.serve(now, from, &frame);
+        for signed in self.checkpoints.unsettled(self.config.me) {
+            let _ = self.serve(now, from, STATEMENT_BYTES, || Frame::Statement(signed).encode());
+        }
+    }
+
+    /// What is proven by blocks at hand, by blocks from before, or by a checkpoint.
+    fn reached(&self) -> Reached {
+        let by_blocks = Reached::by(&self.dag, self.config.rules.honest_one());
+        let certificate = self.checkpoints.newest().cloned();
+        by_blocks.or(self.before.clone()).or(certificate.map_or(Reached::Nothing, Reached::Checkpoint))
+    }
+
+    pub(super) fn on_reached(&mut self, from: Author, answer: &Answer) {
+        if let Some(recovery) = self.recovering.as_mut().filter(|recovery| recovery.question == answer.question) {
+            recovery.answers.insert(from, answer.reached.round());
         }
     }
 
@@ -99,17 +120,13 @@ impl Agreement {
         }
         let of_use = peer.status.quorum_round.saturating_sub(HISTORY_ROUNDS);
         let is_lost = |made_at: Time| asks || now.since(made_at) >= ON_ITS_WAY;
-        let again: Vec<Frame> = self
-            .own_blocks_from(has.max(of_use).saturating_add(1))
-            .into_values()
-            .filter(|(_, made_at)| is_lost(*made_at))
-            .map(|(sealed, _)| Frame::Block(sealed.block().as_ref().clone()))
-            .collect();
+        let blocks = self.own_blocks_from(has.max(of_use).saturating_add(1)).into_values();
+        let again: Vec<Sealed> = blocks.filter(|(_, made_at)| is_lost(*made_at)).map(|(sealed, _)| sealed).collect();
         if let Some(peer) = self.peers.get_mut(&to).filter(|_| !again.is_empty()) {
             peer.again = (has, now);
         }
-        for frame in again {
-            if !self.serve(now, to, &frame) {
+        for sealed in again {
+            if !self.serve(now, to, sealed.bytes(), || Frame::encode_block(sealed.block())) {
                 break;
             }
         }
@@ -129,12 +146,11 @@ impl Agreement {
         blocks
     }
 
-    fn status(&self, question: u64, answer: u64) -> Status {
-        let past = |author: Author| {
-            self.log.consumed.keys().rev().find(|name| name.author == author).map_or(0, |name| name.round)
-        };
-        let highest = |author: Author| self.dag.highest_of(author).max(past(author));
-        let have = Author::all(self.config.rules.n()).map(highest).collect();
+    fn status(&self, question: u64) -> Status {
+        let mut have: Vec<u64> = Author::all(self.config.rules.n()).map(|author| self.dag.highest_of(author)).collect();
+        for name in self.log.consumed.keys() {
+            have.get_mut(name.author.index()).into_iter().for_each(|highest| *highest = name.round.max(*highest));
+        }
         let checkpoint = self.checkpoints.stable().map_or(0, |(certificate, _)| certificate.statement.position);
         // A leader that lost its disk may have made a block for `own_round`, and cannot show it.
         let waits = self.own_round > self.quorum_round && !self.dag.authors(self.own_round).has(self.config.me);
@@ -145,7 +161,6 @@ impl Agreement {
             checkpoint,
             wants_round: if waits { self.own_round } else { 0 },
             question,
-            answer,
         }
     }
 
@@ -160,7 +175,7 @@ impl Agreement {
             let needed = self.config.rules.n() - self.config.rules.f();
             let others = self.config.rules.n() - 1;
             if answers.len() >= usize::from(needed.min(others)) {
-                let highest = self.config.rules.may_have_come_to(answers.values().copied().collect());
+                let highest = self.config.rules.may_have_come_to(answers.values().copied());
                 self.own_round = if others == 0 { 0 } else { highest.saturating_add(AHEAD_ROUNDS) };
                 self.recovering = None;
                 self.persist(vec![Record::MadeUpTo(Some(self.own_round))]);
@@ -181,7 +196,7 @@ impl Agreement {
         self.status_at = now + interval;
         self.status_sent = Some(now);
         let question = self.recovering.as_ref().map_or(u64::from(behind), |recovery| recovery.question);
-        let status = self.status(question, 0);
+        let status = self.status(question);
         self.send(self.others(), &Frame::Status(status));
     }
 
@@ -206,28 +221,31 @@ impl Agreement {
     }
 
     pub(super) fn on_statement(&mut self, signed: Signed) {
-        let author = signed.author;
+        let (author, position) = (signed.author, signed.statement.position);
         match self.checkpoints.hear(signed) {
             Heard::Nothing => {}
             Heard::Contradicts => self.blame(author, Fault::TwoStatements),
-            Heard::Certified(certificate) => self.on_certified(&certificate),
+            Heard::Certified(news) => self.on_news(position, news),
         }
     }
 
     pub(super) fn on_certificate(&mut self, certificate: Certificate) {
-        if self.checkpoints.certified(certificate.clone()) {
-            self.on_certified(&certificate);
+        let position = certificate.statement.position;
+        if let Some(news) = self.checkpoints.certified(certificate) {
+            self.on_news(position, news);
         }
     }
 
-    fn on_certified(&mut self, certificate: &Certificate) {
-        if self.checkpoints.diverges_from(certificate) {
-            self.step.events.push(Event::Diverged { position: certificate.statement.position });
-        }
-        let held = self.checkpoints.stable().filter(|(held, _)| held.statement == certificate.statement).cloned();
-        if let Some((certificate, parts)) = held {
-            self.persist_checkpoint(certificate, &parts);
-            self.let_go();
+    fn on_news(&mut self, position: u64, news: News) {
+        match news {
+            News::Newer => {}
+            News::Diverges => self.step.events.push(Event::Diverged { position }),
+            News::Settled => {
+                if let Some((certificate, parts)) = self.checkpoints.stable().cloned() {
+                    self.persist_checkpoint(certificate, &parts);
+                    self.let_go();
+                }
+            }
         }
     }
 
@@ -247,7 +265,9 @@ impl Agreement {
         let gone = self.peers.values().filter(|peer| peer.status.lowest > needed).count();
         let is_stranded = gone >= self.config.rules.honest_one();
         let position = self.log.position;
-        self.transfer = self.transfer.take().filter(|transfer| transfer.certificate().statement.position > position);
+        let forward_only = self.config.rules.enforces(Rule::ForwardOnly);
+        let is_ahead = |running: &Transfer| running.certificate().statement.position > position || !forward_only;
+        self.transfer = self.transfer.take().filter(is_ahead);
         let newest = self.checkpoints.newest().filter(|newest| newest.statement.position > self.log.position);
         // A state on its way is not given up for a newer one while parts come: that might go on for ever.
         let gives_way = |running: &Transfer| {
@@ -268,7 +288,7 @@ impl Agreement {
     pub(super) fn on_ask(&mut self, now: Time, from: Author, name: PartName) {
         match self.checkpoints.part(now, from, name) {
             Some(bytes) => {
-                self.serve(now, from, &Frame::Part(name, bytes.to_vec()));
+                let _ = self.serve(now, from, bytes.len(), || Frame::Part(name, bytes.to_vec()).encode());
             }
             None => self.serve_certificate(now, from),
         }
@@ -289,12 +309,14 @@ impl Agreement {
     }
 
     /// The log goes on behind a certified checkpoint.
-    fn install(&mut self, cx: &mut Cx<'_>, certificate: Certificate, state: State, parts: Parts) {
-        if certificate.statement.position <= self.log.position {
+    pub(super) fn install(&mut self, cx: &mut Cx<'_>, certificate: Certificate, state: State, parts: Parts) {
+        let is_past = certificate.statement.position <= self.log.position;
+        if is_past && self.config.rules.enforces(Rule::ForwardOnly) {
             return;
         }
+        self.before = self.reached();
         let Config { me, rules, timers, .. } = &self.config;
-        self.dag = Dag::new(rules.n());
+        (self.dag, self.is_fresh) = (Dag::new(rules.n()), true);
         self.pending = Pending::new(rules.n(), *me, timers.fetch_retry, cx.now);
         self.coins = Coins::new(*rules);
         self.coins.drop_below(state.log.next.round);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ringfort_kernel::{Budget, Cx, Time, codec};
 
-use super::{Agreement, CHECK_BURST, CHECK_PER_SECOND, Memory, Own, Peer, Recovery};
+use super::{Agreement, Memory, Own, Peer, Recovery, admitting};
 use crate::block::Sealed;
-use crate::checkpoint::{Checkpoints, Parts, State};
+use crate::checkpoint::{Certificate, Checkpoints, Parts, State};
 use crate::coin::Coins;
 use crate::dag::Dag;
 use crate::ids::Author;
@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::limits::Config;
 use crate::pace::Pace;
 use crate::pending::Pending;
+use crate::reached::{Reached, Signer};
 use crate::rules::Rule;
 use crate::sequence::Log;
 use crate::step::{Event, Record, Step};
@@ -50,8 +51,9 @@ impl Agreement {
         let (rules, me, n) = (config.rules, config.me, config.rules.n());
         let rate = config.serve_bytes_per_second;
         let serve = Budget::new(cx.now, rate, rate.max(2 * 1024 * 1024));
-        let check = Budget::new(cx.now, CHECK_PER_SECOND, CHECK_BURST);
-        let peer = || Peer { status: Status::default(), serve, check, again: (u64::MAX, Time::ZERO) };
+        let check = admitting::budget(cx.now);
+        let (status, again) = (Status::default(), (u64::MAX, Time::ZERO));
+        let peer = || Peer { status: status.clone(), serve, check, again, forged: false, helped: None };
         let peers = Author::all(n).filter(|author| *author != me).map(|author| (author, peer())).collect();
         Agreement {
             verifier: Verifier::new(config.epoch, rules, keys.clone()),
@@ -67,6 +69,8 @@ impl Agreement {
             recovering: None,
             quorum_round: 0,
             gap: 0,
+            before: Reached::Nothing,
+            is_fresh: true,
             own: BTreeMap::new(),
             queue: VecDeque::new(),
             queue_bytes: 0,
@@ -96,8 +100,9 @@ impl Agreement {
                     let newer = certificate.statement.position > self.log.position;
                     let state = codec::decode::<State>(&state).ok().filter(|_| newer);
                     let whole = state.and_then(|state| Some((Parts::of(&state)?, state)));
-                    let whole = whole.filter(|(parts, _)| parts.digest() == certificate.statement.state);
-                    if let Some((parts, state)) = whole.filter(|_| self.verifier.is_certified(&certificate)) {
+                    let is_it = |parts: &Parts| parts.digest() == certificate.statement.state;
+                    let whole = whole.filter(|(parts, _)| is_it(parts) || !self.config.rules.enforces(Rule::DiskState));
+                    if let Some((parts, state)) = whole.filter(|_| self.is_certified(&certificate)) {
                         self.log = state.log.clone();
                         self.coins.drop_below(self.log.next.round);
                         self.step.events.push(Event::Installed {
@@ -112,8 +117,11 @@ impl Agreement {
             }
         }
         self.quorum_round = self.past_quorum_round();
+        let blocks: Vec<Sealed> =
+            blocks.into_iter().map(|block| Sealed::unchecked(Arc::unwrap_or_clone(block))).collect();
+        self.before = proven_by(&blocks, self.config.rules.honest_one());
         for block in blocks {
-            self.replay_block(cx, Sealed::unchecked(Arc::unwrap_or_clone(block)));
+            self.replay_block(cx, block);
         }
         self.gap = self.find_gap();
         self.to_persist.clear();
@@ -121,6 +129,10 @@ impl Agreement {
         if let Some(newest) = newest {
             self.dag.cover(&newest);
         }
+    }
+
+    fn is_certified(&self, certificate: &Certificate) -> bool {
+        self.verifier.is_certified(certificate) || !self.config.rules.enforces(Rule::DiskCertified)
     }
 
     fn replay_block(&mut self, cx: &mut Cx<'_>, sealed: Sealed) {
@@ -145,4 +157,19 @@ impl Agreement {
             self.own.insert(reference.round, Own { sealed, made_at: Time::ZERO, sequenced: is_past, replayed: true });
         }
     }
+}
+
+/// The highest round of which blocks of `enough` authors were made durable, whether or not they can be used now.
+fn proven_by(blocks: &[Sealed], enough: usize) -> Reached {
+    let mut by_round: BTreeMap<u64, BTreeMap<Author, Signer>> = BTreeMap::new();
+    for sealed in blocks {
+        let (name, signature) = (sealed.reference(), sealed.block().signature);
+        let signer = (name.author, name.digest, signature);
+        by_round.entry(name.round).or_default().entry(name.author).or_insert(signer);
+    }
+    let highest = by_round.into_iter().rev().find(|(_, signers)| signers.len() >= enough);
+    highest.map_or(Reached::Nothing, |(round, signers)| {
+        let signers = signers.into_values().take(enough).collect();
+        Reached::Blocks { round, signers }
+    })
 }

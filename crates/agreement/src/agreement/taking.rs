@@ -8,7 +8,7 @@ use ringfort_kernel::Cx;
 use super::Agreement;
 use crate::block::{Evidence, Sealed};
 use crate::fault::Fault;
-use crate::ids::{Author, Reference};
+use crate::ids::{Author, AuthorSet, Reference};
 use crate::limits::{AHEAD_ROUNDS, SUSPENDED_MAX};
 use crate::rules::Rule;
 use crate::step::{Event, Record};
@@ -22,50 +22,57 @@ impl Agreement {
             && let Some(peer) = self.peers.get_mut(&from)
         {
             // Its parents are a quorum's blocks of the round before.
-            peer.status.quorum_round = peer.status.quorum_round.max(reference.round - 1);
+            peer.status.quorum_round = peer.status.quorum_round.max(reference.round.saturating_sub(1));
         }
-        let is_known = self.dag.has(&reference) || self.pending.has(&reference) || self.log.is_past(&reference);
-        if is_known {
+        if self.is_known(&reference) {
             return;
         }
-        let root = self.pending.wanted(&reference);
-        if root.is_none() && from != reference.author {
+        let wanted = self.pending.wanted(&reference);
+        if wanted.is_none() && from != reference.author {
             return; // An answer that came twice.
         }
-        if root.is_none() && !self.has_room_for(cx, &reference, &sealed) {
+        let honest_ones = |root: &Author| *root != reference.author && !self.is_shut_out(*root);
+        let roots: AuthorSet = wanted.unwrap_or_default().iter().filter(honest_ones).collect();
+        if roots.is_empty() && !self.has_room_for(cx, &sealed, wanted.is_some()) {
             return;
         }
-        let is_variant = self.note_equivocation(&sealed);
-        if is_variant && self.config.rules.enforces(Rule::VariantsAsked) {
-            let Some(root) = root else { return };
-            if !self.pending.pays_for_variant(root, cx.now) {
-                return; // It stays asked for, and is paid for later.
-            }
+        let is_variant = self.note_equivocation(&sealed) && self.config.rules.enforces(Rule::VariantsAsked);
+        if is_variant && roots.is_empty() {
+            return; // Only its author's blocks name it.
         }
+        let payer = match self.pending.payer(roots, sealed.bytes(), is_variant, cx.now) {
+            None if !roots.is_empty() => return, // It stays asked for, and is paid for later.
+            payer => payer.unwrap_or(reference.author),
+        };
         let lacks = |name: &Reference| !self.dag.has(name) && !self.log.is_past(name);
         let missing: BTreeSet<Reference> = sealed.references().filter(lacks).collect();
         if missing.is_empty() {
             self.accept_with_those_that_wait(cx, sealed);
         } else {
-            self.pending.suspend(cx.now, sealed, missing, from);
+            self.pending.suspend(cx.now, sealed, missing, from, payer);
         }
     }
 
-    /// Whether a block that nobody's block needs is kept: only the newest of each author, within a window.
-    fn has_room_for(&mut self, cx: &Cx<'_>, reference: &Reference, sealed: &Sealed) -> bool {
+    /// Whether a block that nobody else's block needs is kept: only the newest of each author, within a window, and those
+    /// that they name; all of them within the author's own bytes.
+    fn has_room_for(&mut self, cx: &Cx<'_>, sealed: &Sealed, is_wanted: bool) -> bool {
+        let reference = sealed.reference();
         if !self.config.rules.enforces(Rule::RoundWindow) {
             return true;
+        }
+        if self.is_shut_out(reference.author) {
+            return false;
         }
         if reference.round > self.quorum_round.saturating_add(AHEAD_ROUNDS) {
             self.hurry_status(cx.now);
             return false;
         }
         let unsequenced = self.unsequenced.get(&reference.author).copied().unwrap_or(0);
+        let waiting = self.pending.own_of(reference.author);
         let payload = sealed.body().payload.len();
-        let (waiting, waiting_bytes) = self.pending.unasked_of(reference.author);
-        let sum = unsequenced + waiting_bytes + payload;
+        let sum = unsequenced.saturating_add(waiting.bytes).saturating_add(payload);
         let too_much = payload > 0 && sum > self.config.others_unsequenced_bytes_max();
-        !too_much && waiting < SUSPENDED_MAX
+        !too_much && (is_wanted || waiting.blocks < SUSPENDED_MAX)
     }
 
     /// Whether there is another block of the same author and round; the first such pair is kept as evidence.
@@ -109,6 +116,7 @@ impl Agreement {
                 self.step.events.push(Event::Certified(node.sealed().clone()));
             }
         }
+        self.is_fresh = true;
         self.to_persist.push(Record::Block(sealed.block().clone()));
         let body = sealed.body();
         if body.has_content() {

@@ -22,7 +22,7 @@ const REPEATS: usize = 2000;
 /// open full datagrams: small messages together in one, large ones over several.
 pub(super) fn rate(datagram_bytes: usize, message_bytes: usize) -> f64 {
     let Ok((a, b)) = pair() else { return 0.0 };
-    let key = AeadKey::new(&Secret32::random(&mut ringfort::os_rng()));
+    let key = AeadKey::new(&Secret32::random(&mut ringfort_documents::os_rng()));
     let plain = vec![7; datagram_bytes];
     let mut buffer = vec![0; 65_536];
     let once = median(REPEATS, || {
@@ -39,7 +39,7 @@ pub(super) fn rate(datagram_bytes: usize, message_bytes: usize) -> f64 {
 /// The time of one message from one thread to another, in as many datagrams as it takes.
 pub(super) fn latency(datagram_bytes: usize, message_bytes: usize) -> Result<Duration, BenchError> {
     let (a, b) = pair().map_err(setup)?;
-    let key = Arc::new(AeadKey::new(&Secret32::random(&mut ringfort::os_rng())));
+    let key = Arc::new(AeadKey::new(&Secret32::random(&mut ringfort_documents::os_rng())));
     let datagrams = (message_bytes + HEAD_BYTES).div_ceil(datagram_bytes);
     let plain = vec![7; (message_bytes + HEAD_BYTES).min(datagram_bytes)];
     let answering = (b, key.clone(), plain.clone());

@@ -58,7 +58,7 @@ impl Sites {
     }
 
     fn make(&self, addresses: Option<[SocketAddr; 3]>) -> Result<(), BenchError> {
-        let mut rng = ChaCha20Rng::from_rng(&mut ringfort::os_rng());
+        let mut rng = ChaCha20Rng::from_rng(&mut ringfort_documents::os_rng());
         let mut infos = Vec::new();
         for (n, address) in addresses.unwrap_or(self.listen).into_iter().enumerate() {
             let mut seed = [0; 32];

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::Args;
 use ringfort::protocol::UserName;
 use ringfort::protocol::login::{self, Enrolment};
-use ringfort::{files, os_rng};
+use ringfort_documents as documents;
+use ringfort_documents::os_rng;
+use ringfort_node::folder;
 use serde::Serialize;
 
 use crate::common::{GroupArgs, PasswordArgs};
@@ -54,16 +56,16 @@ pub fn run(args: EnrolArgs) -> Outcome {
     let group = args.group.read()?;
     let Enrolment { records, code } = match &args.key {
         Some(path) => {
-            let key = files::read_user_key(path)?.verifying_key();
+            let key = documents::read_user_key(path)?.verifying_key();
             login::enrol_key(&group, &args.user, &key, &mut os_rng())
         }
         None => {
-            let password = ringfort::password::prepare(&args.password.read(&args.user, true)?);
-            let chars_min = files::PASSWORD_CHARS_MIN;
-            if password.chars().count() < chars_min || password.len() > files::PASSWORD_BYTES_MAX {
+            let password = ringfort_documents::password::prepare(&args.password.read(&args.user, true)?);
+            let chars_min = documents::PASSWORD_CHARS_MIN;
+            if password.chars().count() < chars_min || password.len() > documents::PASSWORD_BYTES_MAX {
                 let told = format!(
                     "a password has at least {chars_min} characters and at most {} bytes: choose another",
-                    files::PASSWORD_BYTES_MAX
+                    documents::PASSWORD_BYTES_MAX
                 );
                 return Err(Failure::new(Status::Usage, told));
             }
@@ -74,7 +76,7 @@ pub fn run(args: EnrolArgs) -> Outcome {
     if !args.out.is_dir() {
         std::fs::create_dir(&args.out).map_err(|error| Failure::io(args.out.display(), &error))?;
     }
-    let paths = files::write_records(&args.out, &records)?;
+    let paths = folder::write_records(&args.out, &records)?;
     let needed = group.rules.amplify();
     if args.json {
         return output::json(&Prepared {

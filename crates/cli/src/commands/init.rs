@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfort::files::{self, InitOptions};
 use ringfort::protocol::{Policy, Rules};
+use ringfort_documents as documents;
+use ringfort_node::folder;
+use ringfort_node::folder::InitOptions;
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome, Status};
@@ -62,7 +64,8 @@ pub fn run(args: &InitArgs) -> Outcome {
     let threshold = args.key_threshold.unwrap_or(args.faults.saturating_add(1));
     let rules = Rules::new(args.leaders, args.faults, threshold).map_err(|error| usage(&error))?;
     let addresses = addresses(&args.listen, args.leaders).map_err(|error| usage(&error))?;
-    let local: Vec<&str> = addresses.iter().map(String::as_str).filter(|address| files::is_loopback(address)).collect();
+    let local: Vec<&str> =
+        addresses.iter().map(String::as_str).filter(|address| documents::is_loopback(address)).collect();
     if !local.is_empty() {
         output::note(format!(
             "WARNING: {} can be reached from this machine only. That is right for a trial; a group file cannot be changed later, so \
@@ -70,14 +73,14 @@ pub fn run(args: &InitArgs) -> Outcome {
             crate::text::names(&local)
         ));
     }
-    let policy = args.policy.as_deref().map_or_else(|| Ok(Policy::default()), files::read_policy)?;
-    let users = args.users.as_deref().map_or_else(|| Ok(Vec::new()), files::read_users)?;
+    let policy = args.policy.as_deref().map_or_else(|| Ok(Policy::default()), documents::read_policy)?;
+    let users = args.users.as_deref().map_or_else(|| Ok(Vec::new()), documents::read_users)?;
     let registered = users.len();
     let name = args.name.clone().unwrap_or_else(|| folder_name(&args.dir));
     let options = InitOptions { name, rules, addresses: addresses.clone(), policy, users };
-    let summary = files::init(&args.dir, options)?;
+    let summary = folder::init(&args.dir, options)?;
 
-    let group = args.dir.join(files::GROUP_FILE);
+    let group = args.dir.join(documents::GROUP_FILE);
     if args.json {
         return output::json(&Made {
             name: summary.group.name.clone(),
@@ -119,7 +122,7 @@ fn addresses(listen: &[String], leaders: u8) -> Result<Vec<String>, String> {
         [first] if leaders > 1 => {
             let parts = first.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
             let (host, port) = parts.ok_or_else(|| format!("{first:?} is not of the form HOST:PORT"))?;
-            files::check_address(first).map_err(|why| format!("the address {first:?} {why}"))?;
+            documents::check_address(first).map_err(|why| format!("the address {first:?} {why}"))?;
             let last = port.checked_add(u16::from(leaders) - 1);
             last.ok_or_else(|| format!("there are no {leaders} ports from {port} on: choose a lower one"))?;
             Ok((0..u16::from(leaders)).map(|i| format!("{host}:{}", port + i)).collect())

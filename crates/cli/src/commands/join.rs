@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use clap::Args;
 use ringfort::Group;
-use ringfort::files::LogOptions;
 use ringfort::protocol::UserName;
 use ringfort::protocol::view::Cause;
 use ringfort_agent::door::{TICKET_LIVES, Token};
 use ringfort_agent::{Agent, AgentError, FilesOptions, Options, Turn, site};
+use ringfort_documents::LogOptions;
 use serde::Serialize;
 
 use crate::chat::{self, ChatArgs};

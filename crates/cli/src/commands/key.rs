@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use ringfort::files;
 use ringfort::protocol::UserName;
 use ringfort::protocol::login::Certificate;
 use ringfort::protocol::view::SessionVerifyingKey;
+use ringfort_documents as documents;
 use serde::Serialize;
 
 use crate::common::GroupArgs;
@@ -85,10 +85,10 @@ struct Certified {
 /// A file that exists, or one that is no key.
 pub fn run(command: &KeyCommand) -> Outcome {
     let (args, key) = match command {
-        KeyCommand::New(args) => (args, files::create_user_key(&args.file)?),
-        KeyCommand::Show(args) => (args, files::read_user_key(&args.file)?),
+        KeyCommand::New(args) => (args, documents::create_user_key(&args.file)?),
+        KeyCommand::Show(args) => (args, documents::read_user_key(&args.file)?),
     };
-    let public_key = files::public_key_text(&key.verifying_key());
+    let public_key = documents::public_key_text(&key.verifying_key());
     if args.json { output::json(&PublicKey { public_key }) } else { output::line(public_key) }
 }
 
@@ -98,8 +98,8 @@ pub fn run(command: &KeyCommand) -> Outcome {
 /// Unusable files, a key that is none of the authorities'.
 pub fn certify(args: &CertifyArgs) -> Outcome {
     let group = args.group.read()?;
-    let authority_key = files::read_user_key(&args.authority_key)?;
-    let key = files::parse_public_key(&args.key)?;
+    let authority_key = documents::read_user_key(&args.authority_key)?;
+    let key = documents::parse_public_key(&args.key)?;
     let public = authority_key.verifying_key().to_bytes();
     let found = group.policy.authorities.iter().position(|known| *known == public);
     let found = found.and_then(|position| u8::try_from(position).ok());
@@ -118,7 +118,7 @@ pub fn certify(args: &CertifyArgs) -> Outcome {
     let expires = now.saturating_add(args.days * DAY_S);
     let user = args.user.clone();
     let certificate = Certificate::issue(&group, authority, &authority_key, user, SessionVerifyingKey(key), expires);
-    files::write_certificate(&args.out, &certificate)?;
+    documents::write_certificate(&args.out, &certificate)?;
     if args.json {
         return output::json(&Certified {
             user: args.user.to_string(),

@@ -7,13 +7,14 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use ringfort::files::{GROUP_FILE, LeaderFolder, check_address, read_group};
-use ringfort::leader::Told;
 use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
 use ringfort_daemon::config::Config;
 use ringfort_daemon::words::{motion_word, renewal_words};
 use ringfort_daemon::{Daemon, Helpers, hooks, names, try_start};
+use ringfort_documents::{GROUP_FILE, check_address, read_group};
+use ringfort_node::folder::LeaderFolder;
+use ringfort_node::leader::Told;
 use tracing::{debug, info, warn};
 
 use crate::commands::leader_replace;
@@ -186,7 +187,7 @@ fn check_config(args: &CheckConfigArgs) -> Outcome {
     let (config, path) = Config::read(&args.folder, args.config.as_deref())?;
     let group = read_group(&args.folder.join(GROUP_FILE))?;
     config.listen_address().map_err(|what| told(&path, &what))?;
-    let me = ringfort::files::check(&args.folder)?.leader;
+    let me = ringfort_node::folder::check(&args.folder)?.leader;
     let is_in_use = LeaderFolder::is_in_use(&args.folder);
     let untried =
         try_start(&config, &path, (&group, me), &args.folder, is_in_use).map_err(|what| told(&path, &what))?;

@@ -5,10 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ringfort::files::{self, FileError, Making, OperatorRequest, RenewalOrder};
 use ringfort::protocol::LeaderId;
 use ringfort::protocol::introduction::Introduction;
 use ringfort::protocol::succession::ATTEMPTS_MAX;
+use ringfort_documents as documents;
+use ringfort_documents::FileError;
+use ringfort_node::folder;
+use ringfort_node::folder::{Making, OperatorRequest, RenewalOrder};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome, Status};
@@ -108,8 +111,8 @@ struct Made<'a> {
 /// # Errors
 /// An unusable folder, or an introduction that fits no place in the group.
 pub fn replace(args: &ReplaceArgs) -> Outcome {
-    let introduction = files::read_introduction(&args.introduction)?;
-    let group = files::read_group(&args.folder.join(files::GROUP_FILE))?;
+    let introduction = documents::read_introduction(&args.introduction)?;
+    let group = documents::read_group(&args.folder.join(documents::GROUP_FILE))?;
     if !group.may_take_a_place(&introduction) {
         return Err(Failure::new(
             Status::Usage,
@@ -133,7 +136,7 @@ pub fn renew(args: &RenewArgs) -> Outcome {
 }
 
 fn order(folder: &Path, newcomer: Option<Introduction>, args: &AttemptArgs) -> Outcome {
-    let group = files::read_group(&folder.join(files::GROUP_FILE))?;
+    let group = documents::read_group(&folder.join(documents::GROUP_FILE))?;
     let replaced = newcomer.as_ref().map(|newcomer| newcomer.leader);
     let stays = |leader: &LeaderId| Some(*leader) != replaced && leader.number() <= group.rules.n();
     let named = args.coordinator.map(LeaderId::new);
@@ -143,7 +146,7 @@ fn order(folder: &Path, newcomer: Option<Introduction>, args: &AttemptArgs) -> O
     let generation = group.generation() + args.attempt;
     let newcomer = newcomer.map(Box::new);
     let order = RenewalOrder { newcomer, coordinator, attempt: args.attempt };
-    files::drop_request(folder, &OperatorRequest::Renew(order))?;
+    folder::drop_request(folder, &OperatorRequest::Renew(order))?;
     let needed = group.rules.amplify();
     let leader = replaced.map(LeaderId::number);
     if args.json {
@@ -171,7 +174,7 @@ fn order(folder: &Path, newcomer: Option<Introduction>, args: &AttemptArgs) -> O
 /// # Errors
 /// Nothing has been certified, or the file is there already.
 pub fn pack(args: &PackArgs) -> Outcome {
-    let generation = files::pack(&args.folder, &args.file)?;
+    let generation = folder::pack(&args.folder, &args.file)?;
     if args.json {
         return output::json(&Made { generation, folder: None });
     }
@@ -188,8 +191,8 @@ pub fn pack(args: &PackArgs) -> Outcome {
 pub fn take_place(args: &TakePlaceArgs) -> Outcome {
     let made = || -> Result<_, FileError> {
         let making = Making::open(&args.folder)?;
-        let folder = files::take_place(&making, &args.group, &args.package)?;
-        let generation = files::read_group(&folder.join(files::GROUP_FILE))?.generation();
+        let folder = folder::take_place(&making, &args.group, &args.package)?;
+        let generation = documents::read_group(&folder.join(documents::GROUP_FILE))?.generation();
         Ok((folder, generation))
     };
     let (folder, generation) = made()?;

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
-use ringfort::files::{self, FolderState, KEY_FILE_BYTES_MAX, LeaderFolder, Unlock};
+use ringfort_documents::{KEY_FILE_BYTES_MAX, Unlock};
+use ringfort_node::folder;
+use ringfort_node::folder::{FolderState, LeaderFolder};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -195,7 +197,7 @@ fn told(json: bool, state: &State, sentence: &str) -> Outcome {
 /// # Errors
 /// A folder that is not whole, a place that is taken or cannot be written.
 pub fn back_up(args: &BackupArgs) -> Outcome {
-    let state = files::back_up(&args.folder, &args.out)?;
+    let state = folder::back_up(&args.folder, &args.out)?;
     told(args.json, &State::of("backed_up", &state), &format!("{} is a backup", args.out.display()))
 }
 
@@ -204,8 +206,8 @@ pub fn back_up(args: &BackupArgs) -> Outcome {
 /// # Errors
 /// A backup that is not whole, a place that is taken or cannot be written.
 pub fn restore(args: &RestoreArgs) -> Outcome {
-    let state = files::restore(&args.backup, &args.folder)?;
-    let state = FolderState { memory: files::check(&args.folder)?.memory, ..state };
+    let state = folder::restore(&args.backup, &args.folder)?;
+    let state = FolderState { memory: folder::check(&args.folder)?.memory, ..state };
     let age = state.made.and_then(|made| made.elapsed().ok()).unwrap_or_default();
     let sentence = format!(
         "{} is restored, and {} behind. Never run two folders of one leader: wipe the other. It holds",
@@ -220,8 +222,8 @@ pub fn restore(args: &RestoreArgs) -> Outcome {
 /// # Errors
 /// An unusable folder, one that a leader runs on.
 pub fn rebuild(args: &FolderArgs) -> Outcome {
-    let aside = files::rebuild(&args.folder)?;
-    let state = State::of("rebuilt", &files::check(&args.folder)?);
+    let aside = folder::rebuild(&args.folder)?;
+    let state = State::of("rebuilt", &folder::check(&args.folder)?);
     let kept = aside.map(|path| format!(" The old memory is kept as {}.", path.display())).unwrap_or_default();
     let sentence = format!(
         "{} has an empty memory. Users log in at the other leaders until their records are accepted here again.{kept} It is of",
@@ -236,7 +238,7 @@ pub fn rebuild(args: &FolderArgs) -> Outcome {
 /// What is wrong with it.
 pub fn check(args: &FolderArgs) -> Outcome {
     let is_backup = args.folder.join("backup.toml").exists();
-    let state = if is_backup { files::check_backup(&args.folder)? } else { files::check(&args.folder)? };
+    let state = if is_backup { folder::check_backup(&args.folder)? } else { folder::check(&args.folder)? };
     told(args.json, &State::of("whole", &state), &format!("{} is whole", args.folder.display()))
 }
 
@@ -246,7 +248,7 @@ pub fn check(args: &FolderArgs) -> Outcome {
 /// A folder that a leader runs on or that is sealed already, a weak passphrase.
 pub fn seal(args: &SealArgs) -> Outcome {
     LeaderFolder::seal(&args.folder, &args.unlock.given(true)?)?;
-    told(args.json, &State::of("sealed", &files::check(&args.folder)?), "Sealed")
+    told(args.json, &State::of("sealed", &folder::check(&args.folder)?), "Sealed")
 }
 
 /// Runs `ringfort leader unseal`.
@@ -255,5 +257,5 @@ pub fn seal(args: &SealArgs) -> Outcome {
 /// A folder that a leader runs on, a wrong passphrase or key.
 pub fn unseal(args: &SealArgs) -> Outcome {
     LeaderFolder::unseal(&args.folder, &args.unlock.given(false)?)?;
-    told(args.json, &State::of("unsealed", &files::check(&args.folder)?), "Unsealed")
+    told(args.json, &State::of("unsealed", &folder::check(&args.folder)?), "Unsealed")
 }

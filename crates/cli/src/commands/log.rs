@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ringfort::files::{read_proof, write_proof};
 use ringfort::protocol::evidence::{Evidence, NoEvidence, find};
 use ringfort::protocol::log::{Answer, Audited, Log, Receipt, Refused, Verdict, Why, verify};
 use ringfort::protocol::view::Change;
 use ringfort::protocol::{GroupInfo, MemberId, UserName};
+use ringfort_documents::{read_proof, write_proof};
 use serde::Serialize;
 
 use crate::common::GroupArgs;

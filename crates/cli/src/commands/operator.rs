@@ -5,10 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ringfort::files::{self, Candidate, FileErrorKind, Known, OperatorRequest};
 use ringfort::protocol::coordination::SessionOrder;
 use ringfort::protocol::{SESSIONS_MAX, SessionNumber, UserName};
 use ringfort_daemon::words::session_word;
+use ringfort_documents as documents;
+use ringfort_documents::FileErrorKind;
+use ringfort_node::folder;
+use ringfort_node::folder::{Candidate, Known, OperatorRequest};
 use serde::Serialize;
 
 use crate::commands::leader_store::UnlockArgs;
@@ -125,15 +128,15 @@ struct AcceptedRecord<'a> {
 pub fn accept(args: &AcceptArgs) -> Outcome {
     let needed = operators_needed(&args.folder)?;
     let unlock = args.unlock.find(&args.folder).ok().flatten();
-    let found = files::look_at_record(&args.folder, &args.record, unlock.as_ref())?;
+    let found = folder::look_at_record(&args.folder, &args.record, unlock.as_ref())?;
     if let Some(known) = found.known.as_ref().filter(|_| !args.replace) {
         return Err(refuse_known(&found, known));
     }
-    let state = match files::accept_with(&args.folder, &args.record, unlock.as_ref(), args.replace) {
+    let state = match folder::accept_with(&args.folder, &args.record, unlock.as_ref(), args.replace) {
         Ok(_) => "done",
         // A leader that runs needs no key from us: its folder is locked.
         Err(error) if error.kind() == FileErrorKind::Busy => {
-            files::drop_record(&args.folder, &files::read_record(&args.record)?, args.replace)?;
+            folder::drop_record(&args.folder, &folder::read_record(&args.record)?, args.replace)?;
             "left"
         }
         Err(error) => return Err(error.into()),
@@ -195,7 +198,7 @@ fn since(known: &Known) -> String {
 /// An unusable folder.
 pub fn expel(args: &ExpelArgs) -> Outcome {
     let needed = operators_needed(&args.folder)?;
-    files::drop_request(&args.folder, &OperatorRequest::Expel(args.user.clone()))?;
+    folder::drop_request(&args.folder, &OperatorRequest::Expel(args.user.clone()))?;
     if args.json {
         let user = Some(args.user.as_str());
         return output::json(&Asked { user, ..left("expel", needed) });
@@ -213,7 +216,7 @@ pub fn expel(args: &ExpelArgs) -> Outcome {
 /// An unusable folder.
 pub fn refresh(args: &RefreshArgs) -> Outcome {
     let needed = operators_needed(&args.folder)?;
-    files::drop_request(&args.folder, &OperatorRequest::Refresh)?;
+    folder::drop_request(&args.folder, &OperatorRequest::Refresh)?;
     if args.json {
         return output::json(&left("refresh", needed));
     }
@@ -234,7 +237,7 @@ pub fn session(command: &SessionCommand) -> Outcome {
         SessionCommand::Restart(args) => (args, SessionOrder::Restart(args.session)),
     };
     let needed = operators_needed(&args.folder)?;
-    files::drop_request(&args.folder, &OperatorRequest::Session(order))?;
+    folder::drop_request(&args.folder, &OperatorRequest::Session(order))?;
     if args.json {
         return output::json(&Asked { session: Some(args.session.get()), ..left(session_word(order), needed) });
     }
@@ -260,5 +263,5 @@ fn left(request: &'static str, operators_needed: usize) -> Asked<'static> {
 
 /// f + 1, of the group that the folder belongs to.
 fn operators_needed(folder: &Path) -> Outcome<usize> {
-    Ok(files::read_group(&folder.join(files::GROUP_FILE))?.rules.amplify())
+    Ok(documents::read_group(&folder.join(documents::GROUP_FILE))?.rules.amplify())
 }

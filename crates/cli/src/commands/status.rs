@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ringfort::link::{ConnectOptions, LinkError, LinkPublicKey, connect};
 use ringfort::protocol::group::LeaderInfo;
 use ringfort::protocol::roles::RoleRule;
 use ringfort::protocol::{GroupInfo, LeaderId, Rules};
+use ringfort_link::{ConnectOptions, LinkError, LinkPublicKey, connect};
 use serde::Serialize;
 use tokio::task::JoinSet;
 

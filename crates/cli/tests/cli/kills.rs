@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use ringfort::files::LeaderFolder;
 use ringfort::protocol::coordination::Operation;
 use ringfort::protocol::leader::Record;
 use ringfort::protocol::{LeaderId, ViewId};
 use ringfort::{Credentials, Event, Events, Group, JoinOptions};
+use ringfort_node::folder::LeaderFolder;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -83,7 +83,7 @@ type Keys = Arc<Mutex<BTreeMap<ViewId, BTreeSet<[u8; 8]>>>>;
 
 async fn join(group: &Path, name: &str) -> (Group, Events) {
     let credentials = Credentials::password(name, format!("secret of {name}").as_bytes()).unwrap();
-    let info = ringfort::files::read_group(group).unwrap();
+    let info = ringfort_documents::read_group(group).unwrap();
     let options = JoinOptions { timeout: DEADLINE, ..JoinOptions::default() };
     Group::join_with(info, credentials, options).await.unwrap()
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, thread};
 
-use ringfort::files::read_group;
 use ringfort::protocol::log::{Log, Verdict, verify};
+use ringfort_documents::read_group;
 use serde_json::Value;
 
 use super::process::{Said, run, text};

@@ -132,11 +132,11 @@ fn a_suspicion_runs_the_operators_program_outside_the_sandbox() {
     std::fs::write(folder.join("config.toml"), config).unwrap();
     world.start(1);
     // A stranger whose first frame is no message.
-    let group = ringfort::files::read_group(&world.group()).unwrap();
+    let group = ringfort_documents::read_group(&world.group()).unwrap();
     let leader = group.leaders.first().unwrap().clone();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _link = runtime.block_on(async move {
-        use ringfort::link::{Class, ConnectOptions, LinkPublicKey, connect};
+        use ringfort_link::{Class, ConnectOptions, LinkPublicKey, connect};
         let link = connect(&leader.address, LinkPublicKey(leader.link_key), None, &ConnectOptions::default()).await;
         let link = link.unwrap();
         link.sender().send(Class::Control, bytes::Bytes::from_static(b"nonsense")).unwrap();

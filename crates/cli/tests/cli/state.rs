@@ -45,7 +45,7 @@ fn a_sealed_leader_keeps_no_secret_in_plain_and_starts_with_its_key() {
     let canaries = secrets(&folder);
     assert_eq!(canaries.len(), 6, "{canaries:?}");
     let registration = {
-        let records = ringfort::files::LeaderFolder::open(&folder).unwrap().store.load().unwrap();
+        let records = ringfort_node::folder::LeaderFolder::open(&folder).unwrap().store.load().unwrap();
         let secret = records.iter().find_map(|record| match record {
             ringfort::protocol::leader::Record::Registration(_, registration) => {
                 Some(registration.to_bytes()[1..].to_vec())

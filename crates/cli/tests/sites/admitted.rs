@@ -62,8 +62,8 @@ fn a_certificate_lets_somebody_in_while_an_officer_is_there_and_until_it_is_revo
     listen("eve").failed(10, &["is no certificate"]);
     // One that is over, as an authority would have made it some time ago.
     let (authority, public) = (
-        ringfort::files::read_user_key(&own).unwrap(),
-        ringfort::files::read_user_key(&world.path("eve.key")).unwrap(),
+        ringfort_documents::read_user_key(&own).unwrap(),
+        ringfort_documents::read_user_key(&world.path("eve.key")).unwrap(),
     );
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let old = ringfort_peer_keys::Certificate {

@@ -184,7 +184,7 @@ async fn an_application_that_does_not_answer_a_flush_is_told_and_joins_again() {
     let world = World::running();
     prepare(&world, "tgdh", &[]);
     let policy = Arc::new(file::read(&world.path("peer.toml")).unwrap());
-    let key = ringfort::files::read_user_key(&world.path("ana.key")).unwrap();
+    let key = ringfort_documents::read_user_key(&world.path("ana.key")).unwrap();
     let options = SecureOptions { answer_flushes: false, ..SecureOptions::default() };
     let mut ana = SecureGroup::join(&world.door(0), policy, key, options).await.unwrap();
     let mut next = async |wanted: &dyn Fn(&Event) -> bool| {

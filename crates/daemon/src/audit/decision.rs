@@ -1,9 +1,9 @@
 //! What the audit has lines of.
 
-use ringfort::leader::Told;
 use ringfort::protocol::fault::{Culprit, Fault};
 use ringfort::protocol::leader::Event;
 use ringfort::protocol::motion::Count;
+use ringfort_node::leader::Told;
 use serde::Serialize;
 
 use super::accounts::Account;

@@ -1,6 +1,6 @@
 //! Votes on one subject: which count, and which fall out when one leader casts too many.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::{Operation, Rank, SignedProposal};
 use super::{BALLOTS_PER_SUBJECT_MAX, Life};
@@ -75,7 +75,7 @@ impl Ballot {
     }
 
     fn ends_a_stay(&self) -> bool {
-        matches!(self.operation, Operation::Remove(..))
+        self.operation.ends_a_stay()
     }
 }
 
@@ -156,23 +156,28 @@ impl Life {
         })
     }
 
-    /// Counts a vote; true if it is one more pending vote of this leader.
-    pub fn record_vote(&mut self, leader: LeaderId, operation: Operation, said: Said) -> bool {
-        let (content, cause, reached) = (operation.content(), cause(&operation), self.key());
+    /// Counts a vote.
+    pub fn record_vote(&mut self, leader: LeaderId, operation: Operation, said: Said) {
+        let (content, cause) = (operation.content(), cause(&operation));
         let key = (operation.rank(), content);
         let place = self.ballots.iter().position(|b| b.key() >= key).unwrap_or(self.ballots.len());
         if self.ballots.get(place).is_none_or(|b| b.key() != key) {
             self.ballots.insert(place, Ballot { operation, content, votes: BTreeMap::new(), signed: None });
         }
-        let Some(ballot) = self.ballots.get_mut(place) else { return false };
-        let new = !ballot.votes.contains_key(&leader) && key > reached;
+        let Some(ballot) = self.ballots.get_mut(place) else { return };
         let vote = ballot.votes.entry(leader).or_default();
         vote.accepted |= said.accepted;
         vote.takes_back = vote.takes_back.max(said.takes_back);
         if vote.cause != Some(Cause::Expelled) {
             vote.cause = cause;
         }
-        new
+    }
+
+    /// Who wants more than is reached, each with whether it wants a stay to end: many votes of one kind count once.
+    pub fn pending(&self) -> BTreeSet<(LeaderId, bool)> {
+        let reached = self.key();
+        let open = self.ballots.iter().filter(|b| b.key() > reached);
+        open.flat_map(|b| b.votes.keys().map(|leader| (*leader, b.ends_a_stay()))).collect()
     }
 
     /// Where a leader's wishes stand that count against the same room: stays that are to end apart from those that are to
@@ -201,8 +206,8 @@ impl Life {
     }
 
     /// Makes room: of stays that are to begin a leader's newest wishes stand, of those that are to end the ones nearest to
-    /// the state reached, and of what it has accepted its last word. Returns how many votes fell out that were pending.
-    pub fn make_room(&mut self, leader: LeaderId) -> usize {
+    /// the state reached, and of what it has accepted its last word.
+    pub fn make_room(&mut self, leader: LeaderId) {
         let mut out: Vec<usize> = Vec::new();
         for ending in [false, true] {
             let wishes = self.wishes_of(leader, ending);
@@ -214,15 +219,12 @@ impl Life {
         let places = self.ballots.iter().enumerate();
         let words: Vec<usize> = places.filter(|(_, b)| accepted(b)).map(|(place, _)| place).collect();
         out.extend(words.split_last().map_or(&[][..], |(_, older)| older));
-        let reached = self.key();
-        let mut pending = 0;
         for place in out {
-            let Some(ballot) = self.ballots.get_mut(place) else { continue };
-            ballot.votes.remove(&leader);
-            pending += usize::from(ballot.key() > reached);
+            if let Some(ballot) = self.ballots.get_mut(place) {
+                ballot.votes.remove(&leader);
+            }
         }
         self.ballots.retain(|b| !b.votes.is_empty());
-        pending
     }
 
     /// The stay from which the user is expelled, while it is.
@@ -289,16 +291,12 @@ impl Life {
         }
     }
 
-    /// Takes the life to `operation` and forgets the votes below it; returns the leaders whose vote is no
-    /// longer pending, once per vote. A stay that f+1 leaders let begin lifts an expulsion from one before.
-    pub fn accept(&mut self, operation: Operation) -> Vec<LeaderId> {
-        let before = self.key();
+    /// Takes the life to `operation` and forgets the votes below it. A stay that f+1 leaders let begin lifts an expulsion
+    /// from one before.
+    pub fn accept(&mut self, operation: Operation) {
         self.barred &= !matches!(operation, Operation::Join(_));
         self.accepted = Some(operation);
         let reached = self.key();
-        let settled = self.ballots.iter().filter(|b| before < b.key() && b.key() <= reached);
-        let settled = settled.flat_map(|b| b.votes.keys().copied()).collect();
         self.ballots.retain(|b| b.key() >= reached);
-        settled
     }
 }

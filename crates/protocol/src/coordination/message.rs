@@ -86,6 +86,11 @@ impl Operation {
         self.rank() > 0 && session
     }
 
+    /// Whether it is the end of a stay.
+    pub(super) fn ends_a_stay(&self) -> bool {
+        matches!(self, Operation::Remove(..))
+    }
+
     /// A removal with another cause, if one is given; anything else as it is.
     pub(super) fn with_cause(&self, cause: Option<Cause>) -> Operation {
         match (self, cause) {

@@ -31,6 +31,7 @@ use ringfort_crypto::sign::{SigningKey, VerifyingKey};
 
 use ballot::{Ballot, Said};
 pub use message::{Operation, Rank, SignedProposal, Subject};
+use orders::Return;
 pub use record::LifeRecord;
 pub use session::{Session, SessionOrder};
 
@@ -44,7 +45,7 @@ use crate::wire::PeerMessage;
 
 /// Users of whom something was accepted.
 pub const SUBJECTS_MAX: usize = 65_536;
-/// Operations that one leader may have proposed and nobody accepted yet, in groups of up to as many members.
+/// Subjects on which one leader may have voted and nothing is accepted yet, in groups of up to as many members.
 const PENDING_PER_LEADER_MAX: usize = 4_096;
 /// Stays of one user whose beginning one leader may propose at once, and as many whose end.
 pub const BALLOTS_PER_SUBJECT_MAX: usize = 4;
@@ -109,7 +110,8 @@ pub struct Coordination {
     lives: BTreeMap<Subject, Life>,
     members: MemberSet,
     epoch: u64,
-    pending: BTreeMap<LeaderId, usize>,
+    /// On how many subjects each leader has voted for what nobody has accepted, apart for those that are to end.
+    pending: BTreeMap<(LeaderId, bool), usize>,
     /// Subjects that each leader spoke of first and of which nothing is accepted.
     founded: BTreeMap<LeaderId, usize>,
     /// Users that this leader's operator has wanted out; their lives say whether that still stands.
@@ -121,9 +123,8 @@ pub struct Coordination {
     buckets: sync::Buckets,
     /// Where answering each leader's comparison goes on.
     answered: BTreeMap<LeaderId, (usize, Subject)>,
-    /// Users who were expelled and have come in again, as far as is known here by no more than f leaders' taking them back:
-    /// from which stay they were expelled, and for how many periods this has been so.
-    doubts: BTreeMap<Subject, (Incarnation, u8)>,
+    /// Users who were expelled and have come in again, as far as is known here by no more than f leaders' taking them back.
+    doubts: BTreeMap<Subject, Return>,
     /// Until f+1 leaders are found in the same state, nothing is said: those found so far.
     catching_up: Option<BTreeSet<LeaderId>>,
 }
@@ -296,12 +297,9 @@ impl Coordination {
     pub fn on_peer_up(&mut self, peer: LeaderId) {
         let open: Vec<Subject> = self.open.iter().cloned().collect();
         for subject in open {
-            if let Some(life) = self.lives.get_mut(&subject) {
-                life.withdraw(peer);
-            }
+            self.change(&subject, |life| life.withdraw(peer));
             self.tidy(&subject);
         }
-        self.pending.remove(&peer);
         self.answered.remove(&peer);
     }
 
@@ -356,8 +354,7 @@ impl Coordination {
                 return Ok(Check::Skip);
             }
         }
-        let flooded = self.pending.get(&from).is_some_and(|count| *count >= self.pending_max());
-        if flooded && self.rules.enforces(Rule::PendingLimit) {
+        if self.is_flooded_by(from, &proposal.operation) && self.rules.enforces(Rule::PendingLimit) {
             return Err(Fault::Flooding);
         }
         if !self.has_room_for(from, &subject) {
@@ -465,10 +462,8 @@ impl Coordination {
         self.buckets.take(subject, life);
         self.epoch = self.epoch.saturating_sub(life.rank()).saturating_add(operation.rank());
         self.catching_up.iter_mut().for_each(BTreeSet::clear);
-        for leader in life.accept(operation) {
-            let pending = self.pending.entry(leader).or_default();
-            *pending = pending.saturating_sub(1);
-        }
+        self.change(subject, |life| life.accept(operation));
+        let Some(life) = self.lives.get_mut(subject) else { return };
         self.buckets.put(subject, life);
         if let Some(founder) = life.founder.take() {
             room::less(&mut self.founded, founder);

@@ -5,9 +5,40 @@ use crate::fault::Rejected;
 use crate::ids::{Incarnation, MemberId, UserName};
 use crate::rules::Rule;
 use crate::view::{Cause, next_incarnation};
+use crate::wire::PeerMessage;
 
 /// Periods in which leaders' words that they take a user back may arrive after its stay was accepted.
 const DOUBT_PERIODS: u8 = 3;
+/// Periods from asking others once to asking them again.
+const ASK_PERIODS: u8 = 4;
+
+/// A user who was expelled has come in again, as far as is known here by no more than f leaders' taking it back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Return {
+    /// From which stay it was expelled.
+    pub stay: Incarnation,
+    /// For how many periods this has been so.
+    pub periods: u8,
+    /// Whether this leader has started since: what others said of it is forgotten.
+    pub remembered: bool,
+}
+
+impl Return {
+    fn later(self) -> Self {
+        Return { periods: self.periods.wrapping_add(1), ..self }
+    }
+}
+
+/// What becomes of such a doubt in a period.
+enum Judgement {
+    /// The others must say again what they think.
+    Ask,
+    /// They have: from now on all is as if this leader had not started meanwhile.
+    Told,
+    Wait,
+    /// The user is back rightly, or is out; or it is to go again.
+    Over(Option<Operation>),
+}
 
 impl Coordination {
     /// The members, or evidence, send a member away, now and later.
@@ -79,9 +110,9 @@ impl Coordination {
     pub(super) fn doubt(&mut self, subject: &Subject) {
         let Some(life) = self.lives.get(subject) else { return };
         if let Some(stay) = life.expelled_from() {
-            self.doubts.insert(subject.clone(), (stay, 0));
-        } else if let Some((stay, _)) = self.doubts.get(subject)
-            && life.is_back_rightly(*stay, &self.rules)
+            self.doubts.insert(subject.clone(), Return { stay, periods: 0, remembered: false });
+        } else if let Some(doubted) = self.doubts.get(subject)
+            && life.is_back_rightly(doubted.stay, &self.rules)
         {
             self.doubts.remove(subject);
         }
@@ -89,22 +120,48 @@ impl Coordination {
 
     /// Called in each period: who has come in again after an expulsion, and is not taken back by f+1 leaders by now, is
     /// expelled from this stay too.
+    ///
+    /// A leader that started meanwhile has its own doubt on disk, and not what others said: it asks them, and waits until n-f
+    /// leaders, itself among them, have said whether they take the user back.
     pub fn expel_again(&mut self) -> Vec<Output> {
         let mut out = Vec::new();
-        for (subject, (stay, periods)) in std::mem::take(&mut self.doubts) {
-            let Some(life) = self.lives.get(&subject) else { continue };
-            let Some(Operation::Join(entry)) = &life.accepted else { continue };
-            if life.is_back_rightly(stay, &self.rules) || !self.rules.enforces(Rule::TakenBack) {
-                continue;
-            }
-            if periods < DOUBT_PERIODS {
-                self.doubts.insert(subject, (stay, periods + 1));
-            } else {
-                let removal = Operation::Remove(entry.id.clone(), Cause::Expelled);
-                out.extend(self.propose(removal));
+        let doubted: Vec<(Subject, Return)> = self.doubts.iter().map(|(s, d)| (s.clone(), *d)).collect();
+        for (subject, doubt) in doubted {
+            match self.judge(&subject, doubt) {
+                Judgement::Ask if doubt.periods.is_multiple_of(ASK_PERIODS) => {
+                    out.push(Output::Broadcast(PeerMessage::Buckets(self.buckets.asking_for(&subject))));
+                    self.doubts.insert(subject, doubt.later());
+                }
+                Judgement::Ask | Judgement::Wait => drop(self.doubts.insert(subject, doubt.later())),
+                Judgement::Told => {
+                    self.doubts.insert(subject, Return { periods: 0, remembered: false, ..doubt });
+                }
+                Judgement::Over(removal) => {
+                    self.doubts.remove(&subject);
+                    out.push(Output::Persist(self.record(&subject)));
+                    out.extend(removal.into_iter().flat_map(|removal| self.propose(removal)));
+                }
             }
         }
         out
+    }
+
+    fn judge(&self, subject: &Subject, doubt: Return) -> Judgement {
+        let Some(life) = self.lives.get(subject) else { return Judgement::Over(None) };
+        let Some(Operation::Join(entry)) = &life.accepted else { return Judgement::Over(None) };
+        if life.is_back_rightly(doubt.stay, &self.rules) || !self.rules.enforces(Rule::TakenBack) {
+            return Judgement::Over(None);
+        }
+        let join = Operation::Join(entry.clone());
+        let others = life.ballot(&join).map_or(0, |ballot| ballot.votes.keys().filter(|by| **by != self.me).count());
+        if doubt.remembered {
+            return if others + 1 < self.rules.accept() { Judgement::Ask } else { Judgement::Told };
+        }
+        if self.is_catching_up() || doubt.periods < DOUBT_PERIODS {
+            Judgement::Wait
+        } else {
+            Judgement::Over(Some(Operation::Remove(entry.id.clone(), Cause::Expelled)))
+        }
     }
 
     /// The operators take a user back. Local: f+1 of them must, those that expelled it among them.
@@ -119,8 +176,8 @@ impl Coordination {
         self.buckets.take(&subject, life);
         life.barred = false;
         life.tell_cause(Cause::Expelled);
-        life.ballots.retain(|b| !matches!(b.operation, Operation::Remove(..)));
         self.buckets.put(&subject, life);
+        self.change(&subject, |life| life.ballots.retain(|b| !b.operation.ends_a_stay()));
         self.tidy(&subject);
         vec![Output::Persist(self.record(&subject))]
     }

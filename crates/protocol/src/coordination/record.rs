@@ -3,7 +3,9 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::ballot::Said;
+use super::orders::Return;
 use super::{BALLOTS_PER_SUBJECT_MAX, Coordination, Life, Operation, Rank, Subject};
+use crate::ids::MemberId;
 use crate::rules::Rule;
 use crate::view::Cause;
 
@@ -19,7 +21,8 @@ pub struct LifeRecord {
     pub barred: bool,
     /// Whether this leader's operator expelled the user and has not taken it back: the order outlives a crash.
     pub unwanted: bool,
-    /// What this leader has voted for and is not settled: others may have counted it, so it must say it again.
+    /// What this leader has voted for and is not settled: others may have counted it, so it must say it again. And the
+    /// expulsion from a stay before of a user who has come in again, while f+1 leaders are not known to take it back.
     pub votes: Vec<Operation>,
 }
 
@@ -49,9 +52,11 @@ impl LifeRecord {
     /// Whether its parts agree, as in every record that a leader writes: a disk may hold something else.
     pub fn is_sound(&self) -> bool {
         let fits = |operation: &Operation| operation.subject() == self.subject && operation.is_sound();
+        let counts =
+            |vote: &Operation| vote.rank() >= self.rank() || matches!(vote, Operation::Remove(_, Cause::Expelled));
         self.accepted.iter().all(fits)
-            && self.votes.len() <= 2 * BALLOTS_PER_SUBJECT_MAX
-            && self.votes.iter().all(|vote| fits(vote) && vote.rank() >= self.rank())
+            && self.votes.len() <= 2 * BALLOTS_PER_SUBJECT_MAX + 1
+            && self.votes.iter().all(|vote| fits(vote) && counts(vote))
     }
 }
 
@@ -61,11 +66,17 @@ impl Coordination {
         if let Some(Operation::Join(entry)) = &record.accepted {
             self.members.insert(entry.clone());
         }
+        let reached = record.rank();
         let LifeRecord { subject, accepted, barred, unwanted, votes } = record;
         let mut life = Life { accepted, barred, unwanted, ..Life::default() };
         self.buckets.put(&subject, &mut life);
         if unwanted {
             self.unwanted.insert(subject.clone());
+        }
+        let (votes, past): (Vec<_>, Vec<_>) = votes.into_iter().partition(|vote| vote.rank() >= reached);
+        if let Some(Operation::Remove(from, _)) = past.last() {
+            let doubt = Return { stay: from.incarnation, periods: 0, remembered: true };
+            self.doubts.insert(subject.clone(), doubt);
         }
         let takes_back = life.taken_back_from().unwrap_or_default();
         self.lives.insert(subject, life);
@@ -77,7 +88,11 @@ impl Coordination {
         let (barred, unwanted, votes) = (false, false, Vec::new());
         let empty = LifeRecord { subject: subject.clone(), accepted: None, barred, unwanted, votes };
         let Some(life) = self.lives.get(subject) else { return empty };
-        let votes = if self.rules.enforces(Rule::VoteDurable) { life.unsettled(self.me) } else { Vec::new() };
+        let mut votes = if self.rules.enforces(Rule::VoteDurable) { life.unsettled(self.me) } else { Vec::new() };
+        if let (Some(doubt), Some(user)) = (self.doubts.get(subject), subject.user()) {
+            let from = MemberId { user: user.clone(), incarnation: doubt.stay };
+            votes.push(Operation::Remove(from, Cause::Expelled));
+        }
         LifeRecord { accepted: life.accepted.clone(), barred: life.barred, unwanted: life.unwanted, votes, ..empty }
     }
 

@@ -10,7 +10,8 @@ use crate::ids::LeaderId;
 const FOUNDED_PER_LEADER_MAX: usize = PENDING_PER_LEADER_MAX;
 
 impl Coordination {
-    /// Operations that one leader may have proposed and nobody accepted: an honest leader may vote on every member.
+    /// Subjects on which one leader may have voted while nobody has accepted, those that are to begin and those that are to end
+    /// apart: an honest leader may vote on every member, and in as many ways as are kept of each.
     pub(super) fn pending_max(&self) -> usize {
         self.members_max.max(PENDING_PER_LEADER_MAX)
     }
@@ -33,11 +34,29 @@ impl Coordination {
             self.lives.entry(subject.clone()).or_default().founder = Some(leader);
             *self.founded.entry(leader).or_default() += 1;
         }
-        let life = self.lives.entry(subject.clone()).or_default();
-        let pending = self.pending.entry(leader).or_default();
-        *pending += usize::from(life.record_vote(leader, operation, said));
-        *pending = pending.saturating_sub(life.make_room(leader));
+        self.change(&subject, |life| {
+            life.record_vote(leader, operation, said);
+            life.make_room(leader);
+        });
         self.tidy(&subject);
+    }
+
+    /// Changes what is voted on, and keeps count of who wants what.
+    pub(super) fn change(&mut self, subject: &Subject, change: impl FnOnce(&mut Life)) {
+        let life = self.lives.entry(subject.clone()).or_default();
+        let before = life.pending();
+        change(life);
+        let after = life.pending();
+        before.difference(&after).for_each(|one| less(&mut self.pending, *one));
+        after.difference(&before).for_each(|one| *self.pending.entry(*one).or_default() += 1);
+    }
+
+    /// Whether a leader votes on more than is counted of it.
+    pub(super) fn is_flooded_by(&self, leader: LeaderId, operation: &Operation) -> bool {
+        let kind = (leader, operation.ends_a_stay());
+        let voted = |life: &Life| life.pending().contains(&kind);
+        let known = || self.lives.get(&operation.subject()).is_some_and(voted);
+        self.pending.get(&kind).is_some_and(|count| *count >= self.pending_max()) && !known()
     }
 
     /// After a subject's votes changed: whether it is open, and whether there is anything left to know of it.
@@ -93,7 +112,7 @@ impl Coordination {
 }
 
 /// One less for a leader.
-pub(super) fn less(counts: &mut BTreeMap<LeaderId, usize>, leader: LeaderId) {
+pub(super) fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, leader: K) {
     let count = counts.entry(leader).or_default();
     *count = count.saturating_sub(1);
 }

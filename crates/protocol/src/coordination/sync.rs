@@ -16,7 +16,9 @@ use crate::view::Cause;
 use crate::wire::{BUCKETS, PROPOSALS_MAX, PeerMessage};
 
 /// Messages of proposals that answer one comparison.
-const ANSWER_MESSAGES_MAX: usize = 8;
+const ANSWER_MESSAGES_MAX: usize = 64;
+/// Votes that one status tells.
+const STATUS_VOTES_MAX: usize = 256;
 
 /// Accepted state, hashed by class of subjects: each class is a set that nobody can make equal to another.
 ///
@@ -68,6 +70,13 @@ impl Buckets {
         }
     }
 
+    /// What makes others say what they have accepted of a subject: classes of which its own alone is not as theirs.
+    pub fn asking_for(&self, subject: &Subject) -> Vec<[u8; 32]> {
+        let mut digests = self.digests.clone();
+        digests.get_mut(bucket(subject)).into_iter().for_each(|digest| *digest = [0; 32]);
+        digests
+    }
+
     fn root(&self) -> [u8; 32] {
         digest("ringfort lives", &[self.digests.as_flattened()])
     }
@@ -106,7 +115,7 @@ impl Coordination {
     }
 
     /// What this leader tells its peers from time to time: its status, and votes that are not settled yet. Sessions and
-    /// the key come first; of more users than one message holds, the next message tells the next.
+    /// the key come first; of more users than one status holds, the next status tells the next.
     pub fn status(&mut self) -> Vec<PeerMessage> {
         let mut messages = vec![PeerMessage::Status(self.root())];
         if self.is_catching_up() {
@@ -119,18 +128,16 @@ impl Coordination {
         let rest = users().filter(after).chain(users().filter(|subject| !after(subject)));
         let mut unsettled: Vec<(Subject, Operation)> = Vec::new();
         for subject in first.chain(rest) {
-            if unsettled.len() >= PROPOSALS_MAX {
+            if unsettled.len() >= STATUS_VOTES_MAX {
                 break;
             }
             let own = self.open_votes(subject).map(|operation| (subject.clone(), operation));
             unsettled.extend(own.filter(|vote| !unsettled.contains(vote)).collect::<Vec<_>>());
         }
-        unsettled.truncate(PROPOSALS_MAX);
+        unsettled.truncate(STATUS_VOTES_MAX);
         self.told = unsettled.last().map(|(subject, _)| subject.clone()).filter(|subject| subject.user().is_some());
         let said: Vec<_> = unsettled.iter().filter_map(|(_, operation)| self.own_vote(operation)).collect();
-        if !said.is_empty() {
-            messages.push(PeerMessage::Proposals(said));
-        }
+        messages.extend(said.chunks(PROPOSALS_MAX).map(|part| PeerMessage::Proposals(part.to_vec())));
         messages
     }
 

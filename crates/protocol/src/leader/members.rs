@@ -122,7 +122,7 @@ impl Leader {
         let entry = authenticated.entry.clone();
         let new = self.state.standing(&entry) == Ok(Standing::New);
         let too_often = new && !self.arrivals.take(cx.now, &entry.id.user);
-        let entrance = match self.group.rules.enforces(Rule::RequestLimit) && too_often {
+        let entrance = match self.group.rules.enforces(Rule::ArrivalLimit) && too_often {
             true => Err(Denial::Throttled),
             false => self.entrance(cx, &entry),
         };

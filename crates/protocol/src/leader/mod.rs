@@ -7,6 +7,7 @@ mod accusations;
 mod arrivals;
 mod claims;
 mod delivering;
+mod doubts;
 mod figures;
 mod link;
 mod members;
@@ -85,7 +86,7 @@ struct Presence {
     expired: bool,
     /// Whether this leader does not hear it at the moment.
     silent: bool,
-    /// Whether this leader has voted for its end because n-f leaders did not hear it.
+    /// Whether this leader has voted for its end because n-f leaders took it for lost.
     given_up: bool,
 }
 

@@ -18,7 +18,7 @@ use crate::fault::{CUT_OFF, Culprit, Fault};
 use crate::ids::LeaderId;
 use crate::rules::Rule;
 use crate::time::{Cx, Time};
-use crate::wire::{self, PeerMessage, Sorted};
+use crate::wire::{self, PROPOSALS_MAX, PeerMessage, Sorted};
 
 /// What all hacked leaders together may cost, in units a second, of about four microseconds each: half of a core.
 const WORK_PER_S: u64 = 131_072;
@@ -32,6 +32,8 @@ const FRAME: u64 = 4;
 const PART_BYTES: usize = 64;
 /// What checking one signature costs.
 const VERIFICATION: u64 = 16;
+const _: () =
+    assert!(PROPOSALS_MAX as u64 * VERIFICATION <= 512, "one frame keeps others waiting for over two milliseconds");
 /// What a deviation costs, so that repeating it cuts the link.
 const DEVIATION: u64 = WORK_BURST / 16;
 /// What must be left before a leader is asked for what it has accepted: the answer is paid for by who gives it.
@@ -185,8 +187,7 @@ impl Leader {
             }
             Ok(PeerMessage::Unheard(said)) => {
                 let paid = pay(&mut account.work, VERIFICATION);
-                let fault = if paid { self.on_unheard(cx.now, peer, said) } else { None };
-                fault.into_iter().map(|fault| Output::Blame(peer, fault)).collect()
+                if paid { self.on_unheard(cx.now, peer, said) } else { Vec::new() }
             }
             Err(fault) => vec![Output::Blame(peer, fault)],
         };

@@ -1,5 +1,6 @@
 //! What a leader asks of its driver.
 
+pub use ringfort_kernel::Class;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -25,17 +26,6 @@ pub enum Record {
     /// Whether this leader must come to its peers' state before it says anything: its memory is lost, or was restored
     /// from a backup, so that it may have said what it does not remember.
     CatchingUp(bool),
-}
-
-/// How a driver queues a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Never dropped: a link whose control queue overflows is closed.
-    Control,
-    /// Dropped when the receiver is slow; receivers notice and ask for it.
-    Data,
-    /// Best effort: it overtakes data, and the oldest of it is dropped when the receiver is slow.
-    Live,
 }
 
 /// An order to the driver.

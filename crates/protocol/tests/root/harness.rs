@@ -9,6 +9,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::SigningKey;
+use ringfort_protocol::coordination::LifeRecord;
 use ringfort_protocol::delivery::Delivery;
 use ringfort_protocol::group::{LeaderSecrets, deal_group};
 use ringfort_protocol::leader::{self, Command, Leader, Record};
@@ -99,6 +100,12 @@ pub struct World {
     pub apart: BTreeSet<(usize, LeaderId)>,
     /// Leaders whose words to other leaders are kept back by whoever has hacked them.
     pub mute: BTreeSet<LeaderId>,
+    /// From which leader to which other the network holds back what is said, in order.
+    pub kept_from: BTreeSet<(LeaderId, LeaderId)>,
+    kept: VecDeque<(LeaderId, LeaderId, Bytes)>,
+    /// Agents to whom the network holds back what leaders say, in order.
+    pub delayed: BTreeSet<usize>,
+    delayed_mail: VecDeque<(Time, LinkId, Bytes)>,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
@@ -134,6 +141,10 @@ impl World {
             held: BTreeSet::new(),
             apart: BTreeSet::new(),
             mute: BTreeSet::new(),
+            kept_from: BTreeSet::new(),
+            kept: VecDeque::new(),
+            delayed: BTreeSet::new(),
+            delayed_mail: VecDeque::new(),
             leader_events: Vec::new(),
             now: Time::ZERO + STEP,
             rng: rng(5),
@@ -188,9 +199,23 @@ impl World {
 
     /// A leader stops and comes back with nothing but its records and secrets.
     pub fn restart(&mut self, number: u8) {
+        self.restart_with(number, None);
+    }
+
+    /// The same with another record of a user, as whoever has hacked it likes.
+    pub fn restart_with(&mut self, number: u8, life: Option<LifeRecord>) {
         let id = leader_id(number);
         let secrets = dealt().1.swap_remove(usize::from(number) - 1);
-        let records = self.records[&id].clone();
+        let mut lives = BTreeMap::new();
+        let mut records = Vec::new();
+        for record in self.records.get(&id).cloned().unwrap_or_default() {
+            match record {
+                Record::Life(life) => drop(lives.insert(life.subject.clone(), life)),
+                other => records.push(other),
+            }
+        }
+        lives.extend(life.map(|life| (life.subject.clone(), life)));
+        records.extend(lives.into_values().map(Record::Life));
         let new = Leader::new(cx!(self), self.group.clone(), secrets, records);
         self.leaders.insert(id, new);
         self.link_peers(id);
@@ -363,6 +388,29 @@ impl World {
         self.deliver();
     }
 
+    /// The network delivers what it has held back from members up to a time, and holds back what is said in answer.
+    pub fn let_down(&mut self, until: Time) -> usize {
+        let (due, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.delayed_mail).into_iter().partition(|(at, ..)| *at <= until);
+        self.delayed_mail = rest;
+        let count = due.len();
+        for (_, link, frame) in due {
+            let Some((who, id)) = self.links.get(&link).copied() else { continue };
+            let step = self.agents[who].member.on_frame(cx!(self), id, &frame);
+            self.carry_out_member(who, step);
+            self.deliver();
+        }
+        count
+    }
+
+    /// The network delivers all that it held back between leaders.
+    pub fn let_through(&mut self) {
+        self.kept_from.clear();
+        let kept = std::mem::take(&mut self.kept);
+        self.mail.extend(kept.into_iter().map(|(from, to, frame)| Packet::Between(from, to, frame)));
+        self.deliver();
+    }
+
     /// The attacker puts a frame on the link between an agent and a leader.
     pub fn inject(&mut self, who: usize, id: LeaderId, to_leader: bool, frame: Bytes) {
         if let Some(link) = self.agents[who].links.get(&id).copied() {
@@ -382,12 +430,20 @@ impl World {
                         self.carry_out_leader(id, step);
                     }
                 }
+                Packet::Down(link, frame)
+                    if self.links.get(&link).is_some_and(|(who, _)| self.delayed.contains(who)) =>
+                {
+                    self.delayed_mail.push_back((self.now, link, frame));
+                }
                 Packet::Down(_, frame) if self.lossy && matches!(wire::sort(&frame), Ok(wire::Sorted::Data)) => {}
                 Packet::Down(link, frame) => {
                     let Some((who, id)) = self.links.get(&link).copied() else { continue };
                     self.recorded.iter_mut().for_each(|all| all.push((who, id, false, frame.clone())));
                     let step = self.agents[who].member.on_frame(cx!(self), id, &frame);
                     self.carry_out_member(who, step);
+                }
+                Packet::Between(from, to, frame) if self.kept_from.contains(&(from, to)) => {
+                    self.kept.push_back((from, to, frame));
                 }
                 Packet::Between(from, to, frame) => {
                     if !self.mute.contains(&from) && !self.silent.contains(&to) {

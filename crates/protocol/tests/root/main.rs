@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod alone;
 #[path = "../wire/any.rs"]
 mod any;
 mod catching_up;

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use ringfort_protocol::Rejected;
 use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::leader::Event;
 use ringfort_protocol::motion::Motion;
 use ringfort_protocol::policy::{MembersVote, Policy};
-use ringfort_protocol::unheard::Unheard;
+use ringfort_protocol::unheard::{Doubt, Unheard};
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::wire::{self, PeerMessage};
+use ringfort_protocol::{MemberId, Rejected};
 
 use crate::harness::{World, dealt, leader_id};
 
@@ -47,26 +47,51 @@ fn assert_all_in(world: &World) {
     assert!(world.agents.iter().all(|agent| !agent.member.has_ended()));
 }
 
-/// What leader 1, which is hacked, says to two others: that it does not hear anybody, and votes all out.
-fn says_all_are_lost(world: &mut World, number: u64) {
+/// What leader 1, which is hacked, says to others: that it does not hear members, takes them for lost, and votes them out.
+fn says_are_lost(world: &mut World, number: u64, to: &[u8], members: &[MemberId], votes: bool) {
     let (group, secrets) = (world.group.clone(), dealt().1);
-    let members: Vec<_> = world.agents.iter().map(|agent| agent.member.id().unwrap().clone()).collect();
     let key = &secrets[0].signing;
-    let votes = members.iter().flat_map(|member| {
+    let doubts = members
+        .iter()
+        .filter(|_| votes)
+        .flat_map(|stay| [0, 1, u64::MAX].map(|life| Doubt { stay: stay.clone(), life, lost: true, found: false }));
+    let unheard = Unheard::sign(key, leader_id(1), group.session(), number, members.to_vec(), doubts.collect());
+    let unheard = wire::plain(&PeerMessage::Unheard(unheard));
+    let votes = members.iter().filter(|_| votes).flat_map(|member| {
         let removal = Operation::Remove(member.clone(), Cause::Lost);
         [false, true]
             .map(|accepted| SignedProposal::sign(key, leader_id(1), group.session(), removal.clone(), accepted))
     });
     let votes = wire::plain(&PeerMessage::Proposals(votes.collect()));
-    let unheard = Unheard::sign(key, leader_id(1), group.session(), number, members);
-    let unheard = wire::plain(&PeerMessage::Unheard(unheard));
     let before = world.leader_events.len();
-    for to in [2, 3, 4] {
-        world.say(1, to, &unheard);
-        world.say(1, to, &votes);
+    for to in to {
+        world.say(1, *to, &unheard);
+        world.say(1, *to, &votes);
     }
     let blamed = |event: &(_, Event)| matches!(event.1, Event::Blamed(..));
     assert!(!world.leader_events[before..].iter().any(blamed), "what it says is looked at");
+}
+
+fn stays(world: &World) -> Vec<MemberId> {
+    world.agents.iter().map(|agent| agent.member.id().unwrap().clone()).collect()
+}
+
+fn says_all_are_lost(world: &mut World, number: u64) {
+    let members = stays(world);
+    says_are_lost(world, number, &[2, 3, 4], &members, true);
+}
+
+/// The network keeps members from leaders 2 and 3, and the hacked leader 1 agrees with leader 2 alone, which so takes them for lost.
+fn outage_of_two(world: &mut World, who: &[usize], number: u64) {
+    let members: Vec<MemberId> = who.iter().map(|who| stays(world)[*who].clone()).collect();
+    // Of the hacked leader's own words only those that it chooses reach the others.
+    world.mute.insert(leader_id(1));
+    world.part(who, &[2, 3]);
+    for period in 0..18 {
+        says_are_lost(world, number + period, &[2], &members, false);
+        world.pass(Duration::from_millis(500));
+    }
+    world.apart.clear();
 }
 
 #[test]
@@ -101,6 +126,81 @@ fn a_leader_that_is_deaf_now_and_a_hacked_one_remove_nobody() {
     world.apart.clear();
     world.pass(seconds(3));
     assert_all_in(&world);
+}
+
+#[test]
+fn an_outage_of_two_leaders_that_is_over_removes_nobody_later() {
+    let mut world = joined(&["ana", "bo"]);
+    outage_of_two(&mut world, &[0], 1_000);
+    world.pass(seconds(60));
+    assert!(world.agents[0].member.confirmation().is_current() && world.agents[0].names().len() == 2, "a good minute");
+    for period in 0..20 {
+        says_all_are_lost(&mut world, 10_000 + period);
+        world.pass(Duration::from_millis(500));
+    }
+    assert_all_in(&world);
+}
+
+#[test]
+fn outages_of_many_members_one_after_the_other_do_not_put_all_out_at_once() {
+    let mut world = joined(&["ana", "bo", "cy", "di"]);
+    for who in 0..4 {
+        outage_of_two(&mut world, &[who], 1_000 * (who as u64 + 1));
+        world.pass(seconds(6));
+    }
+    for period in 0..20 {
+        says_all_are_lost(&mut world, 10_000 + period);
+        world.pass(Duration::from_millis(500));
+    }
+    assert_all_in(&world);
+}
+
+#[test]
+fn a_leader_that_is_not_told_that_a_member_is_found_does_not_put_it_out() {
+    let mut world = joined(&["ana", "bo"]);
+    outage_of_two(&mut world, &[0], 1_000);
+    // What leaders 2 and 4 say from now on does not reach leader 3.
+    world.kept_from.extend([2, 4].map(|from| (leader_id(from), leader_id(3))));
+    world.pass(seconds(20));
+    for period in 0..20 {
+        says_all_are_lost(&mut world, 10_000 + period);
+        world.pass(Duration::from_millis(500));
+    }
+    world.let_through();
+    world.pass(seconds(3));
+    assert_all_in(&world);
+    says_all_are_lost(&mut world, 20_000);
+    world.pass(seconds(3));
+    assert_all_in(&world);
+}
+
+#[test]
+fn a_leader_that_restarts_between_taking_a_member_for_lost_and_finding_it_leaves_nothing_behind() {
+    let mut world = joined(&["ana", "bo"]);
+    outage_of_two(&mut world, &[0], 1_000);
+    world.restart(2);
+    world.pass(seconds(10));
+    for period in 0..20 {
+        says_all_are_lost(&mut world, 10_000 + period);
+        world.pass(Duration::from_millis(500));
+    }
+    assert_all_in(&world);
+    // And the leader knows by then which life it is: who is gone is put out.
+    world.mute.clear();
+    world.kill(1);
+    world.pass(seconds(9));
+    assert_eq!(world.agents[0].names(), ["ana"]);
+}
+
+#[test]
+fn who_was_found_once_is_lost_when_it_is_gone() {
+    let mut world = joined(&["ana", "bo"]);
+    outage_of_two(&mut world, &[0, 1], 1_000);
+    world.pass(seconds(6));
+    world.mute.clear();
+    world.kill(1);
+    world.pass(seconds(9));
+    assert_eq!(world.agents[0].names(), ["ana"]);
 }
 
 #[test]

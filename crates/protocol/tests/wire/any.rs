@@ -13,7 +13,7 @@ use ringfort_protocol::motion::{Motion, MotionKind};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::succession::{Certified, Succession};
-use ringfort_protocol::unheard::Unheard;
+use ringfort_protocol::unheard::{Doubt, Unheard};
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{Few, LeaderNotice, MemberRequest, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Seq, SessionId, UserName, ViewDigest, ViewId};
@@ -264,9 +264,16 @@ pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
 }
 
 fn unheard() -> impl Strategy<Value = PeerMessage> {
-    let said = (1u8..65, bytes::<32>(), any::<u64>(), prop::collection::vec(member(), 0..4), signature());
-    said.prop_map(|(leader, session, number, members, signature)| {
+    let doubt = (member(), any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(stay, life, lost, found)| Doubt {
+        stay,
+        life,
+        lost,
+        found,
+    });
+    let lists = (prop::collection::vec(member(), 0..4), prop::collection::vec(doubt, 0..4));
+    let said = (1u8..65, bytes::<32>(), any::<u64>(), lists, signature());
+    said.prop_map(|(leader, session, number, (members, doubts), signature)| {
         let (leader, session) = (LeaderId::new(leader).unwrap(), SessionId(session));
-        PeerMessage::Unheard(Unheard { leader, session, number, members, signature })
+        PeerMessage::Unheard(Unheard { leader, session, number, members, doubts, signature })
     })
 }

@@ -23,7 +23,7 @@ use ringfort_protocol::roles::{Role, RoleRule};
 use ringfort_protocol::sealed::{End, SealedChannel};
 use ringfort_protocol::statement::Statement;
 use ringfort_protocol::time::{Cx, Time};
-use ringfort_protocol::unheard::Unheard;
+use ringfort_protocol::unheard::{Doubt, Unheard};
 use ringfort_protocol::view::{Cause, Change, MemberSet, SessionVerifyingKey, ViewHasher};
 use ringfort_protocol::wire::{BUCKETS, Few, LeaderNotice, MemberRequest, PeerMessage, plain};
 use ringfort_protocol::{
@@ -285,6 +285,7 @@ impl Fixed {
                     self.group.session(),
                     258,
                     vec![self.ana.id.clone()],
+                    vec![Doubt { stay: self.ana.id.clone(), life: 259, lost: true, found: false }],
                 ))),
             ),
             ("decoys", encode(&PeerMessage::Decoys { generation: 258, share: [0xdc; 128] })),

@@ -20,13 +20,13 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A password. Text is brought to its one form, whatever the keyboard made of it ([`crate::password::prepare`]).
+    /// A password. Text is brought to its one form, whatever the keyboard made of it ([`ringfort_documents::password::prepare`]).
     ///
     /// # Errors
     /// [`JoinError::Name`] for a name that cannot be a user's.
     pub fn password(user: &str, password: impl AsRef<[u8]>) -> Result<Self, JoinError> {
         let password = match std::str::from_utf8(password.as_ref()) {
-            Ok(text) => Zeroizing::new(crate::password::prepare(text).as_bytes().to_vec()),
+            Ok(text) => Zeroizing::new(ringfort_documents::password::prepare(text).as_bytes().to_vec()),
             Err(_) => Zeroizing::new(password.as_ref().to_vec()),
         };
         Ok(Credentials { user: user.parse()?, secret: Secret::Password(password) })

@@ -17,9 +17,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::event::{Event, Events, LeaderState, Message, Snapshot};
 use super::links::{Input, Shared};
 use super::{JoinError, SendError};
-use crate::files::LogFile;
-use crate::link::{LinkError, LinkLimits, LinkSender};
-use crate::runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
+use ringfort_documents::LogFile;
+use ringfort_link::{LinkError, LinkLimits, LinkSender};
+use ringfort_runtime::{Outside, SERVE_BYTES, SERVE_FOR, cost_since};
 
 const COMMANDS_MAX: usize = 256;
 /// Inputs served before everything else is looked at.
@@ -316,7 +316,7 @@ impl Driver {
                 Effect::Send(leader, class, frame) => {
                     if let Some((_, sender)) = self.links.get(&leader) {
                         // What a stalled relay does not take, receivers get from another or ask for.
-                        let _ = sender.send(class.into(), frame);
+                        let _ = sender.send(class, frame);
                     }
                 }
                 Effect::Authenticated(leader) => {

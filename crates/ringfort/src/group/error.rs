@@ -5,7 +5,7 @@ use std::time::Duration;
 use ringfort_protocol::login::Denial;
 use ringfort_protocol::{BadName, BadTopic, Rejected};
 
-use crate::files::FileError;
+use ringfort_documents::FileError;
 
 /// Why a join failed.
 #[derive(Debug, thiserror::Error)]

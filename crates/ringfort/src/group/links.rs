@@ -7,9 +7,9 @@ use rand_core::Rng;
 use ringfort_kernel::inbox::{PoolId, PoolLimits, Urgency};
 use ringfort_protocol::{GroupInfo, LeaderId};
 
-use crate::link::{Backoff, ConnectOptions, Link, LinkError, LinkPublicKey, LinkSender, connect};
-use crate::os_rng;
-use crate::runtime::{Barred, Inputs};
+use ringfort_documents::os_rng;
+use ringfort_link::{Backoff, ConnectOptions, Link, LinkError, LinkPublicKey, LinkSender, connect};
+use ringfort_runtime::{Barred, Inputs};
 
 /// What may wait of one leader, bytes: beyond it, one frame more.
 const LEADER_BYTES_MAX: usize = 2 * 1024 * 1024;

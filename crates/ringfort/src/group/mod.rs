@@ -21,9 +21,9 @@ pub use credentials::Credentials;
 pub use error::{GroupEnded, JoinError, SendError};
 pub use event::{Event, Events, LeaderState, Message, Snapshot};
 
-use crate::files::{LogFile, LogOptions};
-use crate::link::{LinkLimits, LinkSender, pace};
 use driver::{Command, Sent, Started};
+use ringfort_documents::{LogFile, LogOptions};
+use ringfort_link::{LinkLimits, LinkSender, pace};
 
 /// How long a leave waits for what is under way.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(15);
@@ -61,7 +61,7 @@ impl Group {
     /// # Errors
     /// [`JoinError`]: a bad file, a wrong name or password, fewer than f+1 leaders in reach.
     pub async fn join(file: impl AsRef<Path>, credentials: Credentials) -> Result<(Group, Events), JoinError> {
-        let info = crate::files::read_group(file.as_ref())?;
+        let info = ringfort_documents::read_group(file.as_ref())?;
         Group::join_with(info, credentials, JoinOptions::default()).await
     }
 

@@ -6,7 +6,7 @@ use ringfort_protocol::{GroupInfo, LeaderId, member};
 
 use super::driver::Driver;
 use super::links;
-use crate::link::ConnectOptions;
+use ringfort_link::ConnectOptions;
 
 /// Links to whoever took a place are numbered far behind those to the one before.
 const REPLACED: u64 = 1 << 32;

@@ -31,12 +31,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use ringfort_crypto::sign::VerifyingKey;
+use ringfort_documents::FileError;
+use ringfort_documents::disk::{Access, write_new};
 use ringfort_peer_keys::ids::MEMBERS_MAX;
 use ringfort_peer_keys::{KeyProtocol, Policy};
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,9 @@ pub enum PeerFileError {
         /// Why.
         error: io::Error,
     },
+    /// It cannot be written.
+    #[error(transparent)]
+    Unwritten(FileError),
     /// It is none.
     #[error("{path} is no peer file: {what}")]
     Malformed {
@@ -229,9 +234,7 @@ pub fn write(path: &Path, policy: &Policy) -> Result<(), PeerFileError> {
         rules,
     };
     let text = toml::to_string(&document).map_err(|error| PeerFileError::Policy(error.to_string()))?;
-    let io_error = |error| PeerFileError::Io { path: path.to_owned(), error };
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(io_error)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error)
+    write_new(path, text.as_bytes(), Access::Public).map_err(PeerFileError::Unwritten)
 }
 
 /// What people compare: all members of a group have the same.
@@ -248,6 +251,8 @@ mod tests {
     use ringfort_crypto::sign::SigningKey;
     use ringfort_peer_keys::Admission;
     use ringfort_peer_keys::admission::{PresenceRule, Window};
+
+    use ringfort_documents::FileErrorKind;
 
     use super::*;
 
@@ -278,7 +283,7 @@ mod tests {
         write(&path, &made).unwrap();
         assert_eq!(read(&path).unwrap(), made);
         assert!(
-            matches!(write(&path, &made), Err(PeerFileError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists)
+            matches!(write(&path, &made), Err(PeerFileError::Unwritten(error)) if error.kind() == FileErrorKind::Exists)
         );
         assert_eq!(fingerprint(&made).len(), 39);
     }

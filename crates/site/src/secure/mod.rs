@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use ringfort::os_rng;
 use ringfort_crypto::sign::SigningKey;
+use ringfort_documents::os_rng;
 use ringfort_kernel::{Cx, Time};
 use ringfort_peer::{GroupViewId, Name as PeerName, RingId, Service};
 use ringfort_peer_keys::admission::identify;

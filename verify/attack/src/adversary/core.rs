@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort::leader::LeaderCore;
+use ringfort_node::leader::LeaderCore;
 use ringfort_protocol::codec::decode;
 use ringfort_protocol::coordination::SignedProposal;
 use ringfort_protocol::group::{GroupInfo, LeaderSecrets};

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ringfort::files::LeaderFolder;
-use ringfort::leader::{LeaderOptions, run_core};
+use ringfort_node::folder::LeaderFolder;
+use ringfort_node::leader::{LeaderOptions, run_core};
 use serde_json::json;
 
 use super::{Adversary, Kind, Tally};

@@ -38,6 +38,7 @@ impl Vice for Expel {
 
 /// Proposals of one flood: more than a leader may have pending at its peers.
 const PROPOSALS_TOTAL_MAX: usize = 5_000;
+const PROPOSALS_PER_TICK: usize = 256;
 /// Frames of one flood.
 const FRAMES_TOTAL_MAX: usize = 1_500;
 const FRAMES_PER_TICK: usize = 20;
@@ -55,7 +56,7 @@ impl Vice for Flood {
         // Not before somebody can hear it: what is spent too early floods nobody.
         if self.proposals < PROPOSALS_TOTAL_MAX && !den.others().is_empty() {
             let first = self.proposals;
-            self.proposals += PROPOSALS_MAX;
+            self.proposals += PROPOSALS_PER_TICK;
             let names = (first..self.proposals).filter_map(|n| format!("bogus-{n}").parse::<UserName>().ok());
             let entry = den.ghost("bogus".parse().expect("a good name"), 1);
             let joins = names.map(|user| {
@@ -64,12 +65,12 @@ impl Vice for Flood {
                 den.proposal(Operation::Join(entry), true)
             });
             let joins: Vec<_> = joins.collect();
-            let mut too_many = joins.clone();
-            too_many.extend(joins.first().cloned());
+            // One more than a message may hold.
+            let too_many: Vec<_> = joins.iter().take(PROPOSALS_MAX + 1).cloned().collect();
             for to in den.others() {
                 den.tried("bogus proposals", joins.len());
-                lies.push(Lie::Peer(to, PeerMessage::Proposals(joins.clone())));
-                // One more than a message may hold.
+                let messages = joins.chunks(PROPOSALS_MAX).map(|part| PeerMessage::Proposals(part.to_vec()));
+                lies.extend(messages.map(|message| Lie::Peer(to, message)));
                 lies.push(Lie::Peer(to, PeerMessage::Proposals(too_many.clone())));
             }
         }

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn every_share_that_is_invented_is_one() {
-        let mut rng = ringfort::os_rng();
+        let mut rng = ringfort_documents::os_rng();
         for _ in 0..1_000 {
             assert_eq!(any_share(3, &mut rng).index(), 3);
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringfort::os_rng;
 use ringfort_crypto::oprf::OprfClient;
+use ringfort_documents::os_rng;
 use ringfort_protocol::login::{LoginAnswer, LoginRequest};
 use ringfort_protocol::wire::{self, Sorted};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -23,6 +23,59 @@ pub fn resident_kib(pid: u32) -> Option<u64> {
 /// The most that any of these processes uses now.
 pub fn most_kib(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| resident_kib(*pid)).max().unwrap_or_default()
+}
+
+/// The unit of times in `/proc`: a hundredth of a second, on every Linux that this runs on.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What processes have used of the processors so far, all their threads together.
+fn cpu_time(pids: &[u32]) -> Duration {
+    let ticks = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before may hold anything, even spaces.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.map(|ticks| ticks.parse::<u32>().ok()).sum::<Option<u32>>()
+    };
+    TICK * pids.iter().filter_map(ticks).sum::<u32>()
+}
+
+/// Who uses how much of the processors, from now on.
+pub struct Meter {
+    began: Instant,
+    pids: [Vec<u32>; 3],
+    before: [Duration; 3],
+}
+
+impl Meter {
+    /// Begins to measure a hacked leader, honest leaders, and this process.
+    pub fn begin(hacked: Vec<u32>, honest: Vec<u32>) -> Self {
+        let pids = [hacked, honest, vec![std::process::id()]];
+        let before = pids.each_ref().map(|pids| cpu_time(pids));
+        Meter { began: Instant::now(), pids, before }
+    }
+
+    /// What they used since.
+    pub fn end(self) -> Cpu {
+        let passed = self.began.elapsed().as_secs_f64();
+        let mut used = self.pids.iter().zip(self.before).map(|(pids, before)| {
+            let used = cpu_time(pids).saturating_sub(before);
+            (used.as_secs_f64() / passed * 1e3).round() / 10.0
+        });
+        let mut next = || used.next().unwrap_or_default();
+        Cpu { hacked: next(), honest: next(), own: next() }
+    }
+}
+
+/// Who used how much of the processors, in hundredths of one.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Cpu {
+    /// The hacked leader.
+    pub hacked: f64,
+    /// All honest leaders together.
+    pub honest: f64,
+    /// This process, in which members are, and attackers but for a hacked leader.
+    pub own: f64,
 }
 
 /// What the honest notice all the time.
@@ -121,5 +174,16 @@ mod tests {
     #[test]
     fn a_process_has_memory() {
         assert!(resident_kib(std::process::id()).unwrap() > 100);
+    }
+
+    #[test]
+    fn a_process_that_works_uses_a_processor() {
+        let meter = Meter::begin(Vec::new(), Vec::new());
+        let (began, mut sum) = (Instant::now(), 0_u64);
+        while cpu_time(&[std::process::id()]) < Duration::from_millis(100) && began.elapsed().as_secs() < 60 {
+            sum = std::hint::black_box(sum + 1);
+        }
+        let cpu = meter.end();
+        assert!(cpu.own > 0.0 && cpu.hacked == 0.0 && cpu.honest == 0.0, "{cpu:?}");
     }
 }

@@ -4,6 +4,7 @@
 //! own (127.0.1.x), and all leaders are attacked at once, so that no joiner can go around.
 
 mod flood;
+mod inside;
 mod measure;
 mod report;
 mod room;
@@ -16,7 +17,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub use flood::Flood;
-pub use measure::{Times, resident_kib};
+pub use measure::{Cpu, Times, resident_kib};
 pub use report::{Bound, CaseReport, Report};
 pub use room::Room;
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ringfort::leader::LeaderOptions;
+use ringfort_node::leader::LeaderOptions;
 use ringfort_protocol::Policy;
 use serde::Serialize;
 
-use super::measure::Times;
+use super::measure::{Cpu, Times};
 
 /// Memory of a connection that has not logged in, beside the bytes it may have sent: TLS, buffers, tasks.
 const CONNECTION_BYTES: u64 = 96 * 1024;
@@ -118,8 +118,12 @@ pub struct CaseReport {
     pub joins_failed: u64,
     /// How long messages between honest members were under way.
     pub messages: Times,
-    /// The same before the attack; not measured for every kind.
+    /// The same before the attack, while somebody came and went as meanwhile; not measured for every kind.
     pub messages_calm: Times,
+    /// Who used how much of the processors meanwhile.
+    pub cpu: Cpu,
+    /// The same before the attack; not measured for every kind.
+    pub cpu_calm: Cpu,
     /// Messages a second to those that do read, before and after the attack (the lower of both) and meanwhile.
     pub rates: Option<(f64, f64)>,
     /// By which words others named the attacker, and how often.
@@ -176,6 +180,13 @@ impl CaseReport {
             writeln!(
                 f,
                 "    p99 before: {calm:.1} ms, meanwhile {times:.1} times that; the members' process used {used} MiB at most"
+            )?;
+            let (now, calm) = (self.cpu, self.cpu_calm);
+            writeln!(
+                f,
+                "    of one processor: the hacked leader {:.0} %; honest leaders together {:.0} %, {:.0} % before; the members' \
+                 process {:.0} %, {:.0} % before",
+                now.hacked, now.honest, calm.honest, now.own, calm.own
             )?;
         }
         if let Some((calm, now)) = self.rates {

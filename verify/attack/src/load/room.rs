@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfort::leader::LeaderOptions;
+use ringfort_node::leader::LeaderOptions;
 use ringfort_protocol::Policy;
-use ringfort_protocol::wire::MemberRequest;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::task::JoinHandle;
 
-use super::flood::{Flood, Mob, Tally};
-use super::measure::{Times, Watch, most_kib, resident_kib};
+use super::flood::{Flood, Mob};
+use super::inside::busy;
+use super::measure::{Cpu, Meter, Times, Watch, most_kib, resident_kib};
 use super::report::{Bound, CaseReport};
 use crate::real::PATIENCE;
 use crate::real::insider::{Insider, Tap};
@@ -34,8 +32,6 @@ const JOIN_MAX_MS: f64 = 2_000.0;
 const RATE_KEPT: f64 = 0.8;
 /// The shortest time for which messages are listened to for comparison.
 const LISTEN_MIN: Duration = Duration::from_secs(5);
-/// Messages between two looks at what leaders say.
-const HOLES: usize = 32;
 /// All members on this stage, honest or not.
 const MEMBERS: usize = 7;
 /// Messages kept for repair, bytes: some seconds of what is said at most here, and small, so that the bound is sharp.
@@ -49,13 +45,8 @@ const BURST_BYTES: usize = 12 * 1024;
 const SLOW_BYTES_PER_S: u64 = 1_000_000;
 /// Slow readers may hold senders up for a second in each minute: what is counted is the pace after that.
 const HELD_AT_FIRST: Duration = Duration::from_secs(2);
-/// Time between two heartbeats of an attacker that stays in.
-const BEAT_PERIOD: Duration = Duration::from_millis(300);
 /// The longest that a join may take under load.
 const JOIN_WITHIN: Duration = Duration::from_secs(60);
-/// Requests and messages of an insider between two pauses.
-const ASKS: usize = 50;
-const ASK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The group.
 pub struct Room {
@@ -110,7 +101,7 @@ impl Room {
         }
         let own_before = resident_kib(std::process::id()).unwrap_or_default();
         let before = most_kib(&self.pids(flood));
-        let messages_calm = if is_strict(flood) { self.listen(length).await } else { Times::default() };
+        let calm = if is_strict(flood) { self.listen(length).await } else { Calm::default() };
         let books = Books::of(&self.stage, self.hacked);
         let insiders = self.insiders(flood).await?;
         self.hack(flood).await?;
@@ -123,7 +114,9 @@ impl Room {
         let calm_rate = self.calm_rate(flood, length / 2).await;
         taps.iter().for_each(|tap| tap.limit(SLOW_BYTES_PER_S));
         self.stage.desk.with(|state| drop(state.ledger.take_latencies()));
+        let meter = Meter::begin(self.hacked_pid(flood), self.pids(flood));
         let stir = self.come_and_go(flood, length).await;
+        let cpu = meter.end();
         let tally = mob.tally.clone();
         let latencies = self.stage.desk.with(|state| state.ledger.take_latencies());
         let seen = watch.end().await;
@@ -138,7 +131,7 @@ impl Room {
 
         let missing = self.stage.all_arrived(Instant::now(), PATIENCE).await as u64;
         let named = self.named(flood);
-        let calm = self.calm(flood).await;
+        let is_calm = self.calm(flood).await;
         let wrong = Books::of(&self.stage, self.hacked).since(&books, missing);
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
         let tried = flood.leader().map_or(0, |_| self.stage.desk.look(|state| state.attempts(self.hacked)));
@@ -154,9 +147,11 @@ impl Room {
             own_before_kib: own_before,
             own_peak_kib: seen.own_peak_kib,
             joins: Times::of(stir.joins),
-            joins_failed: stir.failed,
+            joins_failed: stir.failed + calm.joins_failed,
             messages: Times::of(latencies),
-            messages_calm,
+            messages_calm: calm.messages,
+            cpu,
+            cpu_calm: calm.cpu,
             rates,
             named: named.iter().map(|(word, by)| (word.clone(), by.values().sum())).collect(),
             messages_wrong: wrong.iter().map(|(_, count)| count).sum(),
@@ -164,7 +159,7 @@ impl Room {
             delays: Vec::new(),
         };
         report.delays = delays(flood, &report);
-        report.complaints = complaints(flood, &report, calm);
+        report.complaints = complaints(flood, &report, is_calm);
         report.complaints.extend(seen.unheard.into_iter().filter(|_| is_strict(flood)));
         report.complaints.extend(unnamed(flood, self.hacked, &named));
         let wrong = wrong.iter().filter(|(_, count)| *count > 0);
@@ -175,6 +170,11 @@ impl Room {
     /// The processes of honest leaders.
     fn pids(&self, flood: Flood) -> Vec<u32> {
         self.honest(flood).filter_map(|leader| self.stage.pid(leader)).collect()
+    }
+
+    /// The process of the hacked leader, if there is one.
+    fn hacked_pid(&self, flood: Flood) -> Vec<u32> {
+        flood.leader().and_then(|_| self.stage.pid(self.hacked)).into_iter().collect()
     }
 
     /// Leaders that are honest meanwhile.
@@ -209,11 +209,13 @@ impl Room {
         seen.unwrap_or_default().into_iter().filter(|(word, _)| kind.caught_as().contains(&word.as_str())).collect()
     }
 
-    /// How long messages are under way while nobody attacks.
-    async fn listen(&mut self, length: Duration) -> Times {
+    /// What is seen while nobody attacks and all else is the same: somebody joins and leaves all the time.
+    async fn listen(&mut self, length: Duration) -> Calm {
         self.stage.desk.with(|state| drop(state.ledger.take_latencies()));
-        tokio::time::sleep((length / 4).max(LISTEN_MIN)).await;
-        Times::of(self.stage.desk.with(|state| state.ledger.take_latencies()))
+        let meter = Meter::begin(Vec::new(), self.pids(Flood::Calm));
+        let stir = self.come_and_go(Flood::Calm, (length / 2).max(LISTEN_MIN)).await;
+        let messages = Times::of(self.stage.desk.with(|state| state.ledger.take_latencies()));
+        Calm { messages, cpu: meter.end(), joins_failed: stir.failed }
     }
 
     /// How many long messages a second the other honest members get, while one says as much as it can: what comes within the
@@ -303,6 +305,14 @@ struct Stir {
     rate: Option<f64>,
 }
 
+/// What is seen while nobody attacks.
+#[derive(Default)]
+struct Calm {
+    messages: Times,
+    cpu: Cpu,
+    joins_failed: u64,
+}
+
 /// Who named a leader: by word, by observer, how often.
 type Named = BTreeMap<String, BTreeMap<String, u64>>;
 
@@ -390,84 +400,6 @@ fn delays(flood: Flood, report: &CaseReport) -> Vec<String> {
         delays.push(format!("{meanwhile:.0} messages a second, of {calm:.0}"));
     }
     delays
-}
-
-/// What attackers do that are members.
-fn busy(flood: Flood, insiders: Vec<Insider>, tally: &Arc<Tally>) -> Vec<JoinHandle<()>> {
-    let works = insiders.into_iter().map(|insider| {
-        let tally = tally.clone();
-        tokio::spawn(async move {
-            match flood {
-                Flood::Insiders => ask_without_end(insider, &tally).await,
-                Flood::Holes => leave_out(insider, &tally).await,
-                Flood::SlowReaders => {
-                    tally.tried();
-                    read_on(insider).await;
-                }
-                _ => {
-                    tally.tried();
-                    hold(insider).await;
-                }
-            }
-        })
-    });
-    works.collect()
-}
-
-/// Stays logged in and takes nothing from its links.
-async fn hold(insider: Insider) {
-    insider.go_deaf();
-    std::future::pending::<()>().await;
-    drop(insider);
-}
-
-/// Stays in and takes what comes, as fast as its taps let it.
-async fn read_on(mut insider: Insider) {
-    loop {
-        insider.live(BEAT_PERIOD, |_| false).await;
-        insider.beat();
-    }
-}
-
-/// Says little, as fast as it can, and never every second message: whoever hears it misses something all the time.
-async fn leave_out(mut insider: Insider, tally: &Tally) {
-    let mut beat_at = Instant::now();
-    loop {
-        let mut room = true;
-        for _ in 0..HOLES {
-            insider.leave_out();
-            let Ok(frame) = insider.message(None, b"x") else { break };
-            tally.tried();
-            room &= insider.relay(&frame);
-        }
-        if beat_at.elapsed() >= BEAT_PERIOD {
-            beat_at = Instant::now();
-            insider.beat();
-        }
-        // What leaders say is heard in between; with the line full, for longer.
-        insider.live(if room { Duration::from_micros(100) } else { Duration::from_millis(5) }, |_| false).await;
-    }
-}
-
-async fn ask_without_end(mut insider: Insider, tally: &Tally) {
-    let mut answers = insider.answers();
-    loop {
-        let mut asked = 0;
-        for leader in insider.leaders() {
-            for _ in 0..ASKS {
-                tally.tried();
-                asked += u64::from(insider.request(leader, &MemberRequest::Claim { have: None }));
-            }
-            // Leaders relay it, and nobody can open it.
-            if let Ok(frame) = insider.noise() {
-                tally.tried();
-                insider.send(leader, frame);
-            }
-        }
-        insider.live(ASK_PAUSE, |_| false).await;
-        let answered = insider.answers() - std::mem::replace(&mut answers, insider.answers());
-        tally.count(answered, asked.saturating_sub(answered));
-    }
 }
 
 /// As many as the system allows, up to what the attackers need.

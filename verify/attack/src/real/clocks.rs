@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use ringfort::leader::LeaderCore;
+use ringfort_node::leader::LeaderCore;
 use ringfort_protocol::leader::{Command, Figures, Leader, Step};
 use ringfort_protocol::{Cx, LeaderId, LinkId, Rejected, Time};
 

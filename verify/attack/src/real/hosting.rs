@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use ringfort::files::{LeaderFolder, OpenLeader};
-use ringfort::leader::{LeaderCore, LeaderOptions, Told, run_core};
+use ringfort_node::folder::{LeaderFolder, OpenLeader};
+use ringfort_node::leader::{LeaderCore, LeaderOptions, Told, run_core};
 use ringfort_protocol::Cx;
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::leader::{Event, Leader};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use ringfort::os_rng;
+use ringfort_documents::os_rng;
 use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::data::{Identity, KeyedView, Shape, seal_multicast};
 use ringfort_protocol::keys::{Ask, TrackerOutput, ViewTracker};
@@ -68,7 +68,7 @@ impl Tap {
 
 /// A link that is logged in.
 struct Inside {
-    door: ringfort::link::LinkSender,
+    door: ringfort_link::LinkSender,
     channel: SealedChannel,
     /// The login's frames, then the sealed ones, as sent.
     sent: Vec<Bytes>,
@@ -229,7 +229,7 @@ impl Insider {
         if inside.sent.len() < KEPT_MAX {
             inside.sent.push(frame.clone());
         }
-        inside.door.send(ringfort::link::Class::Control, frame).is_ok()
+        inside.door.send(ringfort_link::Class::Control, frame).is_ok()
     }
 
     /// A request as it would be sent, not sent.
@@ -275,13 +275,13 @@ impl Insider {
 
     /// Sends any bytes; false if there is no such link.
     pub fn send(&self, leader: LeaderId, frame: Bytes) -> bool {
-        let sent = self.doors.get(&leader).map(|inside| inside.door.send(ringfort::link::Class::Control, frame));
+        let sent = self.doors.get(&leader).map(|inside| inside.door.send(ringfort_link::Class::Control, frame));
         sent.is_some_and(|sent| sent.is_ok())
     }
 
     /// Sends a message to all leaders, as members do; false if the line is full at one of them.
     pub fn relay(&self, frame: &Bytes) -> bool {
-        let is_full = |inside: &&Inside| inside.door.send(ringfort::link::Class::Data, frame.clone()).is_err();
+        let is_full = |inside: &&Inside| inside.door.send(ringfort_link::Class::Data, frame.clone()).is_err();
         // To all of them, whatever the first ones answer.
         self.doors.values().filter(is_full).count() == 0
     }

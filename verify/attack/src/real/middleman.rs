@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use bytes::Bytes;
-use ringfort::link::{
-    self, AcceptLimits, ConnectOptions, LinkKey, LinkLimits, LinkPublicKey, LinkReceiver, LinkSender, Listener,
-};
 use ringfort_crypto::sign::Signature;
+use ringfort_link as link;
+use ringfort_link::{
+    AcceptLimits, ConnectOptions, LinkKey, LinkLimits, LinkPublicKey, LinkReceiver, LinkSender, Listener,
+};
 use ringfort_protocol::login::{Denial, LoginAnswer, WireSignature};
 use ringfort_protocol::wire;
 use tokio::task::{JoinHandle, JoinSet};

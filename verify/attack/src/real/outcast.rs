@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use rand_core::Rng;
-use ringfort::link::{self, Backoff, ConnectOptions, LinkPublicKey, LinkReceiver, LinkSender};
-use ringfort::os_rng;
+use ringfort_documents::os_rng;
+use ringfort_link as link;
+use ringfort_link::{Backoff, ConnectOptions, LinkPublicKey, LinkReceiver, LinkSender};
 use ringfort_protocol::data::DATA_TAG;
 use ringfort_protocol::member::{Effect, Event, Member, Secret, Step};
 use ringfort_protocol::policy::Service;
@@ -114,7 +115,7 @@ impl Outcast {
                     }
                     if let Some(sender) = self.links.get(&leader) {
                         // A link that ended is part of the story.
-                        let _ = sender.send(class.into(), frame);
+                        let _ = sender.send(class, frame);
                     }
                 }
                 Effect::Authenticated(leader) => {

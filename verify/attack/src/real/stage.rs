@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rand_core::Rng;
-use ringfort::files::{
-    GROUP_FILE, InitOptions, LogOptions, NewSecret, NewUser, OperatorRequest, drop_request, init, read_group,
-};
-use ringfort::link::LinkKey;
 use ringfort::{Events, Group, JoinOptions};
 use ringfort_crypto::sign::SigningKey;
+use ringfort_documents::{GROUP_FILE, LogOptions, NewSecret, NewUser, read_group};
+use ringfort_link::LinkKey;
+use ringfort_node::folder::{InitOptions, OperatorRequest, drop_request, init};
 use ringfort_protocol::{GroupInfo, Policy, Rules, UserName};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -287,7 +286,7 @@ impl Stage {
         let from = self.machine(other)?.folder().to_owned();
         self.stolen += 1;
         let to = self.dir.path().join(format!("stolen-{}", self.stolen));
-        ringfort::files::back_up(&from, &to)?;
+        ringfort_node::folder::back_up(&from, &to)?;
         Ok(to)
     }
 
@@ -409,7 +408,7 @@ impl Stage {
     /// # Errors
     /// There is no such leader.
     pub fn link_key(&mut self, leader: u8) -> anyhow::Result<LinkKey> {
-        let file = self.machine(leader)?.folder().join(ringfort::files::SECRETS_FILE);
+        let file = self.machine(leader)?.folder().join(ringfort_node::folder::SECRETS_FILE);
         let text = std::fs::read_to_string(file)?;
         let line = text.lines().find_map(|line| line.strip_prefix("link = ")).context("a link key")?;
         let seed = data_encoding::HEXLOWER.decode(line.trim_matches('"').as_bytes())?;
@@ -479,7 +478,7 @@ pub fn fast_policy(pace: Pace) -> Policy {
 
 fn new_password() -> String {
     let mut bytes = [0; 12];
-    ringfort::os_rng().fill_bytes(&mut bytes);
+    ringfort_documents::os_rng().fill_bytes(&mut bytes);
     data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase()
 }
 

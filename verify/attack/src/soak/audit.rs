@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
-use ringfort::files::read_proof;
+use ringfort_documents::read_proof;
 use ringfort_protocol::GroupInfo;
 use ringfort_protocol::log::{Answer, Log, Verdict, verify};
 use serde::Serialize;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringfort::files::STATE_FOLDER;
+use ringfort_node::folder::STATE_FOLDER;
 use ringfort_protocol::view::Cause;
 
 use super::audit::{Visits, audit};

@@ -171,7 +171,7 @@ async fn start(sites: &mut Sites, room: &Room) -> anyhow::Result<()> {
 /// Everybody makes a key; one file says who is admitted; all join.
 fn people(sites: &Sites, room: &Arc<Room>) -> anyhow::Result<JoinSet<()>> {
     let keys: BTreeMap<usize, SigningKey> =
-        (0..PEOPLE.len()).map(|person| (person, SigningKey::generate(&mut ringfort::os_rng()))).collect();
+        (0..PEOPLE.len()).map(|person| (person, SigningKey::generate(&mut ringfort_documents::os_rng()))).collect();
     let admitted: Vec<(String, _)> =
         PEOPLE.iter().zip(keys.values()).map(|((name, _), key)| ((*name).to_owned(), key.verifying_key())).collect();
     let mut policy = file::policy(GROUP, &admitted)?;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ringfort::JoinError;
-use ringfort::files::OperatorRequest;
+use ringfort_node::folder::OperatorRequest;
 use ringfort_protocol::login::Denial;
 use ringfort_protocol::view::Cause;
 

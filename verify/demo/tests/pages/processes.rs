@@ -5,8 +5,9 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use ringfort::files::{GROUP_FILE, InitOptions, NewSecret, NewUser, init};
 use ringfort_attack::adversary::Kind;
+use ringfort_documents::{GROUP_FILE, NewSecret, NewUser};
+use ringfort_node::folder::{InitOptions, init};
 use ringfort_protocol::{Policy, Rules};
 use serde_json::Value;
 

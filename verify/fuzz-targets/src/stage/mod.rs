@@ -124,6 +124,11 @@ impl Stage {
         self.passed.iter().filter(|(route, _)| which(route)).cloned().collect()
     }
 
+    /// How long it has been going on.
+    pub fn millis(&self) -> u64 {
+        u64::try_from(self.now.since(Time::ZERO).as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// A seat's stay and keys.
     pub fn entry_of(&self, seat: usize) -> Option<MemberEntry> {
         self.seats.get(seat)?.member.entry_for_testing_only()

@@ -10,11 +10,11 @@ use ringfort_protocol::policy::Service;
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::wire::{LeaderNotice, MemberRequest};
-use ringfort_protocol::{Rejected, codec};
+use ringfort_protocol::{LeaderId, Rejected, codec};
 
 use super::views::{in_clear, stolen_key};
 use super::{Attack, go_on};
-use crate::bench::{Bench, Hands, Route, cx, l, topic};
+use crate::bench::{Bench, Hands, Route, cx, l, topic, user};
 use crate::explore::{Ended, Stage, kept, made, need};
 
 /// Attacks on leaving and on requests.
@@ -43,6 +43,12 @@ pub const ALL: &[Attack] = &[
         "a member logs in with single leaders again and again, each time with other keys, so that nobody can put it out",
         &[],
         many_logins,
+    ),
+    Attack::new(
+        "flood-of-stays",
+        "a user logs in with one leader again and again, each time for the next stay, and the others hear of each",
+        &[Rule::ArrivalLimit],
+        flood_of_stays,
     ),
     Attack::new(
         "flood-of-requests",
@@ -233,6 +239,29 @@ fn flood(stage: &mut Stage) -> Result<String, Ended> {
     kept(noticed, "leader 1 did not notice the flood")?;
     go_on(&mut bench, ana, ben)?;
     Ok(format!("{answered} of {asked} requests answered, the flood noticed; others were served"))
+}
+
+fn flood_of_stays(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let (ana, ben, key) = (bench.member("ana"), bench.member("ben"), bench.register("eve"));
+    let tried = 80;
+    let taken = |bench: &Bench| {
+        let taken = |(by, event): &&(LeaderId, Event)| {
+            *by == l(2) && matches!(event, Event::Authenticated(stay) if stay.user == user("eve"))
+        };
+        bench.events.iter().filter(taken).count()
+    };
+    for stay in 1..=tried {
+        // Who is refused gets no channel.
+        let _ = Hands::log_in_alone(&mut bench, "eve", &key, stay, l(2));
+    }
+    made(taken(&bench) > 8, "the first logins were to be taken")?;
+    kept(taken(&bench) <= 70, format!("{} of {tried} new stays of one user in an instant were taken", taken(&bench)))?;
+    bench.pass(1_000);
+    let cy = bench.member("cy");
+    kept(bench.sees(ana, "cy"), "a true join did not come through")?;
+    go_on(&mut bench, cy, ben)?;
+    Ok(format!("{} of {tried} stays taken; the leader told the others of no more", taken(&bench)))
 }
 
 fn forged_repair(stage: &mut Stage) -> Result<String, Ended> {

@@ -3,9 +3,9 @@
 use ringfort_protocol::coordination::{Operation, SignedProposal};
 use ringfort_protocol::leader::Event;
 use ringfort_protocol::rules::Rule;
-use ringfort_protocol::unheard::Unheard;
+use ringfort_protocol::unheard::{Doubt, Unheard};
 use ringfort_protocol::view::Cause;
-use ringfort_protocol::wire::PeerMessage;
+use ringfort_protocol::wire::{PROPOSALS_MAX, PeerMessage};
 use ringfort_protocol::{Incarnation, MemberId};
 
 use super::{Attack, go_on};
@@ -21,6 +21,12 @@ pub const ALL: &[Attack] = &[
         old_outage,
     ),
     Attack::new(
+        "outage-is-over",
+        "two leaders do not hear a member, and a hacked one agrees with one of them; much later it says that the member is lost",
+        &[Rule::LostLapses],
+        outage_is_over,
+    ),
+    Attack::new(
         "flood-of-votes",
         "a hacked leader says the same votes again and again, which nobody keeps and everybody must check",
         &[Rule::PeerBudget],
@@ -28,13 +34,24 @@ pub const ALL: &[Attack] = &[
     ),
 ];
 
-/// The hacked leader 4 says that it hears nobody, and votes all out.
-fn says_all_are_lost(bench: &mut Bench, number: u64) {
+/// The hacked leader 4 says that it hears nobody.
+fn hears_nobody(bench: &mut Bench, number: u64, to: &[u8], doubts: Vec<Doubt>) -> Vec<MemberId> {
     let members: Vec<MemberId> = bench.leader(l(4)).members().iter().map(|entry| entry.id.clone()).collect();
     let (key, session) = (bench.secrets_of(l(4)).signing.clone(), bench.group.session());
-    let unheard = PeerMessage::Unheard(Unheard::sign(&key, l(4), session, number, members.clone()));
+    let unheard = PeerMessage::Unheard(Unheard::sign(&key, l(4), session, number, members.clone(), doubts));
+    to.iter().for_each(|to| bench.push_peer(l(4), l(*to), &unheard));
+    members
+}
+
+/// The hacked leader 4 says that it hears nobody, takes all for lost, and votes all out.
+fn says_all_are_lost(bench: &mut Bench, number: u64) {
+    let stays: Vec<MemberId> = bench.leader(l(4)).members().iter().map(|entry| entry.id.clone()).collect();
+    let lost = |stay: &MemberId| {
+        let stay = stay.clone();
+        [0, 1, u64::MAX].map(|life| Doubt { stay: stay.clone(), life, lost: true, found: false })
+    };
+    let members = hears_nobody(bench, number, &[1, 2, 3], stays.iter().flat_map(lost).collect());
     for to in [1, 2, 3] {
-        bench.push_peer(l(4), l(to), &unheard);
         for member in &members {
             let vote = bench.vote(l(4), &Operation::Remove(member.clone(), Cause::Lost), false);
             bench.push_peer(l(4), l(to), &vote);
@@ -74,6 +91,31 @@ fn old_outage(stage: &mut Stage) -> Result<String, Ended> {
     Ok("two leaders were deaf one after the other and the hacked one agreed with each: nobody was put out".into())
 }
 
+fn outage_is_over(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|_| {});
+    let (ana, ben) = (bench.member("ana"), bench.member("ben"));
+    // The hacked leader tells leader 2 alone that it hears nobody.
+    let from_four = |route: &Route| matches!(route, Route::Peer(from, _) if *from == l(4));
+    bench.hold = Box::new(move |route, _| matches!(route, Route::Up(_, to) if [l(2), l(3)].contains(to)) || from_four(route));
+    for period in 0..12 {
+        bench.pass(500);
+        hears_nobody(&mut bench, 1_000 + period, &[2], Vec::new());
+    }
+    let silent = bench.faults_at(l(2)).iter().any(|(_, fault)| *fault == ringfort_protocol::Fault::Silent);
+    made(silent, "leader 2 noticed nothing")?;
+    bench.release();
+    bench.pass(10_000);
+    let all_in = |bench: &Bench| (1..=3).all(|number| bench.leader(l(number)).members().len() == 2);
+    made(all_in(&bench), "members were put out in the outage itself")?;
+    for period in 0..4 {
+        says_all_are_lost(&mut bench, 10_000 + period);
+        bench.pass(500);
+    }
+    kept(all_in(&bench), "an outage that was over put members out whom all leaders heard")?;
+    go_on(&mut bench, ana, ben)?;
+    Ok("leader 2 had taken the members for lost; once they were found nothing of it was left".into())
+}
+
 fn flood_of_votes(stage: &mut Stage) -> Result<String, Ended> {
     let mut bench = stage.bench(|_| {});
     let ana = bench.member("ana");
@@ -82,12 +124,12 @@ fn flood_of_votes(stage: &mut Stage) -> Result<String, Ended> {
         let nobody = MemberId { user: user("nobody"), incarnation: Incarnation(stay) };
         SignedProposal::sign(&key, l(4), session, Operation::Remove(nobody, Cause::Left), false)
     };
-    let votes = PeerMessage::Proposals((2..258).map(vote).collect());
+    let votes = PeerMessage::Proposals((2..2 + PROPOSALS_MAX as u64).map(vote).collect());
     let cut = |bench: &Bench| {
         let cut = |(by, event): &(_, Event)| *by == l(1) && matches!(event, Event::CutOff(peer, _) if *peer == l(4));
         bench.events.iter().any(cut)
     };
-    for _ in 0..100 {
+    for _ in 0..25_600 / PROPOSALS_MAX {
         bench.push_peer(l(4), l(1), &votes);
     }
     kept(cut(&bench), "leader 1 checked 25,600 signatures for leader 4 within a second")?;

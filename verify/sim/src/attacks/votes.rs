@@ -6,7 +6,7 @@ use ringfort_protocol::leader::Event;
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::view::Cause;
-use ringfort_protocol::wire::PeerMessage;
+use ringfort_protocol::wire::{PROPOSALS_MAX, PeerMessage};
 use ringfort_protocol::{LeaderId, SessionId, member};
 
 use super::{Attack, go_on};
@@ -349,7 +349,7 @@ fn flood(stage: &mut Stage) -> Result<String, Ended> {
         let mut entry = entry.clone();
         entry.id.user = user(&format!("ghost{number}"));
         batch.push(SignedProposal::sign(&signing, l(4), session, Operation::Join(entry), false));
-        if batch.len() == 256 || number + 1 == INVENTED {
+        if batch.len() == PROPOSALS_MAX || number + 1 == INVENTED {
             let message = PeerMessage::Proposals(std::mem::take(&mut batch));
             bench.push_peer(l(4), l(1), &message);
         }

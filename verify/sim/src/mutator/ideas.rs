@@ -5,8 +5,10 @@ use ringfort_protocol::delivery::{Channel, RepairRequest, StreamKey};
 use ringfort_protocol::ids::Seq;
 use ringfort_protocol::keys::{Base, ViewClaim};
 use ringfort_protocol::policy::Service;
+use ringfort_protocol::time::Time;
+use ringfort_protocol::unheard::{Doubt, Unheard};
 use ringfort_protocol::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
-use ringfort_protocol::wire::{BUCKETS, LeaderNotice, PeerMessage};
+use ringfort_protocol::wire::{BUCKETS, LeaderNotice, PROPOSALS_MAX, PeerMessage};
 use ringfort_protocol::{Epoch, Incarnation, MemberId, ViewDigest, ViewId};
 
 use super::fields::{Memory, pad_changes, signed};
@@ -36,16 +38,32 @@ pub fn have(idea: Idea, den: &mut Den<'_>, dice: &mut Dice, memory: &mut Memory)
                 let member = MemberId { incarnation: Incarnation(stay), ..nobody.clone() };
                 signed(den, Operation::Remove(member, Cause::Left), false)
             };
-            let list = (2..66).map(removal).collect();
+            let list = (2..2 + PROPOSALS_MAX as u64).map(removal).collect();
             to_peers(den, dice, &PeerMessage::Proposals(list), INSISTS)
         }
         Idea::Lost => {
             let lost = |entry: &MemberEntry| signed(den, Operation::Remove(entry.id.clone(), Cause::Lost), false);
             let list = den.members.iter().map(lost).collect();
-            to_peers(den, dice, &PeerMessage::Proposals(list), 1)
+            let mut lies = to_peers(den, dice, &PeerMessage::Proposals(list), 1);
+            let unheard = unheard(den, dice);
+            lies.extend(to_peers(den, dice, &unheard, 1));
+            lies
         }
         Idea::LongList => long_list(den, dice, memory),
     }
+}
+
+/// That it hears nobody, takes some for lost, and says of others that they are found.
+fn unheard(den: &Den<'_>, dice: &mut Dice) -> PeerMessage {
+    let members: Vec<MemberId> = den.members.iter().map(|entry| entry.id.clone()).collect();
+    let doubt = |stay: &MemberId| {
+        let life = if dice.chance(300) { u64::MAX } else { dice.below(3) };
+        Doubt { stay: stay.clone(), life, lost: dice.chance(700), found: dice.chance(300) }
+    };
+    let doubts = members.iter().map(doubt).collect();
+    let number = u64::try_from(den.now.since(Time::ZERO).as_millis()).unwrap_or(u64::MAX);
+    let key = &den.secrets().signing;
+    PeerMessage::Unheard(Unheard::sign(key, den.me, den.group.session(), number, members, doubts))
 }
 
 /// To all leaders, or to some.

@@ -8,7 +8,8 @@ use ringfort::protocol::group::deal_group;
 use ringfort::protocol::member::Confirmation;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{Epoch, Fault, LeaderId, Policy, Rules, UserName, ViewDigest, ViewId};
-use ringfort::{Event, Message, os_rng};
+use ringfort::{Event, Message};
+use ringfort_documents::os_rng;
 
 use super::super::board::LeaderLight;
 use super::*;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use ringfort::files;
 use ringfort_crypto::sign::{SigningKey, VerifyingKey};
+use ringfort_documents as documents;
 use ringfort_peer_keys::{Admission, Certificate, KeyProtocol, Policy};
 use ringfort_site::client::Door;
 use ringfort_site::secure::file::{self, certificate};
@@ -194,7 +194,7 @@ async fn join(
     name: Option<String>,
 ) -> Outcome<(SecureGroup, Arc<Policy>)> {
     let policy = Arc::new(file::read(peer)?);
-    let key: SigningKey = files::read_user_key(key)?;
+    let key: SigningKey = documents::read_user_key(key)?;
     let certificate = certificate.map(certificate::read).transpose()?;
     let options = SecureOptions { name, certificate, ..SecureOptions::default() };
     Ok((SecureGroup::join(door, policy.clone(), key, options).await?, policy))
@@ -281,8 +281,8 @@ pub async fn run(command: PeerCommand) -> Outcome {
 }
 
 fn key(args: &KeyArgs) -> Outcome {
-    let key = if args.show { files::read_user_key(&args.file)? } else { files::create_user_key(&args.file)? };
-    let public_key = files::public_key_text(&key.verifying_key());
+    let key = if args.show { documents::read_user_key(&args.file)? } else { documents::create_user_key(&args.file)? };
+    let public_key = documents::public_key_text(&key.verifying_key());
     if args.json { output::json(&PublicKey { public_key }) } else { output::line(public_key) }
 }
 
@@ -326,7 +326,7 @@ fn named_key(what: &str, text: &str) -> Outcome<(String, VerifyingKey)> {
     let Some((name, key)) = text.rsplit_once('=') else {
         return Err(file::PeerFileError::Policy(format!("`{text}` is no {what}: write NAME=KEY")).into());
     };
-    Ok((name.to_owned(), files::parse_public_key(key)?))
+    Ok((name.to_owned(), documents::parse_public_key(key)?))
 }
 
 #[derive(Serialize)]
@@ -338,7 +338,7 @@ struct Certified {
 
 fn certify(args: &CertifyArgs) -> Outcome {
     let policy = file::read(&args.peer)?;
-    let authority = files::read_user_key(&args.authority_key)?;
+    let authority = documents::read_user_key(&args.authority_key)?;
     if !policy.admission.authorities.contains_key(&authority.verifying_key().to_bytes()) {
         let told = format!("the key in {} is no authority of this peer file", args.authority_key.display());
         return Err(Failure::new(Status::Credentials, told));

@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use ringfort::files::{self, Making, NewLeader};
 use ringfort::protocol::introduction::{FactKind, Facts, Introduction};
 use ringfort::protocol::{LeaderId, Policy, Rules};
-use ringfort::setup::Terms;
+use ringfort_documents as documents;
+use ringfort_node::folder;
+use ringfort_node::folder::{Making, NewLeader};
+use ringfort_node::setup::Terms;
 use serde::Serialize;
 
 pub use self::run::RunArgs;
@@ -163,7 +165,7 @@ fn new(args: &NewArgs) -> Outcome {
         FactKind::Build => format!("ringfort {} {}", env!("CARGO_PKG_VERSION"), ringfort_crypto::BACK_ENDS),
     })
     .map_err(|error| usage(&error))?;
-    if files::is_loopback(&args.listen) {
+    if documents::is_loopback(&args.listen) {
         let told = format!(
             "WARNING: {} can be reached from this machine only, and an introduction cannot be changed later",
             args.listen
@@ -202,7 +204,7 @@ fn read_terms(args: &TermsArgs) -> Outcome<Terms> {
     let usage = |error: &dyn std::fmt::Display| Failure::new(Status::Usage, error);
     let mut introductions = Vec::new();
     for path in &args.introductions {
-        introductions.push(files::read_introduction(path)?);
+        introductions.push(documents::read_introduction(path)?);
     }
     let n = u8::try_from(introductions.len())
         .map_err(|_| usage(&"these are more introductions than a group can have leaders"))?;
@@ -211,7 +213,7 @@ fn read_terms(args: &TermsArgs) -> Outcome<Terms> {
     }
     let faults = args.faults.unwrap_or(n.saturating_sub(1) / 3);
     let rules = Rules::new(n, faults, args.key_threshold.unwrap_or(faults.saturating_add(1))).map_err(|e| usage(&e))?;
-    let policy = args.policy.as_deref().map_or_else(|| Ok(Policy::default()), files::read_policy)?;
+    let policy = args.policy.as_deref().map_or_else(|| Ok(Policy::default()), documents::read_policy)?;
     Terms::new(rules, policy, introductions).map_err(|error| usage(&error))
 }
 
@@ -300,7 +302,7 @@ fn give_up(args: &GiveUpArgs) -> Outcome {
 
 fn verify(args: &VerifyArgs) -> Outcome {
     let terms = read_terms(&args.terms)?;
-    let evidence = files::read_evidence(&args.evidence)?;
+    let evidence = folder::read_evidence(&args.evidence)?;
     let Some((leader, fault)) = evidence.check(&terms) else {
         let told = format!("{}: this proves nothing against anybody on these terms", args.evidence.display());
         return Err(Failure::new(Status::Altered, told));

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use ringfort::files::{self, Making};
-use ringfort::setup::{Blame, Event, Fault, Limits, SetupEnd, SetupOptions, Terms, Verdict, run_setup};
+use ringfort_documents as documents;
+use ringfort_node::folder;
+use ringfort_node::folder::Making;
+use ringfort_node::setup::{Blame, Event, Fault, Limits, SetupEnd, SetupOptions, Terms, Verdict, run_setup};
 use serde::Serialize;
 
 use super::{TermsArgs, read_terms, tell_terms};
@@ -182,7 +184,7 @@ fn blames(verdict: &Verdict) -> Vec<BlameLine> {
 }
 
 fn done(args: &RunArgs, fingerprint: &str, folder: &Path) -> Outcome {
-    let group = args.folder.join(files::GROUP_FILE);
+    let group = args.folder.join(documents::GROUP_FILE);
     if args.json {
         return output::json(&Line::Done {
             fingerprint: fingerprint.to_owned(),
@@ -195,7 +197,7 @@ fn done(args: &RunArgs, fingerprint: &str, folder: &Path) -> Outcome {
     output::line("  1. Compare this fingerprint with every other operator, by voice or in person.")?;
     output::line(format!(
         "  2. Once all have the same, delete {}, and run `ringfort leader {}`.",
-        args.folder.join(files::MAKING_FILE).display(),
+        args.folder.join(folder::MAKING_FILE).display(),
         folder.display()
     ))?;
     output::line(format!("  3. Give {} to the members, and tell them the fingerprint by other means.", group.display()))

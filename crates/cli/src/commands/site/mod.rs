@@ -98,7 +98,7 @@ pub async fn run(command: SiteCommand) -> Outcome {
 
 fn new(args: &NewArgs) -> Outcome {
     let mut seed = Zeroizing::new([0; 32]);
-    ringfort::os_rng().fill_bytes(seed.as_mut_slice());
+    ringfort_documents::os_rng().fill_bytes(seed.as_mut_slice());
     let site = folder::create(&args.folder, &args.name, &args.address, *seed)?;
     let card = args.folder.join("card.toml").display().to_string();
     if args.json {

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::*;
 use crate::testing::{entry, group_of, identity, leader, quick_policy, user};
+use crate::wire::PROPOSALS_MAX;
 
 fn join(name: &str, incarnation: u64) -> Operation {
     Operation::Join(entry(name, incarnation))
@@ -172,6 +173,8 @@ impl Cluster {
         for by in self.ids() {
             self.step(by.number(), Coordination::expel_again);
             for message in self.at(by.number()).status() {
+                let is_short = |list: &[SignedProposal]| list.len() <= PROPOSALS_MAX;
+                assert!(!matches!(&message, PeerMessage::Proposals(list) if !is_short(list)), "others refuse it");
                 self.carry_out(by, vec![Output::Broadcast(message)]);
             }
         }

@@ -131,7 +131,7 @@ fn many_members_are_caught_up_with_in_a_few_comparisons() {
 }
 
 /// A leader as it comes back from its disk.
-fn restart(cluster: &mut Cluster, number: u8) {
+pub(super) fn restart(cluster: &mut Cluster, number: u8) {
     let id = leader(number);
     let records: Vec<_> = cluster.records.get(&id).into_iter().flat_map(BTreeMap::values).cloned().collect();
     for record in &records {

@@ -1,10 +1,11 @@
 //! A member's certificate in a file: public, and good only with the member's key.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
+use ringfort_documents::disk::{Access, write_new};
 use ringfort_peer_keys::Certificate;
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,5 @@ pub fn write(path: &Path, certificate: &Certificate) -> Result<(), PeerFileError
         signature: HEXLOWER.encode(&certificate.signature),
     };
     let text = toml::to_string(&document).map_err(|error| PeerFileError::Policy(error.to_string()))?;
-    let io_error = |error| PeerFileError::Io { path: path.to_owned(), error };
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(io_error)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error)
+    write_new(path, text.as_bytes(), Access::Public).map_err(PeerFileError::Unwritten)
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use rand_core::Rng;
-use ringfort::link::{LinkKey, LinkPublicKey};
-use ringfort::{JoinError, os_rng};
+use ringfort::JoinError;
+use ringfort_documents::os_rng;
+use ringfort_link::{LinkKey, LinkPublicKey};
 use ringfort_protocol::login::{Denial, Hardening, LoginAnswer, LoginRequest, Method};
 use ringfort_protocol::{UserName, wire};
 

@@ -1,7 +1,7 @@
 //! What a former member can do that kept every frame and every key.
 
 use ringfort::JoinError;
-use ringfort::files::OperatorRequest;
+use ringfort_node::folder::OperatorRequest;
 use ringfort_protocol::login::Denial;
 use ringfort_protocol::view::Cause;
 

@@ -178,6 +178,6 @@ impl Sites {
 
 fn seed() -> [u8; 32] {
     let mut seed = [0; 32];
-    ringfort::os_rng().fill_bytes(&mut seed);
+    ringfort_documents::os_rng().fill_bytes(&mut seed);
     seed
 }
