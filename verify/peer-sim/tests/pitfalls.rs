@@ -342,7 +342,7 @@ fn a_reader_that_is_far_behind_slows_its_senders_down_and_ends_no_ring() {
         while world.now < until {
             for from in [0, 2] {
                 let client = world.clients(site(from))[0];
-                (0..20).for_each(|_| world.send(site(from), client, Service::Agreed, &["talk"], false, 1000));
+                (0..5).for_each(|_| world.send(site(from), client, Service::Agreed, &["talk"], false, 4000));
             }
             world.go(Duration::from_millis(2));
         }
