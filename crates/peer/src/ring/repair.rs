@@ -3,18 +3,20 @@
 use crate::limits::RANGES_MAX;
 use crate::wire::Range;
 
-/// Rotations in which only the packet's own site answers. Then whoever holds it may: the asker may not hear the origin.
+/// Rotations in which only the packet's own site answers. For as many more only the others do: the asker may not hear the
+/// origin. Then anybody does.
 pub const ORIGIN_VISITS: u16 = 2;
 
-/// Adds what `is_missing` says of `first..=last` to `lacking`, without naming a packet twice; bounded.
-pub fn ask(lacking: &mut Vec<Range>, first: u64, last: u64, is_missing: impl Fn(u64) -> bool) {
+/// Adds what `is_missing` says of `first..=last` to `lacking`, without naming a packet twice; bounded. `age` is zero, or more
+/// where answers of the packets' own site were in vain.
+pub fn ask(lacking: &mut Vec<Range>, first: u64, last: u64, age: u16, is_missing: impl Fn(u64) -> bool) {
     let mut open: Option<Range> = None;
     for seq in first..=last {
         let wanted = is_missing(seq) && !lacking.iter().any(|range| (range.first..=range.last).contains(&seq));
         match (&mut open, wanted) {
             (Some(range), true) => range.last = seq,
             (None, true) if lacking.len() >= RANGES_MAX => return,
-            (None, true) => open = Some(Range { first: seq, last: seq, age: 0 }),
+            (None, true) => open = Some(Range { first: seq, last: seq, age }),
             (Some(_), false) => lacking.extend(open.take()),
             (None, false) => {}
         }
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn fifteen_hundred_holes_are_asked_for_in_a_bounded_token() {
         let mut lacking = Vec::new();
-        ask(&mut lacking, 1, 3048, |seq| seq % 2 == 0);
+        ask(&mut lacking, 1, 3048, 0, |seq| seq % 2 == 0);
         assert_eq!(lacking.len(), RANGES_MAX);
         assert_eq!(named(&lacking).first(), Some(&2), "the oldest come first");
     }
@@ -76,7 +78,7 @@ mod tests {
             earlier in 1u64..100,
         ) {
             let mut lacking = vec![Range { first: earlier, last: earlier + 3, age: 9 }];
-            ask(&mut lacking, 1, 120, |seq| missing.contains(&seq));
+            ask(&mut lacking, 1, 120, 0, |seq| missing.contains(&seq));
             let names = named(&lacking);
             let distinct: BTreeSet<u64> = names.iter().copied().collect();
             prop_assert_eq!(names.len(), distinct.len());

@@ -48,11 +48,20 @@ impl Ring {
         self.deliver(out);
     }
 
+    /// Visits for which only a packet's own site answers.
+    fn rotation_visits(&self) -> u16 {
+        ORIGIN_VISITS * u16::try_from(self.members.len()).unwrap_or(u16::MAX)
+    }
+
     /// Sends what is asked for: first the packet's own site does, then anybody that holds it.
     fn answer(&self, token: &mut Token, out: &mut Output) -> usize {
-        let rotation = ORIGIN_VISITS * u16::try_from(self.members.len()).unwrap_or(u16::MAX);
+        let rotation = self.rotation_visits();
         let (me, kept) = (self.config.me, &self.packets);
-        let answers = |seq: u64, age: u16| kept.get(&seq).is_some_and(|(origin, _)| *origin == me || age >= rotation);
+        let may = |origin: SiteId, age: u16| match origin == me {
+            true => age < rotation || age >= 2 * rotation,
+            false => age >= rotation,
+        };
+        let answers = |seq: u64, age: u16| kept.get(&seq).is_some_and(|(origin, _)| may(*origin, age));
         let numbers = repair::answer(&mut token.lacking, self.config.visit_packets as usize, answers);
         for (origin, frame) in numbers.iter().filter_map(|seq| kept.get(seq)) {
             let relayed = (*origin != me).then(|| Frame::decode(frame).ok()).flatten();
@@ -75,7 +84,10 @@ impl Ring {
         let due = self.seq_before.min(token.seq);
         if self.holds_to < due {
             let kept = &self.packets;
-            repair::ask(&mut token.lacking, self.holds_to + 1, due, |seq| !kept.contains_key(&seq));
+            // What was answered and has not come for some rotations, somebody else is to send.
+            let in_vain = self.stuck.1 >= u32::from(ORIGIN_VISITS) * 2;
+            let age = if in_vain { self.rotation_visits() } else { 0 };
+            repair::ask(&mut token.lacking, self.holds_to + 1, due, age, |seq| !kept.contains_key(&seq));
         }
     }
 
