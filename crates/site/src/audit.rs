@@ -12,8 +12,8 @@ use serde::Serialize;
 pub enum Decision {
     Started { version: &'static str, fingerprint: String, sandbox: String },
     Stopping,
-    Linked { site: String },
-    NoLink { site: String, why: String },
+    Linked { other: String },
+    NoLink { other: String, why: String },
     Ring { number: u64, sites: Vec<String>, absent: Vec<String> },
     LooksForOthers { why: String },
     Overslept { ms: u64 },
@@ -30,7 +30,7 @@ impl Decision {
     /// Who pays for the line; nobody does for what happens seldom and by itself.
     pub fn account(&self) -> Option<&str> {
         match self {
-            Decision::Linked { site } | Decision::NoLink { site, .. } => Some(site),
+            Decision::Linked { other } | Decision::NoLink { other, .. } => Some(other),
             Decision::Ring { .. } | Decision::LooksForOthers { .. } => Some("the ring"),
             Decision::ClientIn { from, .. }
             | Decision::ClientOut { from, .. }

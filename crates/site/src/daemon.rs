@@ -400,11 +400,11 @@ impl Daemon {
             (Some(before), Some(now)) if before == now => return,
             (_, Some(why)) => {
                 warn!(site, "no link to a site: {why}");
-                self.observer.tell(&Decision::NoLink { site, why: why.clone() });
+                self.observer.tell(&Decision::NoLink { other: site, why: why.clone() });
             }
             (_, None) => {
                 info!(site, "linked with a site");
-                self.observer.tell(&Decision::Linked { site });
+                self.observer.tell(&Decision::Linked { other: site });
             }
         }
         *known = why;
