@@ -209,6 +209,8 @@ pub enum Rule {
     ClaimForward,
     /// The installed epoch never falls (K11).
     EpochForward,
+    /// What is so already is no change, whoever says it: the digest does not see it.
+    TrueChanges,
     /// A stay that a member saw end does not come back.
     Tombstone,
     /// A leader gives a view's share only to members of that view.
@@ -225,7 +227,7 @@ pub enum Rule {
     LoginNames,
     /// A refused login is signed by the leader (K23).
     DenialSignature,
-    /// A member's requests are limited (K19).
+    /// What a member asks, and how many logins one link begins, is limited (K19, L9).
     RequestLimit,
     /// How many stays a user may begin at one leader in a second is limited: other leaders hear of each.
     ArrivalLimit,
@@ -275,7 +277,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 51] = [
+    pub const ALL: [Rule; 52] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -294,6 +296,7 @@ impl Rule {
         Rule::HeartbeatNonce,
         Rule::ShareProof,
         Rule::ViewDigest,
+        Rule::TrueChanges,
         Rule::ClaimForward,
         Rule::EpochForward,
         Rule::Tombstone,

@@ -8,7 +8,7 @@ use ringfort_crypto::secret::Secret32;
 
 use crate::codec::encode;
 use crate::data::peers::Identity;
-use crate::ids::{MemberId, ViewDigest, ViewId};
+use crate::ids::{Epoch, MemberId, ViewDigest, ViewId};
 use crate::policy::Protection;
 use crate::rules::{Rule, Rules};
 use crate::time::Time;
@@ -151,6 +151,8 @@ pub struct Keyring {
     /// The views used last, the last one at the end.
     warm: VecDeque<ViewDigest>,
     ended: VecDeque<ViewDigest>,
+    /// The epochs of views that others have followed, and the ends of their overlaps. What is in between was skipped.
+    followed: VecDeque<(Epoch, Time)>,
 }
 
 #[derive(Debug)]
@@ -170,6 +172,7 @@ impl Keyring {
             ends: BTreeSet::new(),
             warm: VecDeque::new(),
             ended: VecDeque::new(),
+            followed: VecDeque::new(),
         }
     }
 
@@ -199,9 +202,28 @@ impl Keyring {
         }
     }
 
-    /// Sets the end of a view's overlap.
+    /// Sets the end of a view's overlap: another is about to take its place as the current one.
     pub fn retire(&mut self, digest: &ViewDigest, until: Time) {
+        if let Some(slot) = self.views.get(digest) {
+            self.followed.push_back((slot.view.id.epoch, until));
+        }
         self.set_end(digest, Some(until));
+        if self.followed.len() > VIEWS_MAX {
+            self.followed.pop_front();
+        }
+    }
+
+    /// The end of the overlap of a view that was never the current one: it was over as soon as the first installed view
+    /// that is newer. `latest` for one that is not older than the current view.
+    pub fn end_of_skipped(&self, view: ViewId, latest: Time) -> Time {
+        let is_ahead = self.current().is_none_or(|current| current.id.epoch <= view.epoch);
+        let before = self.followed.iter().rev().find(|(epoch, _)| *epoch < view.epoch);
+        match before {
+            Some((_, until)) if !is_ahead => *until,
+            // Older than all that is remembered.
+            None if !is_ahead => self.followed.front().map_or(latest, |(_, until)| *until),
+            _ => latest,
+        }
     }
 
     fn set_end(&mut self, digest: &ViewDigest, until: Option<Time>) {
@@ -217,6 +239,10 @@ impl Keyring {
         while let Some((_, digest)) = self.ends.first().filter(|(until, _)| self.overlap_ends && *until <= now) {
             let digest = *digest;
             self.end(&digest);
+        }
+        // The last one that has ended says that all before it have.
+        while self.followed.get(1).is_some_and(|(_, until)| *until <= now) {
+            self.followed.pop_front();
         }
     }
 

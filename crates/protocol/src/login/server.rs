@@ -174,7 +174,7 @@ impl LoginServer {
         (user, method, n1, asks): (UserName, Method, [u8; 32], Option<WireSignature>),
     ) -> Result<LoginAnswer, Fault> {
         link.inits = link.inits.saturating_add(1);
-        if link.inits > INITS_PER_LINK_MAX {
+        if link.inits > INITS_PER_LINK_MAX && group.rules.enforces(Rule::RequestLimit) {
             return Err(Fault::Flooding);
         }
         let mut n2 = [0; 32];

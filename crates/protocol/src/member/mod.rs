@@ -355,7 +355,8 @@ impl Member {
                     self.departed.insert(entry, cx.now + self.group.policy.overlap());
                 }
                 TrackerOutput::Readable { view, key } => {
-                    let until = self.installed_at.unwrap_or(cx.now) + self.group.policy.overlap();
+                    let latest = self.installed_at.unwrap_or(cx.now) + self.group.policy.overlap();
+                    let until = self.keyring.end_of_skipped(view, latest);
                     self.keyring.add_readable(KeyedView::new(view, key), until);
                     self.on_readable(cx.now, view.digest, step);
                 }

@@ -85,9 +85,9 @@ pub const SCENARIOS: &[Scenario] = &[
         source: "seed 003 §3.2.1, §3.2.3",
         flaw: "That somebody was added or removed is as fresh as the group key, no more.",
         holds: &[Network, HackedLeaders, OldTraffic],
-        attack: "A late leader and a hacked one bring back an expelled user; all votes of an old join come again; a login left with one leader before an expulsion is used after it.",
+        attack: "A late leader and a hacked one bring back an expelled user, whom members saw go by lists, or after a flood of invented ends; all votes of an old join come again; a login left with one leader before an expulsion is used after it.",
         expected: "Who was seen to go does not come back, whatever the order; who was expelled, and comes in again by an older login, is out again within seconds.",
-        simulated: &["old-member-returns", "replayed-join", "old-login-returns"],
+        simulated: &["old-member-returns", "expulsion-in-lists", "invented-ends", "replayed-join", "old-login-returns"],
         real: &["connection-replay", "ex-member"],
         twins: &[
             Twin { play: "old-member-returns", without: Rule::Tombstone, like: "Enclaves 2.0" },

@@ -20,6 +20,18 @@ pub const SCENARIOS: &[Scenario] = &[
         twins: &[Twin { play: "name-substitution", without: Rule::LoginNames, like: "Antigone" }],
     },
     Scenario {
+        name: "watched-stays",
+        rows: &["L9"],
+        source: "seed 002 §5; seed 000 §3",
+        flaw: "Strangers who can watch when somebody comes and goes need to break nothing.",
+        holds: &[Stranger],
+        attack: "A stranger begins logins in somebody's name before, during and after a stay.",
+        expected: "The answers are the same: only who proves to be the user is told of its stays.",
+        simulated: &["stays-told-to-strangers"],
+        real: &["stranger"],
+        twins: &[],
+    },
+    Scenario {
         name: "stolen-session-key",
         rows: &["K6", "L9"],
         source: "seed 003 §2.2.1",

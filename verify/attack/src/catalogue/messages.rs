@@ -112,9 +112,15 @@ pub const SCENARIOS: &[Scenario] = &[
         source: "seed 003 §1.1",
         flaw: "A receiver learns of a loss from the next message: of the last words of whoever leaves it learns nothing.",
         holds: &[Network, HackedLeaders],
-        attack: "A hacked relay withholds somebody's last words and the network loses the honest copies; others come again and are told of streams that were to their stay before.",
-        expected: "The last words arrive, from honest leaders; nobody looks for what was to an earlier stay, or is told that it is lost.",
-        simulated: &["last-word", "words-to-an-earlier-stay"],
+        attack: "A hacked relay withholds somebody's last words and the network loses the honest copies; others come again and are told of streams that were to their stay before; views come and go, invented ones too, while a message is under way; a loud member fills leaders' memories.",
+        expected: "The words arrive, from honest leaders; nobody looks for what was to an earlier stay, or is told that it is lost.",
+        simulated: &[
+            "last-word",
+            "words-to-an-earlier-stay",
+            "views-come-and-go",
+            "past-views-invented",
+            "loud-sender",
+        ],
         real: &["hacked-drop"],
         twins: &[
             Twin {

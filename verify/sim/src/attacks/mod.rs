@@ -4,6 +4,7 @@
 //! that the attack was made, that the promise was kept, and that the honest go on afterwards. Where an attacker
 //! needs a hole elsewhere, such as a carrier without TLS, it is given one.
 
+pub mod alone;
 pub mod doors;
 pub mod heartbeats;
 pub mod leaving;
@@ -69,6 +70,7 @@ pub const ALL: &[&[Attack]] = &[
     votes::ALL,
     leaving::ALL,
     outages::ALL,
+    alone::ALL,
     roles::ALL,
     doors::ALL,
     sessions::ALL,

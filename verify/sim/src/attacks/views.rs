@@ -15,6 +15,7 @@ use ringfort_protocol::view::{Cause, Change, MemberSet, ViewHasher};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, ViewId, codec};
 
+use super::alone::returns_by_a_late_leader;
 use super::{Attack, go_on};
 use crate::bench::{Bench, Hands, Route, l, user};
 use crate::explore::{Ended, Stage, kept, made, need};
@@ -112,7 +113,7 @@ fn sealed_replay(stage: &mut Stage) -> Result<String, Ended> {
 }
 
 /// Leaders 3 and 4 hear nobody.
-fn cut_off_3_and_4(bench: &mut Bench) {
+pub(super) fn cut_off_3_and_4(bench: &mut Bench) {
     bench.hold = Box::new(|route, _| matches!(route, Route::Peer(a, b) if a.number().max(b.number()) > 2));
 }
 
@@ -155,36 +156,7 @@ fn backward(stage: &mut Stage) -> Result<String, Ended> {
 }
 
 fn tombstone(stage: &mut Stage) -> Result<String, Ended> {
-    let mut bench = stage.bench(|policy| policy.remove_silent_after_ms = 60_000);
-    let (seat, ben) = (bench.member("ana"), bench.member("ben"));
-    let bad = bench.member("eve");
-    let entry = need(bench.entry(bad), "eve is in")?;
-    cut_off_3_and_4(&mut bench);
-    bench.expel("eve");
-    for to in [1, 2] {
-        let vote = bench.vote(l(4), &Operation::Remove(entry.id.clone(), Cause::Expelled), false);
-        bench.push_peer(l(4), l(to), &vote);
-    }
-    bench.pass(500);
-    made(!bench.sees(seat, "eve"), "ana was to see eve expelled")?;
-    // Leader 3 has not heard of it, but of two refreshes; leader 4 says the same.
-    for count in 1..=2 {
-        for by in [1, 2, 4] {
-            bench.inject_vote(3, l(by), &[3], &Operation::Refresh(count), false);
-        }
-        for by in [1, 2, 3] {
-            bench.inject_vote(4, l(by), &[4], &Operation::Refresh(count), false);
-        }
-    }
-    let claims = bench.is_claim_to(seat);
-    stage.window(&mut bench, claims)?;
-    bench.pass(2_000);
-    kept(!bench.sees(seat, "eve"), "ana sees eve again, whose stay had ended")?;
-    bench.release();
-    bench.pass(2_000);
-    kept(!bench.sees(seat, "eve") && !bench.sees(ben, "eve"), "eve is back")?;
-    go_on(&mut bench, seat, ben)?;
-    Ok("a newer view with eve in it, claimed by two leaders with good shares, was not installed".into())
+    returns_by_a_late_leader(stage, |_, _| Ok(()), |_, _| Ok(()))
 }
 
 fn claim_forward(stage: &mut Stage) -> Result<String, Ended> {

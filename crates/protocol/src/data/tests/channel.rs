@@ -249,6 +249,25 @@ fn a_view_is_readable_for_its_overlap_however_many_come_after_it() {
     assert_eq!(keyring.next_wakeup(), Some(at(601 * spacing_ms + overlap_ms)), "the next that ends");
 }
 
+/// Whoever was in a view that others skipped can be heard under it for one overlap, and not as long as others follow.
+#[test]
+fn a_view_that_was_skipped_ends_with_the_view_that_followed_it() {
+    let (mut keyring, overlap) = (Keyring::new(&rules()), 100);
+    for (epoch, now) in [(2, 0), (4, 50), (6, 120), (8, 200)] {
+        keyring.expire(at(now));
+        if let Some(before) = keyring.current().map(|view| view.id().digest) {
+            keyring.retire(&before, at(now + overlap));
+        }
+        keyring.install(keyed(epoch));
+    }
+    let latest = at(200 + overlap);
+    let ends = [1, 3, 5, 7, 8, 9].map(|epoch| keyring.end_of_skipped(view_id(epoch), latest));
+    assert_eq!(ends, [at(150), at(150), at(220), latest, latest, latest]);
+    let mut newcomer = Keyring::new(&rules());
+    newcomer.install(keyed(4));
+    assert_eq!(newcomer.end_of_skipped(view_id(3), latest), latest, "it has followed nothing yet");
+}
+
 #[test]
 fn readable_views_are_bounded_and_the_one_that_ends_first_goes_first() {
     let mut keyring = Keyring::new(&rules());

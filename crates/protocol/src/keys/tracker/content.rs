@@ -160,10 +160,11 @@ impl ViewTracker {
         };
         let empty = MemberSet::default();
         let members = self.installed.as_ref().map_or(&empty, |v| &v.members);
-        changes.retain(|user, change| match change {
+        let is_true = |user: &UserName, change: &Change| match change {
             Change::Added(entry) => members.get(user) != Some(entry),
             Change::Removed(..) => members.get(user).is_some(),
-        });
+        };
+        changes.retain(|user, change| is_true(user, change) || !group.rules.enforces(Rule::TrueChanges));
         let hash = members.hash_after(changes.values());
         let right = self.hasher.view_id(claimed.view.epoch, claimed.refreshes, &hash) == claimed.view;
         if right || !group.rules.enforces(Rule::ViewDigest) {
