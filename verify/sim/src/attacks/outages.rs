@@ -96,7 +96,8 @@ fn outage_is_over(stage: &mut Stage) -> Result<String, Ended> {
     let (ana, ben) = (bench.member("ana"), bench.member("ben"));
     // The hacked leader tells leader 2 alone that it hears nobody.
     let from_four = |route: &Route| matches!(route, Route::Peer(from, _) if *from == l(4));
-    bench.hold = Box::new(move |route, _| matches!(route, Route::Up(_, to) if [l(2), l(3)].contains(to)) || from_four(route));
+    bench.hold =
+        Box::new(move |route, _| matches!(route, Route::Up(_, to) if [l(2), l(3)].contains(to)) || from_four(route));
     for period in 0..12 {
         bench.pass(500);
         hears_nobody(&mut bench, 1_000 + period, &[2], Vec::new());
