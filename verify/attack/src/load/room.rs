@@ -1,6 +1,6 @@
 //! The group that suffers: leaders' processes, members that talk, somebody who comes and goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -129,7 +129,7 @@ impl Room {
             let _ = task.await;
         }
 
-        let missing = self.stage.all_arrived(Instant::now(), PATIENCE).await as u64;
+        let missing = self.stage.all_arrived(Instant::now(), PATIENCE, &BTreeSet::new()).await as u64;
         let named = self.named(flood);
         let is_calm = self.calm(flood).await;
         let wrong = Books::of(&self.stage, self.hacked).since(&books, missing);
@@ -232,7 +232,7 @@ impl Room {
         let (from, before) = start.unwrap_or((began, 0));
         let rate = (self.received() - before) as f64 / LISTENERS.len() as f64 / from.elapsed().as_secs_f64();
         // The next measurement starts afresh.
-        self.stage.all_arrived(Instant::now(), PATIENCE).await;
+        self.stage.all_arrived(Instant::now(), PATIENCE, &BTreeSet::new()).await;
         rate
     }
 

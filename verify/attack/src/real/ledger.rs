@@ -246,10 +246,18 @@ impl Ledger {
         owed
     }
 
-    /// How many deliveries are owed of what was sent before `moment`.
-    pub fn owed_from_before(&mut self, moment: Instant) -> usize {
+    /// How many deliveries are owed of what was sent before `moment`, but for those to some users.
+    pub fn owed_from_before(&mut self, moment: Instant, excused: &BTreeSet<String>) -> usize {
         let owed = self.owed();
-        owed.iter().filter(|(id, _)| self.sent.get(id).is_some_and(|sent| sent.at < moment)).count()
+        let counts = |(id, to): &&(MessageId, String)| {
+            !excused.contains(to) && self.sent.get(id).is_some_and(|sent| sent.at < moment)
+        };
+        owed.iter().filter(counts).count()
+    }
+
+    /// Nothing is owed any more of what was sent before `moment`: what is missing has been told.
+    pub fn write_off(&mut self, moment: Instant) {
+        self.sent.values_mut().filter(|sent| sent.at < moment).for_each(|sent| sent.settled = true);
     }
 
     /// How long deliveries took since this was asked last.
@@ -315,6 +323,20 @@ mod tests {
         ledger.delivered(&stay("eva"), Some(message(1)), None);
         assert!(ledger.owed().is_empty());
         assert_eq!(ledger.totals().duplicated, 1);
+    }
+
+    #[test]
+    fn who_is_excused_is_not_waited_for_and_what_was_told_is_not_told_again() {
+        let mut ledger = Ledger::default();
+        for name in ["ana", "ben", "dan"] {
+            ledger.open(stay(name));
+        }
+        ledger.sending(message(1), set(&["ana", "ben", "dan"]), None);
+        let moment = Instant::now() + Duration::from_millis(1);
+        assert_eq!(ledger.owed_from_before(moment, &set(&[])), 2);
+        assert_eq!(ledger.owed_from_before(moment, &set(&["dan"])), 1);
+        ledger.write_off(moment);
+        assert_eq!(ledger.owed_from_before(moment, &set(&[])), 0);
     }
 
     #[test]

@@ -126,8 +126,8 @@ impl<'a> Trial<'a> {
         Ok(Trial { stage, books: Books::default(), before, late: BTreeSet::new() })
     }
 
-    /// The attack keeps somebody who comes from views that it is in: what was said in them it is told to have lost, as is
-    /// promised. What was said in views that it had must arrive all the same.
+    /// The attack keeps somebody who comes from views that it is in. What was said in them it is told to have lost, or
+    /// does not learn of, as SECURITY says; so nothing is owed to it. The others are owed everything.
     pub fn comes_late(&mut self, who: &str) {
         self.late.insert(who.to_owned());
     }
@@ -175,8 +175,10 @@ impl<'a> Trial<'a> {
         let went_on = async {
             let names = stage.present();
             let went_on = stage.desk.until(RECOVERY, |state| now.all_went_on(state, &names)).await;
-            let arrived = stage.all_arrived(Instant::now(), RECOVERY).await;
-            (went_on, arrived)
+            let moment = Instant::now();
+            let missing = stage.all_arrived(moment, RECOVERY, &late).await;
+            stage.desk.look(|state| state.ledger.write_off(moment));
+            (went_on, missing)
         };
         let (went_on, missing) = went_on.await;
         if !went_on {
@@ -245,12 +247,13 @@ impl Stage {
         self.put_right().await
     }
 
-    /// Waits until every message sent before `moment` is with everybody who must have it; how many are not.
-    pub async fn all_arrived(&self, moment: Instant, limit: Duration) -> usize {
+    /// Waits until every message sent before `moment` is with everybody who must have it, but for some users; how many
+    /// are not.
+    pub async fn all_arrived(&self, moment: Instant, limit: Duration, excused: &BTreeSet<String>) -> usize {
         let deadline = Instant::now() + limit;
         loop {
             let began = Instant::now();
-            let owed = self.desk.look(|state| state.ledger.owed_from_before(moment));
+            let owed = self.desk.look(|state| state.ledger.owed_from_before(moment, excused));
             if owed == 0 || Instant::now() >= deadline {
                 return owed;
             }

@@ -126,7 +126,8 @@ impl Facts {
 fn counts(state: &mut State) -> Counts {
     let totals = state.ledger.totals();
     let owed = state.ledger.owed().len();
-    let lost = Instant::now().checked_sub(LOST_AFTER).map_or(0, |then| state.ledger.owed_from_before(then));
+    let lost =
+        Instant::now().checked_sub(LOST_AFTER).map_or(0, |then| state.ledger.owed_from_before(then, &BTreeSet::new()));
     let strangers: BTreeSet<&String> =
         state.ledger.views().flatten().filter(|name| !USERS.contains(&name.as_str())).collect();
     Counts {

@@ -1,5 +1,6 @@
 //! What a member in good standing can do that says what it likes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -40,7 +41,7 @@ pub async fn forged_origin(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     for leader in leaders(trial) {
         mal.send(leader, own.clone());
     }
-    let arrived = trial.stage.all_arrived(std::time::Instant::now(), PATIENCE).await == 0;
+    let arrived = trial.stage.all_arrived(std::time::Instant::now(), PATIENCE, &BTreeSet::new()).await == 0;
     trial.expect(arrived, "what it says in its own name is heard");
 
     let ana = mal.member("ana").context("ana is in its view")?;
