@@ -94,7 +94,11 @@ fn a_busy_machine_is_seen_and_an_idle_process_waits_for_nothing() {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..3 * processors {
-            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         for _ in 0..50 {
             std::thread::sleep(Duration::from_millis(10));

@@ -66,7 +66,7 @@ pub async fn ring_datagrams(stage: &Stage) -> anyhow::Result<Outcome> {
     let (rings, refused) = (town.rings(), town.refused());
     let wires = town.sites.wires();
     let (mut replayed, mut altered, mut moved, mut made_up) = (0, 0, 0, 0);
-    let mut rng = ringfort::os_rng();
+    let mut rng = ringfort_documents::os_rng();
     for (from, to) in [(0, 1), (1, 0), (1, 2), (2, 0)] {
         for (number, seen) in wires.seen(from, to).into_iter().enumerate().take(150) {
             wires.inject(to, &seen.bytes).await?;
@@ -152,7 +152,7 @@ fn impostor(sites: &Sites, place: usize) -> anyhow::Result<std::path::PathBuf> {
     let path = sites.folder(place).with_file_name(format!("false-{name}"));
     let address = sites.wires().addresses().get(place).context("its address")?.to_string();
     let mut seed = [0; 32];
-    ringfort::os_rng().fill_bytes(&mut seed);
+    ringfort_documents::os_rng().fill_bytes(&mut seed);
     let own = folder::create(&path, name, &address, seed)?;
     let mut cards = vec![own];
     for other in (0..NAMES.len()).filter(|other| *other != place) {
@@ -209,7 +209,7 @@ impl Rude {
     }
 
     /// Sends bytes; whether the site hangs up then.
-    async fn is_hung_up_on(mut self, bytes: &[u8]) -> anyhow::Result<bool> {
+    async fn hung_up_on(mut self, bytes: &[u8]) -> anyhow::Result<bool> {
         // The site may hang up before all of it is written.
         let _ = self.stream.write_all(bytes).await;
         loop {
@@ -265,7 +265,7 @@ pub async fn client_garbage(stage: &Stage) -> anyhow::Result<Outcome> {
     for number in 0..kinds.len() {
         let (rude, name) = Rude::enter(&town.sites, number % 2 == 0).await?;
         let (what, bytes) = forbidden(&name)?.swap_remove(number);
-        let hung_up = rude.is_hung_up_on(&bytes).await?;
+        let hung_up = rude.hung_up_on(&bytes).await?;
         ended += u64::from(hung_up);
         books.expect(hung_up, format!("the session ends after {what}"));
     }
@@ -276,7 +276,7 @@ pub async fn client_garbage(stage: &Stage) -> anyhow::Result<Outcome> {
     for _ in 0..200 {
         silent.push(Rude::connect(&town.sites).await?);
     }
-    let mut rng = ringfort::os_rng();
+    let mut rng = ringfort_documents::os_rng();
     let mut noises = 0;
     for length in 0..300 {
         let mut rude = Rude::connect(&town.sites).await?;
@@ -309,7 +309,7 @@ async fn too_large(books: &mut Books, sites: &Sites) -> anyhow::Result<u64> {
     rude.stream.write_all(&sized(largest + 1)).await?;
     let came_back = matches!(rude.next().await?, Some(Received::Rejected { data, .. }) if data.len() == largest + 1);
     books.expect(came_back, "a message that is too large by a byte comes back, and the largest does not");
-    let hung_up = rude.is_hung_up_on(&sized(REJECTED_BYTES_MAX)).await?;
+    let hung_up = rude.hung_up_on(&sized(REJECTED_BYTES_MAX)).await?;
     books.expect(hung_up, "and a larger one ends the session");
     Ok(1)
 }
