@@ -12,7 +12,7 @@ use super::sink::Sink;
 #[derive(Debug)]
 pub struct Journal<H> {
     head: H,
-    sink: Sink,
+    pub(super) sink: Sink,
     seq: u64,
     lost: u64,
     /// Lines lost since the last that was written.

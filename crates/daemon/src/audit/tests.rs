@@ -128,7 +128,7 @@ fn a_syslog_daemon_that_starts_again_is_found_again_and_told_what_it_missed() {
     let place = folder.path().join("syslog");
     let first = UnixDatagram::bind(&place).unwrap();
     let mut audit = audit(folder.path(), "to = \"none\"");
-    audit.sink = Sink::Syslog(Syslog::open(&[folder.path().join("nowhere"), place.clone()]).unwrap());
+    audit.journal.sink = Sink::Syslog(Syslog::open(&[folder.path().join("nowhere"), place.clone()]).unwrap());
     audit.write(&refusal());
     let line = heard(&first);
     assert!(line.starts_with("<85>ringfort-leader[") && line.ends_with("\"reason\":\"throttled\"}"), "{line}");
