@@ -15,7 +15,7 @@ use rand_core::{Rng, SeedableRng};
 use ringfort_crypto::Secret32;
 use ringfort_crypto::aead::AeadKey;
 use ringfort_crypto::kem::{KemSecret, seal_to};
-use ringfort_crypto::login_key::{Decoys, UserKey};
+use ringfort_crypto::login_key::UserKey;
 use ringfort_crypto::oprf::OprfClient;
 use ringfort_crypto::set_hash::SetHash;
 use ringfort_crypto::sign::SigningKey;
@@ -213,14 +213,12 @@ fn login(c: &mut Criterion) {
     group.bench_function("blind", |b| b.iter(|| OprfClient::blind(black_box(b"password"), &mut r)));
     for (n, threshold) in [(4, 2), (13, 5)] {
         let (keys, shares) = deal(KeyRole::Login, n, threshold, &mut rng()).unwrap();
-        let decoys = Decoys::new(&shares[0], &keys, Secret32::new([1; 32])).unwrap();
         let (client, blinded) = OprfClient::blind(b"password", &mut r).unwrap();
         let evaluations: Vec<_> =
             shares.iter().map(|share| (share.index(), share.evaluate_blinded(&blinded, &mut r).unwrap())).collect();
         let evaluations: Vec<_> = evaluations.iter().map(|(index, evaluation)| (*index, evaluation)).collect();
         let id = |what: &str| BenchmarkId::new(what, format!("{threshold} of {n}"));
         group.bench_function(id("evaluate"), |b| b.iter(|| shares[0].evaluate_blinded(black_box(&blinded), &mut r)));
-        group.bench_function(id("decoy"), |b| b.iter(|| decoys.of(black_box(b"nobody"))));
         group.bench_function(id("announced key"), |b| {
             b.iter(|| PublicKeySet::from_announced(KeyRole::Login, n, black_box(&keys.announced())));
         });

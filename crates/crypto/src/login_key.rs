@@ -1,24 +1,15 @@
-//! The keys that [`crate::oprf`] evaluates passwords with: one of its own for every user, and one for every name that is nobody's.
+//! The keys that [`crate::oprf`] evaluates passwords with: one of its own for every user.
 //!
 //! A blinded password does not show whose it is. Were there one key for all, an evaluation asked for under any name would do for any
 //! user's password, and limits per user would limit nothing. So each user's machine deals a key for that user alone, and an
 //! evaluation under another name is of another function. The key is announced by `g_1 .. g_t`, its first `threshold` verification
 //! keys: they determine the rest.
-//!
-//! Names that are nobody's get a [`Decoys`] key, so that an answer does not show that they are. It is `t a0`, for an `a0` that nobody
-//! knows and a `t` that leaders derive from the name and a secret they share. Two keys announced under `t` and `t'` look unrelated
-//! to whoever does not know that secret, if deciding Diffie-Hellman is hard: `(g_1, g_2, g_1^t, g_2^t)` is then a random tuple. A hacked
-//! leader knows `t`, and still needs `threshold` shares of `a0`: what somebody evaluates under a decoy, by a misspelt name say,
-//! gives it no offline guess.
 
-use curve25519_dalek::{RistrettoPoint, Scalar};
 use rand_core::CryptoRng;
 
-use crate::KeyError;
-use crate::hash::hash_to_scalar;
 use crate::oprf::OprfClient;
-use crate::secret::{Secret, Secret32};
-use crate::threshold::{DealError, Evaluation, KeyRole, PublicKeySet, SecretShare, deal, decompress};
+use crate::secret::Secret;
+use crate::threshold::{DealError, Evaluation, KeyRole, PublicKeySet, SecretShare, deal};
 
 /// One user's key, as long as its machine deals it. The shares are wiped when dropped.
 pub struct UserKey {
@@ -64,51 +55,11 @@ impl core::fmt::Debug for UserKey {
     }
 }
 
-/// One leader's means to answer for names that are nobody's.
-pub struct Decoys {
-    share: SecretShare,
-    /// `g_1 .. g_t` of `a0`.
-    announced: Vec<RistrettoPoint>,
-    seed: Secret32,
-}
-
-impl Decoys {
-    /// `share` and `keys` are of `a0`; `seed` is the same at all leaders.
-    ///
-    /// # Errors
-    /// [`KeyError`] when they are no login keys, or do not belong together.
-    pub fn new(share: &SecretShare, keys: &PublicKeySet, seed: Secret32) -> Result<Self, KeyError> {
-        if share.role() != KeyRole::Login || !share.belongs_to(keys) {
-            return Err(KeyError);
-        }
-        let announced = keys.announced().iter().map(decompress).collect::<Option<_>>().ok_or(KeyError)?;
-        Ok(Self { share: share.clone(), announced, seed })
-    }
-
-    /// This leader's share of the key that stands in for `name`'s, and what that key is announced by. Constant time.
-    pub fn of(&self, name: &[u8]) -> (SecretShare, Vec<[u8; 32]>) {
-        let mut factor = hash_to_scalar("login decoy", "factor", &[self.seed.expose(), name]);
-        if factor == Scalar::ZERO {
-            factor = Scalar::ONE; // once in 2^252 names
-        }
-        // Halved, because doubling and compressing together shares one field inversion.
-        let half = factor.div_by_2();
-        let halves: Vec<RistrettoPoint> = self.announced.iter().map(|key| key * half).collect();
-        let announced = RistrettoPoint::double_and_compress_batch(&halves).iter().map(|key| key.to_bytes()).collect();
-        (self.share.scaled(&factor), announced)
-    }
-}
-
-impl core::fmt::Debug for Decoys {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Decoys(redacted)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::rng;
+    use crate::threshold::decompress;
 
     fn answer(shares: &[SecretShare], announced: &[[u8; 32]], password: &[u8], seed: u64) -> Option<Secret<64>> {
         let keys = PublicKeySet::from_announced(KeyRole::Login, 7, announced).ok()?;
@@ -167,42 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn decoys_answer_like_users_each_name_under_a_key_of_its_own() {
-        let (keys, shares) = deal(KeyRole::Login, 7, 3, &mut rng(1)).unwrap();
-        let decoys = |seed| -> Vec<Decoys> {
-            shares.iter().map(|share| Decoys::new(share, &keys, Secret32::new([seed; 32])).unwrap()).collect()
-        };
-        let asked = |decoys: &[Decoys], name: &[u8], seed| {
-            let (shares, announced): (Vec<_>, Vec<_>) = decoys.iter().map(|d| d.of(name)).unzip();
-            assert!(announced.iter().all(|a| *a == announced[0]), "leaders announce the same");
-            (announced[0].clone(), answer(&shares[4..], &announced[0], b"correct horse", seed).unwrap())
-        };
-        let all = decoys(1);
-        let first = asked(&all, b"ana", 2);
-        assert_eq!(first, asked(&all, b"ana", 3), "a name has one key for ever");
-        let others = [asked(&all, b"bo", 2), asked(&decoys(2), b"ana", 2)];
-        for other in &others {
-            assert!(other.0 != first.0 && other.1 != first.1);
-        }
-        assert!(first.0.iter().zip(keys.announced()).all(|(decoy, key)| *decoy != key));
-    }
-
-    #[test]
-    fn decoys_need_a_login_share_of_their_key() {
-        let (keys, shares) = deal(KeyRole::Login, 4, 2, &mut rng(1)).unwrap();
-        let (other, _) = deal(KeyRole::Login, 4, 2, &mut rng(2)).unwrap();
-        let (coins, coin_shares) = deal(KeyRole::Coin, 4, 2, &mut rng(1)).unwrap();
-        let seed = || Secret32::new([1; 32]);
-        assert!(Decoys::new(&shares[0], &keys, seed()).is_ok());
-        assert!(Decoys::new(&shares[0], &other, seed()).is_err());
-        assert!(Decoys::new(&coin_shares[0], &coins, seed()).is_err());
-    }
-
-    #[test]
     fn debug_shows_nothing() {
-        let (keys, shares) = deal(KeyRole::Login, 4, 2, &mut rng(1)).unwrap();
-        let decoys = Decoys::new(&shares[0], &keys, Secret32::new([1; 32])).unwrap();
         let key = UserKey::deal(4, 2, &mut rng(1)).unwrap();
-        assert_eq!(format!("{decoys:?} {key:?}"), "Decoys(redacted) UserKey(redacted)");
+        assert_eq!(format!("{key:?}"), "UserKey(redacted)");
     }
 }

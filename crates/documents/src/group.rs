@@ -68,7 +68,6 @@ struct Leader {
     sealing_key: Hex<32>,
     group_key: Hex<32>,
     coin_key: Hex<32>,
-    login_key: Hex<32>,
     /// In groups that were set up without a dealer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     facts: Option<FactsSection>,
@@ -137,16 +136,15 @@ pub fn check_fingerprint(group: &GroupInfo, expected: &str) -> Result<(), FileEr
 pub fn group_text(path: &Path, group: &GroupInfo) -> Result<String, FileError> {
     let succession = group.successions().iter().map(|certified| BASE64.encode(&encode(&**certified))).collect();
     let group = group.origin();
-    let keys = group.group_keys.to_bytes().into_iter().zip(group.coin_keys.to_bytes()).zip(group.login_keys.to_bytes());
+    let keys = group.group_keys.to_bytes().into_iter().zip(group.coin_keys.to_bytes());
     let mut facts = group.introductions().iter().map(FactsSection::from);
-    let leader = group.leaders.iter().zip(keys).map(|(leader, ((group_key, coin_key), login_key))| Leader {
+    let leader = group.leaders.iter().zip(keys).map(|(leader, (group_key, coin_key))| Leader {
         address: leader.address.clone(),
         link_key: Hex(leader.link_key),
         signing_key: Hex(leader.signing_key.to_bytes()),
         sealing_key: Hex(leader.sealing_key.to_bytes()),
         group_key: Hex(group_key),
         coin_key: Hex(coin_key),
-        login_key: Hex(login_key),
         facts: facts.next(),
     });
     let document = Document {
@@ -185,8 +183,7 @@ fn assemble(path: &Path, document: Document) -> Result<GroupInfo, FileError> {
     };
     let keys = [
         set(KeyRole::GroupKey, rules.key_threshold(), |l| l.group_key.0, "group_key")?,
-        set(KeyRole::Coin, rules.login_threshold(), |l| l.coin_key.0, "coin_key")?,
-        set(KeyRole::Login, rules.login_threshold(), |l| l.login_key.0, "login_key")?,
+        set(KeyRole::Coin, rules.coin_threshold(), |l| l.coin_key.0, "coin_key")?,
     ];
     let mut leaders = Vec::new();
     let mut facts = Vec::new();

@@ -44,8 +44,6 @@ pub struct GroupInfo {
     pub group_keys: PublicKeySet,
     /// Verification keys of the common coin, for later use.
     pub coin_keys: PublicKeySet,
-    /// Verification keys of the login key.
-    pub login_keys: PublicKeySet,
     /// The rules of the group.
     pub policy: Policy,
     /// What each leader's operator said of it, in order; none where a dealer set the group up.
@@ -70,8 +68,6 @@ pub struct LeaderSecrets {
     pub group_share: SecretShare,
     /// Share of the common coin.
     pub coin_share: SecretShare,
-    /// Share of the login key.
-    pub login_share: SecretShare,
 }
 
 impl std::fmt::Debug for LeaderSecrets {
@@ -87,7 +83,7 @@ impl GroupInfo {
         nonce: [u8; 32],
         rules: Rules,
         leaders: Vec<LeaderInfo>,
-        [group_keys, coin_keys, login_keys]: [PublicKeySet; 3],
+        [group_keys, coin_keys]: [PublicKeySet; 2],
         policy: Policy,
     ) -> Self {
         let mut info = GroupInfo {
@@ -97,7 +93,6 @@ impl GroupInfo {
             leaders,
             group_keys,
             coin_keys,
-            login_keys,
             policy,
             introductions: Vec::new(),
             id: GroupId([0; 32]),
@@ -175,7 +170,7 @@ impl GroupInfo {
             .iter()
             .map(|l| (&l.address, l.link_key, l.signing_key.to_bytes(), l.sealing_key.to_bytes()))
             .collect();
-        let keys = [&self.group_keys, &self.coin_keys, &self.login_keys].map(|k| (k.threshold(), k.to_bytes()));
+        let keys = [&self.group_keys, &self.coin_keys].map(|k| (k.threshold(), k.to_bytes()));
         let sizes = [self.rules.n(), self.rules.f()];
         let introductions: Vec<_> =
             self.introductions.iter().map(|i| (i.facts.clone(), i.signature.to_bytes())).collect();
@@ -192,7 +187,7 @@ impl GroupInfo {
 
 /// Deals the keys of a group: what an offline dealer does once (B3, P1, P2).
 ///
-/// The three threshold keys are independent (P1). The caller stores each [`LeaderSecrets`] for its
+/// The two threshold keys are independent (P1). The caller stores each [`LeaderSecrets`] for its
 /// leader alone and forgets it. Assumes an honest dealer and a sound `rng`.
 pub fn deal_group(
     name: &str,
@@ -204,15 +199,14 @@ pub fn deal_group(
     let n = u16::from(rules.n());
     let sizes = "Rules hold 1 <= threshold <= n";
     let threshold = u16::try_from(rules.key_threshold()).expect(sizes);
-    let login_threshold = u16::try_from(rules.login_threshold()).expect(sizes);
+    let coin_threshold = u16::try_from(rules.coin_threshold()).expect(sizes);
     let (group_keys, group_shares) = deal(KeyRole::GroupKey, n, threshold, rng).expect(sizes);
-    let (coin_keys, coin_shares) = deal(KeyRole::Coin, n, login_threshold, rng).expect(sizes);
-    let (login_keys, login_shares) = deal(KeyRole::Login, n, login_threshold, rng).expect(sizes);
+    let (coin_keys, coin_shares) = deal(KeyRole::Coin, n, coin_threshold, rng).expect(sizes);
 
     let mut secrets = Vec::new();
     let mut leaders = Vec::new();
-    let shares = group_shares.into_iter().zip(coin_shares).zip(login_shares);
-    for ((id, address), ((group_share, coin_share), login_share)) in rules.leaders().zip(addresses).zip(shares) {
+    let shares = group_shares.into_iter().zip(coin_shares);
+    for ((id, address), (group_share, coin_share)) in rules.leaders().zip(addresses).zip(shares) {
         let link = Secret32::random(rng);
         let signing = SigningKey::generate(rng);
         let sealing = KemSecret::generate(rng);
@@ -222,10 +216,10 @@ pub fn deal_group(
             signing_key: signing.verifying_key(),
             sealing_key: sealing.public(),
         });
-        secrets.push(LeaderSecrets { id, link, signing, sealing, group_share, coin_share, login_share });
+        secrets.push(LeaderSecrets { id, link, signing, sealing, group_share, coin_share });
     }
     let mut nonce = [0; 32];
     rng.fill_bytes(&mut nonce);
-    let info = GroupInfo::new(name.to_owned(), nonce, rules, leaders, [group_keys, coin_keys, login_keys], policy);
+    let info = GroupInfo::new(name.to_owned(), nonce, rules, leaders, [group_keys, coin_keys], policy);
     (info, secrets)
 }

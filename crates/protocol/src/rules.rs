@@ -129,6 +129,11 @@ impl Rules {
         usize::from(self.key_threshold)
     }
 
+    /// Shares that make a value of the common coin: always `f+1`.
+    pub fn coin_threshold(&self) -> usize {
+        usize::from(self.f) + 1
+    }
+
     /// Evaluations that harden a password: always `f+1`.
     pub fn login_threshold(&self) -> usize {
         usize::from(self.f) + 1
@@ -205,12 +210,12 @@ pub enum Rule {
     ShareProof,
     /// A view's content hashes to the claimed digest.
     ViewDigest,
+    /// What is so already is no change, whoever says it: the digest does not see it.
+    TrueChanges,
     /// What a leader claims never goes back (K11).
     ClaimForward,
     /// The installed epoch never falls (K11).
     EpochForward,
-    /// What is so already is no change, whoever says it: the digest does not see it.
-    TrueChanges,
     /// A stay that a member saw end does not come back.
     Tombstone,
     /// A leader gives a view's share only to members of that view.

@@ -41,8 +41,8 @@ pub struct Succession {
     pub number: Generation,
     /// Who takes the place of a leader, if anybody does.
     pub newcomer: Option<Introduction>,
-    /// Verification keys of the group key, the coin and the login key.
-    pub keys: [Vec<[u8; 32]>; 3],
+    /// Verification keys of the group key and the coin.
+    pub keys: [Vec<[u8; 32]>; 2],
     /// Commits to the deals that the shares are made of.
     pub deals: [u8; 32],
 }
@@ -80,17 +80,13 @@ impl Succession {
         self.group == base.id().0 && self.base == base.generation() && ahead
     }
 
-    fn key_sets(&self, base: &GroupInfo) -> Option<[PublicKeySet; 3]> {
-        let [group, coin, login] = &self.keys;
+    fn key_sets(&self, base: &GroupInfo) -> Option<[PublicKeySet; 2]> {
+        let [group, coin] = &self.keys;
         let set = |role, like: &PublicKeySet, keys: &[[u8; 32]]| {
             let new = PublicKeySet::from_bytes(role, like.threshold(), keys).ok()?;
             (new.n() == like.n()).then_some(new)
         };
-        Some([
-            set(KeyRole::GroupKey, &base.group_keys, group)?,
-            set(KeyRole::Coin, &base.coin_keys, coin)?,
-            set(KeyRole::Login, &base.login_keys, login)?,
-        ])
+        Some([set(KeyRole::GroupKey, &base.group_keys, group)?, set(KeyRole::Coin, &base.coin_keys, coin)?])
     }
 }
 
@@ -142,7 +138,7 @@ impl GroupInfo {
             return None;
         }
         let mut next = GroupInfo::clone(base);
-        [next.group_keys, next.coin_keys, next.login_keys] = succession.key_sets(base)?;
+        [next.group_keys, next.coin_keys] = succession.key_sets(base)?;
         if let Some(newcomer) = &succession.newcomer {
             if !base.may_take_a_place(newcomer) {
                 return None;
@@ -189,11 +185,6 @@ impl GroupInfo {
             known = generation.before();
         }
         retired
-    }
-
-    /// Verification keys of the common coin, as [`GroupInfo::group_keys_of`].
-    pub fn coin_keys_of(&self, generation: Generation) -> Option<&PublicKeySet> {
-        self.of(generation).map(|group| &group.coin_keys)
     }
 
     fn of(&self, generation: Generation) -> Option<&GroupInfo> {

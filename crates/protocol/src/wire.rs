@@ -22,7 +22,7 @@ use crate::unheard::Unheard;
 use crate::view::{Cause, MemberEntry};
 
 pub use crate::data::DATA_TAG;
-pub use crate::login::{DecoyShare, LoginAnswer, LoginRequest};
+pub use crate::login::{LoginAnswer, LoginRequest};
 
 /// A login message.
 pub const LOGIN_TAG: u8 = 1;
@@ -272,13 +272,6 @@ pub enum PeerMessage {
     Status([u8; 32]) = 2,
     /// The same by class of users, for whoever found a difference. Exactly [`BUCKETS`].
     Buckets(Vec<[u8; 32]>) = 3,
-    /// The sender's share of the secret that decoy login keys are derived with; told whenever two leaders meet.
-    Decoys {
-        /// The generation of the share.
-        generation: Generation,
-        /// The share.
-        share: DecoyShare,
-    } = 4,
     /// Members that the sender does not hear at the moment, or takes for lost: said again for as long as it is so.
-    Unheard(Unheard) = 5,
+    Unheard(Unheard) = 4,
 }

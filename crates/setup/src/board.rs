@@ -113,7 +113,7 @@ impl Board {
 }
 
 /// The group that a session makes: the same for everybody who saw the same deals.
-pub fn group_of(terms: &Terms, session: &[u8; 32], deals: &[Post], keys: [PublicKeySet; 3]) -> Option<GroupInfo> {
+pub fn group_of(terms: &Terms, session: &[u8; 32], deals: &[Post], keys: [PublicKeySet; 2]) -> Option<GroupInfo> {
     let seen: Vec<[u8; 32]> = deals.iter().map(Post::digest).collect();
     let nonce = digest("ringfort setup nonce", &[session, &encode(&seen)]);
     let leaders = terms.introductions().iter().map(|i| i.info.clone()).collect();

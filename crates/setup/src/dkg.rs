@@ -1,4 +1,4 @@
-//! FROST's distributed key generation (Komlo, Goldberg 2020, Figure 1), three keys at a time.
+//! FROST's distributed key generation (Komlo, Goldberg 2020, Figure 1), two keys at a time.
 //!
 //! `frost-ristretto255` stands on another version of the curve library, so everything crosses as canonical encodings of 32 bytes.
 
@@ -14,45 +14,45 @@ use ringfort_protocol::{LeaderId, Rules};
 use zeroize::Zeroizing;
 
 /// The keys that are made, in the order of every list here (P1).
-const ROLES: [KeyRole; 3] = [KeyRole::GroupKey, KeyRole::Coin, KeyRole::Login];
+const ROLES: [KeyRole; 2] = [KeyRole::GroupKey, KeyRole::Coin];
 
 const PROOF_BYTES: usize = 64;
 
-/// Bytes of the three shares that one leader deals to another.
-pub const SHARES_BYTES: usize = 3 * 32;
+/// Bytes of the two shares that one leader deals to another.
+pub const SHARES_BYTES: usize = 2 * 32;
 
-/// Three shares for one leader, as they are sealed.
+/// Two shares for one leader, as they are sealed.
 pub type Shares = Zeroizing<[u8; SHARES_BYTES]>;
 
-/// Commitments and proofs that leaders have dealt, for each of the three keys.
-pub type Commitments = [round1::Package; 3];
+/// Commitments and proofs that leaders have dealt, for each of the two keys.
+pub type Commitments = [round1::Package; 2];
 
-/// How many shares each of the three keys takes.
-fn thresholds(rules: &Rules) -> [u16; 3] {
+/// How many shares each of the two keys takes.
+fn thresholds(rules: &Rules) -> [u16; 2] {
     let small = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-    [small(rules.key_threshold()), small(rules.login_threshold()), small(rules.login_threshold())]
+    [small(rules.key_threshold()), small(rules.coin_threshold())]
 }
 
 pub(crate) fn identifier(leader: LeaderId) -> Identifier {
     Identifier::try_from(leader.share_index()).expect("a leader's number is not zero")
 }
 
-/// Three secret polynomials.
-pub struct Polynomials([round1::SecretPackage; 3]);
+/// Two secret polynomials.
+pub struct Polynomials([round1::SecretPackage; 2]);
 
 /// What is left of them once the others' shares are computed: one's own.
-pub struct OwnShares([round2::SecretPackage; 3]);
+pub struct OwnShares([round2::SecretPackage; 2]);
 
-/// Draws three polynomials; the bytes are their commitments and proofs, for everybody.
+/// Draws two polynomials; the bytes are their commitments and proofs, for everybody.
 ///
 /// # Errors
 /// Sizes that FROST does not take, which [`crate::Terms`] rules out.
-pub fn deal(me: LeaderId, rules: &Rules, rng: &mut dyn CryptoRng) -> Result<(Polynomials, [Vec<u8>; 3]), KeyError> {
+pub fn deal(me: LeaderId, rules: &Rules, rng: &mut dyn CryptoRng) -> Result<(Polynomials, [Vec<u8>; 2]), KeyError> {
     let n = u16::from(rules.n());
     let mut one = |threshold| part1(identifier(me), n, threshold, OldRng(rng)).map_err(|_| KeyError);
-    let [group, coin, login] = thresholds(rules);
-    let dealt = [one(group)?, one(coin)?, one(login)?];
-    let packages = [to_bytes(&dealt[0].1)?, to_bytes(&dealt[1].1)?, to_bytes(&dealt[2].1)?];
+    let [group, coin] = thresholds(rules);
+    let dealt = [one(group)?, one(coin)?];
+    let packages = [to_bytes(&dealt[0].1)?, to_bytes(&dealt[1].1)?];
     Ok((Polynomials(dealt.map(|(secret, _)| secret)), packages))
 }
 
@@ -68,10 +68,10 @@ fn to_bytes(package: &round1::Package) -> Result<Vec<u8>, KeyError> {
 ///
 /// # Errors
 /// When the dealer deviated.
-pub fn read_commitments(dealer: LeaderId, rules: &Rules, packages: &[Vec<u8>; 3]) -> Result<Commitments, KeyError> {
-    let [group, coin, login] = thresholds(rules);
-    let [a, b, c] = packages;
-    Ok([read_one(dealer, group, a)?, read_one(dealer, coin, b)?, read_one(dealer, login, c)?])
+pub fn read_commitments(dealer: LeaderId, rules: &Rules, packages: &[Vec<u8>; 2]) -> Result<Commitments, KeyError> {
+    let [group, coin] = thresholds(rules);
+    let [a, b] = packages;
+    Ok([read_one(dealer, group, a)?, read_one(dealer, coin, b)?])
 }
 
 fn read_one(dealer: LeaderId, threshold: u16, bytes: &[u8]) -> Result<round1::Package, KeyError> {
@@ -114,8 +114,8 @@ pub fn shares_for(
         }
         Ok::<_, KeyError>(own)
     };
-    let [group, coin, login] = polynomials.0;
-    let own = OwnShares([one(0, group)?, one(1, coin)?, one(2, login)?]);
+    let [group, coin] = polynomials.0;
+    let own = OwnShares([one(0, group)?, one(1, coin)?]);
     Ok((own, dealt))
 }
 
@@ -136,7 +136,7 @@ pub fn shares_fit(to: LeaderId, commitments: &Commitments, shares: &Shares) -> b
 pub fn public_keys(
     rules: &Rules,
     commitments: &BTreeMap<LeaderId, Commitments>,
-) -> Result<[PublicKeySet; 3], KeyError> {
+) -> Result<[PublicKeySet; 2], KeyError> {
     let one = |key: usize| {
         let of_key: BTreeMap<_, _> = commitments
             .iter()
@@ -144,7 +144,7 @@ pub fn public_keys(
             .collect();
         to_key_set(key, rules, &PublicKeyPackage::from_dkg_commitments(&of_key).map_err(|_| KeyError)?)
     };
-    Ok([one(0)?, one(1)?, one(2)?])
+    Ok([one(0)?, one(1)?])
 }
 
 fn to_key_set(key: usize, rules: &Rules, public: &PublicKeyPackage) -> Result<PublicKeySet, KeyError> {
@@ -157,7 +157,7 @@ fn to_key_set(key: usize, rules: &Rules, public: &PublicKeyPackage) -> Result<Pu
     PublicKeySet::from_bytes(role, threshold, &keys)
 }
 
-/// Adds up the shares that everybody else gave: the three shares of `me`, and the public keys of everybody.
+/// Adds up the shares that everybody else gave: the two shares of `me`, and the public keys of everybody.
 ///
 /// # Errors
 /// None once every share fits, except once in 2^250 ceremonies, when a key comes out as zero.
@@ -167,7 +167,7 @@ pub fn finish(
     own: &OwnShares,
     others: &BTreeMap<LeaderId, Commitments>,
     received: &BTreeMap<LeaderId, Shares>,
-) -> Result<([SecretShare; 3], [PublicKeySet; 3]), KeyError> {
+) -> Result<([SecretShare; 2], [PublicKeySet; 2]), KeyError> {
     let one = |key: usize| {
         let secret = own.0.get(key).ok_or(KeyError)?;
         let packages: BTreeMap<_, _> =
@@ -185,8 +185,8 @@ pub fn finish(
         let share = SecretShare::from_secret(keys.role(), me.share_index(), &Secret32::new(to_array(&bytes)?))?;
         if share.belongs_to(&keys) { Ok((share, keys)) } else { Err(KeyError) }
     };
-    let [group, coin, login] = [one(0)?, one(1)?, one(2)?];
-    Ok(([group.0, coin.0, login.0], [group.1, coin.1, login.1]))
+    let [group, coin] = [one(0)?, one(1)?];
+    Ok(([group.0, coin.0], [group.1, coin.1]))
 }
 
 fn to_array(bytes: &[u8]) -> Result<[u8; 32], KeyError> {

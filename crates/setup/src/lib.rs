@@ -7,7 +7,7 @@
 //! | stage | everybody tells everybody | why |
 //! |---|---|---|
 //! | meeting | a *hello* with a fresh nonce; then, signed, which hellos it holds | all are here, and nothing said earlier counts |
-//! | deal | commitments to three polynomials, proofs that it knows them, a key to be sealed to | FROST, round 1 |
+//! | deal | commitments to two polynomials, proofs that it knows them, a key to be sealed to | FROST, round 1 |
 //! | shares | one sealed share of each polynomial for everybody; what it saw of the deals | FROST, round 2 |
 //! | result | *confirm*, with the group's id; or *complain*, with the key that opens what it got | all agree, or all see who is to blame |
 //!

@@ -106,8 +106,8 @@ pub enum Body {
     Deal {
         /// Others seal to it, in this session only.
         opening_key: [u8; 32],
-        /// Commitments and proof of each of the three keys.
-        packages: [Vec<u8>; 3],
+        /// Commitments and proof of each of the two keys.
+        packages: [Vec<u8>; 2],
     } = 1,
     /// Round 2.
     Shares {

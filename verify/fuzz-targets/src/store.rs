@@ -11,7 +11,7 @@ use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::coordination::{LifeRecord, Operation, Subject};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::leader::{Leader, Record};
-use ringfort_protocol::login::{Attempts, ThrottleKey};
+use ringfort_protocol::login::Attempts;
 use ringfort_protocol::time::Cx;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupId, Incarnation, MemberId, Time};
@@ -73,7 +73,7 @@ fn encoded(record: &Record) -> Vec<u8> {
     match record {
         Record::Life(life) => encode(life),
         Record::Registration(name, registration) => [name.as_bytes(), &registration.to_bytes()].concat(),
-        Record::Attempts(attempts) => [attempts.key.to_string().as_bytes(), &encode(&attempts.left)].concat(),
+        Record::Attempts(attempts) => [attempts.user.as_bytes(), &encode(&attempts.left)].concat(),
         Record::CatchingUp(is) => encode(is),
     }
 }
@@ -167,7 +167,7 @@ pub fn records() -> Vec<Record> {
         Some(Record::Registration(record.user.clone(), registration))
     });
     records.extend(enrolled);
-    records.push(Record::Attempts(Attempts { key: ThrottleKey::User(user("pia")), left: Some(3) }));
+    records.push(Record::Attempts(Attempts { user: user("pia"), left: Some(3) }));
     records
 }
 

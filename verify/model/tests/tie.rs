@@ -32,7 +32,7 @@ impl Room {
         let rules = Rules::new(4, 1, 2).unwrap();
         let (group, secrets) = deal_group("tie", rules, &addresses, Policy::default(), &mut rng);
         let key = SigningKey::generate(&mut rng);
-        let mut servers: Vec<LoginServer> = secrets.iter().map(|s| LoginServer::new(&group, s, &mut rng)).collect();
+        let mut servers: Vec<LoginServer> = secrets.iter().map(|_| LoginServer::new(&group)).collect();
         for server in &mut servers {
             server.register(ana(), Registration::Key(key.verifying_key()));
         }

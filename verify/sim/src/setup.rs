@@ -178,6 +178,5 @@ pub fn copy_secrets(secrets: &LeaderSecrets) -> LeaderSecrets {
         sealing: secrets.sealing.clone(),
         group_share: secrets.group_share.clone(),
         coin_share: secrets.coin_share.clone(),
-        login_share: secrets.login_share.clone(),
     }
 }

@@ -60,7 +60,6 @@ fn lived() -> (Vec<Canary>, Bench) {
             ("sealing", secrets.sealing.to_secret()),
             ("group share", secrets.group_share.to_secret()),
             ("coin share", secrets.coin_share.to_secret()),
-            ("login share", secrets.login_share.to_secret()),
         ];
         canaries.extend(all.map(|(what, secret)| Canary::new(format!("{what} of {}", secrets.id), secret.expose())));
     }

@@ -146,7 +146,7 @@ fn check_secrets(machines: &Machines) {
         }
         assert!(!folder.join("unconfirmed").exists());
     }
-    assert_eq!(secrets.len(), 4 * 9);
+    assert_eq!(secrets.len(), 4 * 8);
     for number in 1..=4 {
         let all = all_files(&machines.path(&format!("m{number}")));
         for (owner, secret) in secrets.iter().filter(|(owner, _)| *owner != number) {

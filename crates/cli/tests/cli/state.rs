@@ -43,7 +43,7 @@ fn a_sealed_leader_keeps_no_secret_in_plain_and_starts_with_its_key() {
     let mut world = World::new("");
     let folder = world.leader_folder(1);
     let canaries = secrets(&folder);
-    assert_eq!(canaries.len(), 6, "{canaries:?}");
+    assert_eq!(canaries.len(), 5, "{canaries:?}");
     let registration = {
         let records = ringfort_node::folder::LeaderFolder::open(&folder).unwrap().store.load().unwrap();
         let secret = records.iter().find_map(|record| match record {

@@ -65,11 +65,6 @@ impl SecretShare {
         self.public
     }
 
-    /// The same leader's share of the key times a nonzero factor. Constant time.
-    pub(crate) fn scaled(&self, factor: &Scalar) -> Self {
-        Self::new(self.role, self.index, self.secret * factor)
-    }
-
     /// Whether this is the share that `keys` announces for its index.
     pub fn belongs_to(&self, keys: &PublicKeySet) -> bool {
         keys.role() == self.role && keys.key(self.index) == Some(self.public)

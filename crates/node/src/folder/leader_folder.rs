@@ -107,7 +107,6 @@ struct Document {
     sealing: SecretHex<32>,
     group_share: SecretHex<32>,
     coin_share: SecretHex<32>,
-    login_share: SecretHex<32>,
 }
 
 impl LeaderFolder {
@@ -342,7 +341,6 @@ fn assemble(path: &Path, document: Document) -> Result<LeaderSecrets, FileError>
         id,
         group_share: share(KeyRole::GroupKey, &document.group_share, "group_share")?,
         coin_share: share(KeyRole::Coin, &document.coin_share, "coin_share")?,
-        login_share: share(KeyRole::Login, &document.login_share, "login_share")?,
         signing: SigningKey::from_secret(&document.signing.0),
         sealing: KemSecret::from_secret(&document.sealing.0),
         link: document.link.0,
@@ -358,7 +356,6 @@ fn check_belongs(path: &Path, group: &GroupInfo, secrets: &LeaderSecrets) -> Res
         ("sealing", secrets.sealing.public() == info.sealing_key),
         ("group_share", secrets.group_share.belongs_to(&group.group_keys)),
         ("coin_share", secrets.coin_share.belongs_to(&group.coin_keys)),
-        ("login_share", secrets.login_share.belongs_to(&group.login_keys)),
     ];
     match checks.iter().find(|(_, belongs)| !belongs) {
         Some((name, _)) => Err(stranger(path, name)),
@@ -377,13 +374,12 @@ pub(super) fn secrets_text(group: &GroupInfo, secrets: &LeaderSecrets) -> Zeroiz
     text.push_str(HEADER);
     text.push_str(&format!("format = {FORMAT}\nleader = {}\n", secrets.id.number()));
     text.push_str(&format!("group = \"{}\"\n", data_encoding::HEXLOWER.encode(&group.id().0)));
-    let fields: [(&str, &Secret32); 6] = [
+    let fields: [(&str, &Secret32); 5] = [
         ("link", &secrets.link),
         ("signing", &secrets.signing.to_secret()),
         ("sealing", &secrets.sealing.to_secret()),
         ("group_share", &secrets.group_share.to_secret()),
         ("coin_share", &secrets.coin_share.to_secret()),
-        ("login_share", &secrets.login_share.to_secret()),
     ];
     for (name, secret) in fields {
         for part in [name, " = \"", &secret_digits(secret), "\"\n"] {

@@ -74,9 +74,9 @@ pub(super) fn take_up(
     Ok((Arc::new(next), secrets))
 }
 
-fn with_shares(secrets: LeaderSecrets, shares: [SecretShare; 3]) -> LeaderSecrets {
-    let [group_share, coin_share, login_share] = shares;
-    LeaderSecrets { group_share, coin_share, login_share, ..secrets }
+fn with_shares(secrets: LeaderSecrets, shares: [SecretShare; 2]) -> LeaderSecrets {
+    let [group_share, coin_share] = shares;
+    LeaderSecrets { group_share, coin_share, ..secrets }
 }
 
 /// The newest succession that a leader's folder holds, with all that a new machine needs to take its place. Public.
@@ -110,11 +110,10 @@ pub fn take_place(making: &Making, group: &Path, package: &Path) -> Result<PathB
     let opened = bytes.and_then(|bytes| Package::from_bytes(&bytes));
     let opened = opened.ok_or_else(|| FileError::malformed(package, "is no package of a succession", again))?;
     let (me, keys) = (making.introduction().leader, making.keys());
-    let (group, [group_share, coin_share, login_share]) =
-        opened.open(&group, me, &[], &keys.sealing).ok_or_else(|| {
-            let what = "does not give this machine a place in the group of that group file";
-            FileError::new(FileErrorKind::Altered, package, what, again)
-        })?;
+    let (group, [group_share, coin_share]) = opened.open(&group, me, &[], &keys.sealing).ok_or_else(|| {
+        let what = "does not give this machine a place in the group of that group file";
+        FileError::new(FileErrorKind::Altered, package, what, again)
+    })?;
     let secrets = LeaderSecrets {
         id: me,
         link: keys.link,
@@ -122,7 +121,6 @@ pub fn take_place(making: &Making, group: &Path, package: &Path) -> Result<PathB
         sealing: keys.sealing,
         group_share,
         coin_share,
-        login_share,
     };
     LeaderFolder::create_newcomer(making.path(), &group, &secrets)
 }

@@ -115,8 +115,8 @@ pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>)
     }
     for (key, bytes) in checked(connection, path, "attempts")? {
         let left: u32 = decode(&bytes).map_err(|_| corrupt(path, "attempts", &key))?;
-        let key = key.parse().map_err(|_| corrupt(path, "attempts", &key))?;
-        records.push(Record::Attempts(Attempts { key, left: Some(left) }));
+        let user = key.parse().map_err(|_| corrupt(path, "attempts", &key))?;
+        records.push(Record::Attempts(Attempts { user, left: Some(left) }));
     }
     Ok(records)
 }
@@ -180,12 +180,12 @@ pub(super) fn put(transaction: &Transaction<'_>, record: &Record, key: Option<&S
             let sealed = key.map(|key| key.seal_registration(user.as_str(), &plain));
             replace(transaction, "registration", user.as_str(), sealed.as_deref().unwrap_or(&plain))
         }
-        Record::Attempts(Attempts { key, left: Some(left) }) => {
-            replace(transaction, "attempts", &key.to_string(), &encode(left))
+        Record::Attempts(Attempts { user, left: Some(left) }) => {
+            replace(transaction, "attempts", user.as_str(), &encode(left))
         }
-        Record::Attempts(Attempts { key, left: None }) => {
+        Record::Attempts(Attempts { user, left: None }) => {
             let mut statement = transaction.prepare_cached("DELETE FROM attempts WHERE key = ?1")?;
-            statement.execute([key.to_string()]).map(|_| ())
+            statement.execute([user.as_str()]).map(|_| ())
         }
         Record::CatchingUp(_) => Ok(()),
     }

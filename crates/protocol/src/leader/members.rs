@@ -77,12 +77,7 @@ impl Leader {
         match request {
             LoginRequest::Blind { user, blinded } => {
                 match self.login.on_blind(cx, &self.group, &self.secrets, login, &exporter, &user, blinded) {
-                    // It has not met enough of its peers yet: the others answer.
-                    Ok(None) => {
-                        step.effects.push(Effect::Close(link));
-                        self.on_link_down(link);
-                    }
-                    Ok(Some((answer, attempts))) => {
+                    Ok((answer, attempts)) => {
                         step.effects.extend(attempts.map(|attempts| Effect::Persist(Record::Attempts(attempts))));
                         if let LoginAnswer::Denied { reason, .. } = &answer {
                             step.events.push(Event::Denied(user, *reason));

@@ -124,7 +124,7 @@ impl Leader {
         secrets: LeaderSecrets,
         records: impl IntoIterator<Item = Record>,
     ) -> Self {
-        let mut login = LoginServer::new(&group, &secrets, cx.rng);
+        let mut login = LoginServer::new(&group);
         let (mut lives, mut catching_up) = (Vec::new(), false);
         for record in records {
             match record {

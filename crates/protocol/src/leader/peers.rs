@@ -107,8 +107,6 @@ impl Leader {
         self.state.on_peer_up(peer);
         self.unheard.on_link(peer);
         let mut step = Step::default();
-        let (generation, share) = (self.group.generation(), self.login.decoy_share());
-        step.tell_peer(peer, &PeerMessage::Decoys { generation, share });
         for message in self.state.status() {
             step.tell_peer(peer, &message);
         }
@@ -180,11 +178,6 @@ impl Leader {
             }
             Ok(PeerMessage::Buckets(_)) if !account.may_answer(cx.now) && enforced => Vec::new(),
             Ok(PeerMessage::Buckets(theirs)) => self.state.on_buckets(peer, &theirs),
-            Ok(PeerMessage::Decoys { .. }) if !pay(&mut account.work, VERIFICATION) => Vec::new(),
-            Ok(PeerMessage::Decoys { generation, share }) => {
-                let bad = self.login.on_decoy_share(&self.group, &self.secrets, peer, (generation, share));
-                bad.into_iter().map(|leader| Output::Blame(leader, Fault::BadShare)).collect()
-            }
             Ok(PeerMessage::Unheard(said)) => {
                 let paid = pay(&mut account.work, VERIFICATION);
                 if paid { self.on_unheard(cx.now, peer, said) } else { Vec::new() }

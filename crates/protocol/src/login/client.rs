@@ -6,6 +6,7 @@ use ringfort_crypto::secret::Secret32;
 
 use super::message::{Denial, LoginAnswer, LoginRequest, WireSignature};
 use super::{Credential, Transcript, bound, fresh, leader_key};
+use crate::codec::encode;
 use crate::data::Identity;
 use crate::fault::Fault;
 use crate::group::GroupInfo;
@@ -141,17 +142,17 @@ impl LoginClient {
     }
 }
 
-/// Whether a refusal of a request that carried no nonce is the leader's own (for [`Denial::Throttled`]).
-pub(crate) fn throttled_is_genuine(
+/// Whether a refusal to evaluate a blinded password is the leader's own.
+pub(crate) fn refusal_is_genuine(
     group: &GroupInfo,
     leader: LeaderId,
     exporter: &[u8; 32],
     blinded: &[u8; 32],
-    signature: &WireSignature,
+    (reason, signature): (Denial, &WireSignature),
 ) -> bool {
     group.leader(leader).is_some_and(|info| {
-        let parts: [&[u8]; 3] = [&group.id().0, exporter, blinded];
-        info.signing_key.verify("ringfort login throttled", &parts, &signature.0).is_ok()
+        let parts: [&[u8]; 4] = [&group.id().0, exporter, blinded, &encode(&reason)];
+        info.signing_key.verify("ringfort login not evaluated", &parts, &signature.0).is_ok()
     })
 }
 

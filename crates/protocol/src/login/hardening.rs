@@ -25,6 +25,8 @@ pub struct Hardening {
     client: OprfClient,
     blinded: BlindedElement,
     told: BTreeMap<LeaderId, (AnnouncedKey, Evaluation)>,
+    /// Leaders that know no password of this user.
+    without: BTreeSet<LeaderId>,
     roots: BTreeMap<AnnouncedKey, Secret32>,
     bad: BTreeSet<LeaderId>,
 }
@@ -44,15 +46,18 @@ impl Hardening {
     /// Blinds the password. `None` only for a password that hashes to the identity: never in practice.
     pub fn start(user: UserName, password: &[u8], rng: &mut dyn CryptoRng) -> Option<Self> {
         let (client, blinded) = OprfClient::blind(password, rng)?;
-        let (told, roots, bad) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Some(Hardening { user, client, blinded, told, roots, bad })
+        let (told, without) = (BTreeMap::new(), BTreeSet::new());
+        let (roots, bad) = (BTreeMap::new(), BTreeSet::new());
+        Some(Hardening { user, client, blinded, told, without, roots, bad })
     }
 
     /// The same blinded password with nothing heard yet, for a guesser who tries what fits.
     #[cfg(feature = "mutants")]
     pub fn again_for_testing_only(&self) -> Self {
-        let (told, roots, bad) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Hardening { user: self.user.clone(), client: self.client.clone(), blinded: self.blinded, told, roots, bad }
+        let (user, client, blinded) = (self.user.clone(), self.client.clone(), self.blinded);
+        let (told, without) = (BTreeMap::new(), BTreeSet::new());
+        let (roots, bad) = (BTreeMap::new(), BTreeSet::new());
+        Hardening { user, client, blinded, told, without, roots, bad }
     }
 
     /// What the leaders evaluate.
@@ -81,11 +86,19 @@ impl Hardening {
         if key.0.len() != group.rules.login_threshold() {
             hardened.caught = self.catch(vec![leader]);
         } else {
+            self.without.remove(&leader);
             self.told.insert(leader, (key.clone(), Evaluation::from_bytes(*evaluation)));
             self.try_key(group, leader, key, &mut hardened);
         }
         hardened.alone = self.alone(group);
         hardened
+    }
+
+    /// A leader says that it knows no password of this user. Returns who is alone with its key by now, as [`Hardened::alone`].
+    pub fn on_unknown(&mut self, group: &GroupInfo, leader: LeaderId) -> Vec<LeaderId> {
+        self.told.remove(&leader);
+        self.without.insert(leader);
+        self.alone(group)
     }
 
     fn try_key(&mut self, group: &GroupInfo, leader: LeaderId, key: &AnnouncedKey, hardened: &mut Hardened) {
@@ -128,7 +141,8 @@ impl Hardening {
 
     /// Leaders whose key has no f+1 behind it, and will not have, whatever those say that have not answered yet.
     fn alone(&self, group: &GroupInfo) -> Vec<LeaderId> {
-        let silent = usize::from(group.rules.n()).saturating_sub(self.told.len() + self.bad.len());
+        let answered = self.bad.union(&self.without).count();
+        let silent = usize::from(group.rules.n()).saturating_sub(self.told.len() + answered);
         let behind = |key: &AnnouncedKey| self.told.values().filter(|(told, _)| told == key).count();
         let alone =
             |key: &AnnouncedKey| !self.roots.contains_key(key) && behind(key) + silent < group.rules.login_threshold();

@@ -11,7 +11,6 @@
 //! evaluation under another name is worth nothing.
 
 mod client;
-mod decoy;
 mod hardening;
 mod message;
 mod registration;
@@ -26,9 +25,8 @@ use ringfort_crypto::password::{Argon2Cost, harden};
 use ringfort_crypto::secret::{Secret, Secret32};
 use ringfort_crypto::sign::{BadSignature, SigningKey, VerifyingKey};
 
-pub(crate) use client::throttled_is_genuine;
+pub(crate) use client::refusal_is_genuine;
 pub use client::{LoginClient, LoginFailure};
-pub use decoy::DecoyShare;
 pub use hardening::{Hardened, Hardening};
 pub use message::{AnnouncedKey, Certificate, Denial, LoginAnswer, LoginRequest, Method, WireSignature};
 #[cfg(feature = "mutants")]
@@ -37,7 +35,7 @@ pub use registration::{
     Enrolment, EnrolmentCode, EnrolmentRecord, PasswordRegistration, Registration, enrol_key, enrol_password,
 };
 pub use server::{Authenticated, LoginServer, LoginServerLink};
-pub use throttle::{Attempts, Throttle, ThrottleKey};
+pub use throttle::{Attempts, Throttle};
 
 use crate::group::GroupInfo;
 use crate::ids::{LeaderId, UserName};

@@ -2,22 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use ringfort_crypto::CryptoRng;
-use ringfort_crypto::kdf::derive;
 use ringfort_crypto::oprf::BlindedElement;
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::VerifyingKey;
 
 use super::client::check_ack_tag;
-use super::decoy::DecoyKeys;
 use super::message::{Denial, LoginAnswer, LoginRequest, Method, WireSignature};
-use super::{Attempts, DecoyShare, Registration, Throttle, Transcript, bound, fresh};
+use super::{Attempts, Registration, Throttle, Transcript, bound, fresh};
 use crate::fault::Fault;
 use crate::group::{GroupInfo, LeaderSecrets};
-use crate::ids::{Incarnation, LeaderId, MemberId, UserName};
+use crate::ids::{Incarnation, MemberId, UserName};
 use crate::rules::Rule;
 use crate::sealed::{End, SealedChannel};
-use crate::succession::Generation;
 use crate::time::{Cx, Time};
 use crate::view::{MemberEntry, MemberSet};
 
@@ -31,10 +27,6 @@ const INITS_PER_LINK_MAX: u8 = 2;
 pub struct LoginServer {
     users: BTreeMap<UserName, Registration>,
     throttle: Throttle,
-    /// Stands in for `P_a,i` of users who do not exist, so that they look like users who do.
-    decoy: Secret32,
-    /// The same for login keys.
-    decoy_keys: DecoyKeys,
 }
 
 /// The state of one link that has not logged in yet.
@@ -72,29 +64,8 @@ impl Authenticated {
 
 impl LoginServer {
     /// A leader's login room.
-    pub fn new(group: &GroupInfo, secrets: &LeaderSecrets, rng: &mut dyn CryptoRng) -> Self {
-        LoginServer {
-            users: BTreeMap::new(),
-            throttle: Throttle::new(group.policy.login_attempts_per_minute),
-            decoy: derive(secrets.signing.to_secret().expose(), "ringfort login decoy", &[]),
-            decoy_keys: DecoyKeys::new(group, secrets, rng),
-        }
-    }
-
-    /// What the other leaders need of this one to make up keys for names that are nobody's.
-    pub fn decoy_share(&self) -> DecoyShare {
-        self.decoy_keys.own()
-    }
-
-    /// The same from a peer; returns who told wrong ones.
-    pub fn on_decoy_share(
-        &mut self,
-        group: &GroupInfo,
-        secrets: &LeaderSecrets,
-        peer: LeaderId,
-        share: (Generation, DecoyShare),
-    ) -> Vec<LeaderId> {
-        self.decoy_keys.on_share(group, secrets, peer, share)
+    pub fn new(group: &GroupInfo) -> Self {
+        LoginServer { users: BTreeMap::new(), throttle: Throttle::new(group.policy.login_attempts_per_minute) }
     }
 
     /// Registers a user, replacing an earlier registration.
@@ -128,7 +99,7 @@ impl LoginServer {
     }
 
     /// Handles `Blind`: one evaluation with the user's key, within the user's limit. What comes with the answer must be
-    /// durable before it is sent. `None` until this leader could answer for any name, known or not.
+    /// durable before it is sent. Whoever has no password here is refused: which names are registered is no secret.
     #[allow(clippy::too_many_arguments)]
     pub fn on_blind(
         &mut self,
@@ -139,26 +110,24 @@ impl LoginServer {
         exporter: &[u8; 32],
         user: &UserName,
         blinded: [u8; 32],
-    ) -> Result<Option<(LoginAnswer, Option<Attempts>)>, Fault> {
+    ) -> Result<(LoginAnswer, Option<Attempts>), Fault> {
         link.evaluations = link.evaluations.saturating_add(1);
         if link.evaluations > EVALUATIONS_PER_LINK_MAX {
             return Err(Fault::Flooding);
         }
-        let registered = self.users.contains_key(user);
-        if !self.throttle.allows(cx.now, user, registered) && group.rules.enforces(Rule::LoginThrottle) {
-            let parts: [&[u8]; 3] = [&group.id().0, exporter, &blinded];
-            let signature = WireSignature(secrets.signing.sign("ringfort login throttled", &parts));
-            return Ok(Some((LoginAnswer::Denied { reason: Denial::Throttled, signature }, None)));
-        }
-        // Made for every name, so that the time it takes tells nothing.
-        let Some(decoy) = self.decoy_keys.of(user) else { return Ok(None) };
-        let (share, key) = match self.users.get(user) {
-            Some(Registration::Password(stored)) => (stored.share(), stored.announced().clone()),
-            Some(Registration::Key(_)) | None => (&decoy.0, decoy.1),
+        let refuse = |reason| {
+            let parts: [&[u8]; 4] = [&group.id().0, exporter, &blinded, &crate::codec::encode(&reason)];
+            let signature = WireSignature(secrets.signing.sign("ringfort login not evaluated", &parts));
+            Ok((LoginAnswer::Denied { reason, signature }, None))
         };
-        let evaluation = share.evaluate_blinded(&BlindedElement(blinded), cx.rng).ok_or(Fault::Malformed)?;
-        let attempts = self.throttle.take(cx.now, user, registered);
-        Ok(Some((LoginAnswer::Evaluated { evaluation: evaluation.to_bytes(), key }, attempts)))
+        let Some(Registration::Password(stored)) = self.users.get(user) else { return refuse(Denial::NotAuthentic) };
+        if !self.throttle.allows(cx.now, user) && group.rules.enforces(Rule::LoginThrottle) {
+            return refuse(Denial::Throttled);
+        }
+        let evaluation = stored.share().evaluate_blinded(&BlindedElement(blinded), cx.rng).ok_or(Fault::Malformed)?;
+        let key = stored.announced().clone();
+        let attempts = self.throttle.take(cx.now, user);
+        Ok((LoginAnswer::Evaluated { evaluation: evaluation.to_bytes(), key }, attempts))
     }
 
     /// Handles message 1, AuthInitReq; `last` is the highest stay known here, accepted or pending.
@@ -179,12 +148,12 @@ impl LoginServer {
         }
         let mut n2 = [0; 32];
         cx.rng.fill_bytes(&mut n2);
+        let transcript = Transcript::new(group, &group.rules, secrets.id, exporter, &user, &method, &n1);
         let long_term = match (&method, self.users.get(&user)) {
             (Method::Password, Some(Registration::Password(stored))) => stored.key().clone(),
-            (Method::Password, _) => derive(self.decoy.expose(), "ringfort login decoy user", &[user.as_bytes()]),
+            (Method::Password, _) => return Ok(deny(secrets, &transcript, Denial::NotAuthentic)),
             (Method::Key | Method::Certificate(_) | Method::Session, _) => Secret32::new(bound(&group.rules, exporter)),
         };
-        let transcript = Transcript::new(group, &group.rules, secrets.id, exporter, &user, &method, &n1);
         let last = if self.may_be_told(cx, group, &user, &method, asks.as_ref(), &transcript) { last.0 } else { 0 };
         let transcript = transcript.asked(asks.as_ref());
         let tag = transcript.distribution_tag(&long_term, &n2, last);

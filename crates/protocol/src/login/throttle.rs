@@ -5,61 +5,26 @@
 //! what is left, and less by a few at most. Time does not run while the leader is down.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use ringfort_crypto::hash::digest;
-
-use crate::ids::{BadName, UserName};
+use crate::ids::UserName;
 use crate::time::Time;
 
-/// Users that are not registered share this many buckets, so that a flood of invented names takes no memory.
-const SHARED_BUCKETS: u16 = 1024;
 /// A bucket is put down on disk this many times, if all of it is used at once.
 const PARTS: u32 = 4;
 /// Full buckets that are forgotten at once.
 const FORGOTTEN_MAX: usize = 256;
 
-/// Whose attempts are counted together.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ThrottleKey {
-    /// A registered user's.
-    User(UserName),
-    /// Those of names that are not registered, by their hash.
-    Shared(u16),
-}
-
-impl fmt::Display for ThrottleKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ThrottleKey::User(user) => user.fmt(f),
-            ThrottleKey::Shared(place) => write!(f, "#{place}"),
-        }
-    }
-}
-
-impl FromStr for ThrottleKey {
-    type Err = BadName;
-
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        let Some(place) = text.strip_prefix('#') else { return text.parse().map(ThrottleKey::User) };
-        let place: u16 = place.parse().map_err(|_| BadName)?;
-        let key = ThrottleKey::Shared(place);
-        if place < SHARED_BUCKETS && key.to_string() == text { Ok(key) } else { Err(BadName) }
-    }
-}
-
 /// What is kept on disk of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempts {
     /// Whose.
-    pub key: ThrottleKey,
+    pub user: UserName,
     /// At least so many are left; `None` for all, which needs no record.
     pub left: Option<u32>,
 }
 
-/// A token bucket per registered user; a hash decides the bucket of anybody else.
+/// A token bucket per registered user. Nothing is evaluated for anybody else.
 ///
 /// An evaluation takes a token, a successful login gives it back: a person who types the right
 /// password never waits, a guesser gets `per_minute` tries.
@@ -67,7 +32,7 @@ pub struct Attempts {
 pub struct Throttle {
     per_minute: u32,
     /// Those that are not full.
-    buckets: BTreeMap<ThrottleKey, Bucket>,
+    buckets: BTreeMap<UserName, Bucket>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,34 +53,33 @@ impl Throttle {
     pub fn restore(&mut self, now: Time, attempts: Attempts) {
         let Some(left) = attempts.left else { return };
         let tokens = left.min(self.per_minute);
-        self.buckets.insert(attempts.key, Bucket { tokens, refilled: now, durable: tokens });
+        self.buckets.insert(attempts.user, Bucket { tokens, refilled: now, durable: tokens });
     }
 
     /// Whether `user` has a token left.
-    pub fn allows(&mut self, now: Time, user: &UserName, registered: bool) -> bool {
-        self.refilled(now, &key(user, registered)).is_none_or(|bucket| bucket.tokens > 0)
+    pub fn allows(&mut self, now: Time, user: &UserName) -> bool {
+        self.refilled(now, user).is_none_or(|bucket| bucket.tokens > 0)
     }
 
     /// Takes a token of `user`, if there is one. What is returned must be durable before the evaluation is answered.
-    pub fn take(&mut self, now: Time, user: &UserName, registered: bool) -> Option<Attempts> {
-        let key = key(user, registered);
+    pub fn take(&mut self, now: Time, user: &UserName) -> Option<Attempts> {
         let (per_minute, part) = (self.per_minute, (self.per_minute / PARTS).max(1));
-        if self.refilled(now, &key).is_none() {
+        if self.refilled(now, user).is_none() {
             let full = Bucket { tokens: per_minute, refilled: now, durable: per_minute };
-            self.buckets.insert(key.clone(), full);
+            self.buckets.insert(user.clone(), full);
         }
-        let bucket = self.buckets.get_mut(&key)?;
+        let bucket = self.buckets.get_mut(user)?;
         bucket.tokens = bucket.tokens.saturating_sub(1);
         if bucket.tokens >= bucket.durable {
             return None;
         }
         bucket.durable = (bucket.tokens + 1).saturating_sub(part);
-        Some(Attempts { key, left: Some(bucket.durable) })
+        Some(Attempts { user: user.clone(), left: Some(bucket.durable) })
     }
 
     /// Gives the token of a successful login back.
     pub fn give_back(&mut self, user: &UserName) {
-        if let Some(bucket) = self.buckets.get_mut(&key(user, true)) {
+        if let Some(bucket) = self.buckets.get_mut(user) {
             bucket.tokens = (bucket.tokens + 1).min(self.per_minute);
         }
     }
@@ -124,19 +88,19 @@ impl Throttle {
     pub fn forget_full(&mut self, now: Time) -> Vec<Attempts> {
         let (per_minute, interval) = (self.per_minute, self.interval());
         let full = |bucket: &Bucket| gained(bucket, now, interval).saturating_add(bucket.tokens) >= per_minute;
-        let keys = self.buckets.iter().filter(|(_, bucket)| full(bucket)).map(|(key, _)| key.clone());
-        let keys: BTreeSet<ThrottleKey> = keys.take(FORGOTTEN_MAX).collect();
-        self.buckets.retain(|key, _| !keys.contains(key));
-        keys.into_iter().map(|key| Attempts { key, left: None }).collect()
+        let users = self.buckets.iter().filter(|(_, bucket)| full(bucket)).map(|(user, _)| user.clone());
+        let users: BTreeSet<UserName> = users.take(FORGOTTEN_MAX).collect();
+        self.buckets.retain(|user, _| !users.contains(user));
+        users.into_iter().map(|user| Attempts { user, left: None }).collect()
     }
 
     fn interval(&self) -> Duration {
         Duration::from_secs(60) / self.per_minute
     }
 
-    fn refilled(&mut self, now: Time, key: &ThrottleKey) -> Option<&Bucket> {
+    fn refilled(&mut self, now: Time, user: &UserName) -> Option<&Bucket> {
         let (per_minute, interval) = (self.per_minute, self.interval());
-        let bucket = self.buckets.get_mut(key)?;
+        let bucket = self.buckets.get_mut(user)?;
         let gained = gained(bucket, now, interval);
         if gained > 0 {
             bucket.tokens = bucket.tokens.saturating_add(gained).min(per_minute);
@@ -148,14 +112,6 @@ impl Throttle {
 
 fn gained(bucket: &Bucket, now: Time, interval: Duration) -> u32 {
     u32::try_from(now.since(bucket.refilled).as_nanos() / interval.as_nanos().max(1)).unwrap_or(u32::MAX)
-}
-
-fn key(user: &UserName, registered: bool) -> ThrottleKey {
-    if registered {
-        return ThrottleKey::User(user.clone());
-    }
-    let [high, low, ..] = digest("ringfort throttle", &[user.as_bytes()]);
-    ThrottleKey::Shared(u16::from_be_bytes([high, low]) % SHARED_BUCKETS)
 }
 
 #[cfg(test)]
@@ -171,12 +127,12 @@ mod tests {
     }
 
     /// Attempts that are let through, and what they leave on disk.
-    fn attempts(throttle: &mut Throttle, now: Time, registered: bool, disk: &mut BTreeMap<ThrottleKey, u32>) -> usize {
+    fn attempts(throttle: &mut Throttle, now: Time, disk: &mut BTreeMap<UserName, u32>) -> usize {
         let mut allowed = 0;
         for _ in 0..50 {
-            if throttle.allows(now, &ana(), registered) {
+            if throttle.allows(now, &ana()) {
                 allowed += 1;
-                disk.extend(throttle.take(now, &ana(), registered).and_then(|a| Some((a.key, a.left?))));
+                disk.extend(throttle.take(now, &ana()).and_then(|a| Some((a.user, a.left?))));
             }
         }
         allowed
@@ -184,61 +140,43 @@ mod tests {
 
     #[test]
     fn guesses_are_limited_and_refill_slowly() {
-        for registered in [true, false] {
-            let (mut throttle, mut disk) = (Throttle::new(6), BTreeMap::new());
-            assert_eq!(attempts(&mut throttle, at(0), registered, &mut disk), 6);
-            assert_eq!(attempts(&mut throttle, at(9), registered, &mut disk), 0);
-            assert_eq!(attempts(&mut throttle, at(10), registered, &mut disk), 1);
-            if registered {
-                throttle.give_back(&ana());
-                assert_eq!(attempts(&mut throttle, at(10), true, &mut disk), 1);
-            }
-            assert_eq!(attempts(&mut throttle, at(1000), registered, &mut disk), 6, "never more than the limit");
-        }
+        let (mut throttle, mut disk) = (Throttle::new(6), BTreeMap::new());
+        assert_eq!(attempts(&mut throttle, at(0), &mut disk), 6);
+        assert_eq!(attempts(&mut throttle, at(9), &mut disk), 0);
+        assert_eq!(attempts(&mut throttle, at(10), &mut disk), 1);
+        throttle.give_back(&ana());
+        assert_eq!(attempts(&mut throttle, at(10), &mut disk), 1);
+        assert_eq!(attempts(&mut throttle, at(1000), &mut disk), 6, "never more than the limit");
     }
 
     #[test]
     fn restarts_give_no_fresh_guesses() {
-        for registered in [true, false] {
-            let (mut disk, mut guesses) = (BTreeMap::<ThrottleKey, u32>::new(), 0);
-            for _restart in 0..40 {
-                let mut throttle = Throttle::new(12);
-                for (key, left) in &disk {
-                    throttle.restore(at(0), Attempts { key: key.clone(), left: Some(*left) });
-                }
-                // One guess, and the leader is killed.
-                if throttle.allows(at(0), &ana(), registered) {
-                    guesses += 1;
-                    disk.extend(throttle.take(at(0), &ana(), registered).and_then(|a| Some((a.key, a.left?))));
-                }
+        let (mut disk, mut guesses) = (BTreeMap::<UserName, u32>::new(), 0);
+        for _restart in 0..40 {
+            let mut throttle = Throttle::new(12);
+            for (user, left) in &disk {
+                throttle.restore(at(0), Attempts { user: user.clone(), left: Some(*left) });
             }
-            assert!((1..=12).contains(&guesses), "{guesses} guesses");
+            // One guess, and the leader is killed.
+            if throttle.allows(at(0), &ana()) {
+                guesses += 1;
+                disk.extend(throttle.take(at(0), &ana()).and_then(|a| Some((a.user, a.left?))));
+            }
         }
+        assert!((1..=12).contains(&guesses), "{guesses} guesses");
     }
 
     #[test]
     fn the_disk_is_written_rarely_and_holds_only_buckets_that_are_not_full() {
         let mut throttle = Throttle::new(12);
-        let writes = (0..12).filter_map(|_| throttle.take(at(0), &ana(), true)).count();
+        let writes = (0..12).filter_map(|_| throttle.take(at(0), &ana())).count();
         assert_eq!(writes, 4);
-        assert_eq!(throttle.take(at(0), &ana(), true), None, "nothing is left to put down");
+        assert_eq!(throttle.take(at(0), &ana()), None, "nothing is left to put down");
         assert_eq!(throttle.forget_full(at(59)), vec![]);
-        let key = ThrottleKey::User(ana());
-        assert_eq!(throttle.forget_full(at(60)), vec![Attempts { key, left: None }]);
+        assert_eq!(throttle.forget_full(at(60)), vec![Attempts { user: ana(), left: None }]);
         assert!(throttle.buckets.is_empty());
         // Somebody who types the right password, again and again.
-        let writes =
-            (0..100).filter_map(|_| (throttle.take(at(61), &ana(), true), throttle.give_back(&ana())).0).count();
+        let writes = (0..100).filter_map(|_| (throttle.take(at(61), &ana()), throttle.give_back(&ana())).0).count();
         assert_eq!(writes, 1);
-    }
-
-    #[test]
-    fn keys_are_the_same_as_text() {
-        for key in [ThrottleKey::User(ana()), ThrottleKey::Shared(0), ThrottleKey::Shared(1023)] {
-            assert_eq!(key.to_string().parse(), Ok(key));
-        }
-        for bad in ["", "#", "#1024", "#007", "#-1", "No"] {
-            assert!(bad.parse::<ThrottleKey>().is_err(), "{bad}");
-        }
     }
 }

@@ -75,6 +75,11 @@ impl Access {
         hardened
     }
 
+    /// A leader knows no password of this user. Returns who is alone with the key that it announced.
+    pub fn on_unknown(&mut self, group: &GroupInfo, from: LeaderId) -> Vec<LeaderId> {
+        self.hardening.as_mut().map(|hardening| hardening.on_unknown(group, from)).unwrap_or_default()
+    }
+
     /// Forgets the password.
     pub fn settle(&mut self) {
         self.hardening = None;

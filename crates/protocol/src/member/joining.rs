@@ -13,7 +13,7 @@ use crate::ids::{Incarnation, LeaderId};
 use crate::leader::Class;
 use crate::login::{
     AnnouncedKey, Credential, Denial, Hardened, LoginAnswer, LoginClient, LoginFailure, LoginRequest,
-    throttled_is_genuine,
+    refusal_is_genuine,
 };
 use crate::time::{Cx, Time};
 use crate::view::Cause;
@@ -103,15 +103,19 @@ impl Member {
             (Stage::Hardening, LoginAnswer::Evaluated { evaluation, key }) => {
                 self.on_evaluation(cx, from, &evaluation, &key, step);
             }
-            (Stage::Hardening, LoginAnswer::Denied { reason: Denial::Throttled, signature }) => {
+            (Stage::Hardening, LoginAnswer::Denied { reason, signature }) => {
                 let blinded = self.access.blinded().unwrap_or_default();
-                if throttled_is_genuine(&self.group, from, &link.exporter, &blinded, &signature) {
+                if refusal_is_genuine(&self.group, from, &link.exporter, &blinded, (reason, &signature)) {
                     link.stage = Stage::Refused;
-                    // Who evaluates no more for now may still know the password that others have hardened.
-                    if self.access.assume(from) {
-                        self.start_login(cx, from, step);
-                    } else {
-                        self.on_refused(from, Failed::Denied(Denial::Throttled), step);
+                    match reason {
+                        // Who evaluates no more for now may still know the password that others have hardened.
+                        Denial::Throttled if self.access.assume(from) => self.start_login(cx, from, step),
+                        Denial::NotAuthentic => {
+                            let alone = self.access.on_unknown(&self.group, from);
+                            self.on_refused(from, Failed::NotAuthentic, step);
+                            self.leave_alone(alone, step);
+                        }
+                        reason => self.on_refused(from, Failed::Denied(reason), step),
                     }
                 }
             }
@@ -166,6 +170,11 @@ impl Member {
         for leader in ready {
             self.start_login(cx, leader, step);
         }
+        self.leave_alone(alone, step);
+    }
+
+    /// Leaders that announced keys which no f+1 announce do not know this user.
+    fn leave_alone(&mut self, alone: Vec<LeaderId>, step: &mut Step) {
         for leader in alone {
             if let Some(link) = self.links.get_mut(&leader)
                 && matches!(link.stage, Stage::Hardening)

@@ -97,9 +97,17 @@ fn fewer_than_f_plus_1_that_know_the_password_do_not_let_in() {
 }
 
 #[test]
-fn a_leader_that_starts_alone_evaluates_once_it_has_met_the_others() {
+fn leaders_that_have_met_nobody_yet_evaluate_passwords() {
     let mut world = World::new(&[]);
     enrol(&mut world, &[1, 2, 3, 4], b"correct horse", 1);
     (1..=4).for_each(|number| world.restart(number));
     assert_eq!(joins(&mut world, b"correct horse"), Ok(true));
+}
+
+#[test]
+fn leaders_without_the_user_and_one_with_an_older_password_do_not_keep_a_wrong_one_waiting() {
+    let mut world = World::new(&[]);
+    enrol(&mut world, &[1], b"correct horse", 1);
+    enrol(&mut world, &[2], b"battery staple", 2);
+    assert_eq!(joins(&mut world, b"correct horse"), Err(JoinFailure::NotAuthentic));
 }

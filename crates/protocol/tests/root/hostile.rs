@@ -108,7 +108,7 @@ fn played() -> Played {
     let mut parts = Vec::new();
     let mut acks = Vec::new();
     for secrets in &secrets[..3] {
-        let mut server = LoginServer::new(&group, secrets, draws);
+        let mut server = LoginServer::new(&group);
         server.register(user("ana"), Registration::Key(key_of("ana").verifying_key()));
         let mut link = LoginServerLink::default();
         let frames = frames_of(ana.on_link_up(cx!(draws), secrets.id, EXPORTER));

@@ -230,9 +230,9 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
 fn certified() -> impl Strategy<Value = Certified> {
     let keys = || prop::collection::vec(bytes::<32>(), 0..4);
     let votes = prop::collection::vec((1u8..65, signature()), 0..4);
-    (bytes::<32>(), any::<u32>(), any::<u32>(), (keys(), keys(), keys()), bytes::<32>(), votes).prop_map(
-        |(group, base, number, (a, b, c), deals, votes)| Certified {
-            succession: Succession { group, base, number, newcomer: None, keys: [a, b, c], deals },
+    (bytes::<32>(), any::<u32>(), any::<u32>(), (keys(), keys()), bytes::<32>(), votes).prop_map(
+        |(group, base, number, (a, b), deals, votes)| Certified {
+            succession: Succession { group, base, number, newcomer: None, keys: [a, b], deals },
             votes: votes.into_iter().map(|(leader, vote)| (LeaderId::new(leader).unwrap(), vote)).collect(),
         },
     )
@@ -258,7 +258,6 @@ pub fn peer_message() -> impl Strategy<Value = PeerMessage> {
         prop::collection::vec(proposal, 0..4).prop_map(PeerMessage::Proposals),
         bytes::<32>().prop_map(PeerMessage::Status),
         prop::collection::vec(bytes::<32>(), 0..300).prop_map(PeerMessage::Buckets),
-        (any::<u32>(), bytes::<128>()).prop_map(|(generation, share)| PeerMessage::Decoys { generation, share }),
         unheard(),
     ]
 }

@@ -166,7 +166,7 @@ impl Fixed {
     fn login(&self) -> Vectors {
         let (group, secrets) = (&self.group, &self.secrets[0]);
         let (credential, exporter) = (self.hardened(), [6; 32]);
-        let mut server = LoginServer::new(group, secrets, &mut rng(11));
+        let mut server = LoginServer::new(group);
         server.register(user("ana"), self.registration(0));
         let mut draws = rng(7);
         let mut cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut draws };
@@ -288,7 +288,6 @@ impl Fixed {
                     vec![Doubt { stay: self.ana.id.clone(), life: 259, lost: true, found: false }],
                 ))),
             ),
-            ("decoys", encode(&PeerMessage::Decoys { generation: 258, share: [0xdc; 128] })),
         ]
     }
 

@@ -165,7 +165,7 @@ impl Ceremony {
         session: [u8; 32],
         seen: Vec<[u8; 32]>,
         group: GroupInfo,
-        [group_share, coin_share, login_share]: [ringfort_crypto::threshold::SecretShare; 3],
+        [group_share, coin_share]: [ringfort_crypto::threshold::SecretShare; 2],
         step: &mut Step,
     ) -> bool {
         let id = group.id().0;
@@ -177,7 +177,6 @@ impl Ceremony {
             sealing: keys.sealing.clone(),
             group_share,
             coin_share,
-            login_share,
         };
         step.events.push(Event::Fits(group.fingerprint()));
         self.unconfirmed = Some((session, id));

@@ -14,26 +14,26 @@ use zeroize::Zeroizing;
 
 use crate::dkg::{OldRng, SHARES_BYTES, Shares, identifier};
 
-/// The commitments of one dealer: of each of the three keys, from the constant term on.
-pub type Commitments = [Vec<[u8; 32]>; 3];
+/// The commitments of one dealer: of each of the two keys, from the constant term on.
+pub type Commitments = [Vec<[u8; 32]>; 2];
 
-/// The three keys of a generation.
-pub fn key_sets(group: &GroupInfo) -> [&PublicKeySet; 3] {
-    [&group.group_keys, &group.coin_keys, &group.login_keys]
+/// The two keys of a generation.
+pub fn key_sets(group: &GroupInfo) -> [&PublicKeySet; 2] {
+    [&group.group_keys, &group.coin_keys]
 }
 
 /// How many deals there have to be: as many as the key that takes most shares takes.
 pub fn dealers_min(group: &GroupInfo) -> usize {
-    group.rules.key_threshold().max(group.rules.login_threshold())
+    group.rules.key_threshold().max(group.rules.coin_threshold())
 }
 
-/// Shares out three shares among all leaders: the commitments, and what each leader is to get.
+/// Shares out two shares among all leaders: the commitments, and what each leader is to get.
 ///
 /// # Errors
 /// Sizes that FROST does not take: a key of which one share is enough.
 pub fn deal(
     base: &GroupInfo,
-    own: &[SecretShare; 3],
+    own: &[SecretShare; 2],
     rng: &mut dyn CryptoRng,
 ) -> Result<(Commitments, BTreeMap<LeaderId, Shares>), KeyError> {
     let mut dealt: BTreeMap<LeaderId, Shares> =
@@ -85,8 +85,8 @@ pub fn fits(to: LeaderId, commitments: &Commitments, shares: &Shares) -> bool {
 ///
 /// # Errors
 /// Too few dealers, or unsound ones.
-pub fn new_keys(base: &GroupInfo, deals: &[(LeaderId, &Commitments)]) -> Result<[Vec<[u8; 32]>; 3], KeyError> {
-    let mut keys: [Vec<[u8; 32]>; 3] = Default::default();
+pub fn new_keys(base: &GroupInfo, deals: &[(LeaderId, &Commitments)]) -> Result<[Vec<[u8; 32]>; 2], KeyError> {
+    let mut keys: [Vec<[u8; 32]>; 2] = Default::default();
     for (key, (set, new)) in key_sets(base).into_iter().zip(&mut keys).enumerate() {
         let of_key = |(dealer, commitments): &(LeaderId, &Commitments)| {
             Some((dealer.share_index(), commitments.get(key)?.clone()))
@@ -97,7 +97,7 @@ pub fn new_keys(base: &GroupInfo, deals: &[(LeaderId, &Commitments)]) -> Result<
     Ok(keys)
 }
 
-/// The three new shares of `me`, from what each dealer dealt to it.
+/// The two new shares of `me`, from what each dealer dealt to it.
 ///
 /// # Errors
 /// When they are not shares of `keys`.
@@ -105,7 +105,7 @@ pub fn new_shares(
     me: LeaderId,
     group: &GroupInfo,
     received: &BTreeMap<LeaderId, Shares>,
-) -> Result<[SecretShare; 3], KeyError> {
+) -> Result<[SecretShare; 2], KeyError> {
     let one = |key: usize, set: &PublicKeySet| {
         let dealt: Vec<(u16, Secret32)> = received
             .iter()
@@ -117,8 +117,8 @@ pub fn new_shares(
         let share = reshared(set.role(), me.share_index(), set.n(), &dealt)?;
         if share.belongs_to(set) { Ok(share) } else { Err(KeyError) }
     };
-    let [group, coin, login] = key_sets(group);
-    Ok([one(0, group)?, one(1, coin)?, one(2, login)?])
+    let [group, coin] = key_sets(group);
+    Ok([one(0, group)?, one(1, coin)?])
 }
 
 fn to_array(bytes: &[u8]) -> Result<[u8; 32], KeyError> {

@@ -68,13 +68,13 @@ pub enum Body {
     Ready { keys: Vec<[u8; 32]> } = 2,
     /// The coordinator: whose [`Body::Ready`] dealers go by, leader `i` at `i - 1`. Whoever is not there has its long-lived key.
     Start { ready: Vec<Option<[u8; 32]>> } = 3,
-    /// The author shares out its three shares.
+    /// The author shares out its two shares.
     Deal {
         /// The digest of the start it goes by.
         start: [u8; 32],
-        /// Commitments to the three polynomials.
-        commitments: [Vec<[u8; 32]>; 3],
-        /// Three shares for each leader, sealed to it.
+        /// Commitments to the two polynomials.
+        commitments: [Vec<[u8; 32]>; 2],
+        /// Two shares for each leader, sealed to it.
         sealed: Vec<Vec<u8>>,
     } = 4,
     /// What was dealt to the author does not fit: anybody can look, with the secret of the key it was sealed to.

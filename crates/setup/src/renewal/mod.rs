@@ -75,7 +75,7 @@ struct Holding {
     signing: SigningKey,
     sealing: KemSecret,
     /// Its shares in that generation; none where it has gone on already.
-    shares: Option<[SecretShare; 3]>,
+    shares: Option<[SecretShare; 2]>,
 }
 
 /// What the driver carries out, in this order.

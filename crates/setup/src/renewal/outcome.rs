@@ -37,7 +37,7 @@ impl Package {
         if bytes.len() > PACKAGE_BYTES_MAX { None } else { decode(bytes).ok() }
     }
 
-    /// The next generation, and the three shares in it of `me`, who holds one of these secrets for each dealer, or `sealing`.
+    /// The next generation, and the two shares in it of `me`, who holds one of these secrets for each dealer, or `sealing`.
     ///
     /// `None` unless `before` and the package belong together, and the shares are those of the generation.
     pub fn open(
@@ -46,7 +46,7 @@ impl Package {
         me: LeaderId,
         secrets: &[Secret32],
         sealing: &KemSecret,
-    ) -> Option<(GroupInfo, [SecretShare; 3])> {
+    ) -> Option<(GroupInfo, [SecretShare; 2])> {
         let group = before.succeed(self.certified.clone())?;
         let digests: Vec<[u8; 32]> = self.deals.iter().map(Post::digest).collect();
         if digest_of(&digests) != self.certified.succession.deals {

@@ -87,8 +87,8 @@ struct Saved {
 pub struct Outcome {
     /// The generation.
     pub group: GroupInfo,
-    /// This leader's shares of the group key, the coin and the login key.
-    pub shares: [SecretShare; 3],
+    /// This leader's shares of the group key and the coin.
+    pub shares: [SecretShare; 2],
 }
 
 impl fmt::Debug for Outcome {
@@ -134,9 +134,7 @@ impl Renewal {
 
     /// What this leader brings into an attempt, if the plan is one for this generation or the one before.
     fn holding(&self, plan: &Plan) -> Option<Holding> {
-        let shares = |secrets: &LeaderSecrets| {
-            [secrets.group_share.clone(), secrets.coin_share.clone(), secrets.login_share.clone()]
-        };
+        let shares = |secrets: &LeaderSecrets| [secrets.group_share.clone(), secrets.coin_share.clone()];
         let (base, shares) = if plan.base == self.group.generation() {
             (&self.group, Some(shares(&self.secrets)))
         } else {

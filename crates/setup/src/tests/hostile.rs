@@ -126,13 +126,13 @@ fn two_faces_are_proven_in_every_round() {
 
 #[test]
 fn bad_deals_are_proven_by_themselves() {
-    type Change = fn(&Hostile<'_>, &mut [u8; 32], &mut [Vec<u8>; 3]);
+    type Change = fn(&Hostile<'_>, &mut [u8; 32], &mut [Vec<u8>; 2]);
     let changes: [Change; 9] = [
         // Wrong degrees.
         |_, _, p| drop(p[0].drain(32..64)),
         |_, _, p| {
-            let again = p[2][..32].to_vec();
-            drop(p[2].splice(64..64, again));
+            let again = p[1][..32].to_vec();
+            drop(p[1].splice(64..64, again));
         },
         |_, _, p| p[1].clear(),
         // The identity, as constant term and above.

@@ -40,14 +40,14 @@ fn four_and_seven_make_a_group_whose_shares_combine() {
 }
 
 #[test]
-fn the_three_keys_have_nothing_in_common() {
+fn the_two_keys_have_nothing_in_common() {
     let mut world = World::new(5, 4, 1);
     world.start_all();
     world.run();
     let group = &world.persisted[&world::leader(1)].group;
-    let all = [group.group_keys.to_bytes(), group.coin_keys.to_bytes(), group.login_keys.to_bytes()].concat();
+    let all = [group.group_keys.to_bytes(), group.coin_keys.to_bytes()].concat();
     let different: std::collections::BTreeSet<_> = all.iter().collect();
-    assert_eq!(different.len(), 12);
+    assert_eq!(different.len(), 8);
 }
 
 #[test]

@@ -317,7 +317,6 @@ impl World {
             assert_eq!(secrets.id, *id);
             assert!(secrets.group_share.belongs_to(&group.group_keys));
             assert!(secrets.coin_share.belongs_to(&group.coin_keys));
-            assert!(secrets.login_share.belongs_to(&group.login_keys));
         }
         assert!(groups.len() <= 1, "two groups came out: {groups:?}");
     }

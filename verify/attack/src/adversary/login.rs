@@ -1,6 +1,7 @@
 //! Lies at the door.
 
 use ringfort_crypto::hash::digest;
+use ringfort_crypto::login_key::UserKey;
 use ringfort_crypto::oprf::OprfClient;
 use ringfort_protocol::LinkId;
 use ringfort_protocol::codec::encode;
@@ -16,9 +17,11 @@ impl Vice for Deny {
     fn login(&mut self, den: &mut Den<'_>, to: LinkId, answer: LoginAnswer) -> Vec<LoginAnswer> {
         match answer {
             LoginAnswer::Evaluated { evaluation, key } => {
-                // A good evaluation of another point: the password would harden to something else.
-                let wrong = OprfClient::blind(b"another password", den.rng)
-                    .and_then(|(_, other)| den.secrets.login_share.evaluate_blinded(&other, den.rng));
+                // A good evaluation of another point, with another key: the password would harden to something else.
+                let wrong = UserKey::deal(1, 1, den.rng).ok().and_then(|key| {
+                    let (_, other) = OprfClient::blind(b"another password", den.rng)?;
+                    key.shares().first()?.evaluate_blinded(&other, den.rng)
+                });
                 den.tried("wrong evaluations", 1);
                 vec![LoginAnswer::Evaluated { evaluation: wrong.map_or(evaluation, |wrong| wrong.to_bytes()), key }]
             }

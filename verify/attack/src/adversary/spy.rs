@@ -133,7 +133,6 @@ fn keys_of_one(
         secrets.sealing.to_secret(),
         secrets.group_share.to_secret(),
         secrets.coin_share.to_secret(),
-        secrets.login_share.to_secret(),
     ];
     let point = view_point(group, group.session(), view, refreshes);
     let own = secrets.group_share.evaluate(&point, rng);

@@ -9,7 +9,7 @@ use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal, Sub
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::group::LeaderSecrets;
 use ringfort_protocol::leader::{Class, Command, Effect, Event, Leader, Record, Step};
-use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
+use ringfort_protocol::login::{Attempts, Registration};
 use ringfort_protocol::wire::{self, LeaderNotice, LoginAnswer, PeerMessage, Sorted};
 use ringfort_protocol::{Cx, Fault, LeaderId, LinkId, Time, UserName, codec};
 
@@ -30,7 +30,7 @@ const HEARD_MAX: usize = 64;
 pub struct Store {
     lives: BTreeMap<Subject, LifeRecord>,
     registrations: BTreeMap<UserName, Registration>,
-    attempts: BTreeMap<ThrottleKey, Attempts>,
+    attempts: BTreeMap<UserName, Attempts>,
     catching_up: bool,
 }
 
@@ -40,8 +40,8 @@ impl Store {
         match record {
             Record::Life(life) => drop(self.lives.insert(life.subject.clone(), life)),
             Record::Registration(user, registration) => drop(self.registrations.insert(user, registration)),
-            Record::Attempts(Attempts { key, left: None }) => drop(self.attempts.remove(&key)),
-            Record::Attempts(attempts) => drop(self.attempts.insert(attempts.key.clone(), attempts)),
+            Record::Attempts(Attempts { user, left: None }) => drop(self.attempts.remove(&user)),
+            Record::Attempts(attempts) => drop(self.attempts.insert(attempts.user.clone(), attempts)),
             Record::CatchingUp(is) => self.catching_up = is,
         }
     }

@@ -11,7 +11,7 @@ use ringfort_protocol::{Incarnation, MemberId};
 use ringfort_protocol::UserName;
 use ringfort_protocol::codec::encode;
 use ringfort_protocol::coordination::{LifeRecord, Subject};
-use ringfort_protocol::login::{Attempts, Registration, ThrottleKey};
+use ringfort_protocol::login::{Attempts, Registration};
 use rusqlite::params;
 
 use super::rows::subject_of;
@@ -51,7 +51,7 @@ fn removed(user: &str, stay: u64) -> Record {
 }
 
 fn attempts(user: &str, left: Option<u32>) -> Record {
-    Record::Attempts(Attempts { key: ThrottleKey::User(name(user)), left })
+    Record::Attempts(Attempts { user: name(user), left })
 }
 
 fn open(path: &Path) -> Result<Store, StoreError> {
@@ -67,7 +67,7 @@ fn told(records: &[Record]) -> Vec<(String, Vec<u8>)> {
     let tell = |record: &Record| match record {
         Record::Life(life) => (format!("life {}", subject_of(life)), encode(life)),
         Record::Registration(user, registration) => (format!("user {user}"), registration.to_bytes().to_vec()),
-        Record::Attempts(attempts) => (format!("attempts {}", attempts.key), encode(&attempts.left)),
+        Record::Attempts(attempts) => (format!("attempts {}", attempts.user), encode(&attempts.left)),
         Record::CatchingUp(is) => ("catching up".to_owned(), encode(is)),
     };
     records.iter().map(tell).collect()

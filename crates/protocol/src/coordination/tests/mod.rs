@@ -157,7 +157,7 @@ impl Cluster {
             PeerMessage::Proposals(list) => state.on_proposals(from, list),
             PeerMessage::Status(root) => state.on_status(from, root),
             PeerMessage::Buckets(theirs) => state.on_buckets(from, &theirs),
-            PeerMessage::Decoys { .. } | PeerMessage::Unheard(_) => unreachable!("coordination tells no such thing"),
+            PeerMessage::Unheard(_) => unreachable!("coordination tells no such thing"),
         };
         self.carry_out(to, outputs);
     }

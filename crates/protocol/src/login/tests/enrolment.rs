@@ -62,7 +62,7 @@ fn a_record_that_announces_more_than_a_registration_is_refused() {
 fn a_record_of_another_group_is_refused() {
     let (group, secrets) = group_of_four();
     let g = group.clone();
-    let keys = [g.group_keys, g.coin_keys, g.login_keys];
+    let keys = [g.group_keys, g.coin_keys];
     let twin = GroupInfo::new("twin".into(), g.nonce, g.rules, g.leaders, keys, g.policy);
     assert_eq!(records(&twin)[0].open(&group, &secrets[0]).unwrap_err(), Rejected::BadRecord);
     assert!(records(&twin)[0].open(&twin, &secrets[0]).is_ok());

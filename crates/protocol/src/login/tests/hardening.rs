@@ -146,32 +146,36 @@ fn two_registrations_give_a_password_each_for_the_leaders_that_know_it() {
     }
 }
 
+/// Some leaders know nobody of that name, one has an older registration, and one has the newer.
 #[test]
-fn decoys_need_f_others_and_wrong_shares_are_named() {
+fn who_is_alone_with_a_key_is_told_as_soon_as_the_others_have_said_that_they_know_none() {
     let mut room = Room::new();
-    let shares: Vec<_> = room.servers.iter().map(|server| (room.group.generation(), server.decoy_share())).collect();
-    room.servers[0] = LoginServer::new(&room.group, &room.secrets[0], &mut rng(3));
-    let group = room.group.clone();
+    let records =
+        |room: &mut Room| enrol_password(&room.group, &user("ana"), b"correct horse", &mut room.rng).unwrap().records;
+    let (old, new) = (records(&mut room), records(&mut room));
+    room.accept([old[0].clone(), new[1].clone()]);
+    let mut hardening = hardening(1);
+    for number in [1, 2] {
+        let answer = evaluation(&mut room, number, "ana", &hardening);
+        assert_eq!(hear(&room, &mut hardening, number, &answer).alone, vec![]);
+    }
+    assert!(room.refuses(3, "ana", hardening.blinded().0) && room.refuses(4, "ana", hardening.blinded().0));
+    assert_eq!(hardening.on_unknown(&room.group, leader(3)), vec![]);
+    assert_eq!(hardening.on_unknown(&room.group, leader(4)), vec![leader(1), leader(2)]);
+}
+
+#[test]
+fn for_a_name_without_a_password_nothing_is_evaluated_and_nothing_is_counted() {
+    let mut room = Room::new();
+    room.register("kim", &Credential::Key(SigningKey::generate(&mut rng(1))));
     let blinded = hardening(1).blinded().0;
-    let answers = |room: &mut Room| {
-        let mut cx = Cx { now: Time::ZERO, unix_ms: UNIX_S * 1000, rng: &mut rng(1) };
-        let (mut link, exporter) = (LoginServerLink::default(), exporter(1));
-        let answer =
-            room.servers[0].on_blind(&mut cx, &group, &room.secrets[0], &mut link, &exporter, &user("ana"), blinded);
-        answer.unwrap().is_some()
-    };
-    assert!(!answers(&mut room), "alone, it could not answer for names that nobody has");
-    let (server, secrets) = (&mut room.servers[0], &room.secrets[0]);
-    // One's own share again, and another leader's under the wrong number.
-    assert!(server.on_decoy_share(&group, secrets, leader(1), shares[0]).is_empty());
-    assert_eq!(server.on_decoy_share(&group, secrets, leader(2), shares[2]), vec![leader(2)]);
-    assert!(server.on_decoy_share(&group, secrets, leader(2), shares[1]).is_empty(), "who lied is not heard again");
-    assert!(!answers(&mut room));
-    let (server, secrets) = (&mut room.servers[0], &room.secrets[0]);
-    assert!(server.on_decoy_share(&group, secrets, leader(3), shares[2]).is_empty());
-    assert!(answers(&mut room));
-    let told = [1, 4].map(|number| evaluation(&mut room, number, "nobody", &hardening(1)).1);
-    assert_eq!(told[0], told[1], "the same decoy as at leaders that met before");
+    let limit = quick_policy().login_attempts_per_minute;
+    for name in ["kim", "nobody"] {
+        assert!((0..3 * limit).all(|_| room.refuses(1, name, blinded)), "{name}");
+        // Who is registered now is not held up by what was asked before.
+        room.with_password(name, b"correct horse");
+        assert!(matches!(room.blind(1, name, blinded), Ok(LoginAnswer::Evaluated { .. })), "{name}");
+    }
 }
 
 #[test]
@@ -179,10 +183,10 @@ fn what_is_asked_under_other_names_is_nothing_for_anas_password() {
     let mut room = Room::new();
     let right = room.with_password("ana", b"correct horse");
     room.with_password("bo", b"battery staple");
-    room.register("kim", &Credential::Key(SigningKey::generate(&mut rng(1))));
+    room.with_password("mal", b"correct horse");
     let guess = hardening(1);
     let own = [3, 4].map(|number| evaluation(&mut room, number, "ana", &guess));
-    for name in ["bo", "kim", "nobody"] {
+    for name in ["bo", "mal"] {
         let borrowed = [1, 2].map(|number| evaluation(&mut room, number, name, &guess));
         assert_ne!(borrowed[0].1, own[0].1, "{name} has another key");
         // As they are, and with ana's key put in.
@@ -265,7 +269,8 @@ fn each_leader_limits_evaluations_per_user() {
     let credential = room.with_password("ana", b"correct horse");
     let throttled = |answer| matches!(answer, Ok(LoginAnswer::Denied { reason: Denial::Throttled, .. }));
     room.now = Time::from_start(Duration::from_secs(600));
-    for (name, number) in [("ana", 1), ("nobody", 1), ("ana", 2)] {
+    room.with_password("bo", b"battery staple");
+    for (name, number) in [("ana", 1), ("ana", 2)] {
         let allowed = (0..limit * 3).filter(|_| !throttled(room.blind(number, name, blinded))).count();
         assert_eq!(allowed, usize::try_from(limit).unwrap(), "{name} at leader {number}");
     }
@@ -284,8 +289,9 @@ fn one_link_gets_few_evaluations() {
     let mut room = Room::new();
     let blinded = Hardening::start(user("ana"), b"guess", &mut rng(1)).unwrap().blinded().0;
     let mut link = LoginServerLink::default();
-    for user_number in 0..3 {
-        assert!(room.blind_on(&mut link, 1, &format!("user{user_number}"), blinded).is_ok());
+    room.with_password("ana", b"correct horse");
+    for name in ["ana", "nobody", "ana"] {
+        assert!(room.blind_on(&mut link, 1, name, blinded).is_ok());
     }
     for _ in 0..300 {
         assert_eq!(room.blind_on(&mut link, 1, "another", blinded).unwrap_err(), Fault::Flooding);
@@ -295,6 +301,7 @@ fn one_link_gets_few_evaluations() {
 #[test]
 fn what_is_no_point_is_not_evaluated() {
     let mut room = Room::new();
+    room.with_password("ana", b"correct horse");
     for bad in [[0; 32], [0xff; 32]] {
         assert_eq!(room.blind(1, "ana", bad).unwrap_err(), Fault::Malformed);
     }

@@ -70,23 +70,9 @@ impl Room {
     }
 
     fn of((group, secrets): (GroupInfo, Vec<LeaderSecrets>)) -> Self {
-        let mut draws = rng(1);
-        let servers = secrets.iter().map(|s| LoginServer::new(&group, s, &mut draws)).collect();
+        let servers = secrets.iter().map(|_| LoginServer::new(&group)).collect();
         let (records, admitted) = (BTreeMap::new(), MemberSet::default());
-        let mut room = Room { group, secrets, servers, records, admitted, now: Time::ZERO, rng: draws };
-        room.meet();
-        room
-    }
-
-    /// All leaders tell each other what decoys are made of.
-    fn meet(&mut self) {
-        let told = |server: &LoginServer| (self.group.generation(), server.decoy_share());
-        let shares: Vec<_> = self.servers.iter().map(told).collect();
-        for (server, secrets) in self.servers.iter_mut().zip(&self.secrets) {
-            for (peer, share) in self.group.rules.leaders().zip(&shares) {
-                assert!(server.on_decoy_share(&self.group, secrets, peer, *share).is_empty());
-            }
-        }
+        Room { group, secrets, servers, records, admitted, now: Time::ZERO, rng: rng(1) }
     }
 
     fn server(&mut self, number: u8) -> &mut LoginServer {
@@ -128,7 +114,13 @@ impl Room {
         let (server, secrets) = (&mut self.servers[place], &self.secrets[place]);
         server
             .on_blind(&mut cx, &self.group, secrets, link, &exporter(number), &user(name), blinded)
-            .map(|answer| answer.expect("the leaders have met").0)
+            .map(|(answer, _)| answer)
+    }
+
+    /// Whether a leader says that it knows no password of that name.
+    fn refuses(&mut self, number: u8, name: &str, blinded: [u8; 32]) -> bool {
+        let answer = self.blind(number, name, blinded);
+        matches!(answer, Ok(LoginAnswer::Denied { reason: Denial::NotAuthentic, .. }))
     }
 
     /// Hardens a password with the leaders of these numbers.

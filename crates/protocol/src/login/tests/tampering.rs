@@ -74,7 +74,7 @@ fn a_login_meant_for_one_leader_is_none_at_another() {
 fn a_login_for_one_group_or_session_is_none_in_another() {
     let mut room = Room::new();
     let g = room.group.clone();
-    let keys = [g.group_keys, g.coin_keys, g.login_keys];
+    let keys = [g.group_keys, g.coin_keys];
     let twin = GroupInfo::new("twin".into(), g.nonce, g.rules, g.leaders, keys, g.policy);
     assert_ne!(twin.session(), room.group.session());
     for credential in credentials(&mut room) {
@@ -186,10 +186,10 @@ fn a_leader_without_the_users_key_cannot_pose_as_one_that_has_it() {
     // Leader 1 got what was meant for leader 2; leader 3 knows nobody.
     let foreign = room.records["ana"][1].open(&room.group, &room.secrets[1]).unwrap();
     room.server(1).register(user("ana"), foreign);
-    room.servers[2] = LoginServer::new(&room.group, &room.secrets[2], &mut rng(3));
-    for number in [1, 3] {
+    room.servers[2] = LoginServer::new(&room.group);
+    for (number, failure) in [(1, LoginFailure::NoProof), (3, LoginFailure::Denied(Denial::NotAuthentic))] {
         let outcome = room.login(number, "ana", &credential);
-        assert_eq!(outcome.err(), Some(Stopped::AtMember(LoginFailure::NoProof)), "leader {number}");
+        assert_eq!(outcome.err(), Some(Stopped::AtMember(failure)), "leader {number}");
     }
 }
 
@@ -225,19 +225,22 @@ fn nobody_denies_in_a_leaders_name() {
 }
 
 #[test]
-fn nobody_throttles_in_a_leaders_name() {
+fn nobody_refuses_to_evaluate_in_a_leaders_name() {
     let mut room = Room::new();
+    room.with_password("ana", b"correct horse");
     let blinded = Hardening::start(user("ana"), b"x", &mut rng(1)).unwrap().blinded().0;
     let answer = (0..20).find_map(|_| match room.blind(1, "ana", blinded) {
         Ok(LoginAnswer::Denied { reason: Denial::Throttled, signature }) => Some(signature),
         _ => None,
     });
     let signature = answer.unwrap();
-    let genuine = |by: u8, link: u8, blinded: [u8; 32]| {
-        throttled_is_genuine(&room.group, leader(by), &exporter(link), &blinded, &signature)
+    let genuine = |by: u8, link: u8, blinded: [u8; 32], reason| {
+        refusal_is_genuine(&room.group, leader(by), &exporter(link), &blinded, (reason, &signature))
     };
-    assert!(genuine(1, 1, blinded));
-    assert!(!genuine(2, 1, blinded) && !genuine(1, 2, blinded) && !genuine(1, 1, [0; 32]));
+    let reason = Denial::Throttled;
+    assert!(genuine(1, 1, blinded, reason));
+    assert!(!genuine(2, 1, blinded, reason) && !genuine(1, 2, blinded, reason) && !genuine(1, 1, [0; 32], reason));
+    assert!(!genuine(1, 1, blinded, Denial::NotAuthentic), "the reason is signed");
 }
 
 #[test]

@@ -24,17 +24,17 @@ fn output(keys: &PublicKeySet, shares: &[&SecretShare]) -> [u8; 32] {
     *keys.combine(&point, &made).unwrap().key("test", &[]).expose()
 }
 
-fn old_shares(world: &World, number: u8) -> [&SecretShare; 3] {
+fn old_shares(world: &World, number: u8) -> [&SecretShare; 2] {
     let secrets = &world.secrets[&leader(number)];
-    [&secrets.group_share, &secrets.coin_share, &secrets.login_share]
+    [&secrets.group_share, &secrets.coin_share]
 }
 
-fn sets(group: &GroupInfo) -> [&PublicKeySet; 3] {
-    [&group.group_keys, &group.coin_keys, &group.login_keys]
+fn sets(group: &GroupInfo) -> [&PublicKeySet; 2] {
+    [&group.group_keys, &group.coin_keys]
 }
 
 /// Every leader given has come to the same generation, with shares of it: the group, and the shares of each.
-fn all_agree(world: &World, leaders: &[u8]) -> (GroupInfo, Vec<[SecretShare; 3]>) {
+fn all_agree(world: &World, leaders: &[u8]) -> (GroupInfo, Vec<[SecretShare; 2]>) {
     let mut succession = None;
     let mut shares = Vec::new();
     let mut group = None;
@@ -81,7 +81,7 @@ fn a_new_machine_takes_a_place_and_old_shares_are_worth_nothing() {
 
         let (_, own) = world.package(1).unwrap().open(&world.group, leader(2), &[], &sealing).unwrap();
         shares.insert(1, own);
-        for key in 0..3 {
+        for key in 0..2 {
             let (old_set, new_set) = (sets(&world.group)[key], sets(&group)[key]);
             let t = usize::from(old_set.threshold());
             let old: Vec<&SecretShare> = (1..=n).map(|number| old_shares(&world, number)[key]).collect();
@@ -218,7 +218,7 @@ fn whoever_shares_out_another_secret_is_named_and_left_out() {
     let bad = |world: &mut World, number| {
         hack(world, number, |_, post, key| {
             let spoil = |body: &mut Body| {
-                if let Body::Deal { commitments: [group, coin, _], .. } = body {
+                if let Body::Deal { commitments: [group, coin], .. } = body {
                     std::mem::swap(group, coin);
                 }
             };
