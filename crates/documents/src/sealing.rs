@@ -70,6 +70,7 @@ struct Sealed {
     #[serde(skip_serializing_if = "Option::is_none")]
     passes: Option<u32>,
     salt: Hex<32>,
+    memory: Memory,
     /// The folder's key.
     key: String,
     /// The text of the plain file.
@@ -83,12 +84,33 @@ enum With {
     KeyFile,
 }
 
+/// Whether the leader's memory is sealed with the same key. The sealed secrets are bound to it: without the key nobody makes
+/// a file that takes a plain memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Memory {
+    /// It is about to be sealed, or about to be opened for good: after a crash it may be either.
+    Changing,
+    /// It is sealed.
+    Sealed,
+}
+
+/// What [`open_text`] finds in a sealed file.
+pub struct Opened {
+    /// The folder's key.
+    pub key: StoreKey,
+    /// The text of the plain file.
+    pub plain: Zeroizing<String>,
+    /// What the memory beside it is.
+    pub memory: Memory,
+}
+
 /// Whether a text is a sealed file, as far as a look at it tells.
 pub fn is_sealed(text: &str) -> bool {
     text.lines().any(|line| line.trim() == "[sealed]")
 }
 
-/// Seals the text of a plain `leader.toml` under a fresh key.
+/// Seals the text of a plain `leader.toml` under a fresh key, before the memory is sealed with it.
 pub fn seal_text(
     path: &Path,
     group: &GroupInfo,
@@ -111,15 +133,31 @@ pub fn seal_text(
         memory_kib: cost.map(|cost| cost.0),
         passes: cost.map(|cost| cost.1),
         salt: Hex(salt),
+        memory: Memory::Changing,
         key: digits(seal(&outer, &context, key.expose())),
-        secrets: digits(seal(&key.for_secrets(), &context, plain.as_bytes())),
+        secrets: digits(seal(&key.for_secrets(), &beside(&context, Memory::Changing), plain.as_bytes())),
     };
     let document = Document { format: FORMAT, leader: leader.number(), group: Hex(group.id().0), sealed };
     Ok((key, render(path, HEADER, &document)?))
 }
 
-/// Opens what [`seal_text`] made: the folder's key and the text of the plain file.
-pub fn open_text(path: &Path, text: &str, unlock: Option<&Unlock>) -> Result<(StoreKey, Zeroizing<String>), FileError> {
+/// The same sealed file, which was opened, for a memory beside it that is `memory` now.
+pub fn resealed(path: &Path, text: &str, opened: &Opened, memory: Memory) -> Result<String, FileError> {
+    let mut document: Document = parse(path, text, "a leader's sealed secrets file", Access::Public)?;
+    let context = context(&document.group.0, document.leader, &document.sealed.salt.0);
+    let secrets = seal(&opened.key.for_secrets(), &beside(&context, memory), opened.plain.as_bytes());
+    document.sealed.secrets = data_encoding::HEXLOWER.encode(&secrets);
+    document.sealed.memory = memory;
+    render(path, HEADER, &document)
+}
+
+/// What the sealed secrets are bound to: the file, and what the memory beside it is.
+fn beside(context: &[u8], memory: Memory) -> Vec<u8> {
+    [context, &[memory as u8]].concat()
+}
+
+/// Opens what [`seal_text`] or [`resealed`] made.
+pub fn open_text(path: &Path, text: &str, unlock: Option<&Unlock>) -> Result<Opened, FileError> {
     let Document { leader, group, sealed, .. } = parse(path, text, "a leader's sealed secrets file", Access::Public)?;
     let wanted = match sealed.with {
         With::Passphrase => "passphrase",
@@ -144,13 +182,14 @@ pub fn open_text(path: &Path, text: &str, unlock: Option<&Unlock>) -> Result<(St
         return Err(refused(format!("does not open with this {wanted}"), "check that it is the right one"));
     };
     let key = StoreKey::new(Secret::new(*key));
+    let context = beside(&context, sealed.memory);
     let plain = bytes(&sealed.secrets).and_then(|bytes| open(&key.for_secrets(), &context, &bytes));
     let plain = plain.and_then(|plain| std::str::from_utf8(&plain).ok().map(|text| Zeroizing::new(text.to_owned())));
     let damaged = || {
         let action = "restore this folder with `ringfort leader restore`";
         FileError::new(FileErrorKind::Altered, path, "has been altered since it was sealed", action)
     };
-    Ok((key, plain.ok_or_else(damaged)?))
+    Ok(Opened { key, plain: plain.ok_or_else(damaged)?, memory: sealed.memory })
 }
 
 /// Whose a sealed file says that it is.

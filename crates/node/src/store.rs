@@ -206,6 +206,11 @@ impl Store {
         self.meta.catching_up
     }
 
+    /// Whether it is what takes the place of a lost memory: nothing is in it, and the leader has to catch up before it says anything.
+    pub fn is_fresh(&self) -> Result<bool, StoreError> {
+        Ok(self.meta.catching_up && rows::is_empty(&self.connection, &self.path)?)
+    }
+
     /// Seals all registrations with a key, or opens them for good, and leaves nothing of their old form in the file.
     pub fn seal(&mut self, key: Option<StoreKey>) -> Result<(), StoreError> {
         let records = rows::load(&self.connection, &self.path, self.key.as_ref())?;

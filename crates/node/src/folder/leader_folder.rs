@@ -37,7 +37,7 @@ use ringfort_documents::disk::{
 };
 use ringfort_documents::group::{GROUP_FILE, read_group, write_group};
 use ringfort_documents::seal::StoreKey;
-use ringfort_documents::sealing::{self, Unlock};
+use ringfort_documents::sealing::{self, Memory, Opened, Unlock};
 use ringfort_documents::text::{FORMAT, Hex, SecretHex, parse, secret_digits};
 use ringfort_documents::{FileError, FileErrorKind};
 
@@ -202,21 +202,17 @@ impl LeaderFolder {
         let group = read_group(&folder.join(GROUP_FILE))?;
         let path = folder.join(SECRETS_FILE);
         let text = read_secrets_text(&path)?;
-        let (key, plain) = if sealing::is_sealed(&text) {
-            let (key, plain) = sealing::open_text(&path, &text, unlock)?;
-            (Some(key), plain)
-        } else {
-            (None, text)
-        };
-        let (group, secrets) = match (parse_secrets(&path, &plain, &group), group.before()) {
+        let sealed = sealing::is_sealed(&text).then(|| sealing::open_text(&path, &text, unlock)).transpose()?;
+        let plain = sealed.as_ref().map_or(&text, |opened| &opened.plain);
+        let (group, secrets) = match (parse_secrets(&path, plain, &group), group.before()) {
             // Stopped while it took up new shares: it does so again.
-            (Err(error), Some(before)) => (before.clone(), parse_secrets(&path, &plain, before).map_err(|_| error)?),
+            (Err(error), Some(before)) => (before.clone(), parse_secrets(&path, plain, before).map_err(|_| error)?),
             (secrets, _) => (group, secrets?),
         };
-        let mut store = Store::open(&folder.join(STORE_FILE), group.id(), key.clone())?;
-        if key.is_some() && !store.is_sealed() {
-            // A crash, or a lost memory, came between sealing the secrets and sealing this.
-            store.seal(key)?;
+        let key = sealed.as_ref().map(|opened| opened.key.clone());
+        let mut store = Store::open(&folder.join(STORE_FILE), group.id(), key)?;
+        if let Some(opened) = &sealed {
+            seal_memory(&path, &text, opened, &mut store)?;
         }
         Ok(OpenLeader { path: folder.to_owned(), group, secrets, store, lock })
     }
@@ -232,7 +228,8 @@ impl LeaderFolder {
         take_lock(folder).is_err_and(|error| error.kind() == FileErrorKind::Busy)
     }
 
-    /// Seals the secrets of a folder whose leader is stopped. First the key is kept, then the memory sealed with it.
+    /// Seals the secrets of a folder whose leader is stopped. First the key is kept, then the memory sealed with it, then it is
+    /// kept that it is.
     pub fn seal(folder: &Path, unlock: &Unlock) -> Result<(), FileError> {
         if Self::is_sealed(folder)? {
             let action = "unseal it first, then seal it anew";
@@ -240,20 +237,45 @@ impl LeaderFolder {
         }
         let OpenLeader { group, secrets, mut store, lock: _lock, .. } = Self::open(folder)?;
         let path = folder.join(SECRETS_FILE);
-        let (key, text) = sealing::seal_text(&path, &group, secrets.id, &secrets_text(&group, &secrets), unlock)?;
+        let plain = secrets_text(&group, &secrets);
+        let (key, text) = sealing::seal_text(&path, &group, secrets.id, &plain, unlock)?;
         replace_secret(&path, text.as_bytes())?;
-        Ok(store.seal(Some(key))?)
+        seal_memory(&path, &text, &Opened { key, plain, memory: Memory::Changing }, &mut store)
     }
 
-    /// Opens the secrets of a folder for good: the memory first, as long as the key to it is kept.
+    /// Opens the secrets of a folder for good: the memory first, as long as the key to it is kept. Before that it is kept that
+    /// the memory changes, so that a crash in between leaves a folder that opens.
     pub fn unseal(folder: &Path, unlock: &Unlock) -> Result<(), FileError> {
         if !Self::is_sealed(folder)? {
             return Err(FileError::new(FileErrorKind::Exists, folder, "is not sealed", "there is nothing to do"));
         }
         let OpenLeader { group, secrets, mut store, lock: _lock, .. } = Self::open_as_it_is(folder, Some(unlock))?;
+        let path = folder.join(SECRETS_FILE);
+        let text = read_secrets_text(&path)?;
+        let opened = sealing::open_text(&path, &text, Some(unlock))?;
+        replace_secret(&path, sealing::resealed(&path, &text, &opened, Memory::Changing)?.as_bytes())?;
         store.seal(None)?;
-        replace_secret(&folder.join(SECRETS_FILE), secrets_text(&group, &secrets).as_bytes())
+        replace_secret(&path, secrets_text(&group, &secrets).as_bytes())
     }
+}
+
+/// Sees to it that the memory beside sealed secrets is sealed, and that the secrets say so.
+///
+/// A plain memory is taken where the secrets say that it may be one, after a crash while it was being sealed or opened for good.
+/// Else somebody has put it there, who may have no key: then it is taken only if nothing is in it and it makes the leader catch up.
+fn seal_memory(path: &Path, text: &str, opened: &Opened, store: &mut Store) -> Result<(), FileError> {
+    if !store.is_sealed() {
+        if opened.memory == Memory::Sealed && !store.is_fresh()? {
+            let what = "is not sealed, as it was: somebody has put another in its place";
+            let action = "restore this folder from a backup, or run `ringfort leader rebuild`";
+            return Err(FileError::new(FileErrorKind::Altered, store.path(), what, action));
+        }
+        store.seal(Some(opened.key.clone()))?;
+    }
+    if opened.memory != Memory::Sealed {
+        replace_secret(path, sealing::resealed(path, text, opened, Memory::Sealed)?.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Reads group and secrets without the lock; no secrets if they are sealed.
@@ -279,9 +301,9 @@ pub(super) fn read_leader_with(folder: &Path, unlock: Option<&Unlock>) -> Result
         return Ok(Some((group.clone(), parse_secrets(&path, &text, &group)?, None)));
     }
     let Some(unlock) = unlock else { return Ok(None) };
-    let (key, plain) = sealing::open_text(&path, &text, Some(unlock))?;
-    let secrets = parse_secrets(&path, &plain, &group)?;
-    Ok(Some((group, secrets, Some(key))))
+    let opened = sealing::open_text(&path, &text, Some(unlock))?;
+    let secrets = parse_secrets(&path, &opened.plain, &group)?;
+    Ok(Some((group, secrets, Some(opened.key))))
 }
 
 pub(super) fn read_secrets_text(path: &Path) -> Result<Zeroizing<String>, FileError> {

@@ -96,6 +96,16 @@ pub(super) fn look(connection: &Connection, path: &Path, meta: &Meta) -> Result<
     Ok(look)
 }
 
+/// Whether no row is in any table.
+pub(super) fn is_empty(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    for table in ["life", "registration", "attempts", "registered"] {
+        if !checked(connection, path, table)?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 pub(super) fn load(connection: &Connection, path: &Path, key: Option<&StoreKey>) -> Result<Vec<Record>, StoreError> {
     let mut records = Vec::new();
     for (subject, bytes) in checked(connection, path, "life")? {

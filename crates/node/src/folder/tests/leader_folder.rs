@@ -1,6 +1,10 @@
 use ringfort_protocol::LeaderId;
+use ringfort_protocol::coordination::{LifeRecord, Subject};
 use ringfort_protocol::group::deal_group;
 use ringfort_protocol::leader::Record;
+use ringfort_protocol::login::Attempts;
+
+use crate::store::Store;
 
 use super::*;
 
@@ -53,6 +57,108 @@ fn a_folder_that_others_can_get_at_is_not_used() {
         set_mode(&path, good);
     }
     LeaderFolder::open(folder).unwrap();
+}
+
+fn unlock() -> Unlock {
+    Unlock::KeyFile(Zeroizing::new(vec![7; 32]))
+}
+
+/// What a plain memory was becomes the memory of a folder, with nothing left of the one before.
+fn put_memory(folder: &Path, bytes: &[u8]) {
+    let memory = folder.join(STORE_FILE);
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", memory.display()));
+    }
+    fs::write(&memory, bytes).unwrap();
+}
+
+/// Whoever can write to the disk, or to the medium of a backup, has no key: a plain memory with registrations of its own
+/// is not believed. An empty one is, as `ringfort leader rebuild` makes it: with it the leader catches up.
+#[test]
+fn a_sealed_leader_takes_no_memory_that_is_not_sealed() {
+    let (_home, _, summary) = made();
+    let path = summary.folders[0].clone();
+    let plain = fs::read(path.join(STORE_FILE)).unwrap();
+    LeaderFolder::seal(&path, &unlock()).unwrap();
+    let users = LeaderFolder::open_with(&path, Some(&unlock())).unwrap().store.look().unwrap().users;
+    assert!(users > 0, "the sealed memory is read");
+
+    put_memory(&path, &plain);
+    let opening = || LeaderFolder::open_with(&path, Some(&unlock()));
+    assert_refused(opening(), FileErrorKind::Altered, &path.join(STORE_FILE));
+
+    // Nor does the file say of itself that the memory is about to be sealed.
+    let text = fs::read_to_string(path.join(SECRETS_FILE)).unwrap();
+    let other = text.replace("memory = \"sealed\"", "memory = \"changing\"");
+    assert_ne!(text, other);
+    fs::write(path.join(SECRETS_FILE), &other).unwrap();
+    assert_refused(opening(), FileErrorKind::Altered, &path.join(SECRETS_FILE));
+    fs::write(path.join(SECRETS_FILE), &text).unwrap();
+
+    backup::rebuild(&path).unwrap();
+    let open = opening().unwrap();
+    assert!(open.store.is_sealed() && open.store.is_catching_up());
+    assert_eq!(open.store.look().unwrap().users, 0);
+}
+
+/// An empty memory that does not make the leader catch up would let it say once more, and otherwise, what it has said; one
+/// that does, and holds anything at all, would not be empty.
+#[test]
+fn a_sealed_leader_takes_an_empty_memory_only_to_catch_up_with_it() {
+    let (_home, _, summary) = made();
+    let path = summary.folders[0].clone();
+    let (group, user) = (summary.group.id(), name("eve"));
+    LeaderFolder::seal(&path, &unlock()).unwrap();
+    let foreign = |make: &dyn Fn(&Path) -> Store| {
+        let home = tempfile::tempdir().unwrap();
+        set_mode(home.path(), 0o700);
+        let memory = home.path().join("memory");
+        make(&memory).finish_alone().unwrap();
+        put_memory(&path, &fs::read(&memory).unwrap());
+        LeaderFolder::open_with(&path, Some(&unlock()))
+    };
+    let new = foreign(&|memory| Store::create(memory, group, None).unwrap());
+    assert_refused(new, FileErrorKind::Altered, &path.join(STORE_FILE));
+    // A life of rank 0 weighs nothing in what `check` tells of a memory, and is something all the same.
+    let subject = Subject::User(user.clone());
+    let life = LifeRecord { subject, accepted: None, barred: true, unwanted: true, votes: Vec::new() };
+    let attempts = Attempts { user, left: Some(1) };
+    for record in [Record::Life(life), Record::Attempts(attempts)] {
+        let full = foreign(&|memory| {
+            let mut store = Store::create_old(memory, group).unwrap();
+            store.persist(&[&record]).unwrap();
+            store
+        });
+        assert_refused(full, FileErrorKind::Altered, &path.join(STORE_FILE));
+    }
+    assert!(foreign(&|memory| Store::create_old(memory, group).unwrap()).unwrap().store.is_catching_up());
+}
+
+/// A crash at each step of sealing and of unsealing: the next open finishes it, and nothing is lost.
+#[test]
+fn sealing_that_a_crash_interrupts_is_finished_at_the_next_open() {
+    let (_home, _, summary) = made();
+    let path = summary.folders[0].clone();
+    let users = LeaderFolder::open(&path).unwrap().store.look().unwrap().users;
+    let plain = fs::read(path.join(STORE_FILE)).unwrap();
+    LeaderFolder::seal(&path, &unlock()).unwrap();
+    let sealed = fs::read(path.join(STORE_FILE)).unwrap();
+    // As it is after the first step of unsealing, and before the second of sealing.
+    let secrets = path.join(SECRETS_FILE);
+    let text = fs::read_to_string(&secrets).unwrap();
+    let opened = sealing::open_text(&secrets, &text, Some(&unlock())).unwrap();
+    let changing = sealing::resealed(&secrets, &text, &opened, sealing::Memory::Changing).unwrap();
+    for memory in [sealed, plain] {
+        fs::write(&secrets, &changing).unwrap();
+        put_memory(&path, &memory);
+        let open = LeaderFolder::open_with(&path, Some(&unlock())).unwrap();
+        assert!(open.store.is_sealed());
+        assert_eq!(open.store.look().unwrap().users, users);
+        drop(open);
+        assert!(fs::read_to_string(&secrets).unwrap().contains("memory = \"sealed\""));
+    }
+    LeaderFolder::unseal(&path, &unlock()).unwrap();
+    assert_eq!(LeaderFolder::open(&path).unwrap().store.look().unwrap().users, users);
 }
 
 #[test]
