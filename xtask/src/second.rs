@@ -22,8 +22,9 @@ pub fn build(root: &Path, options: &[String]) -> ExitCode {
 
 /// `cargo xtask test-second`: recorded vectors under the second build, and leaders of both builds in one group. With
 /// `--alone` the vectors only: leaders meet in `cargo test` too, if `RINGFORT_SECOND` names the second build's program.
+/// The demo is built as well: with these two, and no test, libraries have the features that a user's build gives them.
 pub fn test(root: &Path, options: &[String]) -> ExitCode {
-    let built = cargo(root, &["build", "--package", "ringfort-cli", "--bin", "ringfort"], &[]);
+    let built = cargo(root, &["build", "--package", "ringfort-cli", "--package", "ringfort-demo", "--bins"], &[]);
     let agree = built && cargo(root, &["test", "--package", "ringfort-crypto", "--lib"], &[]);
     let program = root.join(FOLDER).join("debug/ringfort");
     let together = agree && {

@@ -1,19 +1,10 @@
 //! Accessibility: nothing serious is found on any screen, light and dark, wide and narrow.
 
-use ringfort_browser::{Axe, Browser, Page};
+use ringfort_browser::{Axe, Browser};
 
 use super::common::client::Socket;
+use super::common::screen::accessible;
 use super::common::{World, together};
-
-const LOOKS: [(u32, u32, bool); 4] = [(400, 780, true), (400, 780, false), (1280, 800, true), (1280, 800, false)];
-
-pub async fn sound(axe: &Axe, browser: &Browser, page: &Page, screen: &str) {
-    for (width, height, dark) in LOOKS {
-        browser.look(page, width, height, dark).await;
-        let found = axe.findings(browser, page).await;
-        assert!(found.is_empty(), "{screen}, {width}x{height}, dark: {dark}: {found:#?}");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_screen_shuts_anybody_out() {
@@ -24,32 +15,32 @@ async fn no_screen_shuts_anybody_out() {
     together(&[&ana, &ben], &["ana", "ben"]).await;
     let page = browser.open(&ana.url()).await;
     browser.until(&page, Some("chat"), "document.querySelectorAll('.chip').length === 2").await;
-    sound(&axe, &browser, &page, "nothing said yet").await;
+    accessible(&axe, &browser, &page, "nothing said yet").await;
     let (mut socket, _) = Socket::page(&ben, "", 0).await;
     socket.send("chat", "Hello, see https://example.org/").await;
     browser.until(&page, Some("chat"), "document.querySelectorAll('.message').length === 1").await;
     for tab in ["chat", "whiteboard", "files", "journal"] {
         browser.evaluate(&page, &format!("document.getElementById('tab-{tab}').click()")).await;
-        sound(&axe, &browser, &page, tab).await;
+        accessible(&axe, &browser, &page, tab).await;
     }
     browser.evaluate(&page, "document.querySelector('[data-member=ben] .more').click()").await;
-    sound(&axe, &browser, &page, "a member").await;
+    accessible(&axe, &browser, &page, "a member").await;
     browser.evaluate(&page, "document.getElementById('member-dialog').close()").await;
     for dialog in ["invite", "leave"] {
         browser.evaluate(&page, &format!("document.getElementById('{dialog}-dialog').showModal()")).await;
-        sound(&axe, &browser, &page, dialog).await;
+        accessible(&axe, &browser, &page, dialog).await;
         browser.evaluate(&page, &format!("document.getElementById('{dialog}-dialog').close()")).await;
     }
     browser.evaluate(&page, "document.getElementById('menu').click()").await;
-    sound(&axe, &browser, &page, "menu").await;
+    accessible(&axe, &browser, &page, "menu").await;
     for leader in 2..=4 {
         world.stop(leader).await;
     }
     browser.until(&page, None, "!document.getElementById('banner').hidden").await;
-    sound(&axe, &browser, &page, "no leaders").await;
+    accessible(&axe, &browser, &page, "no leaders").await;
     drop(ana);
     browser.until(&page, None, "document.getElementById('banner').textContent.includes('agent is lost')").await;
-    sound(&axe, &browser, &page, "no agent").await;
+    accessible(&axe, &browser, &page, "no agent").await;
     let closed = browser.open(&format!("{}0", ben.url())).await;
-    sound(&axe, &browser, &closed, "closed").await;
+    accessible(&axe, &browser, &closed, "closed").await;
 }

@@ -6,8 +6,8 @@ use ringfort_agent::Options;
 use ringfort_browser::{Axe, Browser, Page};
 use serde_json::json;
 
-use super::access::sound;
 use super::common::World;
+use super::common::screen::accessible;
 
 const SAYS: &str = "document.getElementById('login-why').textContent";
 
@@ -48,9 +48,9 @@ async fn a_person_logs_in_on_the_page_and_again_after_leaving() {
     refused(&browser, &page, "Check the network").await;
     browser.image(&page, "login-failed.png").await;
     if let Some(axe) = Axe::load().await {
-        sound(&axe, &browser, &page, "login that failed").await;
+        accessible(&axe, &browser, &page, "login that failed").await;
         browser.click(&page, "#login-way-key").await;
-        sound(&axe, &browser, &page, "login with a key").await;
+        accessible(&axe, &browser, &page, "login with a key").await;
         browser.click(&page, "#login-way-password").await;
     }
     for leader in 1..=4 {

@@ -14,7 +14,6 @@ mod impostor;
 mod login;
 mod roles;
 mod shares;
-mod sound;
 mod ticket;
 mod votes;
 mod whiteboard;

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod client;
+pub mod screen;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
