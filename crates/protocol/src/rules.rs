@@ -278,11 +278,15 @@ pub enum Rule {
     StreamSince,
     /// What a member asks to be repaired is limited, for each sender and in all (L9).
     RepairBudget,
+    /// Whoever has confirmed a setup takes part in no other with the same keys.
+    ConfirmedOnce,
+    /// A setup begins once all have signed that they hold the same starts.
+    AllReady,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 52] = [
+    pub const ALL: [Rule; 54] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -335,6 +339,8 @@ impl Rule {
         Rule::HeadsTold,
         Rule::StreamSince,
         Rule::RepairBudget,
+        Rule::ConfirmedOnce,
+        Rule::AllReady,
     ];
 }
 

@@ -13,6 +13,7 @@ use ringfort_crypto::kem::KemSecret;
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::SigningKey;
 use ringfort_protocol::group::LeaderSecrets;
+use ringfort_protocol::rules::Rule;
 use ringfort_protocol::{Cx, GroupInfo, LeaderId, Time};
 
 use crate::board::{Board, Put};
@@ -58,6 +59,17 @@ impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys(redacted)")
     }
+}
+
+/// What a leader's disk holds of earlier starts on its keys.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// What it has confirmed.
+    pub confirmed: Option<Confirmation>,
+    /// The number of this start: above that of every earlier one, and durable. Where something was confirmed, it is of no account.
+    pub attempt: u64,
+    /// What an earlier start was told to remember.
+    pub reason: Option<Reason>,
 }
 
 /// A result that is not to be used yet: some may not have confirmed it.
@@ -164,14 +176,29 @@ impl fmt::Debug for Ceremony {
 }
 
 impl Ceremony {
-    /// Starts. `attempt` is above that of every earlier start on these keys, and durable; nothing was ever confirmed with them.
-    /// `reason` is what an earlier start was told to remember.
+    /// Starts. Whoever has confirmed an attempt with these keys waits for the others to confirm it, and begins no other. `None` if
+    /// `past` holds no confirmation of this leader on these terms where it should.
     pub fn start(
         terms: Arc<Terms>,
         me: LeaderId,
         keys: Keys,
-        attempt: u64,
-        reason: Option<Reason>,
+        past: Past,
+        limits: Limits,
+        cx: &mut Cx<'_>,
+    ) -> Option<(Self, Step)> {
+        match past.confirmed {
+            Some(confirmation) if terms.rules().enforces(Rule::ConfirmedOnce) => {
+                Ceremony::wait(terms, me, confirmation, limits, cx.now)
+            }
+            _ => Some(Ceremony::meet_anew(terms, me, keys, (past.attempt, past.reason), limits, cx)),
+        }
+    }
+
+    fn meet_anew(
+        terms: Arc<Terms>,
+        me: LeaderId,
+        keys: Keys,
+        (attempt, reason): (u64, Option<Reason>),
         limits: Limits,
         cx: &mut Cx<'_>,
     ) -> (Self, Step) {
@@ -188,9 +215,8 @@ impl Ceremony {
         (ceremony, step)
     }
 
-    /// Says again what this participant has confirmed in an earlier start, and waits for the others to confirm it. `None` if
-    /// that is no confirmation of this leader on these terms.
-    pub fn wait(
+    /// Says again what this participant has confirmed in an earlier start, and waits for the others to confirm it.
+    fn wait(
         terms: Arc<Terms>,
         me: LeaderId,
         confirmation: Confirmation,

@@ -44,7 +44,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use ceremony::{ATTEMPTS_MAX, Ceremony, Effect, Event, Keys, Limits, Step, Unconfirmed};
+pub use ceremony::{ATTEMPTS_MAX, Ceremony, Effect, Event, Keys, Limits, Past, Step, Unconfirmed};
 pub use evidence::Evidence;
 pub use message::{Certificate, Confirmation, FRAME_BYTES_MAX, Reason};
 pub use outcome::{Blame, Fault, Verdict};

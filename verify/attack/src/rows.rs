@@ -235,6 +235,84 @@ pub const ROWS: &[Row] = &[
     ),
     refused("gap-site-key", "seed 004 §2, §5", "a machine with another key takes a daemon's place"),
     refused("gap-client-bytes", "seed 004 §2", "a client's bytes crash or block its daemon"),
+    refused(
+        "gap-half-setup",
+        "seed 002 §3.3",
+        "keys made without a dealer: one machine finishes, and the others never can",
+    ),
+    refused("gap-old-start", "seed 002 §3.3", "keys made without a dealer: old words make the honest name each other"),
+    structural(
+        "gap-names",
+        "seed 002 §3.1; seed 003 §3.2",
+        "what leaders answer tells which names are registered",
+        "names are no secret: leaders say whom they do not know and make nothing up; whether somebody is in is not told",
+        &[
+            shown("docs/decisions/15-every-user-has-a-login-key.md", "**Names are no secret.**"),
+            shown(
+                "crates/protocol/src/login/tests/hardening.rs",
+                "fn for_a_name_without_a_password_nothing_is_evaluated_and_nothing_is_counted",
+            ),
+            shown("verify/sim/src/attacks/alone.rs", "\"stays-told-to-strangers\""),
+        ],
+    ),
+    structural(
+        "gap-sandbox",
+        "seed 000 §3.1; seed 001 §2",
+        "a process that was taken over changes what its next start believes, and so leaves its sandbox",
+        "what a leader writes lies apart from what it trusts, and a program or file that it could write is refused",
+        &[
+            shown(
+                "crates/daemon/src/sandbox/tests.rs",
+                "fn whoever_is_inside_changes_nothing_that_the_next_start_believes",
+            ),
+            shown("crates/daemon/src/places.rs", "fn what_a_leader_trusts_lies_apart_from_what_it_writes"),
+        ],
+    ),
+    structural(
+        "gap-slow-member",
+        "seed 000 §5",
+        "one member that reads slowly sets everybody's pace",
+        "what one receiver may hold up is bounded, at once and over time, at all leaders together; beyond that it alone loses messages",
+        &[
+            shown("crates/link/src/tests/pressure.rs", "fn one_steady_slow_reader_does_not_set_the_pace_of_the_others"),
+            shown(
+                "crates/link/src/tests/pressure.rs",
+                "fn a_receiver_that_is_slow_again_and_again_holds_others_up_for_a_fifth_of_the_time_at_most",
+            ),
+            shown("verify/attack/src/load/flood.rs", "Flood::SlowReaders"),
+        ],
+    ),
+    structural(
+        "gap-audit",
+        "seed 003 §4",
+        "whoever makes noise keeps what counts out of a leader's audit, or pushes it out",
+        "strangers share one account of lines and each peer has its own; first offences and orders are always written, orders apart",
+        &[
+            shown("crates/cli/tests/cli/operations.rs", "fn refused_strangers_hide_nobody_who_logs_in"),
+            shown(
+                "crates/daemon/src/audit/accounts.rs",
+                "fn strangers_hide_neither_what_a_leader_did_nor_who_logged_in",
+            ),
+            shown(
+                "crates/daemon/src/audit/accounts.rs",
+                "fn a_hacked_leader_and_an_insider_need_weeks_to_push_old_lines_out",
+            ),
+            shown("crates/daemon/src/audit/tests.rs", "fn orders_are_kept_where_nothing_else_pushes_them_out"),
+        ],
+    ),
+    structural(
+        "gap-whiteboard",
+        "seed 003 §3.1.1",
+        "a member rewrites another's strokes for one reader, each message being authentic",
+        "the first stroke of a number that its author sent counts; what others hand over fills gaps, is marked and gives way",
+        &[
+            shown("crates/agent/tests/agent/plugins.rs", "fn nobody_rewrites_anothers_strokes"),
+            shown(
+                "plugins/whiteboard/tests/scene.js",
+                "What somebody else hands over never replaces what came from its author",
+            ),
+        ],
+    ),
     refused("J6", "seed 002 §3.2", "inconsistent shares"),
     refused("L1", "seed 002 §2.3", "f leaders collude, and nothing is on time"),
     not_applicable(

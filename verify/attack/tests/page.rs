@@ -76,7 +76,7 @@ struct Tree {
 impl Tree {
     fn read() -> Self {
         Tree {
-            protocol: sources("crates/protocol/src"),
+            protocol: [sources("crates/protocol/src"), sources("crates/setup/src")].concat(),
             plays: sources("verify/sim/src/attacks"),
             real: sources("verify/attack/src/real/scenarios"),
         }
@@ -87,7 +87,10 @@ impl Tree {
         let asked = format!("Rule::{rule:?}");
         let asks = |(name, text): &&(String, String)| {
             let threshold = name.ends_with("/rules.rs") && text.contains(&format!("self.weakened({asked},"));
-            let check = !name.ends_with("/rules.rs") && !name.contains("/tests") && text.contains(&asked);
+            // Another rule's name may begin like this one's.
+            let named = |rest: &str| !rest.starts_with(char::is_alphanumeric);
+            let check =
+                !name.ends_with("/rules.rs") && !name.contains("/tests") && text.split(&asked).skip(1).any(named);
             threshold || check
         };
         links(self.protocol.iter().filter(asks).map(|(name, _)| name.clone()))

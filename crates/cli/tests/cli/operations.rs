@@ -152,6 +152,42 @@ fn a_suspicion_runs_the_operators_program_outside_the_sandbox() {
     world.stop(1);
 }
 
+/// Asks a leader to evaluate passwords of a name that nobody has, three times on each of so many links.
+async fn knock(leader: &ringfort::protocol::group::LeaderInfo, links: usize) {
+    use ringfort::protocol::login::LoginRequest;
+    use ringfort_link::{Class, ConnectOptions, LinkPublicKey, connect};
+    for _ in 0..links {
+        let key = LinkPublicKey(leader.link_key);
+        let link = connect(&leader.address, key, None, &ConnectOptions::default()).await.unwrap();
+        let (sender, mut receiver) = link.split();
+        for _ in 0..3 {
+            let request = LoginRequest::Blind { user: "nobody".parse().unwrap(), blinded: [7; 32] };
+            sender.send(Class::Control, ringfort::protocol::wire::plain(&request)).unwrap();
+            receiver.recv().await.unwrap().unwrap();
+        }
+    }
+}
+
+/// A break-in by password would hide behind a second's worth of noise, if strangers' lines and members' were paid from one account.
+#[test]
+fn refused_strangers_hide_nobody_who_logs_in() {
+    let mut world = World::running(4);
+    let folder = world.leader_folder(1);
+    let group = ringfort_documents::read_group(&world.group()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(knock(group.leaders.first().unwrap(), 40));
+    let strangers = eventually("the refusals", || {
+        let lines = decisions(&folder, "login-refused").len();
+        (lines >= 60).then_some(lines)
+    });
+    assert!(strangers < 100, "{strangers} of 120 refusals were written: their account is not used up");
+    world.send(ANA, &["hello"]).succeeded();
+    eventually("ana in the audit", || {
+        decisions(&folder, "login-accepted").iter().any(|line| line["user"] == ANA.0).then_some(())
+    });
+    world.stop(1);
+}
+
 /// Restart and upgrade: one leader after the other, under traffic.
 #[test]
 fn leaders_are_restarted_one_by_one_and_members_lose_nothing() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringfort_protocol::{Cx, GroupInfo, LeaderId};
 pub use ringfort_setup::{BadTerms, Blame, Event, Evidence, Fault, Limits, Terms, Verdict};
-use ringfort_setup::{Ceremony, Effect, Step};
+use ringfort_setup::{Ceremony, Effect, Past, Step};
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -137,7 +137,7 @@ pub async fn run_setup(
     Ok(driver.end.unwrap_or(SetupEnd::Stopped))
 }
 
-/// Whoever has confirmed waits for that; only who has not starts something new.
+/// Starts with what is on disk; the number of a start counts only as long as nothing is confirmed.
 fn begin(
     making: &Making,
     terms: Arc<Terms>,
@@ -145,13 +145,11 @@ fn begin(
     limits: Limits,
     cx: &mut Cx<'_>,
 ) -> Result<(Ceremony, Step), FileError> {
-    match making.confirmation(&terms)? {
-        Some(confirmation) => Ceremony::wait(terms, me, confirmation, limits, cx.now).ok_or_else(|| making.damaged()),
-        None => {
-            let (attempt, reason) = (making.next_attempt()?, making.reason()?);
-            Ok(Ceremony::start(terms, me, making.keys(), attempt, reason, limits, cx))
-        }
-    }
+    let past = match making.confirmation(&terms)? {
+        Some(confirmation) => Past { confirmed: Some(confirmation), ..Past::default() },
+        None => Past { confirmed: None, attempt: making.next_attempt()?, reason: making.reason()? },
+    };
+    Ceremony::start(terms, me, making.keys(), past, limits, cx).ok_or_else(|| making.damaged())
 }
 
 struct Driver<'a> {

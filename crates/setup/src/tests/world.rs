@@ -15,7 +15,7 @@ use ringfort_protocol::{Cx, LeaderId, Policy, Rules, Time};
 
 use crate::message::Message;
 use crate::{
-    Ceremony, Certificate, Confirmation, Effect, Event, Keys, Limits, Reason, Step, Terms, Unconfirmed, Verdict,
+    Ceremony, Certificate, Confirmation, Effect, Event, Keys, Limits, Past, Reason, Step, Terms, Unconfirmed, Verdict,
 };
 
 pub const LIMITS: Limits =
@@ -175,18 +175,16 @@ impl World {
             self.nodes.insert(id, core);
             return;
         }
-        if let Some(held) = self.persisted.get(&id) {
-            let confirmation = Confirmation::from_bytes(&held.confirmation.to_bytes()).unwrap();
-            let (core, step) = Ceremony::wait(self.terms.clone(), id, confirmation, LIMITS, now).unwrap();
-            self.nodes.insert(id, core);
-            return self.carry_out(id, step);
-        }
+        let confirmed = self.persisted.get(&id).map(|held| &held.confirmation);
+        let confirmed = confirmed.map(|held| Confirmation::from_bytes(&held.to_bytes()).unwrap());
         let attempt = self.attempts.entry(id).or_default();
-        *attempt += 1;
+        *attempt += u64::from(confirmed.is_none());
+        let attempt = *attempt;
         let reason = self.reasons.get(&id).map(|reason| Reason::from_bytes(&reason.to_bytes()).unwrap());
         let keys = keys(self.seed, id.number());
         let mut cx = Cx { now, unix_ms: 0, rng: &mut self.rng };
-        let (core, step) = Ceremony::start(self.terms.clone(), id, keys, *attempt, reason, LIMITS, &mut cx);
+        let past = Past { confirmed, attempt, reason };
+        let (core, step) = Ceremony::start(self.terms.clone(), id, keys, past, LIMITS, &mut cx).unwrap();
         self.nodes.insert(id, core);
         self.carry_out(id, step);
     }

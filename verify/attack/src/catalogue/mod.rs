@@ -6,6 +6,7 @@ mod leaving;
 mod logins;
 mod messages;
 mod roles;
+mod setup;
 pub mod sites;
 
 use crate::scenario::Scenario;
@@ -19,6 +20,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         leaving::SCENARIOS,
         roles::SCENARIOS,
         leaders::SCENARIOS,
+        setup::SCENARIOS,
         sites::SCENARIOS,
     ]
     .into_iter()

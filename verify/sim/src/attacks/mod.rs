@@ -16,6 +16,7 @@ pub mod outages;
 pub mod passwords;
 pub mod roles;
 pub mod sessions;
+pub mod setups;
 pub mod views;
 pub mod votes;
 pub mod worlds;
@@ -74,6 +75,7 @@ pub const ALL: &[&[Attack]] = &[
     roles::ALL,
     doors::ALL,
     sessions::ALL,
+    setups::ALL,
     worlds::ALL,
 ];
 
