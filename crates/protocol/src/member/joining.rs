@@ -80,6 +80,7 @@ impl Member {
             }
             Approach::Harden(request) => {
                 link.stage = Stage::Hardening;
+                link.blinded = self.access.blinded();
                 request
             }
         };
@@ -99,12 +100,14 @@ impl Member {
 
     pub(super) fn on_login_answer(&mut self, cx: &mut Cx<'_>, from: LeaderId, answer: LoginAnswer, step: &mut Step) {
         let Some(link) = self.links.get_mut(&from) else { return };
+        // A leader answers in turn: while it owes an answer to the blinded password, this is that answer.
+        let blinded = link.blinded.take();
         match (&mut link.stage, answer) {
             (Stage::Hardening, LoginAnswer::Evaluated { evaluation, key }) => {
                 self.on_evaluation(cx, from, &evaluation, &key, step);
             }
             (Stage::Hardening, LoginAnswer::Denied { reason, signature }) => {
-                let blinded = self.access.blinded().unwrap_or_default();
+                let blinded = blinded.unwrap_or_default();
                 if refusal_is_genuine(&self.group, from, &link.exporter, &blinded, (reason, &signature)) {
                     link.stage = Stage::Refused;
                     match reason {
@@ -121,6 +124,10 @@ impl Member {
             }
             // The password was forgotten before the answer came.
             (Stage::Proving(..), LoginAnswer::Evaluated { .. }) => {}
+            (Stage::Proving(..), LoginAnswer::Denied { reason, signature })
+                if blinded.is_some_and(|blinded| {
+                    refusal_is_genuine(&self.group, from, &link.exporter, &blinded, (reason, &signature))
+                }) => {}
             (Stage::Proving(client, _), answer) => match client.on_answer(&self.group, &answer) {
                 Ok(last) => {
                     let Stage::Proving(client, credential) = std::mem::replace(&mut link.stage, Stage::Refused) else {

@@ -54,6 +54,8 @@ impl Confirmation {
 pub(super) struct Link {
     pub exporter: [u8; 32],
     pub stage: Stage,
+    /// The blinded password that the leader was asked to evaluate, until it answers.
+    pub blinded: Option<[u8; 32]>,
     /// Makes challenges, and recognises old ones however long ago they were sent.
     key: Secret32,
     challenges_sent: u32,
@@ -91,6 +93,7 @@ impl Link {
         Link {
             exporter,
             stage: Stage::Refused,
+            blinded: None,
             key,
             challenges_sent: 0,
             challenges: VecDeque::new(),

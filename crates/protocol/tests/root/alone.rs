@@ -7,7 +7,7 @@ use ringfort_protocol::leader::Event;
 use ringfort_protocol::login::Denial;
 use ringfort_protocol::policy::Policy;
 use ringfort_protocol::view::Cause;
-use ringfort_protocol::{Incarnation, MemberId};
+use ringfort_protocol::{Incarnation, LeaderId, MemberId};
 
 use crate::harness::{World, leader_id, user};
 
@@ -24,7 +24,7 @@ fn an_answer_that_the_network_held_back_is_as_old_as_what_it_answers() {
     });
     world.pass(seconds(3));
     assert!(world.agents[0].member.confirmation().is_current());
-    world.delayed.insert(0);
+    world.delayed.extend(LeaderId::all(4).map(|id| (0, id)));
     world.pass(seconds(2));
     let early = world.now;
     world.pass(seconds(6));

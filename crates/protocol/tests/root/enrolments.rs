@@ -6,6 +6,7 @@ use ringfort_protocol::Rejected;
 use ringfort_protocol::leader::Command;
 use ringfort_protocol::login::enrol_password;
 use ringfort_protocol::member::{Event, JoinFailure, Secret};
+use ringfort_protocol::policy::Policy;
 
 use crate::harness::{World, leader_id, rng, user};
 
@@ -110,4 +111,42 @@ fn leaders_without_the_user_and_one_with_an_older_password_do_not_keep_a_wrong_o
     enrol(&mut world, &[1], b"correct horse", 1);
     enrol(&mut world, &[2], b"battery staple", 2);
     assert_eq!(joins(&mut world, b"correct horse"), Err(JoinFailure::NotAuthentic));
+}
+
+/// Leader 4 refuses to evaluate a password, and the network holds that back until the others have let its user in.
+fn refused_late(mut world: World) {
+    let pia = world.start_with("pia", Secret::Password(b"correct horse".to_vec().into()));
+    world.delayed.insert((pia, leader_id(4)));
+    world.pass(Duration::from_secs(2));
+    assert!(world.agents[pia].member.view().is_some());
+    let now = world.now;
+    assert!(world.let_down(now) > 0);
+    world.delayed.clear();
+    let now = world.now;
+    world.let_down(now);
+    world.pass(Duration::from_secs(5));
+    let events = &world.agents[pia].events;
+    let blamed = events.iter().find(|event| matches!(event, Event::Blamed(..)));
+    assert!(blamed.is_none(), "{blamed:?}");
+    let answers = |event: &Event| matches!(event, Event::LeaderAnswers(id, true) if *id == leader_id(4));
+    assert!(events.iter().any(answers), "it is in at leader 4, too");
+}
+
+#[test]
+fn who_refuses_late_because_it_knows_no_password_is_not_blamed() {
+    let mut world = World::new(&[]);
+    enrol(&mut world, &[1, 2, 3], b"correct horse", 1);
+    refused_late(world);
+}
+
+#[test]
+fn who_refuses_late_because_too_many_have_tried_is_not_blamed() {
+    let mut world = World::with_policy(Policy { login_attempts_per_minute: 1, ..Policy::default() }, &[]);
+    enrol(&mut world, &[1, 2, 3, 4], b"correct horse", 1);
+    // Somebody guesses at leader 4.
+    world.part(&[0], &[1, 2, 3]);
+    let guesser = world.start_with("pia", Secret::Password(b"wrong".to_vec().into()));
+    world.pass(Duration::from_secs(1));
+    world.kill(guesser);
+    refused_late(world);
 }

@@ -103,8 +103,8 @@ pub struct World {
     /// From which leader to which other the network holds back what is said, in order.
     pub kept_from: BTreeSet<(LeaderId, LeaderId)>,
     kept: VecDeque<(LeaderId, LeaderId, Bytes)>,
-    /// Agents to whom the network holds back what leaders say, in order.
-    pub delayed: BTreeSet<usize>,
+    /// To which agents the network holds back what which leaders say, in order.
+    pub delayed: BTreeSet<(usize, LeaderId)>,
     delayed_mail: VecDeque<(Time, LinkId, Bytes)>,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
@@ -430,9 +430,7 @@ impl World {
                         self.carry_out_leader(id, step);
                     }
                 }
-                Packet::Down(link, frame)
-                    if self.links.get(&link).is_some_and(|(who, _)| self.delayed.contains(who)) =>
-                {
+                Packet::Down(link, frame) if self.links.get(&link).is_some_and(|pair| self.delayed.contains(pair)) => {
                     self.delayed_mail.push_back((self.now, link, frame));
                 }
                 Packet::Down(_, frame) if self.lossy && matches!(wire::sort(&frame), Ok(wire::Sorted::Data)) => {}
