@@ -115,7 +115,7 @@ pub const ROWS: &[Row] = &[
         "every module states its contract, and the compiler asks for it on every public item",
         &[
             shown("Cargo.toml", "missing_docs = \"warn\""),
-            shown(".ci/run", "clippy --workspace --all-targets --quiet -- -D warnings"),
+            shown(".ci/run", "lint cargo test --workspace"),
             shown("ARCHITECTURE.md", "Inside `crates/protocol/src`"),
         ],
     ),
