@@ -47,6 +47,9 @@ pub struct Options {
     pub observe: Option<Observe>,
 }
 
+/// Ports that the system may choose for datagrams until one is free for links as well.
+const PORTS_TRIED: usize = 20;
+
 /// Why a site stopped or could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
@@ -92,7 +95,7 @@ pub struct Prepared {
 pub fn prepare(folder: Folder, options: &Options) -> Result<Prepared, SiteError> {
     let address = listen_address(&folder, options)?;
     let listen = |cause| SiteError::Listen { address, cause };
-    let socket = UdpSocket::bind(address).map_err(listen)?;
+    let socket = bind(address).map_err(listen)?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     let doors = Doors::open(&options.doors)?;
@@ -101,6 +104,17 @@ pub fn prepare(folder: Folder, options: &Options) -> Result<Prepared, SiteError>
     let status = bind_unix(&status_socket(folder.path()), 0o600)?;
     let observer = Observer(options.observe.clone());
     Ok(Prepared { folder, address, socket, doors, status, find: options.find.clone(), observer })
+}
+
+/// Links will use the same port: where the system chooses it for datagrams, it has to be free for them, too.
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    for _ in 0..PORTS_TRIED {
+        let socket = UdpSocket::bind(address)?;
+        if address.port() != 0 || std::net::TcpListener::bind(socket.local_addr()?).is_ok() {
+            return Ok(socket);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 impl Prepared {
