@@ -120,14 +120,18 @@ impl Sites {
     async fn launch(&self, folder: &Path) -> anyhow::Result<(Running, u16)> {
         let mut command = Command::new(&self.program);
         command.arg("demo-site").arg(folder).args(["--listen", "127.0.0.1:0"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).process_group(0);
+        let complaints = folder.with_extension("log");
+        let log = std::fs::File::create(&complaints).context("a file for what a site's process complains of")?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true).process_group(0);
         let mut child = command.spawn().context("a site's process")?;
         let input = child.stdin.take().context("its input")?;
         let mut output = BufReader::new(child.stdout.take().context("its output")?);
         let mut line = String::new();
         let read = tokio::time::timeout(START_WITHIN, output.read_line(&mut line)).await;
         read.context("a site's process says nothing")??;
-        let said: Value = serde_json::from_str(&line).context("a site's process ended at once")?;
+        let said: Value = serde_json::from_str(&line).with_context(|| {
+            format!("a site's process ended at once: {}", std::fs::read_to_string(&complaints).unwrap_or_default())
+        })?;
         let port = said.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
         Ok((Running { child, _input: input, _output: output }, port.context("it does not say where it listens")?))
     }
