@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringfort_peer::limits::{Config, MESSAGE_BYTES_MAX};
+use ringfort_peer::limits::{Config, MESSAGE_BYTES_MAX, RANGES_MAX};
 use ringfort_peer::ring::window::Pace;
 use ringfort_peer::wire::Frame;
 use ringfort_peer::{Service, SiteId, SiteSet};
@@ -255,7 +255,7 @@ fn more_holes_than_a_token_can_name_are_filled() {
     }
     world.go(Duration::from_millis(8));
     let kept = world.site(site(1)).expect("it runs").queue_sizes().0;
-    assert!(kept > 128, "with as many holes as packets: {kept}");
+    assert!(kept > RANGES_MAX, "before each packet that is kept there is a hole: {kept}");
     world.filter = None;
     world.go(Duration::from_secs(1));
     assert_eq!(world.counts.rings, rings);
