@@ -213,7 +213,6 @@ async fn a_message_of_the_largest_size_arrives_and_a_larger_one_comes_back() {
     assert_ne!(kind & Kind::REJECT.0, 0, "{kind:x}");
 }
 
-/// Greets a site by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_were_put_together_go_whole_and_in_order_though_the_call_is_dropped_again_and_again() {
     let world = World::started().await;
@@ -239,6 +238,7 @@ async fn messages_that_were_put_together_go_whole_and_in_order_though_the_call_i
     timeout(PATIENCE * 3, reading).await.expect("all of them come").unwrap();
 }
 
+/// Greets a site by hand.
 async fn handshake(stream: &mut tokio::net::UnixStream, name: &str) -> Name {
     let wanted = ringfort_spread::ConnectName::new(name.as_bytes()).unwrap();
     stream.write_all(&ringfort_spread::client::hello(Some(wanted), true)).await.unwrap();
