@@ -97,7 +97,7 @@ pub fn login(error: &JoinError, group: &GroupInfo) -> String {
         JoinError::Denied(Denial::Expelled) => {
             "The operators have expelled this user. Ask them if you think that it is a mistake.".to_owned()
         }
-        JoinError::Denied(Denial::NoSession) => {
+        JoinError::Denied(Denial::NoSession(_)) => {
             "The operators have ended the session and not started another. Try again when they have.".to_owned()
         }
         JoinError::Timeout { timeout, needed, .. } => format!(

@@ -29,7 +29,7 @@ pub fn denial_word(denial: Denial) -> &'static str {
         Denial::Incarnation(_) => "incarnation",
         Denial::Throttled => "throttled",
         Denial::Full => "full",
-        Denial::NoSession => "no-session",
+        Denial::NoSession(_) => "no-session",
         Denial::Closed => "closed",
         Denial::Outvoted => "outvoted",
     }

@@ -49,6 +49,8 @@ pub const SUBJECTS_MAX: usize = 65_536;
 const PENDING_PER_LEADER_MAX: usize = 4_096;
 /// Stays of one user whose beginning one leader may propose at once, and as many whose end.
 pub const BALLOTS_PER_SUBJECT_MAX: usize = 4;
+/// Votes on one subject that a leader has at any time: stays that begin, as many that end, and what it has accepted.
+pub const VOTES_PER_SUBJECT_MAX: usize = 2 * BALLOTS_PER_SUBJECT_MAX + 1;
 /// How far a stay's number may jump beyond what any leader has voted for: a member cannot run the counter out.
 const INCARNATION_JUMP_MAX: u64 = 64;
 
@@ -215,7 +217,7 @@ impl Coordination {
         }
         let floor = self.login_floor(&entry.id.user);
         if self.ends_sessions() && !self.session().admits(entry.id.incarnation) {
-            return Err(if self.session().open { Denial::Incarnation(floor) } else { Denial::NoSession });
+            return Err(if self.session().open { Denial::Incarnation(floor) } else { Denial::NoSession(floor) });
         }
         if life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me)) {
             return Ok(Standing::VotedFor);

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::ballot::Said;
 use super::orders::Return;
-use super::{BALLOTS_PER_SUBJECT_MAX, Coordination, Life, Operation, Rank, Subject};
+use super::{Coordination, Life, Operation, Rank, Subject, VOTES_PER_SUBJECT_MAX};
 use crate::ids::MemberId;
 use crate::rules::Rule;
 use crate::view::Cause;
@@ -55,7 +55,7 @@ impl LifeRecord {
         let counts =
             |vote: &Operation| vote.rank() >= self.rank() || matches!(vote, Operation::Remove(_, Cause::Expelled));
         self.accepted.iter().all(fits)
-            && self.votes.len() <= 2 * BALLOTS_PER_SUBJECT_MAX + 1
+            && self.votes.len() <= VOTES_PER_SUBJECT_MAX
             && self.votes.iter().all(|vote| fits(vote) && counts(vote))
     }
 }

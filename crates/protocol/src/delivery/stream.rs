@@ -13,8 +13,8 @@ pub(super) const ASK_AFTER: Duration = Duration::from_millis(50);
 /// How long what leaders say was sent may still be on its way: their word overtakes it.
 pub(super) const ASK_AFTER_HEAD: Duration = Duration::from_millis(500);
 
-/// A stream that may not ask yet looks again after this.
-const POSTPONED: Duration = Duration::from_millis(100);
+/// A stream that may not ask yet looks again when the next of these is full, so that all that waits is then asked for at once.
+const POSTPONED_MS: u64 = 100;
 
 /// Wait after the first request; it doubles up to [`RETRY_MAX`].
 const RETRY: Duration = Duration::from_millis(150);
@@ -175,7 +175,7 @@ impl InStream {
         let (mut attempt, mut room, mut ranges) = (0, REPAIR_SPAN_MAX, Vec::new());
         for (first, hole) in self.holes.iter_mut().filter(|(_, hole)| hole.at <= now) {
             if !may_ask || room == 0 || ranges.len() >= REPAIR_RANGES_MAX {
-                hole.at = now + POSTPONED;
+                hole.at = next_look(now);
                 continue;
             }
             let wait = RETRY.saturating_mul(1 << hole.attempts.min(8)).min(RETRY_MAX);
@@ -303,6 +303,12 @@ impl InStream {
             self.extend(now, Seq(self.announced), told);
         }
     }
+}
+
+/// When a stream looks again that may not ask yet.
+fn next_look(now: Time) -> Time {
+    let passed = u64::try_from(now.since(Time::ZERO).as_millis()).unwrap_or(u64::MAX);
+    Time::from_start(Duration::from_millis((passed / POSTPONED_MS).saturating_add(1).saturating_mul(POSTPONED_MS)))
 }
 
 impl Held {

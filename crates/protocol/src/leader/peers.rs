@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ringfort_kernel::{Budget, Penalty};
 
 use super::{Event, Leader, Step};
-use crate::coordination::{BALLOTS_PER_SUBJECT_MAX, Output, SignedProposal, Subject};
+use crate::coordination::{Output, SignedProposal, Subject, VOTES_PER_SUBJECT_MAX};
 use crate::fault::{CUT_OFF, Culprit, Fault};
 use crate::ids::LeaderId;
 use crate::rules::Rule;
@@ -199,7 +199,7 @@ fn crowds(proposals: &[SignedProposal]) -> bool {
     proposals.iter().any(|proposal| {
         let count = counts.entry(proposal.operation.subject()).or_default();
         *count += 1;
-        *count > BALLOTS_PER_SUBJECT_MAX
+        *count > VOTES_PER_SUBJECT_MAX
     })
 }
 

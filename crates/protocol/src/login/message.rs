@@ -155,8 +155,8 @@ pub enum Denial {
     Closed = 6,
     /// The members voted against it.
     Outvoted = 7,
-    /// The session is over, and operators have not started another.
-    NoSession = 8,
+    /// The session of this stay, the last that the leader knows of the user, is over, and operators have not started another.
+    NoSession(Incarnation) = 8,
 }
 
 impl std::fmt::Display for Denial {
@@ -169,7 +169,7 @@ impl std::fmt::Display for Denial {
             Denial::Full => "the group is full",
             Denial::Closed => "the group's policy lets nobody in at this time",
             Denial::Outvoted => "the members voted against it",
-            Denial::NoSession => "the session is over, and the operators have not started another",
+            Denial::NoSession(_) => "the session is over, and the operators have not started another",
         })
     }
 }

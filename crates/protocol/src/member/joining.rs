@@ -221,7 +221,7 @@ impl Member {
             Phase::Joining => {
                 // Leaders that do not know this user cannot say that there is no session; f+1 that do are believed, and
                 // fewer are no reason to take the others' word that the user is wrong.
-                let sessionless = count(&|f| *f == Failed::Denied(Denial::NoSession));
+                let sessionless = count(&|f| matches!(f, Failed::Denied(Denial::NoSession(_))));
                 let none = sessionless >= self.group.rules.confirm();
                 let refused = self.failed.len() - outdated - if none { 0 } else { sessionless };
                 if refused >= usize::from(self.group.rules.n() - self.group.rules.f()) {
@@ -229,8 +229,10 @@ impl Member {
                         Failed::NotAuthentic => JoinFailure::NotAuthentic,
                         Failed::Denied(denial) => JoinFailure::Denied(*denial),
                     });
+                    let sessionless =
+                        |reason: &JoinFailure| matches!(reason, JoinFailure::Denied(Denial::NoSession(_)));
+                    let reasons = reasons.filter(|reason| !none || sessionless(reason));
                     let reason = most_common(reasons).unwrap_or(JoinFailure::NotAuthentic);
-                    let reason = if none { JoinFailure::Denied(Denial::NoSession) } else { reason };
                     self.phase = Phase::Ended;
                     step.events.push(Event::JoinFailed(reason));
                     step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
@@ -245,11 +247,12 @@ impl Member {
                     self.end(Cause::SessionOver, step);
                 } else if expelled >= self.group.rules.confirm() {
                     self.end(Cause::Expelled, step);
-                } else if outdated >= self.group.rules.confirm() && self.phase == Phase::Leaving {
+                } else if too_low >= self.group.rules.confirm() && self.phase == Phase::Leaving {
                     self.end(Cause::Left, step);
                 } else if self.says_user_is_elsewhere() >= self.group.rules.confirm() {
                     self.end(Cause::Elsewhere, step);
-                } else if outdated >= self.group.rules.confirm() {
+                } else if too_low >= self.group.rules.confirm() {
+                    // Whoever knows an earlier stay only does not say that this one is over.
                     self.end(Cause::Lost, step);
                 } else {
                     step.effects.push(Effect::Reconnect(from));
@@ -273,7 +276,8 @@ impl Member {
     fn says_session_is_over(&self) -> usize {
         let own = self.me.as_ref().map(|me| me.id.incarnation.session());
         let over = |failed: &&Failed| match failed {
-            Failed::Denied(Denial::NoSession) => true,
+            // A leader that has not heard of this stay's session yet knows of the end of an earlier one only.
+            Failed::Denied(Denial::NoSession(last)) => own.is_some_and(|own| last.session() >= own),
             Failed::Denied(Denial::Incarnation(last)) => own.is_some_and(|own| last.session() > own),
             _ => false,
         };

@@ -80,7 +80,7 @@ fn f_plus_1_operators_end_the_session_and_start_the_next() {
     }
     let early = world.start("pia");
     world.pass(seconds(3));
-    let refused = |event: &Event| matches!(event, Event::JoinFailed(JoinFailure::Denied(Denial::NoSession)));
+    let refused = |event: &Event| matches!(event, Event::JoinFailed(JoinFailure::Denied(Denial::NoSession(_))));
     assert!(world.agents[early].events.iter().any(refused), "{:?}", world.agents[early].events);
 
     order(&mut world, &[1, 4], SessionOrder::Start(number(2)));

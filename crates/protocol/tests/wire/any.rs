@@ -175,7 +175,7 @@ pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
         Just(Denial::Full),
         Just(Denial::Closed),
         Just(Denial::Outvoted),
-        Just(Denial::NoSession),
+        any::<u64>().prop_map(|last| Denial::NoSession(Incarnation(last))),
     ];
     prop_oneof![
         (bytes::<128>(), prop::collection::vec(bytes::<32>(), 0..=22))

@@ -138,7 +138,7 @@ impl Fixed {
             ("denied, full", denied(Denial::Full)),
             ("denied, closed", denied(Denial::Closed)),
             ("denied, outvoted", denied(Denial::Outvoted)),
-            ("denied, no session", denied(Denial::NoSession)),
+            ("denied, no session", denied(Denial::NoSession(Incarnation(258)))),
             ("plain frame", plain(&LoginRequest::Blind { user: user("a"), blinded: [0xb1; 32] }).to_vec()),
         ]
     }

@@ -32,6 +32,8 @@ const JOIN_MAX_MS: f64 = 2_000.0;
 const RATE_KEPT: f64 = 0.8;
 /// The shortest time for which messages are listened to for comparison.
 const LISTEN_MIN: Duration = Duration::from_secs(5);
+/// Joins that failed of which the report tells the reason.
+const TOLD_MAX: usize = 3;
 /// All members on this stage, honest or not.
 const MEMBERS: usize = 7;
 /// Messages kept for repair, bytes: some seconds of what is said at most here, and small, so that the bound is sharp.
@@ -47,6 +49,8 @@ const SLOW_BYTES_PER_S: u64 = 1_000_000;
 const HELD_AT_FIRST: Duration = Duration::from_secs(2);
 /// The longest that a join may take under load.
 const JOIN_WITHIN: Duration = Duration::from_secs(60);
+/// The least time between two joins: leaders let one user in eight times a second, if he comes again and again.
+const JOIN_EVERY: Duration = Duration::from_millis(150);
 
 /// The group.
 pub struct Room {
@@ -147,7 +151,7 @@ impl Room {
             own_before_kib: own_before,
             own_peak_kib: seen.own_peak_kib,
             joins: Times::of(stir.joins),
-            joins_failed: stir.failed + calm.joins_failed,
+            joins_failed: (stir.failed.len() + calm.failed.len()) as u64,
             messages: Times::of(latencies),
             messages_calm: calm.messages,
             cpu,
@@ -160,6 +164,7 @@ impl Room {
         };
         report.delays = delays(flood, &report);
         report.complaints = complaints(flood, &report, is_calm);
+        report.complaints.extend(stir.failed.into_iter().chain(calm.failed).take(TOLD_MAX));
         report.complaints.extend(seen.unheard.into_iter().filter(|_| is_strict(flood)));
         report.complaints.extend(unnamed(flood, self.hacked, &named));
         let wrong = wrong.iter().filter(|(_, count)| *count > 0);
@@ -215,7 +220,7 @@ impl Room {
         let meter = Meter::begin(Vec::new(), self.pids(Flood::Calm));
         let stir = self.come_and_go(Flood::Calm, (length / 2).max(LISTEN_MIN)).await;
         let messages = Times::of(self.stage.desk.with(|state| state.ledger.take_latencies()));
-        Calm { messages, cpu: meter.end(), joins_failed: stir.failed }
+        Calm { messages, cpu: meter.end(), failed: stir.failed }
     }
 
     /// How many long messages a second the other honest members get, while one says as much as it can: what comes within the
@@ -262,11 +267,11 @@ impl Room {
 
     /// Somebody joins and leaves until the time is over, once at least; and much is said, if nobody reads.
     async fn come_and_go(&mut self, flood: Flood, length: Duration) -> Stir {
-        let (mut joins, mut failed, mut rates) = (Vec::new(), 0, Vec::new());
+        let (mut joins, mut failed, mut rates) = (Vec::new(), Vec::new(), Vec::new());
         let until = Instant::now() + length;
         // The attackers first.
         tokio::time::sleep(length / 4).await;
-        while joins.is_empty() && failed == 0 || Instant::now() < until {
+        while joins.is_empty() && failed.is_empty() || Instant::now() < until {
             if flood == Flood::SlowReaders {
                 rates.push(self.rate(length / 4).await);
             }
@@ -280,11 +285,14 @@ impl Room {
             let began = Instant::now();
             match self.stage.join("dan", JOIN_WITHIN).await {
                 Ok(()) => joins.push(began.elapsed()),
-                Err(_) => failed += 1,
+                Err(e) => failed.push(format!("dan did not get in: {e:#}")),
             }
-            if self.stage.present().contains("dan") && self.stage.leave("dan").await.is_err() {
-                failed += 1;
+            if self.stage.present().contains("dan")
+                && let Err(e) = self.stage.leave("dan").await
+            {
+                failed.push(format!("dan did not get out: {e:#}"));
             }
+            tokio::time::sleep(JOIN_EVERY.saturating_sub(began.elapsed())).await;
         }
         let rate = (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64);
         Stir { joins, failed, rate }
@@ -301,7 +309,8 @@ impl Room {
 /// What came of somebody's coming and going.
 struct Stir {
     joins: Vec<Duration>,
-    failed: u64,
+    /// What a person would have read, for each join that failed.
+    failed: Vec<String>,
     rate: Option<f64>,
 }
 
@@ -310,7 +319,7 @@ struct Stir {
 struct Calm {
     messages: Times,
     cpu: Cpu,
-    joins_failed: u64,
+    failed: Vec<String>,
 }
 
 /// Who named a leader: by word, by observer, how often.

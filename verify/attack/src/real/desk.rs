@@ -204,7 +204,7 @@ impl Desk {
                 // Silence of an honest leader: it is down, or was a moment ago.
                 Some(_) if !deviation => return false,
                 Some(_) => {
-                    state.wronged.insert(text.to_owned());
+                    state.wronged.insert(format!("{by} {text}"));
                 }
                 None => {}
             }

@@ -42,7 +42,8 @@ impl Checker for Endings {
             Event::JoinFailed(failure) if self.tls => {
                 let expelled = facts.expelled.contains(user);
                 let throttled = *failure == JoinFailure::Denied(Denial::Throttled);
-                let between = *failure == JoinFailure::Denied(Denial::NoSession) && !facts.sessions_over.is_empty();
+                let sessionless = matches!(failure, JoinFailure::Denied(Denial::NoSession(_)));
+                let between = sessionless && !facts.sessions_over.is_empty();
                 if facts.registered.contains(user) && !expelled && !throttled && !between {
                     wrong.push(format!("client {} of {user} was refused: {failure:?}", client.0));
                 }

@@ -104,6 +104,25 @@ fn an_honest_leader_with_many_logins_that_are_not_settled_is_not_blamed() {
     assert_eq!(cluster.blames.first(), None, "{} blames", cluster.blames.len());
 }
 
+/// What a network held back for a minute and delivers at once: all a user's comings and goings, which the others have settled.
+#[test]
+fn a_leader_says_no_more_of_one_user_than_others_hear() {
+    let mut room = Room::new(4, 1);
+    for stay in 1..=50 {
+        assert!(room.me.admit(&entry("ana", stay)).is_ok());
+        let _ = room.me.remove(&entry("ana", stay).id, Cause::Left);
+    }
+    let of_ana = |message: &PeerMessage| match message {
+        PeerMessage::Proposals(list) => {
+            list.iter().filter(|said| said.operation.subject() == Subject::User(user("ana"))).count()
+        }
+        _ => 0,
+    };
+    let said = room.me.status().iter().map(of_ana).max();
+    assert!(said > Some(BALLOTS_PER_SUBJECT_MAX), "{said:?}: stays that begin, and such as end");
+    assert!(said <= Some(VOTES_PER_SUBJECT_MAX), "{said:?}");
+}
+
 #[test]
 fn a_full_group_takes_nobody_else_but_lets_members_back_in() {
     let policy = crate::policy::Policy { members_max: 2, ..quick_policy() };

@@ -83,8 +83,12 @@ fn f_operators_end_nothing_and_f_plus_1_do() {
             let state = cluster.at(by);
             assert!(state.members().is_empty() && state.session_asked().is_none());
             assert_eq!(state.ended(&entry("ana", 1).id), Some(Cause::SessionOver));
-            assert_eq!(state.admit(&entry("ana", 2)).unwrap_err(), Denial::NoSession);
-            assert_eq!(state.admit(&entry("ana", stay(2, 1))).unwrap_err(), Denial::NoSession, "it has not begun");
+            assert_eq!(state.admit(&entry("ana", 2)).unwrap_err(), Denial::NoSession(Incarnation(1)));
+            assert_eq!(
+                state.admit(&entry("ana", stay(2, 1))).unwrap_err(),
+                Denial::NoSession(Incarnation(1)),
+                "it has not begun"
+            );
         }
     }
 }

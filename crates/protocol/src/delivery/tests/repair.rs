@@ -31,6 +31,32 @@ fn a_hole_is_asked_for_again_and_again_then_given_up_once() {
 }
 
 #[test]
+fn many_holes_of_one_sender_are_told_about_as_soon_as_one() {
+    let mut room = Room::sealed();
+    let services = [Service::Reliable, Service::Fifo];
+    let mut told_at = Vec::new();
+    let mut wake_until = |room: &mut Room, end: u64, told_at: &mut Vec<u64>| {
+        while let Some(wake) = room.bo.inbox.next_wakeup().filter(|wake| *wake <= at(end)) {
+            let gaps = told(&room.bo_wakes(wake)).into_iter().filter(|number| *number < 0).count();
+            told_at.extend(std::iter::repeat_n(u64::try_from(wake.since_start().as_millis()).unwrap(), gaps));
+        }
+    };
+    // Every other message is lost, and each loss is noticed at a time of its own.
+    for i in 0..60 {
+        for service in services {
+            let (_, frame) = [(); 2].map(|()| room.ana.multicast(at(0), service, b"x")).into();
+            let now = 131 * i;
+            wake_until(&mut room, now, &mut told_at);
+            let _ = room.bo(at(now), 1, &frame);
+        }
+    }
+    wake_until(&mut room, 120_000, &mut told_at);
+    assert_eq!(told_at.len(), 120, "each loss is told");
+    let last = told_at.iter().max();
+    assert!(last < Some(&(60 * 131 + 15_000)), "{last:?}");
+}
+
+#[test]
 fn best_effort_repairs_nothing_and_reports_nothing() {
     let mut room = Room::sealed();
     let frames: Vec<_> = (0..9).map(|_| room.ana.multicast(at(0), Service::BestEffort, b"x")).collect();
