@@ -227,10 +227,10 @@ pub const ROWS: &[Row] = &[
         "sites tell each other whom they hear, and the largest set that hears itself both ways forms the ring",
         &[
             shown(
-                "verify/peer-sim/tests/pitfalls.rs",
+                "verify/peer-sim/tests/ring/pitfalls.rs",
                 "fn a_link_that_works_one_way_leaves_two_sites_in_a_ring_that_stands",
             ),
-            shown("verify/peer-sim/tests/pitfalls.rs", "fn three_sites_with_one_link_down_are_usable"),
+            shown("verify/peer-sim/tests/ring/pitfalls.rs", "fn three_sites_with_one_link_down_are_usable"),
         ],
     ),
     refused("gap-site-key", "seed 004 §2, §5", "a machine with another key takes a daemon's place"),

@@ -50,7 +50,7 @@ pub const ELSEWHERE: &[(&str, &[Shown])] = &[
         "ring-datagrams",
         &[
             Shown {
-                file: "verify/peer-sim/tests/pitfalls.rs",
+                file: "verify/peer-sim/tests/ring/pitfalls.rs",
                 text: "fn a_network_that_loses_doubles_and_reorders_ends_no_ring",
             },
             Shown {

@@ -9,7 +9,7 @@ use ringfort_sim::mutator::sweep::Line;
 use ringfort_sim::run::{Verdict, run};
 use ringfort_sim::setup::Setup;
 
-const CORPUS: &str = include_str!("../corpus/mutations.txt");
+const CORPUS: &str = include_str!("../../corpus/mutations.txt");
 
 fn check(line: &Line) -> Verdict {
     let verdict = run(line.setup());
