@@ -106,6 +106,9 @@ pub struct World {
     /// To which agents the network holds back what which leaders say, in order.
     pub delayed: BTreeSet<(usize, LeaderId)>,
     delayed_mail: VecDeque<(Time, LinkId, Bytes)>,
+    /// Of whom the network holds back what they say to which leaders once they have logged in, and what leaders answer then.
+    pub held_back: BTreeSet<(usize, LeaderId)>,
+    held_mail: VecDeque<Packet>,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
@@ -145,6 +148,8 @@ impl World {
             kept: VecDeque::new(),
             delayed: BTreeSet::new(),
             delayed_mail: VecDeque::new(),
+            held_back: BTreeSet::new(),
+            held_mail: VecDeque::new(),
             leader_events: Vec::new(),
             now: Time::ZERO + STEP,
             rng: rng(5),
@@ -403,6 +408,18 @@ impl World {
         count
     }
 
+    fn is_held_back(&self, link: LinkId, frame: &Bytes) -> bool {
+        let of_login = matches!(wire::sort(frame), Ok(wire::Sorted::Plain(_)));
+        !of_login && self.links.get(&link).is_some_and(|pair| self.held_back.contains(pair))
+    }
+
+    /// The network delivers at once all that it held back between members and leaders.
+    pub fn let_go(&mut self) {
+        self.held_back.clear();
+        self.mail.append(&mut self.held_mail);
+        self.deliver();
+    }
+
     /// The network delivers all that it held back between leaders.
     pub fn let_through(&mut self) {
         self.kept_from.clear();
@@ -422,6 +439,14 @@ impl World {
     pub fn deliver(&mut self) {
         while let Some(packet) = self.mail.pop_front() {
             match packet {
+                Packet::Down(link, frame) if self.is_held_back(link, &frame) => {
+                    self.held_mail.push_back(Packet::Down(link, frame));
+                }
+                Packet::Up(link, frame) if self.is_held_back(link, &frame) => {
+                    let (who, id) = self.links[&link];
+                    self.recorded.iter_mut().for_each(|all| all.push((who, id, true, frame.clone())));
+                    self.held_mail.push_back(Packet::Up(link, frame));
+                }
                 Packet::Up(link, frame) => {
                     let Some((who, id)) = self.links.get(&link).copied() else { continue };
                     self.recorded.iter_mut().for_each(|all| all.push((who, id, true, frame.clone())));

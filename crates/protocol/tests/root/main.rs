@@ -10,6 +10,7 @@ mod ends;
 mod enrolments;
 mod expulsions;
 mod harness;
+mod held;
 mod hostile;
 mod outages;
 mod peers;
