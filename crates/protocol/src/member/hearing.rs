@@ -23,7 +23,7 @@ const SNAPSHOT: u8 = 3;
 const FATES: u8 = 10;
 
 /// An honest claim names at most 512 changes.
-const CLAIM_BYTES_MAX: usize = 80 * 1024;
+pub(crate) const CLAIM_BYTES_MAX: usize = 80 * 1024;
 /// A part of a list names at most 1024 members.
 const PART_BYTES_MAX: usize = 160 * 1024;
 /// What claims of one leader may come to: at the most costly some 50 ms of work in a second.

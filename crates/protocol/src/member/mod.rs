@@ -21,6 +21,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
+#[cfg(test)]
+pub(crate) use hearing::CLAIM_BYTES_MAX;
 pub use standing::{Confirmation, LeaderStanding};
 pub use step::{Class, Effect, Event, JoinFailure, Step};
 pub use succession::replaced;

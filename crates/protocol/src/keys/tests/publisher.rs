@@ -148,3 +148,17 @@ fn history_is_bounded() {
     }
     assert!(side.publisher.past_claim(start).is_none());
 }
+
+/// A leader that was alone for long learns of everybody at once.
+#[test]
+fn a_claim_after_very_many_changes_is_no_longer_than_members_hear() {
+    let world = World::new(4, 1, 2);
+    let mut side = Side::new(&world, 1, &[("ana", 1)]);
+    let added: Vec<_> = (0..1_000).map(|i| Change::Added(entry(&format!("k{i:031}"), 1))).collect();
+    let secrets = &world.secrets[0];
+    let mut rng = rng(1);
+    let mut cx = Cx { now: Time::ZERO, unix_ms: 0, rng: &mut rng };
+    side.publisher.publish(&mut cx, &world.group, secrets, &side.state, added);
+    let claim = crate::codec::encode(&crate::wire::LeaderNotice::Claim(side.publisher.next_claim()));
+    assert!(claim.len() <= crate::member::CLAIM_BYTES_MAX, "{}", claim.len());
+}
