@@ -22,6 +22,10 @@ const REQUESTS_BURST: u64 = 128;
 const REQUESTS_PER_S: u64 = 32;
 const SIGNS_OF_LIFE_BURST: u64 = 256;
 const SIGNS_OF_LIFE_PER_S: u64 = 128;
+/// More than an honest member asks at once and in a second. What the network has held back is asked at once, however much it
+/// is, but nothing that comes over a link was asked before the login on it.
+const HONEST_AT_ONCE: u64 = 1_024;
+const HONEST_PER_S: u64 = 256;
 
 /// One link to a member, or to somebody who is not one yet.
 pub(super) struct Link {
@@ -62,6 +66,9 @@ pub(super) struct Attached {
     requests: Budget,
     signs_of_life: Budget,
     repairs: Budget,
+    /// When it logged in, and how much it has asked since.
+    since: Time,
+    asked: u64,
 }
 
 /// What a request counts as.
@@ -164,6 +171,8 @@ impl Attached {
             requests: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),
             signs_of_life: Budget::new(now, SIGNS_OF_LIFE_PER_S, SIGNS_OF_LIFE_BURST),
             repairs: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),
+            since: now,
+            asked: 0,
         }
     }
 
@@ -171,13 +180,21 @@ impl Attached {
         if openly { [&[0], payload].concat().into() } else { self.channel.seal(payload) }
     }
 
+    /// Whether a request is answered.
     pub fn take_request(&mut self, now: Time, kind: Kind) -> bool {
+        self.asked = self.asked.saturating_add(1);
         let budget = match kind {
             Kind::SignOfLife => &mut self.signs_of_life,
             Kind::Repair => &mut self.repairs,
             Kind::Other => &mut self.requests,
         };
         budget.take(now, 1)
+    }
+
+    /// Whether it has asked more than an honest member can have asked since it logged in, whatever the network did.
+    pub fn has_flooded(&self, now: Time) -> bool {
+        let passed = u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX);
+        self.asked > HONEST_AT_ONCE.saturating_add(passed.saturating_mul(HONEST_PER_S) / 1_000)
     }
 }
 

@@ -175,8 +175,9 @@ impl Leader {
         let request = decode::<MemberRequest>(request);
         let kind = request.as_ref().map_or(Kind::Other, Kind::of);
         if !attached.take_request(cx.now, kind) && self.group.rules.enforces(Rule::RequestLimit) {
-            // Who misses much asks much, perhaps because somebody else leaves out numbers: no offence.
-            if kind != Kind::Repair {
+            // Who misses much asks much, perhaps because somebody else leaves out numbers: no offence. Nor is it one that the
+            // network holds back for long what somebody asks, and delivers it at once.
+            if kind != Kind::Repair && attached.has_flooded(cx.now) {
                 step.blame(Culprit::Member(id), Fault::Flooding);
             }
             return;
