@@ -77,10 +77,14 @@ impl Publisher {
         self.history.back().expect("the first view is published at the start")
     }
 
-    /// The claim for members whose last view here was the one before.
+    /// The claim for members whose last view here was the one before; without content if that is long.
     pub fn next_claim(&self) -> ViewClaim {
+        let changes = &self.last().changes;
+        if changes.len() > CHANGES_MAX {
+            return self.bare_claim();
+        }
         let base = self.history.iter().rev().nth(1).map_or(Base::Empty, |p| Base::View(p.view.digest));
-        self.claim(self.last(), base, self.last().changes.clone())
+        self.claim(self.last(), base, changes.clone())
     }
 
     /// The claim for a member that has `have`, as a difference if it can be told, else as a short
