@@ -13,6 +13,10 @@ impl Member {
     /// A leader says which generation its shares are of. Of one that is not known here, its successions tell.
     pub(super) fn on_generation(&mut self, from: LeaderId, generation: Generation, step: &mut Step) {
         self.generations.insert(from, generation);
+        if let Some(tracker) = &mut self.tracker {
+            // Shares of past views may come before a claim.
+            tracker.on_generation(from, generation);
+        }
         self.ask_for_successions(from, step);
     }
 
