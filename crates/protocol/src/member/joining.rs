@@ -327,8 +327,13 @@ impl Member {
         let frame = wire::plain::<LoginRequest>(&request);
         step.effects.push(Effect::Send(leader, Class::Control, frame));
         step.effects.push(Effect::Authenticated(leader));
-        self.outbox.on_leader(cx.now, leader);
         self.send_heartbeat(cx, leader, step);
+    }
+
+    /// A leader has let this member in: what is long or much it may be told from now on.
+    pub(super) fn on_let_in(&mut self, now: Time, leader: LeaderId, step: &mut Step) {
+        self.outbox.on_leader(now, leader);
+        self.tell_heads(leader, false, step);
     }
 
     /// One above the highest stay that an honest leader can have reported: the f highest may be lies.

@@ -270,10 +270,14 @@ impl Member {
     }
 
     fn on_sealed(&mut self, cx: &mut Cx<'_>, from: LeaderId, frame: &[u8], step: &mut Step) {
-        let Some(channel) = self.links.get_mut(&from).and_then(Link::channel) else { return };
+        let Some(link) = self.links.get_mut(&from) else { return };
+        let Some(channel) = link.channel() else { return };
         let notice = match channel.open(&self.group.rules, frame) {
             Ok(payload) => {
                 let payload = Zeroizing::new(payload);
+                if !std::mem::replace(&mut link.heard, true) {
+                    self.on_let_in(cx.now, from, step);
+                }
                 match self.hearing(cx.now, from).admits(cx.now, &payload) {
                     Ok(true) => decode(&payload).map_err(|_| Fault::Malformed),
                     Ok(false) => return,

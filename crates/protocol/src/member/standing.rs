@@ -1,6 +1,6 @@
 //! Heartbeats, and what a member can say of its leaders (D4, K15–K18, P8).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use ringfort_crypto::kdf::derive;
 use ringfort_crypto::secret::{Secret, Secret32};
@@ -16,6 +16,8 @@ use crate::wire::MemberRequest;
 
 /// Challenges whose time of sending is remembered. Answers to older ones are no news.
 const CHALLENGES_MAX: usize = 64;
+/// Heartbeats to a leader that has not said anything since the login.
+const UNHEARD_MAX: u32 = 16;
 /// A challenge is its number, and as much of a MAC of it.
 const NUMBER_BYTES: usize = 4;
 
@@ -64,6 +66,9 @@ pub(super) struct Link {
     answer: [u8; 16],
     /// When this member logged in on it: nothing that the leader seals for it is older.
     pub since: Option<Time>,
+    /// Whether the leader has said anything since. Until then it may not have seen the login, and closes links over which
+    /// strangers say much.
+    pub heard: bool,
     /// When the last challenge was sent that the leader answered with the installed view.
     confirmed_at: Option<Time>,
     answers: bool,
@@ -99,6 +104,7 @@ impl Link {
             challenges: VecDeque::new(),
             answer: [0; 16],
             since: None,
+            heard: false,
             confirmed_at: None,
             answers: false,
             heads_told: 0,
@@ -187,6 +193,11 @@ impl Member {
         link.is_in() && link.confirmed_at.is_some_and(|at| now < at + within)
     }
 
+    /// Leaders that have let this member in, as far as it knows.
+    pub(super) fn open_to(&self) -> BTreeSet<LeaderId> {
+        self.links.iter().filter(|(_, l)| l.is_in() && l.heard).map(|(id, _)| *id).collect()
+    }
+
     pub(super) fn send_heartbeats(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
         for leader in self.linked() {
             self.send_heartbeat(cx, leader, step);
@@ -196,6 +207,9 @@ impl Member {
     pub(super) fn send_heartbeat(&mut self, cx: &mut Cx<'_>, leader: LeaderId, step: &mut Step) {
         let installed = self.view();
         let Some(link) = self.links.get_mut(&leader) else { return };
+        if !link.heard && link.challenges_sent >= UNHEARD_MAX {
+            return;
+        }
         let challenge = link.next_challenge(cx.now);
         let answer = link.answer;
         self.request(leader, &MemberRequest::Heartbeat { challenge, answer, installed }, step);

@@ -125,7 +125,7 @@ impl Member {
     /// Tells a leader how far this member's streams go (K2, K24): with each heartbeat, and as its last word.
     pub(super) fn tell_heads(&mut self, leader: LeaderId, complete: bool, step: &mut Step) {
         let (Some(me), Some(view)) = (&self.me, self.view()) else { return };
-        let Some(link) = self.links.get_mut(&leader) else { return };
+        let Some(link) = self.links.get_mut(&leader).filter(|link| link.heard) else { return };
         let starts = complete || !std::mem::replace(&mut link.starts_told, true);
         let (heads, reached) = self.outbox.heads(&me.id, view.digest, link.heads_told, starts);
         link.heads_told = reached;
@@ -237,9 +237,9 @@ impl Member {
         }
     }
 
-    /// The linked leaders, those first through which messages go.
+    /// The leaders that can be told much, those first through which messages go.
     fn by_preference(&self) -> Vec<LeaderId> {
-        let mut leaders: Vec<LeaderId> = self.linked().into_iter().collect();
+        let mut leaders: Vec<LeaderId> = self.open_to().into_iter().collect();
         let turn =
             self.user.as_bytes().iter().fold(0usize, |sum, b| sum.wrapping_mul(31).wrapping_add(usize::from(*b)));
         let turn = turn % leaders.len().max(1);

@@ -135,7 +135,7 @@ impl Member {
         if self.voting.accused.len() >= ACCUSED_MAX || !self.voting.accused.insert(accused) {
             return;
         }
-        for leader in self.linked() {
+        for leader in self.open_to() {
             for frame in [first, second] {
                 self.request(leader, &MemberRequest::Accuse(frame.to_vec()), step);
             }

@@ -85,7 +85,9 @@ fn a_member_is_not_blamed_for_what_the_network_held_back_of_its_heartbeats() {
     for (heartbeat_ms, held_s) in [(1_000, 150), (250, 60)] {
         let policy = Policy { heartbeat_ms, ..Policy::default() };
         let mut world = World::with_policy(policy, &["ana", "bo"]);
-        ["ana", "bo"].iter().for_each(|name| drop(world.start(name)));
+        ["ana", "bo"].iter().for_each(|name| {
+            world.start(name);
+        });
         world.pass(Duration::from_secs(3));
         world.held_back.insert((0, leader_id(4)));
         world.pass(Duration::from_secs(held_s));
