@@ -56,7 +56,7 @@ pub fn key_of(name: &str) -> SigningKey {
 pub struct Agent {
     pub member: Member,
     pub events: Vec<member::Event>,
-    links: BTreeMap<LeaderId, LinkId>,
+    pub links: BTreeMap<LeaderId, LinkId>,
 }
 
 impl Agent {
@@ -76,7 +76,7 @@ impl Agent {
     }
 }
 
-enum Packet {
+pub enum Packet {
     Up(LinkId, Bytes),
     Down(LinkId, Bytes),
     Between(LeaderId, LeaderId, Bytes),
@@ -102,19 +102,19 @@ pub struct World {
     pub mute: BTreeSet<LeaderId>,
     /// From which leader to which other the network holds back what is said, in order.
     pub kept_from: BTreeSet<(LeaderId, LeaderId)>,
-    kept: VecDeque<(LeaderId, LeaderId, Bytes)>,
+    pub kept: VecDeque<(LeaderId, LeaderId, Bytes)>,
     /// To which agents the network holds back what which leaders say, in order.
     pub delayed: BTreeSet<(usize, LeaderId)>,
-    delayed_mail: VecDeque<(Time, LinkId, Bytes)>,
+    pub delayed_mail: VecDeque<(Time, LinkId, Bytes)>,
     /// Of whom the network holds back what they say to which leaders once they have logged in, and what leaders answer then.
     pub held_back: BTreeSet<(usize, LeaderId)>,
-    held_mail: VecDeque<Packet>,
+    pub held_mail: VecDeque<Packet>,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
     links: BTreeMap<LinkId, (usize, LeaderId)>,
     links_made: u64,
-    mail: VecDeque<Packet>,
+    pub mail: VecDeque<Packet>,
     records: BTreeMap<LeaderId, Vec<Record>>,
 }
 
@@ -393,41 +393,6 @@ impl World {
         self.deliver();
     }
 
-    /// The network delivers what it has held back from members up to a time, and holds back what is said in answer.
-    pub fn let_down(&mut self, until: Time) -> usize {
-        let (due, rest): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.delayed_mail).into_iter().partition(|(at, ..)| *at <= until);
-        self.delayed_mail = rest;
-        let count = due.len();
-        for (_, link, frame) in due {
-            let Some((who, id)) = self.links.get(&link).copied() else { continue };
-            let step = self.agents[who].member.on_frame(cx!(self), id, &frame);
-            self.carry_out_member(who, step);
-            self.deliver();
-        }
-        count
-    }
-
-    fn is_held_back(&self, link: LinkId, frame: &Bytes) -> bool {
-        let of_login = matches!(wire::sort(frame), Ok(wire::Sorted::Plain(_)));
-        !of_login && self.links.get(&link).is_some_and(|pair| self.held_back.contains(pair))
-    }
-
-    /// The network delivers at once all that it held back between members and leaders.
-    pub fn let_go(&mut self) {
-        self.held_back.clear();
-        self.mail.append(&mut self.held_mail);
-        self.deliver();
-    }
-
-    /// The network delivers all that it held back between leaders.
-    pub fn let_through(&mut self) {
-        self.kept_from.clear();
-        let kept = std::mem::take(&mut self.kept);
-        self.mail.extend(kept.into_iter().map(|(from, to, frame)| Packet::Between(from, to, frame)));
-        self.deliver();
-    }
-
     /// The attacker puts a frame on the link between an agent and a leader.
     pub fn inject(&mut self, who: usize, id: LeaderId, to_leader: bool, frame: Bytes) {
         if let Some(link) = self.agents[who].links.get(&id).copied() {
@@ -497,7 +462,7 @@ impl World {
         }
     }
 
-    fn carry_out_member(&mut self, who: usize, step: member::Step) {
+    pub fn carry_out_member(&mut self, who: usize, step: member::Step) {
         self.agents[who].events.extend(step.events);
         for effect in step.effects {
             match effect {

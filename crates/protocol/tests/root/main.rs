@@ -12,6 +12,7 @@ mod expulsions;
 mod harness;
 mod held;
 mod hostile;
+mod network;
 mod outages;
 mod peers;
 mod roles;
