@@ -35,7 +35,7 @@ fn many_holes_of_one_sender_are_told_about_as_soon_as_one() {
     let mut room = Room::sealed();
     let services = [Service::Reliable, Service::Fifo];
     let mut told_at = Vec::new();
-    let mut wake_until = |room: &mut Room, end: u64, told_at: &mut Vec<u64>| {
+    let wake_until = |room: &mut Room, end: u64, told_at: &mut Vec<u64>| {
         while let Some(wake) = room.bo.inbox.next_wakeup().filter(|wake| *wake <= at(end)) {
             let gaps = told(&room.bo_wakes(wake)).into_iter().filter(|number| *number < 0).count();
             told_at.extend(std::iter::repeat_n(u64::try_from(wake.since_start().as_millis()).unwrap(), gaps));
