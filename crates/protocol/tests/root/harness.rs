@@ -112,7 +112,7 @@ pub struct World {
     pub leader_events: Vec<(LeaderId, leader::Event)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
-    links: BTreeMap<LinkId, (usize, LeaderId)>,
+    pub links: BTreeMap<LinkId, (usize, LeaderId)>,
     links_made: u64,
     pub mail: VecDeque<Packet>,
     records: BTreeMap<LeaderId, Vec<Record>>,
