@@ -142,3 +142,43 @@ impl Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::member::Secret;
+    use crate::policy::MembersVote;
+    use crate::testing::{group_of, leader, quick_policy, rng, user};
+    use crate::time::Cx;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_question_that_one_leader_alone_goes_on_asking_is_over() {
+        let vote = MembersVote { percent: 50, wait_s: 10, silence_is_yes: false };
+        let policy = crate::policy::Policy { admission_vote: Some(vote), ..quick_policy() };
+        let mut chance = rng(1);
+        let mut cx = Cx { now: at(0), unix_ms: 0, rng: &mut chance };
+        let secret = Secret::Password(b"x".to_vec().into());
+        let mut ana = Member::new(&mut cx, Arc::new(group_of(4, 1, 2, policy).0), user("ana"), secret);
+        let motion = Motion::admit(user("ana"));
+        let asked = |step: &Step| step.events.iter().filter(|event| matches!(event, Event::Asked(_))).count();
+        let mut step = Step::default();
+        ana.on_asked(at(0), leader(1), motion.clone(), 10_000, &mut step);
+        ana.on_asked(at(1), leader(2), motion.clone(), 9_000, &mut step);
+        assert_eq!((ana.awaits_vote(at(1)), asked(&step)), (true, 1));
+        for second in 2..3_600 {
+            ana.on_asked(at(second), leader(2), motion.clone(), 10_000, &mut step);
+        }
+        assert!(!ana.awaits_vote(at(3_600)), "leader 1 asked an hour ago");
+        assert!(ana.motions(at(3_600)).is_empty());
+        assert_eq!(asked(&step), 1);
+        ana.on_asked(at(3_600), leader(3), motion.clone(), 10_000, &mut step);
+        assert_eq!((ana.motions(at(3_600)).len(), asked(&step)), (1, 2), "two ask now");
+    }
+}
