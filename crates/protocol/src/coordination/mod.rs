@@ -187,7 +187,12 @@ impl Coordination {
         let life = self.lives.get(&Subject::User(member.user.clone()));
         let told = match life.and_then(|life| life.accepted.as_ref()) {
             Some(Operation::Join(entry)) => (entry.id.incarnation > member.incarnation).then_some(Cause::Elsewhere),
-            Some(Operation::Remove(..)) if life.is_some_and(|life| life.barred) => return Some(Cause::Expelled),
+            // Of a later stay it says nothing: the user may have been taken back, and this leader be behind.
+            Some(Operation::Remove(ended, _))
+                if life.is_some_and(|life| life.barred) && member.incarnation <= ended.incarnation =>
+            {
+                return Some(Cause::Expelled);
+            }
             Some(Operation::Remove(ended, cause)) if ended == member => return Some(*cause),
             Some(Operation::Remove(ended, _)) => (ended.incarnation > member.incarnation).then_some(Cause::Elsewhere),
             Some(Operation::Refresh(_) | Operation::Session(_)) | None => None,
