@@ -220,11 +220,16 @@ impl Coordination {
         if life.is_some_and(|l| l.accepted.as_ref() == Some(&operation)) {
             return Ok(Standing::Member);
         }
-        let floor = self.login_floor(&entry.id.user);
-        if self.ends_sessions() && !self.session().admits(entry.id.incarnation) {
-            return Err(if self.session().open { Denial::Incarnation(floor) } else { Denial::NoSession(floor) });
+        let (floor, session) = (self.login_floor(&entry.id.user), self.session());
+        let voted = life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me));
+        // This leader joined in with f+1 that let the stay begin, so its session has begun.
+        let has_begun = voted && entry.id.incarnation.session() > session.number;
+        if self.ends_sessions() && !session.admits(entry.id.incarnation) && !has_begun {
+            // It speaks of its session. A vote for a stay in a later one does not make that one end.
+            let last = if floor.session() > session.number { session.number.base() } else { floor };
+            return Err(if session.open { Denial::Incarnation(last) } else { Denial::NoSession(last) });
         }
-        if life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me)) {
+        if voted {
             return Ok(Standing::VotedFor);
         }
         let new = entry.id.incarnation.0;
