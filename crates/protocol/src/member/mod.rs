@@ -341,10 +341,15 @@ impl Member {
                     let unread = || KeyedView::without_key(view);
                     self.keyring.install(key.map_or_else(unread, |key| KeyedView::new(view, key)));
                     for (entry, cause) in departed {
-                        if cause == Cause::Expelled {
+                        let is_agreed = |change: &Change| matches!(change, Change::Removed(user, Cause::Expelled) if *user == entry.id.user);
+                        if cause != Cause::Expelled {
+                            self.departed.insert(entry, until);
+                        } else if changes.iter().any(is_agreed) {
                             self.close_sender(cx.now, entry, until, step);
                         } else {
-                            self.departed.insert(entry, until);
+                            // Nothing of it is read while leaders disagree, and nothing forgotten: it may have left.
+                            self.departed.remove(&entry.id);
+                            self.expelled.insert(entry, until);
                         }
                     }
                     self.log_view(cx, (changes.clone(), words), late, step);
@@ -353,6 +358,7 @@ impl Member {
                 TrackerOutput::Reopened(entry) => {
                     self.expelled.remove(&entry.id);
                     self.departed.insert(entry, cx.now + self.group.policy.overlap());
+                    self.on_members(cx.now, step);
                 }
                 TrackerOutput::Readable { view, key } => {
                     let latest = self.installed_at.unwrap_or(cx.now) + self.group.policy.overlap();

@@ -145,7 +145,7 @@ impl Member {
     }
 
     /// What leaders told of members and views that have come since is used.
-    fn on_members(&mut self, now: Time, step: &mut Step) {
+    pub(super) fn on_members(&mut self, now: Time, step: &mut Step) {
         let Some(me) = &self.me else { return };
         let Some(current) = self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members) else { return };
         let peers = Peers { current, departed: &self.departed };
