@@ -413,6 +413,10 @@ impl Member {
             self.new_stay(step);
             return;
         }
+        if self.phase == Phase::Joining && told.is_none() {
+            // Who lies about the cause ends no join: on the next link leaders say whether the stay is too low.
+            return;
+        }
         let cause = told.unwrap_or(if self.phase == Phase::Leaving { Cause::Left } else { Cause::Lost });
         self.end(cause, step);
     }
