@@ -129,6 +129,7 @@ impl Member {
         let starts = complete || !std::mem::replace(&mut link.starts_told, true);
         let (heads, reached) = self.outbox.heads(&me.id, view.digest, link.heads_told, starts);
         link.heads_told = reached;
+        let complete = complete && self.outbox.has_told(reached);
         if let Some(heads) = Few::new(heads) {
             self.request(leader, &MemberRequest::Heads { heads, complete }, step);
         }
