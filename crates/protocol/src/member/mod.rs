@@ -340,18 +340,7 @@ impl Member {
                     }
                     let unread = || KeyedView::without_key(view);
                     self.keyring.install(key.map_or_else(unread, |key| KeyedView::new(view, key)));
-                    for (entry, cause) in departed {
-                        let is_agreed = |change: &Change| matches!(change, Change::Removed(user, Cause::Expelled) if *user == entry.id.user);
-                        if cause != Cause::Expelled {
-                            self.departed.insert(entry, until);
-                        } else if changes.iter().any(is_agreed) {
-                            self.close_sender(cx.now, entry, until, step);
-                        } else {
-                            // Nothing of it is read while leaders disagree, and nothing forgotten: it may have left.
-                            self.departed.remove(&entry.id);
-                            self.expelled.insert(entry, until);
-                        }
-                    }
+                    departed.into_iter().for_each(|gone| self.part_from(cx.now, gone, &changes, until, step));
                     self.log_view(cx, (changes.clone(), words), late, step);
                     self.on_installed(cx, view, changes, step);
                 }

@@ -12,7 +12,7 @@ use crate::ids::{LeaderId, MemberId, Topic, UserName, ViewDigest};
 use crate::leader::Class;
 use crate::policy::{Service, WhenStale};
 use crate::time::{Cx, Time};
-use crate::view::{Cause, MemberEntry, MemberSet};
+use crate::view::{Cause, Change, MemberEntry, MemberSet};
 use crate::wire::{Few, MemberRequest};
 
 /// A relay that did not acknowledge messages in time is avoided for so long.
@@ -352,9 +352,31 @@ impl Member {
         }
     }
 
+    /// A sender went with a view, whose changes tell the cause that f+1 leaders agree on; `cause` is the one to act on.
+    pub(super) fn part_from(
+        &mut self,
+        now: Time,
+        (gone, cause): (MemberEntry, Cause),
+        changes: &[Change],
+        until: Time,
+        step: &mut Step,
+    ) {
+        let is_agreed =
+            |change: &Change| matches!(change, Change::Removed(user, Cause::Expelled) if *user == gone.id.user);
+        if cause != Cause::Expelled {
+            self.departed.insert(gone, until);
+        } else if changes.iter().any(is_agreed) {
+            self.close_sender(now, gone, until, step);
+        } else {
+            // Nothing of it is read while leaders disagree, and nothing forgotten: it may have left.
+            self.departed.remove(&gone.id);
+            self.expelled.insert(gone, until);
+        }
+    }
+
     /// A sender is expelled: its messages end at once, also if it was missing from a view before and its last
     /// ones were being read.
-    pub(super) fn close_sender(&mut self, now: Time, sender: MemberEntry, until: Time, step: &mut Step) {
+    fn close_sender(&mut self, now: Time, sender: MemberEntry, until: Time, step: &mut Step) {
         self.departed.remove(&sender.id);
         for event in self.inbox.close(&sender.id) {
             self.absorb_inbox_event(now, event, step);
