@@ -187,7 +187,12 @@ impl Coordination {
         let life = self.lives.get(&Subject::User(member.user.clone()));
         let told = match life.and_then(|life| life.accepted.as_ref()) {
             Some(Operation::Join(entry)) => (entry.id.incarnation > member.incarnation).then_some(Cause::Elsewhere),
-            Some(Operation::Remove(..)) if life.is_some_and(|life| life.barred) => return Some(Cause::Expelled),
+            // Of a later stay it says nothing: the user may have been taken back, and this leader be behind.
+            Some(Operation::Remove(ended, _))
+                if life.is_some_and(|life| life.barred) && member.incarnation <= ended.incarnation =>
+            {
+                return Some(Cause::Expelled);
+            }
             Some(Operation::Remove(ended, cause)) if ended == member => return Some(*cause),
             Some(Operation::Remove(ended, _)) => (ended.incarnation > member.incarnation).then_some(Cause::Elsewhere),
             Some(Operation::Refresh(_) | Operation::Session(_)) | None => None,
@@ -215,11 +220,16 @@ impl Coordination {
         if life.is_some_and(|l| l.accepted.as_ref() == Some(&operation)) {
             return Ok(Standing::Member);
         }
-        let floor = self.login_floor(&entry.id.user);
-        if self.ends_sessions() && !self.session().admits(entry.id.incarnation) {
-            return Err(if self.session().open { Denial::Incarnation(floor) } else { Denial::NoSession(floor) });
+        let (floor, session) = (self.login_floor(&entry.id.user), self.session());
+        let voted = life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me));
+        // This leader joined in with f+1 that let the stay begin, so its session has begun.
+        let has_begun = voted && entry.id.incarnation.session() > session.number;
+        if self.ends_sessions() && !session.admits(entry.id.incarnation) && !has_begun {
+            // It speaks of its session. A vote for a stay in a later one does not make that one end.
+            let last = if floor.session() > session.number { session.number.base() } else { floor };
+            return Err(if session.open { Denial::Incarnation(last) } else { Denial::NoSession(last) });
         }
-        if life.and_then(|l| l.ballot(&operation)).is_some_and(|b| b.votes.contains_key(&self.me)) {
+        if voted {
             return Ok(Standing::VotedFor);
         }
         let new = entry.id.incarnation.0;

@@ -118,8 +118,8 @@ impl Coordination {
         }
     }
 
-    /// Called in each period: who has come in again after an expulsion, and is not taken back by f+1 leaders by now, is
-    /// expelled from this stay too.
+    /// Called in each period: who has come in again after an expulsion, and whom n-f leaders by their own word do not take
+    /// back, is expelled from this stay too. Then no more than f take the user back.
     ///
     /// A leader that started meanwhile has its own doubt on disk, and not what others said: it asks them, and waits until n-f
     /// leaders, itself among them, have said whether they take the user back.
@@ -153,12 +153,16 @@ impl Coordination {
             return Judgement::Over(None);
         }
         let join = Operation::Join(entry.clone());
-        let others = life.ballot(&join).map_or(0, |ballot| ballot.votes.keys().filter(|by| **by != self.me).count());
+        let others = || life.ballot(&join).into_iter().flat_map(|b| &b.votes).filter(|(by, _)| **by != self.me);
         if doubt.remembered {
-            return if others + 1 < self.rules.accept() { Judgement::Ask } else { Judgement::Told };
+            return if others().count() + 1 < self.rules.accept() { Judgement::Ask } else { Judgement::Told };
         }
+        // Too few that are heard take the user back: that says nothing of those whose words are still on their way.
+        let against = others().filter(|(_, vote)| vote.takes_back < doubt.stay).count() + 1;
         if self.is_catching_up() || doubt.periods < DOUBT_PERIODS {
             Judgement::Wait
+        } else if against < self.rules.accept() {
+            Judgement::Ask
         } else {
             Judgement::Over(Some(Operation::Remove(entry.id.clone(), Cause::Expelled)))
         }

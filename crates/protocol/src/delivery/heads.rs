@@ -1,6 +1,6 @@
 //! How far each stream goes, as its sender says: what tells a receiver that it lacks the end of something.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -99,6 +99,8 @@ pub struct Heads {
     version: u64,
     heads: BTreeMap<StreamKey, Known>,
     complete: BTreeMap<MemberId, u64>,
+    /// Who has private streams for which there was no room: that it has told everything would be believed of them too.
+    cut: BTreeSet<MemberId>,
     changed: BTreeMap<u64, Subject>,
     private: BTreeMap<MemberId, usize>,
     private_total: usize,
@@ -183,6 +185,7 @@ impl Heads {
             self.changed.remove(&old);
         } else {
             if matches!(head.channel, Channel::Private(_)) && !self.has_room(sender) {
+                self.cut.insert(sender.clone());
                 return;
             }
             let at = self.version + 1;
@@ -205,7 +208,7 @@ impl Heads {
 
     /// The sender leaves, and has said how far each of its streams goes.
     pub fn on_complete(&mut self, sender: &MemberId) {
-        if !self.complete.contains_key(sender) {
+        if !self.complete.contains_key(sender) && !self.cut.contains(sender) {
             self.version += 1;
             self.complete.insert(sender.clone(), self.version);
             self.changed.insert(self.version, Subject::Complete(sender.clone()));
@@ -272,6 +275,7 @@ impl Heads {
             self.changed.remove(&at);
         }
         self.private_total -= self.private.remove(sender).unwrap_or(0);
+        self.cut.remove(sender);
     }
 
     fn has_room(&mut self, sender: &MemberId) -> bool {
@@ -433,9 +437,28 @@ mod tests {
         heads.on_head(&member("mal"), head(FIFO, SEQ_MAX + 1));
         heads.on_head(&member("ana"), head(FIFO, 2));
         heads.on_complete(&member("mal"));
-        assert_eq!(heads.size(), (PRIVATE_MAX + 1, 1, PRIVATE_MAX + 2));
+        assert_eq!(
+            heads.size(),
+            (PRIVATE_MAX + 1, 0, PRIVATE_MAX + 1),
+            "of what is left out nobody is told that this is all"
+        );
         heads.forget(&member("mal"));
         assert_eq!((heads.size(), heads.private_total), ((1, 0, 1), 0));
+    }
+
+    #[test]
+    fn who_has_more_private_streams_than_are_known_is_never_said_to_have_told_everything() {
+        let mut heads = Heads::default();
+        let names: Vec<UserName> = (0..=PRIVATE_MAX).map(|i| format!("u{i}").parse().unwrap()).collect();
+        for name in &names {
+            heads.on_frame(&member("ana"), Channel::Private(name.clone()), (Since::Unsaid, Seq(1)), Seq(2));
+        }
+        heads.on_head(&member("ana"), head(FIFO, 1));
+        heads.on_complete(&member("ana"));
+        let (tails, _) = told(&heads, 0, &names[PRIVATE_MAX]);
+        assert_eq!(nexts(&tails), [("ana".into(), 1)], "not that this was all: her message to this one is left out");
+        heads.forget(&member("ana"));
+        assert_eq!((heads.size(), heads.cut.len()), ((0, 0, 0), 0));
     }
 
     #[test]

@@ -330,6 +330,11 @@ impl Outbox {
         (heads, reached)
     }
 
+    /// Whether a leader that was told up to a change knows how far each stream goes.
+    pub fn has_told(&self, change: u64) -> bool {
+        self.changed.range(change.saturating_add(1)..).next().is_none()
+    }
+
     /// When [`Outbox::on_wakeup`] or [`Outbox::again`] next has something to do.
     pub fn next_wakeup(&self) -> Option<Time> {
         earliest(self.mark_at, self.under_way.next_wakeup())

@@ -346,19 +346,14 @@ impl Member {
                     }
                     let unread = || KeyedView::without_key(view);
                     self.keyring.install(key.map_or_else(unread, |key| KeyedView::new(view, key)));
-                    for (entry, cause) in departed {
-                        if cause == Cause::Expelled {
-                            self.close_sender(cx.now, entry, until, step);
-                        } else {
-                            self.departed.insert(entry, until);
-                        }
-                    }
+                    departed.into_iter().for_each(|gone| self.part_from(cx.now, gone, &changes, until, step));
                     self.log_view(cx, (changes.clone(), words), late, step);
                     self.on_installed(cx, view, changes, step);
                 }
                 TrackerOutput::Reopened(entry) => {
                     self.expelled.remove(&entry.id);
                     self.departed.insert(entry, cx.now + self.group.policy.overlap());
+                    self.on_members(cx.now, step);
                 }
                 TrackerOutput::Readable { view, key } => {
                     let latest = self.installed_at.unwrap_or(cx.now) + self.group.policy.overlap();
@@ -411,6 +406,10 @@ impl Member {
             // The end came while the stay was being announced: whether there is a next session, leaders tell; and another
             // program of this user may have announced the same stay with keys that prevailed.
             self.new_stay(step);
+            return;
+        }
+        if self.phase == Phase::Joining && told.is_none() {
+            // Who lies about the cause ends no join: on the next link leaders say whether the stay is too low.
             return;
         }
         let cause = told.unwrap_or(if self.phase == Phase::Leaving { Cause::Left } else { Cause::Lost });

@@ -12,7 +12,7 @@ use crate::ids::{LeaderId, MemberId, Topic, UserName, ViewDigest};
 use crate::leader::Class;
 use crate::policy::{Service, WhenStale};
 use crate::time::{Cx, Time};
-use crate::view::{Cause, MemberEntry, MemberSet};
+use crate::view::{Cause, Change, MemberEntry, MemberSet};
 use crate::wire::{Few, MemberRequest};
 
 /// A relay that did not acknowledge messages in time is avoided for so long.
@@ -129,6 +129,7 @@ impl Member {
         let starts = complete || !std::mem::replace(&mut link.starts_told, true);
         let (heads, reached) = self.outbox.heads(&me.id, view.digest, link.heads_told, starts);
         link.heads_told = reached;
+        let complete = complete && self.outbox.has_told(reached);
         if let Some(heads) = Few::new(heads) {
             self.request(leader, &MemberRequest::Heads { heads, complete }, step);
         }
@@ -145,7 +146,7 @@ impl Member {
     }
 
     /// What leaders told of members and views that have come since is used.
-    fn on_members(&mut self, now: Time, step: &mut Step) {
+    pub(super) fn on_members(&mut self, now: Time, step: &mut Step) {
         let Some(me) = &self.me else { return };
         let Some(current) = self.tracker.as_ref().and_then(|t| t.installed()).map(|v| &v.members) else { return };
         let peers = Peers { current, departed: &self.departed };
@@ -351,9 +352,31 @@ impl Member {
         }
     }
 
+    /// A sender went with a view, whose changes tell the cause that f+1 leaders agree on; `cause` is the one to act on.
+    pub(super) fn part_from(
+        &mut self,
+        now: Time,
+        (gone, cause): (MemberEntry, Cause),
+        changes: &[Change],
+        until: Time,
+        step: &mut Step,
+    ) {
+        let is_agreed =
+            |change: &Change| matches!(change, Change::Removed(user, Cause::Expelled) if *user == gone.id.user);
+        if cause != Cause::Expelled {
+            self.departed.insert(gone, until);
+        } else if changes.iter().any(is_agreed) {
+            self.close_sender(now, gone, until, step);
+        } else {
+            // Nothing of it is read while leaders disagree, and nothing forgotten: it may have left.
+            self.departed.remove(&gone.id);
+            self.expelled.insert(gone, until);
+        }
+    }
+
     /// A sender is expelled: its messages end at once, also if it was missing from a view before and its last
     /// ones were being read.
-    pub(super) fn close_sender(&mut self, now: Time, sender: MemberEntry, until: Time, step: &mut Step) {
+    fn close_sender(&mut self, now: Time, sender: MemberEntry, until: Time, step: &mut Step) {
         self.departed.remove(&sender.id);
         for event in self.inbox.close(&sender.id) {
             self.absorb_inbox_event(now, event, step);

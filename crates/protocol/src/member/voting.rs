@@ -28,9 +28,16 @@ pub(super) struct Voting {
     accused: BTreeSet<MemberId>,
 }
 
+/// Who asks, and until when each does: what one leader asked once does not go on because another asks again.
+#[derive(Default)]
 struct Asked {
-    by: BTreeSet<LeaderId>,
-    until: Time,
+    by: BTreeMap<LeaderId, Time>,
+}
+
+impl Asked {
+    fn count(&self, now: Time) -> usize {
+        self.by.values().filter(|until| **until > now).count()
+    }
 }
 
 /// A motion that f+1 leaders ask about.
@@ -44,7 +51,10 @@ pub struct OpenMotion {
 
 impl Voting {
     fn forget_old(&mut self, now: Time) {
-        self.asked.retain(|_, asked| asked.until > now);
+        self.asked.retain(|_, asked| {
+            asked.by.retain(|_, until| *until > now);
+            !asked.by.is_empty()
+        });
         self.votes.retain(|_, (_, until)| *until > now);
     }
 }
@@ -87,7 +97,7 @@ impl Member {
     /// What f+1 leaders ask of this member's user at the moment.
     pub fn motions(&self, now: Time) -> Vec<OpenMotion> {
         let confirm = self.group.rules.confirm();
-        let open = |(_, asked): &(&Motion, &Asked)| asked.by.len() >= confirm && asked.until > now;
+        let open = |(_, asked): &(&Motion, &Asked)| asked.count(now) >= confirm;
         let members = self.members();
         let moot = |motion: &Motion| {
             let is_in = members.is_some_and(|members| members.get(&motion.user).is_some());
@@ -101,7 +111,7 @@ impl Member {
     /// Whether f+1 leaders say that the members are voting on this very user's admission.
     pub fn awaits_vote(&self, now: Time) -> bool {
         let asked = self.voting.asked.get(&Motion::admit(self.user.clone()));
-        let asked = asked.is_some_and(|a| a.by.len() >= self.group.rules.confirm() && a.until > now);
+        let asked = asked.is_some_and(|asked| asked.count(now) >= self.group.rules.confirm());
         self.phase == Phase::Joining && asked
     }
 
@@ -109,14 +119,17 @@ impl Member {
     pub(super) fn on_asked(&mut self, now: Time, from: LeaderId, motion: Motion, left_ms: u32, step: &mut Step) {
         let Some(rule) = rule(&self.group.policy, motion.kind) else { return };
         self.voting.forget_old(now);
-        let asks = self.voting.asked.values().filter(|asked| asked.by.contains(&from)).count();
+        let asks = self.voting.asked.values().filter(|asked| asked.by.contains_key(&from)).count();
         if asks >= ASKED_PER_LEADER_MAX {
             return;
         }
         let left = std::time::Duration::from_millis(left_ms.into()).min(rule.wait());
-        let asked = self.voting.asked.entry(motion.clone()).or_insert(Asked { by: BTreeSet::new(), until: now + left });
-        asked.until = asked.until.max(now + left);
-        let new = asked.by.insert(from) && asked.by.len() == self.group.rules.confirm();
+        let asked = self.voting.asked.entry(motion.clone()).or_default();
+        let before = asked.count(now);
+        let until = asked.by.entry(from).or_insert(now + left);
+        *until = (*until).max(now + left);
+        let confirm = self.group.rules.confirm();
+        let new = before < confirm && asked.count(now) >= confirm;
         if let Some((yes, _)) = self.voting.votes.get(&motion) {
             let yes = *yes;
             self.request(from, &MemberRequest::Vote { motion, yes }, step);
@@ -140,5 +153,45 @@ impl Member {
                 self.request(leader, &MemberRequest::Accuse(frame.to_vec()), step);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::member::Secret;
+    use crate::policy::MembersVote;
+    use crate::testing::{group_of, leader, quick_policy, rng, user};
+    use crate::time::Cx;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_question_that_one_leader_alone_goes_on_asking_is_over() {
+        let vote = MembersVote { percent: 50, wait_s: 10, silence_is_yes: false };
+        let policy = crate::policy::Policy { admission_vote: Some(vote), ..quick_policy() };
+        let mut chance = rng(1);
+        let mut cx = Cx { now: at(0), unix_ms: 0, rng: &mut chance };
+        let secret = Secret::Password(b"x".to_vec().into());
+        let mut ana = Member::new(&mut cx, Arc::new(group_of(4, 1, 2, policy).0), user("ana"), secret);
+        let motion = Motion::admit(user("ana"));
+        let asked = |step: &Step| step.events.iter().filter(|event| matches!(event, Event::Asked(_))).count();
+        let mut step = Step::default();
+        ana.on_asked(at(0), leader(1), motion.clone(), 10_000, &mut step);
+        ana.on_asked(at(1), leader(2), motion.clone(), 9_000, &mut step);
+        assert_eq!((ana.awaits_vote(at(1)), asked(&step)), (true, 1));
+        for second in 2..3_600 {
+            ana.on_asked(at(second), leader(2), motion.clone(), 10_000, &mut step);
+        }
+        assert!(!ana.awaits_vote(at(3_600)), "leader 1 asked an hour ago");
+        assert!(ana.motions(at(3_600)).is_empty());
+        assert_eq!(asked(&step), 1);
+        ana.on_asked(at(3_600), leader(3), motion.clone(), 10_000, &mut step);
+        assert_eq!((ana.motions(at(3_600)).len(), asked(&step)), (1, 2), "two ask now");
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use ringfort_protocol::coordination::{LifeRecord, Operation};
 use ringfort_protocol::member;
+use ringfort_protocol::view::Cause;
 
 use crate::harness::{World, leader_id};
 
@@ -57,4 +59,31 @@ fn a_message_counts_as_sent_once_enough_leaders_have_it() {
     world.pass(Duration::from_secs(10));
     assert_eq!(world.agents[0].member.under_way(), 0, "it was sent again");
     assert_eq!(world.agents[1].messages().last(), Some(&("ana", b"into the void".as_slice())));
+}
+
+#[test]
+fn what_somebody_said_last_is_not_lost_without_a_word_because_one_leader_says_it_was_expelled() {
+    let mut world = World::joined(&["ana", "ben", "cy"]);
+    world.multicast(1, b"the first word").unwrap();
+    world.pass(Duration::from_millis(500));
+    // Leader 1 is hacked: whoever asks is told that ben was expelled.
+    let mut life = LifeRecord::of(Operation::Remove(world.agents[1].member.id().unwrap().clone(), Cause::Expelled));
+    life.barred = true;
+    world.mute.insert(leader_id(1));
+    world.kept_from.extend([2, 3, 4].map(|from| (leader_id(from), leader_id(1))));
+    world.restart_with(1, Some(life));
+    world.pass(Duration::from_millis(500));
+    // He leaves. Ana hears of it from leader 2, and later from the others.
+    world.lossy = true;
+    world.multicast(1, b"the valve is closed").unwrap();
+    world.delayed.extend([3, 4].map(|from| (0, leader_id(from))));
+    world.leave(1);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.agents[0].names(), ["ana", "cy"]);
+    world.lossy = false;
+    world.delayed.clear();
+    assert!(world.let_down(world.now) > 0);
+    world.pass(Duration::from_secs(20));
+    let heard = world.agents[0].messages().contains(&("ben", b"the valve is closed".as_slice()));
+    assert!(heard || losses(&world, 0) > 0, "neither heard nor told");
 }

@@ -269,3 +269,17 @@ fn f_leaders_do_not_end_a_stay_and_f_plus_1_do() {
     let _ = played.ana.on_frame(cx!(draws), leader_id(2), &frame);
     assert!(played.ana.has_ended());
 }
+
+/// While a stay begins, the end of which two leaders tell with two causes, whoever lies about the cause ends no program.
+#[test]
+fn a_leader_that_lies_about_a_cause_ends_no_join() {
+    use ringfort_protocol::view::Cause;
+    let mut played = played();
+    let draws = &mut rng(4);
+    for (by, cause) in [(1, Cause::Left), (2, Cause::SessionOver)] {
+        let notice = encode(&LeaderNotice::Ended { cause, epoch: ringfort_protocol::Epoch(1) });
+        let frame = played.channels[by - 1].seal(&notice);
+        let _ = played.ana.on_frame(cx!(draws), leader_id(by as u8), &frame);
+    }
+    assert!(!played.ana.has_ended());
+}

@@ -237,3 +237,44 @@ fn a_late_leader_catches_up_with_whoever_logged_in_often_elsewhere() {
     }
     assert_eq!(cluster.settled(), [1; 4]);
 }
+
+/// Mal was expelled from his first stay, operators of f+1 leaders have taken him back, and he comes in again.
+fn taken_back_at_two() -> Cluster {
+    let mut cluster = Cluster::with_a_vote_left_behind();
+    cluster.expel(&[1, 2], "mal");
+    assert_eq!(cluster.settled(), [0; 3]);
+    for number in [1, 2] {
+        cluster.step(number, |state| state.unbar(&user("mal")));
+    }
+    cluster.admit(&[1, 2], &entry("mal", 3));
+    cluster
+}
+
+#[test]
+fn a_leader_that_is_behind_does_not_say_that_an_earlier_expulsion_ended_a_later_stay() {
+    let mut cluster = taken_back_at_two();
+    cluster.mail.clear();
+    assert_eq!(cluster.at(3).ended(&entry("mal", 1).id), Some(Cause::Expelled));
+    assert_eq!(cluster.at(3).ended(&entry("mal", 3).id), None, "it knows nothing of that one");
+}
+
+#[test]
+fn a_leader_that_does_not_hear_another_for_a_while_does_not_vote_out_whom_f_plus_1_took_back() {
+    let mut cluster = taken_back_at_two();
+    // Leader 3 accepts with what leader 1 says, a hacked one, and itself; what leader 2 says is held back.
+    let kept = |(from, to, _): &(LeaderId, LeaderId, PeerMessage)| (from.number(), to.number()) == (2, 3);
+    let (held, rest): (VecDeque<_>, VecDeque<_>) = cluster.mail.drain(..).partition(kept);
+    cluster.mail = rest;
+    cluster.say(4, &join("mal", 3), 0);
+    while let Some(place) = cluster.mail.iter().position(|(_, to, _)| to.number() == 3) {
+        cluster.deliver_at(place);
+    }
+    assert_eq!(cluster.at(3).members().len(), 1);
+    for _ in 0..8 {
+        cluster.step(3, Coordination::expel_again);
+    }
+    cluster.mail.extend(held);
+    assert_eq!(cluster.settled(), [1; 3]);
+    cluster.say(4, &remove("mal", 3, Cause::Expelled), 0);
+    assert_eq!(cluster.settled(), [1; 3], "no operator expelled him from this stay");
+}

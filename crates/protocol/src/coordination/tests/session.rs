@@ -424,3 +424,28 @@ fn a_flood_of_users_leaves_room_for_the_session() {
     room.accepts(&Operation::Refresh(1));
     assert_eq!(room.me.session(), over(1));
 }
+
+#[test]
+fn a_leader_that_has_not_heard_of_a_session_refuses_no_stay_in_it_that_it_voted_for() {
+    for (rank, known) in [(0, running(1)), (1, over(1))] {
+        let mut room = Room::new(5, 1);
+        if rank == 1 {
+            room.accepts(&Operation::Session(rank));
+        }
+        assert_eq!(room.me.session(), known);
+        // It joins in with f+1 others, and n-f are more.
+        let ana = entry("ana", stay(2, 1));
+        for by in 2..=3 {
+            let _ = room.hears(by, &Operation::Join(ana.clone()));
+        }
+        assert!(room.me.members().is_empty() && room.me.session() == known);
+        assert_eq!(room.me.standing(&ana), Ok(Standing::VotedFor), "{known}");
+        // Of a rival's stay it must not say that the session of that is over.
+        let refused = room.me.standing(&MemberEntry { signing: entry("bo", 1).signing, ..ana });
+        let speaks_of = match refused {
+            Err(Denial::NoSession(last)) => last.session(),
+            _ => number(1),
+        };
+        assert_eq!(speaks_of, number(1), "{refused:?}");
+    }
+}

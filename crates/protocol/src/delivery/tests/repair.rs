@@ -250,3 +250,74 @@ fn what_its_sender_no_longer_has_is_not_awaited_for_ever() {
     assert!(room.ana.outbox.again(at(1_000), &me).is_empty());
     assert_eq!(room.ana.outbox.is_settled(1), (true, 1), "one was lost sight of, and who waits for it is told");
 }
+
+/// Bo hears of a loss of each of many senders at once, as after a minute out of reach, and nobody can supply it.
+#[test]
+fn losses_of_many_senders_are_told_as_soon_as_of_one() {
+    let mut room = Room::sealed();
+    let mut senders: Vec<Side> =
+        (0..150u64).map(|i| Side::new(&room.policy, identity(&format!("m{i}"), 100 + i))).collect();
+    senders.iter().for_each(|side| room.members.insert(side.me.entry()));
+    for sender in &mut senders {
+        let (_, frame) = [(); 2].map(|()| sender.multicast(at(0), Service::Fifo, b"x")).into();
+        let _ = room.bo(at(0), 1, &frame);
+    }
+    let mut told_at = Vec::new();
+    while let Some(wake) = room.bo.inbox.next_wakeup() {
+        let gaps = told(&room.bo_wakes(wake)).into_iter().filter(|number| *number < 0).count();
+        told_at.extend(std::iter::repeat_n(wake.since_start().as_millis(), gaps));
+    }
+    assert_eq!(told_at.len(), 150, "each loss is told");
+    assert!(told_at.iter().max() < Some(&20_000), "{:?}", told_at.iter().max());
+}
+
+/// Four members leave out numbers without end.
+#[test]
+fn members_that_leave_out_numbers_do_not_keep_anothers_loss_from_being_told() {
+    let mut room = Room::sealed();
+    let mut hostile: Vec<Side> =
+        (0..4u64).map(|i| Side::new(&room.policy, identity(&format!("a{i}"), 100 + i))).collect();
+    hostile.iter().for_each(|side| room.members.insert(side.me.entry()));
+    let mut zoe = Side::new(&room.policy, identity("zoe", 200));
+    room.members.insert(zoe.me.entry());
+    let mut told_at = None;
+    for now in (0..120_000).step_by(50) {
+        for side in &mut hostile {
+            let (_, frame) = [(); 2].map(|()| side.multicast(at(now), Service::Reliable, b"x")).into();
+            let _ = room.bo(at(now), 1, &frame);
+        }
+        if now == 20_000 {
+            let (_, frame) = [(); 2].map(|()| zoe.multicast(at(now), Service::Fifo, b"x")).into();
+            let _ = room.bo(at(now), 1, &frame);
+        }
+        for event in room.bo_wakes(at(now)) {
+            if let InboxEvent::Gap { stream, .. } = event
+                && stream.sender == zoe.me.id
+            {
+                told_at.get_or_insert(now);
+            }
+        }
+    }
+    assert!(told_at.is_some_and(|at| at < 20_000 + 30_000), "{told_at:?}");
+}
+
+/// Only a hacked leader still has what is missing, and it supplies one number whenever the receiver is about to give up.
+#[test]
+fn a_leader_that_supplies_one_number_at_a_time_does_not_hold_a_stream_up_for_long() {
+    let mut room = Room::sealed();
+    let frames: Vec<Bytes> = (0..60).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
+    let last = room.ana.multicast(at(0), Service::Fifo, b"x");
+    let _ = room.bo(at(0), 1, &last);
+    let mut supplied = frames.iter();
+    let mut done = None;
+    for now in (0..1_200_000).step_by(50) {
+        let mut events = room.bo_wakes(at(now));
+        if now % 8_000 == 7_950 {
+            events.extend(supplied.next().map(|frame| room.bo(at(now), 1, frame)).unwrap_or_default());
+        }
+        if told(&events).contains(&61) {
+            done.get_or_insert(now);
+        }
+    }
+    assert!(done.is_some_and(|at| at < 120_000), "{done:?}");
+}
