@@ -2,6 +2,7 @@
 
 mod ends;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -183,8 +184,11 @@ impl Inbox {
     pub fn on_wakeup(&mut self, now: Time, rules: &Rules) -> Vec<InboxEvent> {
         self.waiting.expire(now);
         let mut events = Vec::new();
-        let due: Vec<StreamKey> =
+        let mut due: Vec<StreamKey> =
             self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect();
+        // Whose losses have cost least of late comes first.
+        let budgets = &mut self.repairs_by_sender;
+        due.sort_by_cached_key(|key| Reverse(budgets.get_mut(&key.sender).map_or(u64::MAX, |budget| budget.left(now))));
         for key in due {
             let Some(Stream::Repaired(stream)) = self.streams.get(&key) else { continue };
             let unlimited = !rules.enforces(Rule::RepairBudget);

@@ -23,6 +23,12 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Requests for one hole before it is given up, some ten seconds in all.
 pub(super) const ATTEMPTS_MAX: u32 = 8;
 
+/// How long what comes renews the patience with the rest, and how much longer for each number that comes: whoever has what is
+/// missing must supply it at some pace. A hole that was asked for at all is then given up, too, if there were not the means to
+/// ask for it more often.
+const RENEWED: Duration = Duration::from_secs(30);
+const RENEWED_PER_NUMBER: Duration = Duration::from_millis(100);
+
 /// Holes of one stream. Above, the oldest is given up.
 pub(super) const HOLES_MAX: usize = 256;
 /// Messages that wait behind a hole of one stream. Above, the newest are let go, and asked for when there is room.
@@ -71,6 +77,25 @@ struct Hole {
     last: u64,
     attempts: u32,
     at: Time,
+    /// Until when it is worth waiting for it in any case.
+    until: Time,
+}
+
+impl Hole {
+    fn new(now: Time, last: u64, wait: Duration) -> Self {
+        Hole { last, attempts: 0, at: now + wait, until: now + RENEWED }
+    }
+
+    /// One of its numbers came: what is left of it behind that number.
+    fn rest(self, now: Time) -> Self {
+        let Hole { last, attempts, at, until } = self;
+        let (attempts, at) = if now < until { (0, now + ASK_AFTER) } else { (attempts, at) };
+        Hole { last, attempts, at, until: until + RENEWED_PER_NUMBER }
+    }
+
+    fn is_hopeless(&self, now: Time) -> bool {
+        self.attempts >= ATTEMPTS_MAX || self.attempts > 0 && now >= self.until
+    }
 }
 
 impl InStream {
@@ -104,7 +129,7 @@ impl InStream {
         if self.ordered && self.has_told {
             told.push(Told::Gap { first: start, count: last - start.0 + 1 });
         } else {
-            self.holes.insert(start.0, Hole { last, attempts: 0, at: now + ASK_AFTER });
+            self.holes.insert(start.0, Hole::new(now, last, ASK_AFTER));
         }
         self.first = start.0;
         self.bound(told);
@@ -124,8 +149,7 @@ impl InStream {
     pub(super) fn extend_after(&mut self, now: Time, wait: Duration, next: Seq, told: &mut Vec<Told>) {
         self.announced = self.announced.max(next.0);
         if next.0 > self.known && !self.is_full() {
-            let hole = Hole { last: next.0 - 1, attempts: 0, at: now + wait };
-            self.holes.insert(self.known, hole);
+            self.holes.insert(self.known, Hole::new(now, next.0 - 1, wait));
             self.known = next.0;
             self.bound(told);
         }
@@ -143,12 +167,12 @@ impl InStream {
         } else if let Some((first, hole)) = self.hole_with(seq.0) {
             self.holes.remove(&first);
             if first < seq.0 {
-                self.holes.insert(first, Hole { last: seq.0 - 1, ..hole });
+                let until = hole.until + RENEWED_PER_NUMBER;
+                self.holes.insert(first, Hole { last: seq.0 - 1, until, ..hole });
             }
             if seq.0 < hole.last {
-                // What came shows that the repair works: the rest gets its full patience again.
-                let rest = Hole { last: hole.last, attempts: 0, at: now + ASK_AFTER };
-                self.holes.insert(seq.0 + 1, rest);
+                // What came shows that the repair works: the rest gets its full patience again, for a while.
+                self.holes.insert(seq.0 + 1, hole.rest(now));
             }
         }
         match delivery {
@@ -167,7 +191,7 @@ impl InStream {
 
     /// Gives up what was asked for often enough, and asks for what is due, in one request; if it may not ask now, later.
     pub(super) fn on_wakeup(&mut self, now: Time, may_ask: bool, told: &mut Vec<Told>) {
-        while let Some((first, _)) = self.holes.iter().find(|(_, h)| h.at <= now && h.attempts >= ATTEMPTS_MAX) {
+        while let Some((first, _)) = self.holes.iter().find(|(_, h)| h.at <= now && h.is_hopeless(now)) {
             let first = *first;
             self.give_up(first, told);
         }
@@ -193,7 +217,7 @@ impl InStream {
 
     /// Whether something is to be asked for now.
     pub(super) fn would_ask(&self, now: Time) -> bool {
-        self.holes.values().any(|hole| hole.at <= now && hole.attempts < ATTEMPTS_MAX)
+        self.holes.values().any(|hole| hole.at <= now && !hole.is_hopeless(now))
     }
 
     /// The first number that is for this receiver, as far as it knows.
