@@ -5,6 +5,7 @@
 mod alone;
 #[path = "../wire/any.rs"]
 mod any;
+mod asleep;
 mod catching_up;
 mod ends;
 mod enrolments;
