@@ -69,7 +69,11 @@ impl Running {
     pub async fn suffer(&mut self, turn: &Turn) {
         let outcome = async {
             self.make(turn).await?;
-            self.come_and_go(turn.lasts, turn.fault != Fault::Sleep).await;
+            match turn.fault {
+                // Whoever came or left would wait until the sleeper knows of it, and the sleep would last as long.
+                Fault::Sleep => tokio::time::sleep(turn.lasts).await,
+                _ => self.come_and_go(turn.lasts).await,
+            }
             self.mend(turn).await?;
             let mended = Instant::now();
             self.all_is_well().await?;
@@ -82,7 +86,7 @@ impl Running {
             self.lost = true;
             return;
         }
-        self.come_and_go(turn.rest, true).await;
+        self.come_and_go(turn.rest).await;
     }
 
     async fn make(&mut self, turn: &Turn) -> anyhow::Result<()> {
@@ -125,7 +129,7 @@ impl Running {
                 let began = Instant::now();
                 while !self.stage.has_ended(leader)? {
                     anyhow::ensure!(began.elapsed() < NOTICE, "it goes on, though it can remember nothing");
-                    self.come_and_go(Duration::from_millis(200), true).await;
+                    self.come_and_go(Duration::from_millis(200)).await;
                 }
                 self.stage.start(leader).await?;
             }
@@ -153,30 +157,26 @@ impl Running {
         anyhow::bail!("{names:?} are not in one view, hearing all leaders, within {RECOVERY:?}: {seen}");
     }
 
-    /// Guests join and leave for a while, at least one of them. While a member sleeps nobody leaves: whoever did would wait for
-    /// what the sleeper says to it, and the sleep would last as long.
-    async fn come_and_go(&mut self, length: Duration, go: bool) {
+    /// Guests join and leave for a while, at least one of them.
+    async fn come_and_go(&mut self, length: Duration) {
         let began = Instant::now();
         loop {
             let pause = self.plan.between(GUEST_PAUSE.0, GUEST_PAUSE.1);
             tokio::time::sleep(pause.min(length.saturating_sub(began.elapsed()))).await;
-            self.one_comes_or_goes(go).await;
+            self.one_comes_or_goes().await;
             if began.elapsed() >= length {
                 return;
             }
         }
     }
 
-    async fn one_comes_or_goes(&mut self, go: bool) {
+    async fn one_comes_or_goes(&mut self) {
         let present = self.stage.present();
         let all = Stage::all_users();
         let guests: Vec<&str> = all.into_iter().filter(|name| !HONEST.contains(name)).collect();
         let (inside, outside): (Vec<&str>, Vec<&str>) = guests.into_iter().partition(|name| present.contains(*name));
         let full = inside.len() >= GUESTS_MAX;
-        if full && !go {
-            return;
-        }
-        let from = if full || go && !inside.is_empty() && self.plan.below(2) == 0 { &inside } else { &outside };
+        let from = if full || (!inside.is_empty() && self.plan.below(2) == 0) { &inside } else { &outside };
         let place = usize::try_from(self.plan.below(from.len() as u64)).unwrap_or(0);
         let Some(name) = from.get(place).copied() else { return };
         let began = Instant::now();
