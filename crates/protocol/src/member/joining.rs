@@ -245,8 +245,7 @@ impl Member {
             Phase::In | Phase::Leaving => {
                 if self.says_session_is_over() >= self.group.rules.confirm() {
                     self.end(Cause::SessionOver, step);
-                } else if expelled >= usize::from(self.group.rules.n() - self.group.rules.f()) {
-                    // A refusal does not say from which stay: f+1 leaders may speak of an earlier one, one of which is behind.
+                } else if expelled >= self.group.rules.confirm() {
                     self.end(Cause::Expelled, step);
                 } else if too_low >= self.group.rules.confirm() && self.phase == Phase::Leaving {
                     self.end(Cause::Left, step);

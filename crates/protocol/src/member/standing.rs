@@ -1,11 +1,12 @@
 //! Heartbeats, and what a member can say of its leaders (D4, K15–K18, P8).
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use ringfort_crypto::kdf::derive;
 use ringfort_crypto::secret::{Secret, Secret32};
 
-use super::{Event, Member, Step};
+use super::{Effect, Event, Member, Step};
 use crate::fault::Fault;
 use crate::ids::{LeaderId, ViewId};
 use crate::login::{Credential, LoginClient};
@@ -18,6 +19,8 @@ use crate::wire::MemberRequest;
 const CHALLENGES_MAX: usize = 64;
 /// Heartbeats to a leader that has not said anything since the login.
 const UNHEARD_MAX: u32 = 16;
+/// How long it is waited for at least before another link is made.
+const UNHEARD_FOR: Duration = Duration::from_secs(15);
 /// A challenge is its number, and as much of a MAC of it.
 const NUMBER_BYTES: usize = 4;
 
@@ -208,6 +211,10 @@ impl Member {
         let installed = self.view();
         let Some(link) = self.links.get_mut(&leader) else { return };
         if !link.heard && link.challenges_sent >= UNHEARD_MAX {
+            // Nothing more is said on a link on which nothing is heard: another may do better.
+            if link.since.is_none_or(|since| cx.now >= since + UNHEARD_FOR) {
+                step.effects.push(Effect::Reconnect(leader));
+            }
             return;
         }
         let challenge = link.next_challenge(cx.now);
