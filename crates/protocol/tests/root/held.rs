@@ -129,3 +129,20 @@ fn a_member_is_not_blamed_for_asking_about_views_that_a_hacked_one_has_invented(
     let of_ana: Vec<_> = blamed_members(&world).into_iter().filter(|(_, name, _)| name == "ana").collect();
     assert_eq!(of_ana, []);
 }
+
+#[test]
+fn a_member_that_hears_nothing_from_a_leader_after_its_login_makes_another_link() {
+    let mut world = World::joined(&["ana", "bo"]);
+    comes_back(&mut world, |_| {});
+    let logins = |world: &World| {
+        let of_ana = |(by, event): &&(LeaderId, Event)| {
+            *by == leader_id(4) && matches!(event, Event::Authenticated(member) if member.user.as_str() == "ana")
+        };
+        world.leader_events.iter().filter(of_ana).count()
+    };
+    let before = logins(&world);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(logins(&world), before, "a leader may take its time");
+    world.pass(Duration::from_secs(20));
+    assert!(logins(&world) > before);
+}
