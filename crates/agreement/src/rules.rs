@@ -80,11 +80,13 @@ pub enum Rule {
     DiskState,
     /// What a peer may make a leader check has a bound.
     CheckBudget,
+    /// A leader that was started again carries messages only once it knows where the others are.
+    PlaceFirst,
 }
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 24] = [
+    pub const ALL: [Rule; 25] = [
         Rule::ParentQuorum,
         Rule::Certificate,
         Rule::DirectCommit,
@@ -109,6 +111,7 @@ impl Rule {
         Rule::DiskCertified,
         Rule::DiskState,
         Rule::CheckBudget,
+        Rule::PlaceFirst,
     ];
 }
 

@@ -79,6 +79,7 @@ pub fn complaint(rule: Rule, weakened: Option<Rule>) -> Option<String> {
         Rule::ForwardOnly => a_state_that_comes_too_late(&plan),
         Rule::DiskCertified | Rule::DiskState => altered_disk(&plan, rule == Rule::DiskCertified),
         Rule::CheckBudget => flood_to_be_checked(&plan),
+        Rule::PlaceFirst => given_at_once_after_a_restart(&plan),
         Rule::ParentQuorum | Rule::Certificate | Rule::DirectCommit | Rule::DirectSkip | Rule::AnchorDistance => {
             let play = crate::graph::PLAYS.iter().find(|play| play.rule == rule);
             play.map_or(Some("there is no play".to_owned()), |play| play.complaint(weakened))
@@ -288,6 +289,34 @@ fn flood_to_be_checked(plan: &Plan) -> Option<String> {
         });
     }
     (checked > 10_000).then(|| format!("{checked} signatures are checked at once"))
+}
+
+/// A leader is stopped until the others have let go of what it lacks, and is given messages as soon as it runs again.
+fn given_at_once_after_a_restart(plan: &Plan) -> Option<String> {
+    let mut world = build(15, plan);
+    load(&mut world, 100, 40);
+    world.go(Duration::from_secs(1));
+    let who = world.all().pop()?;
+    let round = world.core(who)?.own_round();
+    // It wrote all that it had when it was stopped: its next block stands on that.
+    let held: Vec<Record> =
+        world.core(who)?.dag().round(round).map(|(_, node)| Record::Block(node.sealed().block().clone())).collect();
+    world.nodes.get_mut(&who)?.disk.extend(held);
+    world.crash(who);
+    load(&mut world, 1200, 40);
+    let (excused, installed) = (world.checks.excused.len(), world.checks.installed);
+    world.restart(who);
+    for _ in 0..20 {
+        world.submit(who, 40);
+    }
+    let together = comes_together(&mut world, Duration::from_secs(6));
+    if world.checks.installed == installed {
+        return Some("it caught up without a state: the play is wrong".to_owned());
+    }
+    let apart = (!together).then(|| format!("its messages do not come; {}", crate::run::describe(&world)));
+    let lost = world.checks.excused.len() - excused;
+    let uncertain = (lost > 0).then(|| format!("{lost} messages given after the restart are uncertain"));
+    violations(&world.checks).or(apart).or(uncertain)
 }
 
 /// A leader whose disk a backup was put back onto: it is one of the hacked from then on.

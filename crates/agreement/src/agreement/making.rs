@@ -98,7 +98,12 @@ impl Agreement {
         self.evidence.iter().filter(move |(author, _)| open(author)).map(|(_, evidence)| evidence)
     }
 
+    /// A leader that was started again may be so far behind that nobody takes its next block any more. What that block
+    /// carried would be lost, so it carries nothing until this leader knows where the others are.
     fn may_carry_payload(&self) -> bool {
+        if self.finding.is_some() && self.config.rules.enforces(Rule::PlaceFirst) {
+            return false;
+        }
         let waiting = self.unsequenced.get(&self.config.me).copied().unwrap_or(0);
         waiting < self.config.unsequenced_bytes_max || !self.config.rules.enforces(Rule::PayloadCap)
     }

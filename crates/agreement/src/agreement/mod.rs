@@ -101,6 +101,8 @@ pub struct Agreement {
     own_round: u64,
     /// Answers to the question how far this leader may have come; `None` once it knows.
     recovering: Option<Recovery>,
+    /// Who has said how far it is since this leader was started again; `None` once a quorum has, and blocks carry messages.
+    finding: Option<AuthorSet>,
     quorum_round: u64,
     /// The highest round of a block behind the log's end that is not held: a state brought the log past it.
     gap: u64,
@@ -246,6 +248,9 @@ impl Agreement {
         }
         self.ask_for_blocks(cx.now);
         self.catch_up(cx.now);
+        if self.find_place() {
+            return self.settle(cx);
+        }
         self.tell_status(cx.now);
         std::mem::take(&mut self.step)
     }

@@ -80,6 +80,7 @@ impl Agreement {
         // Nobody is made to go further for a peer than a leader without a disk has to wait.
         let wants_round = status.wants_round.min(self.quorum_round.saturating_add(2 * AHEAD_ROUNDS));
         peer.status = Status { wants_round, ..status };
+        self.finding = self.finding.map(|heard| heard.with(from));
         if peer.helped.is_some_and(|at| now.since(at) < HELP_MIN) {
             return;
         }
@@ -186,7 +187,7 @@ impl Agreement {
         }
         let timers = self.config.timers;
         let behind = self.is_behind();
-        let interval = if behind || self.is_catching_up() {
+        let interval = if behind || self.is_catching_up() || self.finding.is_some() && !self.queue.is_empty() {
             timers.status_interval / 8
         } else if self.is_idle() && self.dag.highest() <= self.own_round && self.waiting() == (0, 0) {
             timers.rest_interval
@@ -195,7 +196,8 @@ impl Agreement {
         };
         self.status_at = now + interval;
         self.status_sent = Some(now);
-        let question = self.recovering.as_ref().map_or(u64::from(behind), |recovery| recovery.question);
+        let asks = behind || self.finding.is_some();
+        let question = self.recovering.as_ref().map_or(u64::from(asks), |recovery| recovery.question);
         let status = self.status(question);
         self.send(self.others(), &Frame::Status(status));
     }
@@ -258,12 +260,28 @@ impl Agreement {
 
     // Catching up with a state.
 
-    /// Whether blocks that are needed next are given by too few: then a state is fetched.
-    pub(super) fn catch_up(&mut self, now: Time) {
+    /// Whether blocks that are needed next are given by too few.
+    fn is_stranded(&self) -> bool {
         let stuck = self.pending.lowest_stuck().filter(|_| self.is_behind()).unwrap_or(u64::MAX);
         let needed = stuck.min(self.quorum_round + 1);
         let gone = self.peers.values().filter(|peer| peer.status.lowest > needed).count();
-        let is_stranded = gone >= self.config.rules.honest_one();
+        gone >= self.config.rules.honest_one()
+    }
+
+    /// A leader that was started again knows where the others are: a quorum has said so since, and it needs no state to
+    /// get there. Whether it has just come to know.
+    pub(super) fn find_place(&mut self) -> bool {
+        let heard = |heard: AuthorSet| heard.with(self.config.me).len() >= self.config.rules.quorum();
+        if !self.finding.is_some_and(heard) || self.is_catching_up() || self.is_stranded() {
+            return false;
+        }
+        self.finding = None;
+        true
+    }
+
+    /// Fetches a state where blocks do not lead on.
+    pub(super) fn catch_up(&mut self, now: Time) {
+        let is_stranded = self.is_stranded();
         let position = self.log.position;
         let forward_only = self.config.rules.enforces(Rule::ForwardOnly);
         let is_ahead = |running: &Transfer| running.certificate().statement.position > position || !forward_only;
@@ -337,7 +355,8 @@ impl Agreement {
         self.hurry_status(cx.now);
     }
 
-    /// Own blocks that an installed checkpoint passed: of some it is known that they are in the log.
+    /// Own blocks that an installed checkpoint passed: of some it is known that they are in the log. Of others it is known
+    /// that they are not; perhaps nobody takes them any more. The group does not rest until the log has them or is past them.
     fn settle_own(&mut self) {
         let (floor, consumed) = (self.log.floor(), &self.log.consumed);
         let mut uncertain = Vec::new();
@@ -346,6 +365,9 @@ impl Agreement {
             if reference.round <= floor {
                 uncertain.extend(messages(&own.sealed.body().payload).map(<[u8]>::to_vec));
             } else if !consumed.contains_key(&reference) {
+                if own.sealed.body().has_content() {
+                    self.content.insert(reference);
+                }
                 self.own.insert(reference.round, own);
             }
         }

@@ -10,7 +10,7 @@ use crate::block::Sealed;
 use crate::checkpoint::{Certificate, Checkpoints, Parts, State};
 use crate::coin::Coins;
 use crate::dag::Dag;
-use crate::ids::Author;
+use crate::ids::{Author, AuthorSet};
 use crate::keys::Keys;
 use crate::limits::Config;
 use crate::pace::Pace;
@@ -33,7 +33,10 @@ impl Agreement {
                 core.made_up_to(cx, None);
                 core.persist(vec![Record::MadeUpTo(None)]);
             }
-            Memory::Kept(records) => core.replay(cx, records),
+            Memory::Kept(records) => {
+                core.replay(cx, records);
+                core.finding = Some(AuthorSet::EMPTY);
+            }
         }
         let step = core.settle(cx);
         (core, step)
@@ -67,6 +70,7 @@ impl Agreement {
             peers,
             own_round: 0,
             recovering: None,
+            finding: None,
             quorum_round: 0,
             gap: 0,
             before: Reached::Nothing,

@@ -64,6 +64,38 @@ fn the_log_goes_on_behind_a_later_state_and_never_back() {
 }
 
 #[test]
+fn a_leader_whose_message_a_state_passed_by_does_not_rest() {
+    let keys = group(4, 1);
+    let (mut core, _) = start(&keys, Memory::New);
+    let _ = with(1, |cx| core.submit(cx, b"m".to_vec())).unwrap();
+    assert_eq!(core.own_round(), 1, "the message is in a block, which nobody has taken");
+    let (certificate, state, parts) = certified(&keys, 10);
+    with(2, |cx| core.install(cx, certificate, state, parts));
+    assert!(!core.is_idle(), "the state does not have the message, and nothing else makes it move");
+}
+
+#[test]
+fn a_leader_that_was_started_again_carries_nothing_before_a_quorum_said_how_far_it_is() {
+    let keys = group(4, 1);
+    let empty = |place| Body { payload: Vec::new(), ..first(place, b"") };
+    let block = |place: u8| Sealed::sign(empty(place), &*keys[usize::from(place)]).block().clone();
+    let blocks = (0..4).map(|place| Record::Block(block(place))).collect();
+    let (mut core, _) = start(&keys, Memory::Kept(blocks));
+    let carried = |core: &Agreement| {
+        let payloads = core.own.values().flat_map(|own| messages(&own.sealed.body().payload));
+        payloads.filter(|message| *message == b"new").count()
+    };
+    let _ = with(1, |cx| core.submit(cx, b"new".to_vec())).unwrap();
+    for place in [1, 2] {
+        assert_eq!(carried(&core), 0, "before leader {place} has said anything");
+        let status = Frame::Status(Status { quorum_round: 1, lowest: 1, ..Status::default() }).encode();
+        let _ = with(100, |cx| core.on_frame(cx, author(place), &status));
+    }
+    let _ = with(1000, |cx| core.on_wakeup(cx));
+    assert_eq!(carried(&core), 1, "two others and itself are a quorum");
+}
+
+#[test]
 fn a_state_on_disk_is_used_only_if_it_is_the_certified_one() {
     let keys = group(4, 1);
     let (certificate, mut state, parts) = certified(&keys, 10);
