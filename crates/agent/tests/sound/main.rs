@@ -61,10 +61,10 @@ async fn heard(browser: &Browser, page: &Page) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|sample| sample.as_f64().unwrap()).collect()
 }
 
-/// The tone comes out, at its pitch, for a second in all.
+/// The tone comes out, at its pitch, for half a second in all.
 async fn hears_the_tone(browser: &Browser, page: &Page, when: &str) {
     let (mut good, mut told) = (0, Vec::new());
-    while good < 100 {
+    while good < 50 {
         tokio::time::sleep(Duration::from_millis(180)).await;
         let samples = heard(browser, page).await;
         let (loudness, pitch) = (loudness(&samples), pitch(&samples));
