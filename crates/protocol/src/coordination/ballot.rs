@@ -15,6 +15,8 @@ pub(super) struct Ballot {
     pub operation: Operation,
     content: [u8; 32],
     pub votes: BTreeMap<LeaderId, Vote>,
+    /// In whose room it is kept: who spoke of it first. Whoever joins in takes no room.
+    payer: LeaderId,
     /// This leader's vote as it was signed.
     pub signed: Option<SignedProposal>,
 }
@@ -162,7 +164,8 @@ impl Life {
         let key = (operation.rank(), content);
         let place = self.ballots.iter().position(|b| b.key() >= key).unwrap_or(self.ballots.len());
         if self.ballots.get(place).is_none_or(|b| b.key() != key) {
-            self.ballots.insert(place, Ballot { operation, content, votes: BTreeMap::new(), signed: None });
+            let votes = BTreeMap::new();
+            self.ballots.insert(place, Ballot { operation, content, votes, payer: leader, signed: None });
         }
         let Some(ballot) = self.ballots.get_mut(place) else { return };
         let vote = ballot.votes.entry(leader).or_default();
@@ -173,11 +176,31 @@ impl Life {
         }
     }
 
-    /// Who wants more than is reached, each with whether it wants a stay to end: many votes of one kind count once.
+    /// Who was the first to want more than is reached, each with whether it wants a stay to end: many votes of one kind
+    /// count once.
     pub fn pending(&self) -> BTreeSet<(LeaderId, bool)> {
         let reached = self.key();
         let open = self.ballots.iter().filter(|b| b.key() > reached);
-        open.flat_map(|b| b.votes.keys().map(|leader| (*leader, b.ends_a_stay()))).collect()
+        open.map(|b| (b.payer, b.ends_a_stay())).collect()
+    }
+
+    /// Whether a vote for an operation needs no room of who casts it: there is a ballot, or it is settled.
+    pub fn has_ballot_for(&self, operation: &Operation) -> bool {
+        (operation.rank(), operation.content()) <= self.key() || self.ballot(operation).is_some()
+    }
+
+    /// Who spoke of an operation first has taken it back: it is kept in the room of the next one that has any.
+    pub fn pass_on(&mut self, has_room: impl Fn(&(LeaderId, bool)) -> bool) {
+        let reached = self.key();
+        for ballot in self.ballots.iter_mut().filter(|b| b.key() > reached && !b.votes.contains_key(&b.payer)) {
+            let ends = ballot.ends_a_stay();
+            match ballot.votes.keys().copied().find(|leader| has_room(&(*leader, ends))) {
+                Some(next) => ballot.payer = next,
+                // Whoever is honest says it again.
+                None => ballot.votes.clear(),
+            }
+        }
+        self.ballots.retain(|b| !b.votes.is_empty());
     }
 
     /// Where a leader's wishes stand that count against the same room: stays that are to end apart from those that are to

@@ -45,7 +45,7 @@ use crate::wire::PeerMessage;
 
 /// Users of whom something was accepted.
 pub const SUBJECTS_MAX: usize = 65_536;
-/// Subjects on which one leader may have voted and nothing is accepted yet, in groups of up to as many members.
+/// Subjects on which one leader may be the first to vote and nothing is accepted yet, in groups of up to as many members.
 const PENDING_PER_LEADER_MAX: usize = 4_096;
 /// Stays of one user whose beginning one leader may propose at once, and as many whose end.
 pub const BALLOTS_PER_SUBJECT_MAX: usize = 4;
@@ -112,7 +112,7 @@ pub struct Coordination {
     lives: BTreeMap<Subject, Life>,
     members: MemberSet,
     epoch: u64,
-    /// On how many subjects each leader has voted for what nobody has accepted, apart for those that are to end.
+    /// On how many subjects each leader was the first to vote for what nobody has accepted, apart for those that are to end.
     pending: BTreeMap<(LeaderId, bool), usize>,
     /// Subjects that each leader spoke of first and of which nothing is accepted.
     founded: BTreeMap<LeaderId, usize>,
@@ -276,32 +276,6 @@ impl Coordination {
         out
     }
 
-    /// Votes: durable before it is told, since what others have counted cannot be taken back.
-    fn vote_own(&mut self, operation: &Operation, out: &mut Vec<Output>) {
-        if self.is_catching_up() {
-            return;
-        }
-        let subject = operation.subject();
-        let before = self.record(&subject);
-        let said_before = self.own_vote(operation);
-        let takes_back =
-            self.lives.get(&subject).map_or(Incarnation(0), |life| life.takes_back(operation, &self.rules));
-        self.record_vote(self.me, operation.clone(), Said { accepted: false, takes_back });
-        let after = self.record(&subject);
-        if after != before {
-            out.push(Output::Persist(after));
-        }
-        // What is not settled is said again in each period, and not whenever somebody asks for it.
-        let said = self.own_vote(operation).unwrap_or_else(|| self.sign(operation.clone(), false));
-        if said_before.as_ref() != Some(&said) {
-            out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
-        }
-    }
-
-    fn sign(&self, operation: Operation, accepted: bool) -> SignedProposal {
-        SignedProposal::sign(&self.signing, self.me, self.session, operation, accepted)
-    }
-
     /// A link to a leader is new: what it wants that is not settled, it says again in its status.
     ///
     /// What an attacker said in its name thus ends with the attack: leaders that are hacked one after the
@@ -366,10 +340,8 @@ impl Coordination {
                 return Ok(Check::Skip);
             }
         }
-        if self.is_flooded_by(from, &proposal.operation) && self.rules.enforces(Rule::PendingLimit) {
-            return Err(Fault::Flooding);
-        }
-        if !self.has_room_for(from, &subject) {
+        let fits = self.has_room_for(from, &subject) && self.has_room_for_vote(from, &proposal.operation);
+        if !fits && self.rules.enforces(Rule::PendingLimit) {
             return Ok(Check::Skip);
         }
         if !pay() {

@@ -1,17 +1,18 @@
-//! How much of what leaders say is kept, and which subjects are open.
+//! How much of what leaders say is kept, which subjects are open, and what this leader says itself.
 
 use std::collections::BTreeMap;
 
 use super::ballot::Said;
-use super::{Coordination, Life, Operation, PENDING_PER_LEADER_MAX, SUBJECTS_MAX, SignedProposal, Subject};
-use crate::ids::LeaderId;
+use super::{Coordination, Life, Operation, Output, PENDING_PER_LEADER_MAX, SUBJECTS_MAX, SignedProposal, Subject};
+use crate::ids::{Incarnation, LeaderId};
+use crate::wire::PeerMessage;
 
 /// Subjects that one leader may speak of first before anything of them is accepted.
 const FOUNDED_PER_LEADER_MAX: usize = PENDING_PER_LEADER_MAX;
 
 impl Coordination {
-    /// Subjects on which one leader may have voted while nobody has accepted, those that are to begin and those that are to end
-    /// apart: an honest leader may vote on every member, and in as many ways as are kept of each.
+    /// Subjects on which one leader may be the first to vote while nobody has accepted, those that are to begin and those that
+    /// are to end apart: an honest leader may vote on every member, and in as many ways as are kept of each.
     pub(super) fn pending_max(&self) -> usize {
         self.members_max.max(PENDING_PER_LEADER_MAX)
     }
@@ -43,20 +44,27 @@ impl Coordination {
 
     /// Changes what is voted on, and keeps count of who wants what.
     pub(super) fn change(&mut self, subject: &Subject, change: impl FnOnce(&mut Life)) {
+        let (me, max) = (self.me, self.pending_max());
         let life = self.lives.entry(subject.clone()).or_default();
         let before = life.pending();
         change(life);
+        let is_full = |one: &(LeaderId, bool)| self.pending.get(one).is_some_and(|count| *count >= max);
+        life.pass_on(|one| one.0 == me || before.contains(one) || !is_full(one));
         let after = life.pending();
         before.difference(&after).for_each(|one| less(&mut self.pending, *one));
         after.difference(&before).for_each(|one| *self.pending.entry(*one).or_default() += 1);
     }
 
-    /// Whether a leader votes on more than is counted of it.
-    pub(super) fn is_flooded_by(&self, leader: LeaderId, operation: &Operation) -> bool {
+    /// Whether there is room for a leader's vote. It needs none where others have voted for the same, or the leader on the
+    /// same subject: what many want is never kept out by what one has said before.
+    ///
+    /// Nobody is blamed for want of it: an honest leader may be the only one that hears thousands of users log in, or have more
+    /// to tell one that comes back than others have told yet. It says all again, and what is left out costs no signature's check.
+    pub(super) fn has_room_for_vote(&self, leader: LeaderId, operation: &Operation) -> bool {
         let kind = (leader, operation.ends_a_stay());
-        let voted = |life: &Life| life.pending().contains(&kind);
-        let known = || self.lives.get(&operation.subject()).is_some_and(voted);
-        self.pending.get(&kind).is_some_and(|count| *count >= self.pending_max()) && !known()
+        let needs_none = |life: &Life| life.has_ballot_for(operation) || life.pending().contains(&kind);
+        self.pending.get(&kind).is_none_or(|count| *count < self.pending_max())
+            || self.lives.get(&operation.subject()).is_some_and(needs_none)
     }
 
     /// After a subject's votes changed: whether it is open, and whether there is anything left to know of it.
@@ -72,6 +80,36 @@ impl Coordination {
             self.lives.remove(subject);
             founder.into_iter().for_each(|founder| less(&mut self.founded, founder));
         }
+    }
+
+    /// Votes: durable before it is told, since what others have counted cannot be taken back.
+    pub(super) fn vote_own(&mut self, operation: &Operation, out: &mut Vec<Output>) {
+        if self.is_catching_up() {
+            return;
+        }
+        let subject = operation.subject();
+        let before = self.record(&subject);
+        let said_before = self.own_vote(operation);
+        let takes_back =
+            self.lives.get(&subject).map_or(Incarnation(0), |life| life.takes_back(operation, &self.rules));
+        self.record_vote(self.me, operation.clone(), Said { accepted: false, takes_back });
+        let after = self.record(&subject);
+        if after != before {
+            out.push(Output::Persist(after));
+        }
+        // What is not settled is said again in each period, and not whenever somebody asks for it. What others have settled without
+        // this leader it is about to accept: whoever lacks its word finds that in comparing, and nobody has to hear thousands of votes
+        // of a leader that comes back.
+        let said = self.own_vote(operation).unwrap_or_else(|| self.sign(operation.clone(), false));
+        let ballot = self.lives.get(&subject).and_then(|life| life.ballot(operation));
+        let is_settled = ballot.is_some_and(|ballot| ballot.accepted_by() >= self.rules.catch_up());
+        if said_before.as_ref() != Some(&said) && !is_settled {
+            out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
+        }
+    }
+
+    fn sign(&self, operation: Operation, accepted: bool) -> SignedProposal {
+        SignedProposal::sign(&self.signing, self.me, self.session, operation, accepted)
     }
 
     /// This leader's vote for an operation as it says it: signed once.

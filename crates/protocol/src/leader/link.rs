@@ -113,6 +113,12 @@ impl Leader {
         self.state.stands_by_for_testing_only(operation)
     }
 
+    /// Users of whom anything is known.
+    #[cfg(feature = "mutants")]
+    pub fn users_for_testing_only(&self) -> usize {
+        self.state.state_for_testing_only().len()
+    }
+
     /// Refreshes accepted here.
     #[cfg(feature = "mutants")]
     pub fn refreshes_for_testing_only(&self) -> u64 {

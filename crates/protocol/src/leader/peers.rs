@@ -43,6 +43,9 @@ const HONEST_PER_S: u64 = 32_768;
 const HONEST_BURST: u64 = 524_288;
 /// Comparisons are answered and asked for no more often than they are begun.
 const COMPARE_SPACING: Duration = Duration::from_millis(400);
+/// A leader that has not begun to answer is asked again after this. It may have nothing to tell; if its answers are only slow
+/// to come, they are no more than it may say in that time.
+const ANSWER_WAIT: Duration = Duration::from_secs(8);
 
 /// What one other leader has left.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(super) struct Account {
     penalty: Penalty,
     convicted: bool,
     asked: Option<Time>,
+    /// Whether it has still to begin its answer.
+    owes: bool,
     answered: Option<Time>,
 }
 
@@ -65,6 +70,7 @@ impl Account {
             penalty: CUT_OFF,
             convicted: false,
             asked: None,
+            owes: false,
             answered: None,
         }
     }
@@ -73,18 +79,20 @@ impl Account {
         self.penalty.left(now).is_some()
     }
 
-    /// Whether it may be asked now for what it has accepted.
+    /// Whether it may be asked now for what it has accepted: one answer at a time, since it pays for each when that comes, which
+    /// over a slow link is long after it was asked. What calls for the next question, it says after all of the answer.
     fn may_ask(&mut self, now: Time) -> bool {
-        let may = is_due(self.asked, now) && self.work.left(now) >= QUESTION;
+        let wait = if self.owes { ANSWER_WAIT } else { COMPARE_SPACING };
+        let may = is_due(self.asked, wait, now) && self.work.left(now) >= QUESTION;
         if may {
-            self.asked = Some(now);
+            (self.asked, self.owes) = (Some(now), true);
         }
         may
     }
 
     /// Whether its comparison is answered now.
     fn may_answer(&mut self, now: Time) -> bool {
-        let may = is_due(self.answered, now);
+        let may = is_due(self.answered, COMPARE_SPACING, now);
         if may {
             self.answered = Some(now);
         }
@@ -92,8 +100,8 @@ impl Account {
     }
 }
 
-fn is_due(last: Option<Time>, now: Time) -> bool {
-    last.is_none_or(|last| now >= last + COMPARE_SPACING)
+fn is_due(last: Option<Time>, wait: Duration, now: Time) -> bool {
+    last.is_none_or(|last| now >= last + wait)
 }
 
 fn cost(frame: &[u8]) -> u64 {
@@ -104,6 +112,7 @@ impl Leader {
     /// A link to another leader is up.
     pub fn on_peer_up(&mut self, peer: LeaderId) -> Step {
         self.peers.insert(peer);
+        self.accounts.entry(peer).and_modify(|account| account.owes = false);
         self.state.on_peer_up(peer);
         self.unheard.on_link(peer);
         let mut step = Step::default();
@@ -168,6 +177,7 @@ impl Leader {
                 vec![Output::Blame(peer, Fault::Flooding)]
             }
             Ok(PeerMessage::Proposals(list)) => {
+                account.owes &= !list.iter().any(|said| said.accepted);
                 let work = &mut account.work;
                 self.state.on_proposals_within(peer, list, &mut || pay(work, VERIFICATION))
             }

@@ -1,5 +1,6 @@
 //! What one leader can make another do: its share, and no more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,4 +214,55 @@ fn a_list_that_is_too_long_is_refused_before_it_is_decoded() {
         assert_eq!(blamed(&step), [Fault::Flooding], "{kind} {length}");
         room.now = room.now + Duration::from_secs(8);
     }
+}
+
+/// A leader comes back without its memory. Two others tell it of twelve thousand users, over links on which each message takes
+/// three seconds.
+#[test]
+fn who_helps_a_leader_that_comes_back_over_slow_links_is_not_cut_off() {
+    const USERS: usize = 12_000;
+    let one = Identity::generate(user("x"), Incarnation(1), &mut rng(3)).entry();
+    let record = |i: usize| {
+        let id = MemberId { user: user(&format!("x{i}")), ..one.id.clone() };
+        Record::Life(LifeRecord::of(Operation::Join(ringfort_protocol::view::MemberEntry { id, ..one.clone() })))
+    };
+    let records: Vec<Record> = (0..USERS).map(record).collect();
+    let (start, mut chance) = (Time::from_start(Duration::from_secs(1)), rng(9));
+    let mut leaders = BTreeMap::new();
+    for (secrets, records) in dealt().1.into_iter().zip([Vec::new(), records.clone(), records]) {
+        let cx = &mut Cx { now: start, unix_ms: 0, rng: &mut chance };
+        leaders.insert(secrets.id, Leader::new(cx, Arc::new(dealt().0), secrets, records));
+    }
+    let ids: Vec<LeaderId> = leaders.keys().copied().collect();
+    for (id, leader) in &mut leaders {
+        ids.iter().filter(|peer| *peer != id).for_each(|peer| drop(leader.on_peer_up(*peer)));
+    }
+    let (mut mail, mut seen) = (Vec::<(Time, LeaderId, LeaderId, Bytes)>::new(), Vec::new());
+    for turn in 0..900 {
+        let now = start + Duration::from_millis(100 * turn);
+        let cx = &mut Cx { now, unix_ms: 0, rng: &mut chance };
+        let mut steps: Vec<(LeaderId, Step)> = Vec::new();
+        let (due, rest) = mail.into_iter().partition(|(at, ..)| *at <= now);
+        mail = rest;
+        let due: Vec<(Time, LeaderId, LeaderId, Bytes)> = due;
+        for (_, from, to, frame) in due {
+            steps.push((to, leaders.get_mut(&to).unwrap().on_peer_frame(cx, from, &frame)));
+        }
+        for (id, leader) in leaders.iter_mut().filter(|(_, leader)| leader.next_wakeup().is_some_and(|at| at <= now)) {
+            steps.push((*id, leader.on_wakeup(cx)));
+        }
+        for (id, step) in steps {
+            seen.extend(cuts(&step).into_iter().map(|cut| (id, cut)));
+            assert_eq!(blamed(&step), []);
+            for effect in step.effects {
+                let Effect::SendPeer(to, frame) = effect else { continue };
+                mail.push((now + Duration::from_secs(3), id, to, frame));
+            }
+        }
+        if leaders[&leader_id(1)].members().len() == USERS {
+            break;
+        }
+    }
+    assert_eq!(seen, []);
+    assert_eq!(leaders[&leader_id(1)].members().len(), USERS);
 }

@@ -90,7 +90,7 @@ pub const SCENARIOS: &[Scenario] = &[
         flaw: "Denial of service has not been studied.",
         holds: &[HackedLeaders, Insider, Stranger],
         attack: "A hacked leader proposes thousands of joins, repeats votes that must be checked each time, tells members of invented lists and asks one for all its messages without end; a member asks without end, or comes again and again; strangers send garbage, and begin one login after the other.",
-        expected: "Each is cut off at its limit and told of, no honest leader is accused, and the others are served.",
+        expected: "Each is cut off at its limit and told of; who invents users is given no more room; no honest leader is accused, and the others are served.",
         simulated: &[
             "flood-of-proposals",
             "flood-of-votes",

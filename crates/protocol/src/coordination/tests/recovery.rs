@@ -52,6 +52,13 @@ impl Coordination {
         assert!(self.members().is_empty());
         vec![[0; 32]; crate::wire::BUCKETS]
     }
+
+    fn buckets_now(&mut self) -> Vec<[u8; 32]> {
+        match self.on_status(leader(9), [0; 32]).pop() {
+            Some(Output::Tell(_, PeerMessage::Buckets(buckets))) => buckets,
+            other => panic!("not buckets: {other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -128,6 +135,35 @@ fn many_members_are_caught_up_with_in_a_few_comparisons() {
     (0..3).for_each(|_| cluster.compare());
     assert_eq!(cluster.at(4).members().len(), count);
     cluster.assert_same();
+}
+
+/// A leader that comes back with nothing. Two leaders tell it of all members, the one before the other.
+#[test]
+fn who_tells_one_that_comes_back_of_thousands_before_others_do_is_not_blamed() {
+    let mut cluster = Cluster::new(4, 1, 1);
+    let one = identity("x", 1).entry();
+    let count = PENDING_PER_LEADER_MAX + 400;
+    let record = |i: usize| {
+        let id = MemberId { user: user(&format!("x{i}")), ..one.id.clone() };
+        LifeRecord::of(Operation::Join(MemberEntry { id, ..one.clone() }))
+    };
+    let records: Vec<_> = (0..count).map(record).collect();
+    let mut away = Coordination::new(&cluster.group, &cluster.secrets[3], []);
+    for (id, secrets) in cluster.ids().into_iter().zip(&cluster.secrets) {
+        cluster.leaders.insert(id, Coordination::new(&cluster.group, secrets, records.clone()));
+    }
+    let mut blames = Vec::new();
+    for by in [1, 2, 1] {
+        for _ in 0..count.div_ceil(2_048) {
+            let theirs = away.buckets_now();
+            for output in cluster.at(by).on_buckets(leader(4), &theirs) {
+                let Output::Tell(_, PeerMessage::Proposals(list)) = output else { panic!("{output:?}") };
+                blames.extend(blamed(&away.on_proposals(leader(by), list)));
+            }
+        }
+    }
+    assert_eq!(blames, vec![]);
+    assert_eq!(away.members().len(), count);
 }
 
 /// A leader as it comes back from its disk.
