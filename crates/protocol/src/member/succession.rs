@@ -51,6 +51,7 @@ impl Member {
             self.hearing.remove(&leader);
             self.lagging.remove(&leader);
             self.failed.remove(&leader);
+            self.ended_by.remove(&leader);
             self.generations.remove(&leader);
         }
         step.events.push(Event::Succeeded(self.group.clone()));

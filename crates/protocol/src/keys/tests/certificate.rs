@@ -1,8 +1,11 @@
 //! What is installed is certified, and what is not signed counts for nothing.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::login::WireSignature;
 use crate::statement::Word;
+use crate::succession::{Certified, Succession};
 
 fn words(outputs: &[TrackerOutput]) -> Option<Vec<Word>> {
     outputs.iter().find_map(|output| match output {
@@ -70,4 +73,50 @@ fn words_that_come_after_the_view_are_kept_once_and_checked() {
         let _ = ana.hears(by, world.claim(by, 5, &all));
     }
     assert!(ana.tracker.take_late_words(&world.group).0.is_empty(), "each leader's word is taken once");
+}
+
+/// The world in its next generation, with another machine in the place of one leader.
+fn with_newcomer(world: &World, place: u8) -> World {
+    let (mut group, mut secrets) = group_of(4, 1, 2, quick_policy());
+    let index = usize::from(place) - 1;
+    secrets[index].signing = ringfort_crypto::sign::SigningKey::generate(&mut rng(77));
+    group.leaders[index].signing_key = secrets[index].signing.verifying_key();
+    let keys = [Vec::new(), Vec::new()];
+    let succession = Succession { group: group.id().0, base: 0, number: 1, newcomer: None, keys, deals: [0; 32] };
+    let certified = Certified { succession, votes: Vec::new() };
+    group.succeeded = Some((Arc::new(certified), Arc::new(world.group.clone())));
+    let hasher = ViewHasher::new(&group, group.session());
+    World { group, secrets, hasher }
+}
+
+#[test]
+fn whoever_takes_a_place_is_not_blamed_for_what_the_one_before_said() {
+    let world = World::new(4, 1, 2);
+    let all = members(&[("ana", 1)]);
+    for place in 1..=3 {
+        let next = with_newcomer(&world, place);
+        let mut ana = world.tracker();
+        ana.tracker.keep_late_words();
+        for by in 1..=4 {
+            let _ = ana.hears(by, world.claim(by, 5, &all));
+        }
+        // The one before was hacked: its share of the next view is bad, and its statement is signed with its own key.
+        let bad = ViewClaim { share: world.share(place, world.view(9, &all), 0), ..world.claim(place, 6, &all) };
+        assert_eq!(blames(&ana.hears(place, bad)), vec![], "{place}");
+        let mut ana = Ana { world: &next, tracker: ana.tracker };
+        let mut outputs = ana.tracker.on_succession(&next.group);
+        outputs.extend(ana.tracker.take_late_words(&next.group).1);
+        ana.tracker.on_link(leader(place));
+        outputs.extend(ana.hears(place, next.claim(place, 5, &all)));
+        outputs.extend(ana.tracker.take_late_words(&next.group).1);
+        for by in (1..=4).filter(|by| *by != place) {
+            outputs.extend(ana.hears(by, next.claim(by, 6, &all)));
+        }
+        assert_eq!(blames(&outputs), vec![], "{place}");
+        assert_eq!(words(&outputs).map(|w| w.iter().any(|w| w.leader == leader(place))), Some(false), "{place}");
+        assert_eq!(ana.view(), Some(next.view(6, &all)), "{place}");
+        // What it says itself is judged by its own key.
+        let _ = ana.hears(place, next.claim(place, 6, &all));
+        assert_eq!(blames(&ana.tracker.take_late_words(&next.group).1), vec![], "{place}");
+    }
 }

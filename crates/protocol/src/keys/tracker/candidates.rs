@@ -92,6 +92,15 @@ impl ViewTracker {
         }
     }
 
+    /// Another machine has taken a leader's place: what the one before claimed and gave shares of.
+    pub(super) fn forget_stakes(&mut self, leader: LeaderId) {
+        self.candidates.retain(|_, candidate| {
+            candidate.shares.remove(&leader);
+            candidate.caught.remove(&leader);
+            !candidate.stakes.remove(&leader) || !candidate.stakes.is_empty()
+        });
+    }
+
     /// A leader with too many stakes loses the oldest of them, and with it nobody else's.
     fn limit_stakes(&mut self, from: LeaderId, newest: Claimed) {
         let now = self.current.get(&from).map(|Current { claimed, .. }| *claimed);

@@ -55,6 +55,14 @@ impl Ends {
         self.open.remove(&leader);
     }
 
+    /// Another machine has taken a leader's place.
+    pub(super) fn forget_over(&mut self, leader: LeaderId) {
+        self.over.retain(|_, words| {
+            words.remove(&leader);
+            !words.is_empty()
+        });
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.over.len()

@@ -8,6 +8,7 @@ mod ended;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ringfort_crypto::secret::Secret32;
+use ringfort_crypto::sign::VerifyingKey;
 
 use super::{Base, ViewClaim, view_point};
 use crate::fault::Fault;
@@ -44,6 +45,8 @@ pub struct ViewTracker {
     keeps_late: bool,
     /// The generation of each leader's shares; none for the first.
     generations: BTreeMap<LeaderId, Generation>,
+    /// The key that each leader signed with whose words are kept here.
+    signers: BTreeMap<LeaderId, VerifyingKey>,
 }
 
 /// A leader's claim, by its number, and its word for it.
@@ -144,6 +147,7 @@ impl ViewTracker {
             late: BTreeMap::new(),
             keeps_late: false,
             generations: BTreeMap::new(),
+            signers: signers(group),
         }
     }
 
@@ -171,8 +175,18 @@ impl ViewTracker {
     }
 
     /// The group is in another generation: shares that nothing was known of may be of use.
+    /// Of whoever was replaced nothing is left that its successor could be blamed for, or counted with.
     #[must_use]
     pub fn on_succession(&mut self, group: &GroupInfo) -> Vec<TrackerOutput> {
+        let now = signers(group);
+        let before = std::mem::replace(&mut self.signers, now.clone());
+        for leader in before.into_iter().filter(|(leader, key)| now.get(leader) != Some(key)).map(|(leader, _)| leader)
+        {
+            self.on_link(leader);
+            self.late.remove(&leader);
+            self.ends.forget_over(leader);
+            self.forget_stakes(leader);
+        }
         let mut out = Vec::new();
         self.settle(group, &mut out);
         out
@@ -369,6 +383,10 @@ impl ViewTracker {
             out.extend(key.map(|key| TrackerOutput::Readable { view: claimed.view, key }));
         }
     }
+}
+
+fn signers(group: &GroupInfo) -> BTreeMap<LeaderId, VerifyingKey> {
+    group.rules.leaders().zip(group.leaders.iter().map(|leader| leader.signing_key)).collect()
 }
 
 #[cfg(test)]
