@@ -43,6 +43,9 @@ impl Motion {
     }
 }
 
+/// Motions of each kind that a leader has open at once, and that a member hears from one leader.
+pub const MOTIONS_PER_KIND_MAX: usize = 64;
+
 /// How many members must be there to vote on an expulsion: a single one never puts anybody out.
 pub const EXPEL_VOTERS_MIN: usize = 2;
 

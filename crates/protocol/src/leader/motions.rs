@@ -7,16 +7,14 @@ use super::{Class, Effect, Event, Leader, Step};
 use crate::coordination::Standing;
 use crate::ids::{LinkId, MemberId, UserName};
 use crate::login::{Denial, LoginAnswer};
-use crate::motion::{Motion, MotionKind, Poll};
+use crate::motion::{MOTIONS_PER_KIND_MAX, Motion, MotionKind, Poll};
 use crate::policy::MembersVote;
 use crate::rules::Rule;
 use crate::time::{Cx, Time};
 use crate::view::MemberEntry;
 use crate::wire::{LeaderNotice, plain};
 
-/// Motions of each kind that are open at once, and verdicts that are remembered.
-const MOTIONS_MAX: usize = 64;
-/// Of these, how many expulsions one member may have asked for, and seen refused within the time for a vote.
+/// Of the motions that are open at once, how many expulsions one member may have asked for, and seen refused within the time for a vote.
 const MOTIONS_PER_MEMBER_MAX: usize = 2;
 
 /// What is asked, and what has been answered.
@@ -74,7 +72,7 @@ impl Motions {
 
     /// Whether there is no room for a question about a user.
     fn are_too_many(&self, user: &UserName) -> bool {
-        self.open_of(MotionKind::Admit) >= MOTIONS_MAX && !self.open.contains_key(&Motion::admit(user.clone()))
+        self.open_of(MotionKind::Admit) >= MOTIONS_PER_KIND_MAX && !self.open.contains_key(&Motion::admit(user.clone()))
     }
 
     /// Neither kind takes the other's room: who asks for expulsions keeps nobody out.
@@ -89,7 +87,7 @@ impl Motions {
         let vain = self.refused.values().filter(|(by, until)| by == asker && *until > now).count();
         refused(about).is_none()
             && asked + vain < MOTIONS_PER_MEMBER_MAX
-            && self.open_of(MotionKind::Expel) < MOTIONS_MAX
+            && self.open_of(MotionKind::Expel) < MOTIONS_PER_KIND_MAX
     }
 }
 
@@ -226,7 +224,7 @@ impl Leader {
                 // A group that has become empty lets the first one in, whatever its members wanted.
                 let passed = passed || count.of == 0;
                 let stands = self.group.policy.admission_vote.map_or(cx.now, |rule| cx.now + rule.wait());
-                if self.motions.settled.len() < MOTIONS_MAX {
+                if self.motions.settled.len() < MOTIONS_PER_KIND_MAX {
                     self.motions.settled.insert(motion.user.clone(), (passed, stands));
                 }
                 if let Some(candidate) = open.candidate {

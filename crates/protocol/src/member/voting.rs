@@ -8,15 +8,13 @@ use super::{Event, Member, Phase, Step};
 use crate::data::DataFrame;
 use crate::fault::Rejected;
 use crate::ids::{LeaderId, MemberId};
-use crate::motion::{EXPEL_VOTERS_MIN, Motion, MotionKind};
+use crate::motion::{EXPEL_VOTERS_MIN, MOTIONS_PER_KIND_MAX, Motion, MotionKind};
 use crate::policy::{Origin, Policy};
 use crate::time::Time;
 use crate::wire::MemberRequest;
 
-/// Motions of which one leader may ask at once.
-const ASKED_PER_LEADER_MAX: usize = 64;
 /// Own votes that are remembered, for leaders that have not asked yet.
-const VOTES_MAX: usize = 128;
+const VOTES_MAX: usize = 2 * MOTIONS_PER_KIND_MAX;
 /// Members that were accused: each once.
 const ACCUSED_MAX: usize = 128;
 
@@ -56,6 +54,25 @@ impl Voting {
             !asked.by.is_empty()
         });
         self.votes.retain(|_, (_, until)| *until > now);
+    }
+
+    /// A leader asks of one motion more: of more of this kind than any leader has open, it has decided the one that it asked of first.
+    fn make_room(&mut self, from: LeaderId, motion: &Motion) {
+        let asks = |asked: &Asked| asked.by.get(&from).copied();
+        if self.asked.get(motion).and_then(asks).is_some() {
+            return;
+        }
+        let of_kind = || self.asked.iter().filter(|(other, _)| other.kind == motion.kind);
+        let open = of_kind().filter_map(|(other, asked)| Some((asks(asked)?, other)));
+        let (count, first) =
+            open.fold((0, None), |(count, first), one| (count + 1, first.into_iter().chain([one]).min()));
+        if count >= MOTIONS_PER_KIND_MAX
+            && let Some(first) = first.map(|(_, other)| other.clone())
+            && let Some(asked) = self.asked.get_mut(&first)
+        {
+            asked.by.remove(&from);
+            self.asked.retain(|_, asked| !asked.by.is_empty());
+        }
     }
 }
 
@@ -119,10 +136,7 @@ impl Member {
     pub(super) fn on_asked(&mut self, now: Time, from: LeaderId, motion: Motion, left_ms: u32, step: &mut Step) {
         let Some(rule) = rule(&self.group.policy, motion.kind) else { return };
         self.voting.forget_old(now);
-        let asks = self.voting.asked.values().filter(|asked| asked.by.contains_key(&from)).count();
-        if asks >= ASKED_PER_LEADER_MAX {
-            return;
-        }
+        self.voting.make_room(from, &motion);
         let left = std::time::Duration::from_millis(left_ms.into()).min(rule.wait());
         let asked = self.voting.asked.entry(motion.clone()).or_default();
         let before = asked.count(now);
@@ -193,5 +207,37 @@ mod tests {
         assert_eq!(asked(&step), 1);
         ana.on_asked(at(3_600), leader(3), motion.clone(), 10_000, &mut step);
         assert_eq!((ana.motions(at(3_600)).len(), asked(&step)), (1, 2), "two ask now");
+    }
+
+    /// A member that two leaders ask of so many motions of each kind as leaders have open at once, and of others once these are
+    /// decided; and what it keeps of one that asks without end.
+    #[test]
+    fn all_is_asked_that_leaders_have_open_whatever_they_had_open_before() {
+        let vote = MembersVote { percent: 50, wait_s: 60, silence_is_yes: false };
+        let policy = crate::policy::Policy { admission_vote: Some(vote), expulsion_vote: Some(vote), ..quick_policy() };
+        let mut chance = rng(1);
+        let mut cx = Cx { now: at(0), unix_ms: 0, rng: &mut chance };
+        let secret = Secret::Password(b"x".to_vec().into());
+        let mut ana = Member::new(&mut cx, Arc::new(group_of(4, 1, 2, policy).0), user("ana"), secret);
+        let mut step = Step::default();
+        let mut asks = |now, leaders: &[u8], round: usize| {
+            for by in leaders {
+                for number in 0..64 {
+                    let name = user(&format!("user{round}x{number}"));
+                    for motion in [Motion::admit(name.clone()), Motion::expel(name)] {
+                        ana.on_asked(now, leader(*by), motion, 60_000, &mut step);
+                    }
+                }
+            }
+            let asked = step.events.iter().filter(|event| matches!(event, Event::Asked(_))).count();
+            (asked, ana.voting.asked.len())
+        };
+        assert_eq!(asks(at(0), &[1, 2], 0), (128, 128), "64 of each kind");
+        assert_eq!(asks(at(1), &[1, 2], 1).0, 256, "those before are decided");
+        for round in 2..20 {
+            let (asked, kept) = asks(at(2), &[4], round);
+            assert_eq!(asked, 256, "leader 4 asks alone");
+            assert!(kept <= 256, "{kept} are kept, and leader 4 pushes out its own");
+        }
     }
 }
