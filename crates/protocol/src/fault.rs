@@ -120,7 +120,7 @@ pub enum Fault {
     StaleHeartbeat,
     /// A leader that could not prove that it knows this user's key, while f+1 others could.
     BadLoginProof,
-    /// A member that sends in another's name, signs what nobody can read, or accuses without proof.
+    /// A member that sends in another's name, or signs what nobody can read.
     BadData,
     /// A leader relayed another body than its sender gave to other leaders. One of the two altered it: nobody knows which.
     Altered,

@@ -153,12 +153,16 @@ pub struct Keyring {
     ended: VecDeque<ViewDigest>,
     /// The epochs of views that others have followed, and the ends of their overlaps. What is in between was skipped.
     followed: VecDeque<(Epoch, Time)>,
+    /// How many views were installed.
+    installs: u64,
 }
 
 #[derive(Debug)]
 struct Slot {
     view: KeyedView,
     until: Option<Time>,
+    /// As how manieth it was installed; 0 if it was not.
+    place: u64,
 }
 
 impl Keyring {
@@ -173,6 +177,7 @@ impl Keyring {
             warm: VecDeque::new(),
             ended: VecDeque::new(),
             followed: VecDeque::new(),
+            installs: 0,
         }
     }
 
@@ -183,7 +188,8 @@ impl Keyring {
             self.warm_up(&before);
         }
         self.ended.retain(|ended| *ended != digest);
-        self.views.entry(digest).or_insert(Slot { view, until: None });
+        self.installs += 1;
+        self.views.entry(digest).or_insert(Slot { view, until: None, place: 0 }).place = self.installs;
         self.set_end(&digest, None);
         self.bound();
     }
@@ -196,7 +202,7 @@ impl Keyring {
             if self.views.contains_key(&digest) {
                 return;
             }
-            self.views.insert(digest, Slot { view, until: None });
+            self.views.insert(digest, Slot { view, until: None, place: 0 });
             self.set_end(&digest, Some(until));
             self.bound();
         }
@@ -277,6 +283,16 @@ impl Keyring {
             Lookup::Readable => self.warm_up(digest).views.get_mut(digest).map(|slot| &mut slot.view),
             Lookup::Ended | Lookup::Unknown => None,
         }
+    }
+
+    /// As how manieth the current view was installed.
+    pub fn installs(&self) -> u64 {
+        self.installs
+    }
+
+    /// Whether a readable view was installed before the one of a place, or never.
+    pub fn is_before(&self, digest: &ViewDigest, place: u64) -> bool {
+        self.views.get(digest).is_some_and(|slot| slot.place < place)
     }
 
     /// Whether a readable view is newer than the current one: its members may not be known yet.

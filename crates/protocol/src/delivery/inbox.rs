@@ -65,6 +65,8 @@ pub struct Inbox {
     closed: BTreeSet<MemberId>,
     /// Who joined while this member was in: their streams begin at 1.
     seen_joining: BTreeSet<MemberId>,
+    /// Whose stay has other keys than it had, since a view of this place: another program's words are none of its.
+    renewed: BTreeMap<MemberId, u64>,
     held_bytes: usize,
     waiting: Waiting,
     bad_copies: BadCopies,
@@ -111,6 +113,7 @@ impl Inbox {
             earliest: BTreeMap::new(),
             closed: BTreeSet::new(),
             seen_joining: BTreeSet::new(),
+            renewed: BTreeMap::new(),
             held_bytes: 0,
             waiting: Waiting::default(),
             bad_copies: BadCopies::default(),
@@ -220,6 +223,7 @@ impl Inbox {
         }
         let digest = header.view;
         match reading.keyring.lookup(&digest, now) {
+            Lookup::Readable if self.is_of_other_keys(&header.sender, &digest, reading) => return,
             Lookup::Readable => {}
             Lookup::Ended => return events.push(blame(from, Fault::OldView)),
             Lookup::Unknown => {

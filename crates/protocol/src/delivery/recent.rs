@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::data::DataFrame;
 use crate::delivery::StreamKey;
-use crate::ids::{LeaderId, Seq, ViewDigest};
+use crate::ids::{LeaderId, MemberId, Seq, ViewDigest};
 use crate::time::Time;
 
 /// Frames and bytes that are kept.
@@ -41,6 +41,17 @@ impl Recent {
             let Some((_, old)) = self.order.pop_front().and_then(|number| self.frames.remove(&number)) else { return };
             self.bytes -= old.len();
         }
+    }
+
+    /// Drops the frames of a member.
+    pub fn forget(&mut self, member: &MemberId) {
+        let of = |number: &(StreamKey, Seq)| number.0.sender == *member;
+        self.order.retain(|number| !of(number));
+        let bytes = &mut self.bytes;
+        self.frames.retain(|number, (_, frame)| {
+            *bytes -= if of(number) { frame.len() } else { 0 };
+            !of(number)
+        });
     }
 
     /// The frame that another one under the same number conflicts with, if it is time to look at one of this relay.

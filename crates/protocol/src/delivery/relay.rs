@@ -249,6 +249,13 @@ impl Relay {
         }
     }
 
+    /// A stay has other keys than it had: another program of the same user holds it, whose streams begin anew.
+    pub fn begin_anew(&mut self, member: &MemberId) {
+        self.budgets.remove(member);
+        self.owing.forget(member);
+        self.drop_member(member);
+    }
+
     /// Drops the frames of members gone for long enough.
     pub fn expire(&mut self, now: Time) {
         let over: Vec<_> =

@@ -336,8 +336,12 @@ impl Leader {
                 self.presence.remove(&id);
                 self.unheard.forget(&id);
                 self.motions.forget_voter(&id);
-                self.relay.forget(&id, now + self.group.policy.overlap());
-                over.push(id);
+                if matches!(change, Change::Added(entry) if entry.id == id) {
+                    self.relay.begin_anew(&id);
+                } else {
+                    self.relay.forget(&id, now + self.group.policy.overlap());
+                    over.push(id);
+                }
             }
             self.mark_admitted(change, step);
             match change {

@@ -361,6 +361,10 @@ impl Member {
         until: Time,
         step: &mut Step,
     ) {
+        if self.members().is_some_and(|members| members.get_member(&gone.id).is_some()) {
+            let events = self.inbox.begin_anew(&gone.id, self.keyring.installs());
+            return events.into_iter().for_each(|event| self.absorb_inbox_event(now, event, step));
+        }
         let is_agreed =
             |change: &Change| matches!(change, Change::Removed(user, Cause::Expelled) if *user == gone.id.user);
         if cause != Cause::Expelled {

@@ -52,7 +52,8 @@ impl Hands {
         Some(hands)
     }
 
-    fn log_in_at(&mut self, bench: &mut Bench, leader: LeaderId, key: &SigningKey) -> Option<()> {
+    /// Logs in with one leader more, in the same stay.
+    pub fn log_in_at(&mut self, bench: &mut Bench, leader: LeaderId, key: &SigningKey) -> Option<()> {
         let exporter = bench.dice.bytes();
         let link = bench.open(leader, exporter);
         let credential = Credential::Key(key.clone());

@@ -4,3 +4,4 @@ mod corpus;
 mod mutants;
 mod mutator;
 mod secrets;
+mod twins;

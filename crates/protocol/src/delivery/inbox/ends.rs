@@ -3,8 +3,8 @@
 use super::{Inbox, Stream};
 use crate::data::Lookup;
 use crate::delivery::stream::{ASK_AFTER_HEAD, InStream};
-use crate::delivery::{Channel, InboxEvent, Reading, Since, StreamKey, Tail};
-use crate::ids::{Incarnation, LeaderId, MemberId, Seq};
+use crate::delivery::{Channel, Head, InboxEvent, Reading, Since, StreamKey, Tail};
+use crate::ids::{Incarnation, LeaderId, MemberId, Seq, ViewDigest};
 use crate::policy::Service;
 use crate::rules::Rule;
 use crate::time::Time;
@@ -21,11 +21,36 @@ impl Inbox {
     ) -> Vec<InboxEvent> {
         let mut events = Vec::new();
         for tail in tails.into_iter().filter(|tail| *tail.sender() != reading.me.id) {
+            if let Tail::Stream(sender, Head { since: Since::View(view), .. }) = &tail
+                && self.is_of_other_keys(sender, view, reading)
+            {
+                continue;
+            }
             if let Some(stream) = self.claims.note(from, tail, &reading.me.id.user) {
                 self.believe(now, from, &stream, enough, reading, &mut events);
             }
         }
         events
+    }
+
+    /// A member's stay has other keys since the view of this place: another program of the same user holds it, whose streams
+    /// begin anew. What is missing of the one before will not come.
+    pub fn begin_anew(&mut self, member: &MemberId, place: u64) -> Vec<InboxEvent> {
+        let mut events = Vec::new();
+        for key in self.streams_of(member) {
+            self.with_stream(&key, &mut events, InStream::give_up_all);
+            self.streams.remove(&key);
+            self.earliest.remove(&key);
+        }
+        self.claims.forget(member);
+        self.recent.forget(member);
+        self.renewed.insert(member.clone(), place);
+        events
+    }
+
+    /// Whether what was said in a view was said by another program, which had the stay before.
+    pub(super) fn is_of_other_keys(&self, sender: &MemberId, view: &ViewDigest, reading: &Reading<'_>) -> bool {
+        self.renewed.get(sender).is_some_and(|place| reading.keyring.is_before(view, *place))
     }
 
     /// The view has changed: what leaders said of members that came with it can be used now.
@@ -83,6 +108,7 @@ impl Inbox {
         }
         self.claims.forget(member);
         self.seen_joining.remove(member);
+        self.renewed.remove(member);
         self.repairs_by_sender.remove(member);
         self.waiting.forget(member);
         events

@@ -101,7 +101,7 @@ pub enum TrackerOutput {
         /// From the view before: what the digest covers, with the causes that f+1 leaders agree on; [`Cause::Lost`] where
         /// none do.
         changes: Vec<Change>,
-        /// Entries of members that this view ended, each with the cause to act on: the strictest that is said where no
+        /// Entries of members that this view ended, or gave other keys in the same stay, each with the cause to act on: the strictest that is said where no
         /// f+1 leaders agree.
         departed: Vec<(MemberEntry, Cause)>,
     },
@@ -340,7 +340,10 @@ impl ViewTracker {
                     *told = cause;
                     departed.push((old, acting));
                 }
-                // Other keys of the same stay end nothing.
+                // Other keys of the same stay end nothing but what was said with the old ones.
+                (Change::Added(entry), Some(old)) if old.id == entry.id && old != *entry => {
+                    departed.push((old, Cause::Lost));
+                }
                 (Change::Added(entry), Some(old)) if old.id != entry.id => {
                     self.bury(&old.id);
                     departed.push((old, Cause::Left));
