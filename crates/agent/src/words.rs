@@ -94,7 +94,7 @@ pub fn login(error: &JoinError, group: &GroupInfo) -> String {
         JoinError::Denied(Denial::Outvoted) => {
             "The members of the group were asked and did not let you in. Talk to one of them, then try again.".to_owned()
         }
-        JoinError::Denied(Denial::Expelled) => {
+        JoinError::Denied(Denial::Expelled(_)) => {
             "The operators have expelled this user. Ask them if you think that it is a mistake.".to_owned()
         }
         JoinError::Denied(Denial::NoSession(_)) => {

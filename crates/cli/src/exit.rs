@@ -218,7 +218,7 @@ impl From<JoinError> for Failure {
             JoinError::Certificate | JoinError::NotAuthentic | JoinError::Denied(Denial::NotAuthentic) => {
                 Status::Credentials
             }
-            JoinError::Denied(_) => Status::Refused,
+            JoinError::Denied(_) | JoinError::Refused => Status::Refused,
             JoinError::Timeout { .. } => Status::TooFewLeaders,
             JoinError::Version => Status::Version,
             JoinError::WrongKeys => Status::OtherKeys,
@@ -389,6 +389,8 @@ impl From<BadTopic> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use ringfort::protocol::Incarnation;
+
     use super::*;
 
     #[test]
@@ -404,7 +406,8 @@ mod tests {
         assert_eq!(status(JoinError::Version), Status::Version);
         assert_eq!(status(JoinError::WrongKeys), Status::OtherKeys);
         assert_eq!(status(JoinError::NotAuthentic), Status::Credentials);
-        assert_eq!(status(JoinError::Denied(Denial::Expelled)), Status::Refused);
+        assert_eq!(status(JoinError::Denied(Denial::Expelled(Incarnation(1)))), Status::Refused);
+        assert_eq!(status(JoinError::Refused), Status::Refused);
         assert_eq!(status(JoinError::Denied(Denial::Throttled)), Status::Refused);
         assert_eq!(status(JoinError::Denied(Denial::Full)), Status::Refused);
         assert_eq!(Failure::from(SendError::Ended).status, Status::NotAMember);

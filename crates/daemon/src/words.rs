@@ -25,10 +25,11 @@ pub fn cause_word(cause: Cause) -> &'static str {
 pub fn denial_word(denial: Denial) -> &'static str {
     match denial {
         Denial::NotAuthentic => "not-authentic",
-        Denial::Expelled => "expelled",
+        Denial::Expelled(_) => "expelled",
         Denial::Incarnation(_) => "incarnation",
         Denial::Throttled => "throttled",
         Denial::Full => "full",
+        Denial::Unsettled(_) => "unsettled",
         Denial::NoSession(_) => "no-session",
         Denial::Closed => "closed",
         Denial::Outvoted => "outvoted",

@@ -232,6 +232,8 @@ pub enum Rule {
     LoginNames,
     /// A refused login is signed by the leader (K23).
     DenialSignature,
+    /// A refusal that speaks of an earlier stay or session ends no later one.
+    DenialStay,
     /// What a member asks, and how many logins one link begins, is limited (K19, L9).
     RequestLimit,
     /// How many stays a user may begin at one leader in a second is limited: other leaders hear of each.
@@ -286,7 +288,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 54] = [
+    pub const ALL: [Rule; 55] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -316,6 +318,7 @@ impl Rule {
         Rule::Seal,
         Rule::LoginNames,
         Rule::DenialSignature,
+        Rule::DenialStay,
         Rule::RequestLimit,
         Rule::ArrivalLimit,
         Rule::PendingLimit,

@@ -109,6 +109,12 @@ impl Life {
         self.accepted.is_some() || self.barred || self.unwanted || !self.ballots.is_empty()
     }
 
+    /// Whether a stay may be in though this leader has voted for another that is not older: nothing has come of that here.
+    pub fn leaves_open(&self, join: &Operation, me: LeaderId) -> bool {
+        let voted = self.ballots.iter().any(|b| b.rank() >= join.rank() && b.votes.contains_key(&me));
+        voted && self.key() <= (join.rank(), join.content())
+    }
+
     /// What a leader has voted for and is not settled: above the state reached, or an order to expel that is
     /// not in force.
     pub fn unsettled(&self, leader: LeaderId) -> Vec<Operation> {

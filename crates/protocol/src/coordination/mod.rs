@@ -214,8 +214,8 @@ impl Coordination {
     pub fn standing(&self, entry: &MemberEntry) -> Result<Standing, Denial> {
         let operation = Operation::Join(entry.clone());
         let life = self.lives.get(&operation.subject());
-        if life.is_some_and(|l| l.barred) {
-            return Err(Denial::Expelled);
+        if let Some(stay) = life.and_then(Life::expelled_from) {
+            return Err(Denial::Expelled(stay));
         }
         if life.is_some_and(|l| l.accepted.as_ref() == Some(&operation)) {
             return Ok(Standing::Member);
@@ -236,7 +236,8 @@ impl Coordination {
         let known = life.map_or(floor, |life| floor.max(life.highest_stay_named()));
         let fresh = new > floor.0 && new.saturating_sub(known.0) <= INCARNATION_JUMP_MAX;
         if !fresh && self.rules.enforces(Rule::Incarnation) {
-            return Err(Denial::Incarnation(floor));
+            let unsettled = life.is_some_and(|life| life.leaves_open(&operation, self.me));
+            return Err(if unsettled { Denial::Unsettled(floor) } else { Denial::Incarnation(floor) });
         }
         if self.members.len() >= self.members_max && self.members.get(&entry.id.user).is_none() {
             return Err(Denial::Full);

@@ -143,9 +143,9 @@ pub enum LoginAnswer {
 pub enum Denial {
     /// The proof of identity is wrong, or the user is unknown: not told which.
     NotAuthentic = 1,
-    /// Operators expelled the user.
-    Expelled = 2,
-    /// The stay is not newer than one already known.
+    /// Operators expelled the user: from this stay, the last that the leader knows to be over so.
+    Expelled(Incarnation) = 2,
+    /// The stay is over, or was never one: not newer than this one, to which the leader has come.
     Incarnation(Incarnation) = 3,
     /// Too many password evaluations; try again later.
     Throttled = 4,
@@ -157,14 +157,17 @@ pub enum Denial {
     Outvoted = 7,
     /// The session of this stay, the last that the leader knows of the user, is over, and operators have not started another.
     NoSession(Incarnation) = 8,
+    /// Another stay of the user, this one, was announced here: not older, or as old and with other keys. The leader has come to
+    /// none of them, so it does not say that the refused one is over.
+    Unsettled(Incarnation) = 9,
 }
 
 impl std::fmt::Display for Denial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Denial::NotAuthentic => "wrong name, password or key",
-            Denial::Expelled => "expelled by the operators",
-            Denial::Incarnation(_) => "an older login of this user is still being settled",
+            Denial::Expelled(_) => "expelled by the operators",
+            Denial::Incarnation(_) | Denial::Unsettled(_) => "an older login of this user is still being settled",
             Denial::Throttled => "too many attempts for this user: wait a minute",
             Denial::Full => "the group is full",
             Denial::Closed => "the group's policy lets nobody in at this time",

@@ -5,8 +5,9 @@ use std::time::Duration;
 use ringfort_crypto::secret::Secret32;
 
 use super::access::Approach;
+use super::refusals::Failed;
 use super::standing::{Link, Stage};
-use super::{Effect, Event, JoinFailure, Member, Phase, Step};
+use super::{Effect, Event, Member, Phase, Step};
 use crate::data::Identity;
 use crate::fault::{Culprit, Fault};
 use crate::ids::{Incarnation, LeaderId};
@@ -16,7 +17,6 @@ use crate::login::{
     refusal_is_genuine,
 };
 use crate::time::{Cx, Time};
-use crate::view::Cause;
 use crate::wire;
 
 /// How long a joining member waits for more leaders once f+1 have proved themselves.
@@ -25,13 +25,6 @@ const GATHER: Duration = Duration::from_millis(500);
 const JOIN_RETRY: Duration = Duration::from_secs(8);
 /// How far fewer than f+1 leaders take a stay's number up each time: what a hacked one says does not run it out.
 const STAY_STEP: u64 = 32;
-
-/// How a leader refused this user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failed {
-    NotAuthentic,
-    Denied(Denial),
-}
 
 impl Member {
     /// A link to a leader is up; the driver has checked the leader's key. `exporter` is the same at
@@ -205,85 +198,6 @@ impl Member {
         }
     }
 
-    /// Only n-f refusals mean that f+1 leaders can no longer let this user in.
-    fn on_refused(&mut self, from: LeaderId, failed: Failed, step: &mut Step) {
-        self.failed.insert(from, failed);
-        if let Failed::Denied(Denial::Incarnation(last)) = failed {
-            self.reported.insert(from, last);
-        }
-        let count = |f: &dyn Fn(&Failed) -> bool| self.failed.values().filter(|x| f(x)).count();
-        let outdated = count(&|f| matches!(f, Failed::Denied(Denial::Incarnation(_))));
-        let own = self.me.as_ref().map(|me| me.id.incarnation);
-        let too_low = |last: Incarnation| own.is_none_or(|own| last >= own);
-        let too_low = count(&|f| matches!(f, Failed::Denied(Denial::Incarnation(last)) if too_low(*last)));
-        let expelled = count(&|f| *f == Failed::Denied(Denial::Expelled));
-        match self.phase {
-            Phase::Joining => {
-                // Leaders that do not know this user cannot say that there is no session; f+1 that do are believed, and
-                // fewer are no reason to take the others' word that the user is wrong.
-                let sessionless = count(&|f| matches!(f, Failed::Denied(Denial::NoSession(_))));
-                let none = sessionless >= self.group.rules.confirm();
-                let refused = self.failed.len() - outdated - if none { 0 } else { sessionless };
-                if refused >= usize::from(self.group.rules.n() - self.group.rules.f()) {
-                    let reasons = self.failed.values().map(|f| match f {
-                        Failed::NotAuthentic => JoinFailure::NotAuthentic,
-                        Failed::Denied(denial) => JoinFailure::Denied(*denial),
-                    });
-                    let sessionless =
-                        |reason: &JoinFailure| matches!(reason, JoinFailure::Denied(Denial::NoSession(_)));
-                    let reasons = reasons.filter(|reason| !none || sessionless(reason));
-                    let reason = most_common(reasons).unwrap_or(JoinFailure::NotAuthentic);
-                    self.phase = Phase::Ended;
-                    step.events.push(Event::JoinFailed(reason));
-                    step.effects.extend(self.links.keys().map(|l| Effect::Close(*l)));
-                } else if too_low >= self.group.rules.confirm() {
-                    self.new_stay(step);
-                } else if failed == Failed::NotAuthentic && self.me.is_some() {
-                    step.effects.push(Effect::Reconnect(from));
-                }
-            }
-            Phase::In | Phase::Leaving => {
-                if self.says_session_is_over() >= self.group.rules.confirm() {
-                    self.end(Cause::SessionOver, step);
-                } else if expelled >= self.group.rules.confirm() {
-                    self.end(Cause::Expelled, step);
-                } else if too_low >= self.group.rules.confirm() && self.phase == Phase::Leaving {
-                    self.end(Cause::Left, step);
-                } else if self.says_user_is_elsewhere() >= self.group.rules.confirm() {
-                    self.end(Cause::Elsewhere, step);
-                } else if too_low >= self.group.rules.confirm() {
-                    // Whoever knows an earlier stay only does not say that this one is over.
-                    self.end(Cause::Lost, step);
-                } else {
-                    step.effects.push(Effect::Reconnect(from));
-                }
-            }
-            Phase::Ended => {}
-        }
-    }
-
-    /// Leaders that know a later stay of this user.
-    fn says_user_is_elsewhere(&self) -> usize {
-        let own = self.me.as_ref().map(|me| me.id.incarnation);
-        let later = |failed: &&Failed| match failed {
-            Failed::Denied(Denial::Incarnation(last)) => own.is_some_and(|own| *last > own),
-            _ => false,
-        };
-        self.failed.values().filter(later).count()
-    }
-
-    /// Leaders that have no session, or are in a later one than this stay.
-    fn says_session_is_over(&self) -> usize {
-        let own = self.me.as_ref().map(|me| me.id.incarnation.session());
-        let over = |failed: &&Failed| match failed {
-            // A leader that has not heard of this stay's session yet knows of the end of an earlier one only.
-            Failed::Denied(Denial::NoSession(last)) => own.is_some_and(|own| last.session() >= own),
-            Failed::Denied(Denial::Incarnation(last)) => own.is_some_and(|own| last.session() > own),
-            _ => false,
-        };
-        self.failed.values().filter(over).count()
-    }
-
     /// Once enough leaders have proved themselves, the stay gets its number and is announced (message 3).
     pub(super) fn announce_if_ready(&mut self, cx: &mut Cx<'_>, step: &mut Step) {
         let proved: Vec<LeaderId> =
@@ -380,23 +294,8 @@ impl Member {
         }
     }
 
-    /// The highest stay before which leaders have refused this one.
-    fn said_too_low(&self) -> Option<Incarnation> {
-        let own = self.me.as_ref().map(|me| me.id.incarnation)?;
-        let last = |failed: &Failed| match failed {
-            Failed::Denied(Denial::Incarnation(last)) if *last >= own && last.session() == own.session() => Some(*last),
-            _ => None,
-        };
-        self.failed.values().filter_map(last).max()
-    }
-
     /// Announced, or in the group now: leaders that did not know this user learn of it from the others.
     pub(super) fn retry_failed_links(&mut self, step: &mut Step) {
         step.effects.extend(self.failed.keys().map(|leader| Effect::Reconnect(*leader)));
     }
-}
-
-fn most_common<T: PartialEq + Copy>(items: impl Iterator<Item = T>) -> Option<T> {
-    let items: Vec<T> = items.collect();
-    items.iter().copied().max_by_key(|item| items.iter().filter(|x| *x == item).count())
 }

@@ -32,12 +32,14 @@ pub enum Effect {
 }
 
 /// Why a user cannot join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JoinFailure {
-    /// The name, the password or the key is wrong: n-f leaders say so.
+    /// n-f leaders refuse, and f+1 of them say that the name, the password or the key is wrong.
     NotAuthentic,
-    /// n-f leaders refuse for this reason.
+    /// n-f leaders refuse, f+1 of them for this reason.
     Denied(Denial),
+    /// n-f leaders refuse, and no f+1 give the same reason.
+    Refused,
 }
 
 /// What happened, for the user.

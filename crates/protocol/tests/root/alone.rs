@@ -47,7 +47,7 @@ fn who_is_in_does_not_believe_one_leader_that_it_was_expelled() {
     world.restart_with(1, Some(expelled));
     world.pass(seconds(3));
     let said = |(by, event): &(_, Event)| {
-        *by == leader_id(1) && matches!(event, Event::Denied(who, Denial::Expelled) if *who == user("ana"))
+        *by == leader_id(1) && matches!(event, Event::Denied(who, Denial::Expelled(_)) if *who == user("ana"))
     };
     assert!(world.leader_events.iter().any(said), "it was to say so");
     assert!(!world.agents[0].member.has_ended());

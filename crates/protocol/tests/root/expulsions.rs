@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use ringfort_protocol::coordination::{Operation, SignedProposal};
+use ringfort_protocol::coordination::{LifeRecord, Operation, SignedProposal};
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::leader::{Command, Effect, Event};
-use ringfort_protocol::login::{Credential, LoginAnswer, LoginClient};
+use ringfort_protocol::login::{Credential, LoginAnswer, LoginClient, Registration};
 use ringfort_protocol::policy::{MembersVote, Policy};
 use ringfort_protocol::time::Cx;
+use ringfort_protocol::view::Cause;
 use ringfort_protocol::wire::{self, PeerMessage, Sorted};
-use ringfort_protocol::{Incarnation, LinkId, leader};
+use ringfort_protocol::{Incarnation, LinkId, leader, member};
 
 use crate::harness::{World, dealt, key_of, leader_id, user};
 
@@ -29,18 +30,19 @@ fn joined() -> World {
 impl World {
     /// Mal logs in at one leader alone, for a stay that he names.
     fn mal_logs_in_at(&mut self, number: u8, stay: u64) -> Identity {
-        let me = self.tries_to_log_in_at(number, stay);
+        let me = self.tries_to_log_in_at("mal", number, stay);
         let came = self.leader_events.iter().rev().find(|(_, event)| matches!(event, Event::Authenticated(_)));
         assert!(came.is_some_and(|(_, event)| matches!(event, Event::Authenticated(id) if *id == me.id)));
         me
     }
 
-    fn tries_to_log_in_at(&mut self, number: u8, stay: u64) -> Identity {
-        let me = Identity::generate(user("mal"), Incarnation(stay), &mut self.rng);
+    /// A user logs in at one leader alone, with keys of its own making.
+    pub fn tries_to_log_in_at(&mut self, name: &str, number: u8, stay: u64) -> Identity {
+        let me = Identity::generate(user(name), Incarnation(stay), &mut self.rng);
         let (id, link) = (leader_id(number), LinkId(1_000_000 + 1_000 * u64::from(number) + stay));
-        let (exporter, credential) = ([number; 32], Credential::Key(key_of("mal")));
+        let (exporter, credential) = ([number; 32], Credential::Key(key_of(name)));
         let (mut client, request) =
-            LoginClient::start(&self.group, id, exporter, &user("mal"), &credential, &mut self.rng);
+            LoginClient::start(&self.group, id, exporter, &user(name), &credential, &mut self.rng);
         self.leaders.get_mut(&id).unwrap().on_link_up(link, exporter);
         let step = self.mal_says(number, link, &wire::plain(&request));
         let answer = step.effects.iter().find_map(|effect| match effect {
@@ -138,7 +140,7 @@ fn one_users_logins_do_not_make_honest_leaders_cut_each_other_off() {
     let before = world.leader_events.len();
     for second in 0..5 {
         for login in 0..700 {
-            world.tries_to_log_in_at(2, next + 700 * second + login);
+            world.tries_to_log_in_at("mal", 2, next + 700 * second + login);
         }
         world.pass(Duration::from_secs(1));
     }
@@ -147,4 +149,37 @@ fn one_users_logins_do_not_make_honest_leaders_cut_each_other_off() {
     let in_again = world.leader_events[before..].iter().filter(|(_, event)| matches!(event, Event::Authenticated(_)));
     assert!(in_again.count() < 150, "most are told to wait");
     assert_eq!(world.agents[0].names().len(), 3);
+}
+
+#[test]
+fn an_earlier_expulsion_that_a_leader_knows_of_which_is_behind_ends_no_later_stay() {
+    let mut world = World::joined(&["ana", "ben"]);
+    let first = world.agents[1].member.id().unwrap().clone();
+    for number in [1, 2] {
+        world.command(number, Command::Expel(user("ben"))).unwrap();
+    }
+    world.pass(Duration::from_secs(2));
+    assert!(world.agents[1].member.has_ended());
+    // Ben is taken back. Leader 4 hears nothing of it for a while.
+    world.kept_from.extend([1, 2, 3].map(|from| (leader_id(from), leader_id(4))));
+    for number in 1..=3 {
+        let registration = Registration::Key(key_of("ben").verifying_key());
+        world.command(number, Command::Register(user("ben"), registration)).unwrap();
+    }
+    let again = world.start("ben");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.agents[again].names(), ["ana", "ben"]);
+    // Leader 3 is hacked, and says that he is still out.
+    let mut life = LifeRecord::of(Operation::Remove(first, Cause::Expelled));
+    life.barred = true;
+    world.mute.insert(leader_id(3));
+    world.kept_from.extend([1, 2, 4].map(|from| (leader_id(from), leader_id(3))));
+    world.restart_with(3, Some(life));
+    world.pass(Duration::from_secs(3));
+    let ended = world.agents[again].events.iter().find(|event| matches!(event, member::Event::Ended(_)));
+    assert!(ended.is_none(), "{ended:?}");
+    world.mute.clear();
+    world.let_through();
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.agents[0].names(), ["ana", "ben"]);
 }

@@ -169,13 +169,14 @@ pub fn login_request() -> impl Strategy<Value = LoginRequest> {
 pub fn login_answer() -> impl Strategy<Value = LoginAnswer> {
     let denial = prop_oneof![
         Just(Denial::NotAuthentic),
-        Just(Denial::Expelled),
+        any::<u64>().prop_map(|stay| Denial::Expelled(Incarnation(stay))),
         any::<u64>().prop_map(|last| Denial::Incarnation(Incarnation(last))),
         Just(Denial::Throttled),
         Just(Denial::Full),
         Just(Denial::Closed),
         Just(Denial::Outvoted),
         any::<u64>().prop_map(|last| Denial::NoSession(Incarnation(last))),
+        any::<u64>().prop_map(|last| Denial::Unsettled(Incarnation(last))),
     ];
     prop_oneof![
         (bytes::<128>(), prop::collection::vec(bytes::<32>(), 0..=22))

@@ -132,13 +132,14 @@ impl Fixed {
             ("evaluated", encode(&LoginAnswer::Evaluated { evaluation: [0xe5; 128], key })),
             ("key-dist", encode(&key_dist)),
             ("denied, not authentic", denied(Denial::NotAuthentic)),
-            ("denied, expelled", denied(Denial::Expelled)),
+            ("denied, expelled", denied(Denial::Expelled(Incarnation(258)))),
             ("denied, incarnation", denied(Denial::Incarnation(Incarnation(258)))),
             ("denied, throttled", denied(Denial::Throttled)),
             ("denied, full", denied(Denial::Full)),
             ("denied, closed", denied(Denial::Closed)),
             ("denied, outvoted", denied(Denial::Outvoted)),
             ("denied, no session", denied(Denial::NoSession(Incarnation(258)))),
+            ("denied, unsettled", denied(Denial::Unsettled(Incarnation(258)))),
             ("plain frame", plain(&LoginRequest::Blind { user: user("a"), blinded: [0xb1; 32] }).to_vec()),
         ]
     }

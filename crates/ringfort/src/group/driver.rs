@@ -388,6 +388,7 @@ impl Driver {
                 let error = match failure {
                     JoinFailure::NotAuthentic => JoinError::NotAuthentic,
                     JoinFailure::Denied(denial) => JoinError::Denied(denial),
+                    JoinFailure::Refused => JoinError::Refused,
                 };
                 if let Some(joined) = self.joined.take() {
                     let _ = joined.send(Err(error));

@@ -27,6 +27,9 @@ pub enum JoinError {
     /// n-f leaders refuse.
     #[error("the leaders refuse: {0}")]
     Denied(Denial),
+    /// n-f leaders refuse, and no f+1 give the same reason.
+    #[error("the leaders refuse, and no f+1 of them for the same reason: ask the operators")]
+    Refused,
     /// Too few leaders in reach.
     #[error(
         "could not join within {} s: {needed} leaders must answer and agree. Check the network and that the leaders run ({problems})",

@@ -3,10 +3,10 @@
 use ringfort_crypto::hash::digest;
 use ringfort_crypto::login_key::UserKey;
 use ringfort_crypto::oprf::OprfClient;
-use ringfort_protocol::LinkId;
 use ringfort_protocol::codec::encode;
 use ringfort_protocol::login::{Denial, WireSignature};
 use ringfort_protocol::wire::LoginAnswer;
+use ringfort_protocol::{Incarnation, LinkId};
 
 use super::{Den, Vice};
 
@@ -48,7 +48,7 @@ fn signed_refusal(den: &Den<'_>, to: LinkId) -> Option<LoginAnswer> {
         n1,
     ];
     let transcript = digest("ringfort login", &parts);
-    let reason = Denial::Expelled;
+    let reason = Denial::Expelled(Incarnation(u64::MAX));
     let signature = den.secrets.signing.sign("ringfort login denied", &[&transcript, &encode(&reason)]);
     Some(LoginAnswer::Denied { reason, signature: WireSignature(signature) })
 }

@@ -73,11 +73,14 @@ pub const SCENARIOS: &[Scenario] = &[
         source: "seed 003 §3.2.1",
         flaw: "Before authentication, anybody can forge a connection_denied and keep a user out.",
         holds: &[Network, HackedLeaders],
-        attack: "Refusals in leaders' names, made up and taken from other logins, come before the true answers or after.",
-        expected: "The user is not told that the join failed, and gets in.",
-        simulated: &["forged-denial"],
+        attack: "Refusals in leaders' names, made up and taken from other logins, come before the true answers or after; a hacked leader and one that is behind refuse somebody for an expulsion from a stay before.",
+        expected: "The user is not told that the join failed, and gets in; the later stay goes on.",
+        simulated: &["forged-denial", "old-refusal"],
         real: &["forged-denial", "hacked-deny"],
-        twins: &[Twin { play: "forged-denial", without: Rule::DenialSignature, like: "Enclaves 2.0" }],
+        twins: &[
+            Twin { play: "forged-denial", without: Rule::DenialSignature, like: "Enclaves 2.0" },
+            Twin { play: "old-refusal", without: Rule::DenialStay, like: "a group whose refusals name no stay" },
+        ],
     },
     Scenario {
         name: "password-guessing",

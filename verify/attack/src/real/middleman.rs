@@ -13,6 +13,7 @@ use ringfort_link as link;
 use ringfort_link::{
     AcceptLimits, ConnectOptions, LinkKey, LinkLimits, LinkPublicKey, LinkReceiver, LinkSender, Listener,
 };
+use ringfort_protocol::Incarnation;
 use ringfort_protocol::login::{Denial, LoginAnswer, WireSignature};
 use ringfort_protocol::wire;
 use tokio::task::{JoinHandle, JoinSet};
@@ -122,7 +123,7 @@ async fn serve(manner: Manner, mut listener: Listener, target: String, target_ke
 /// Answers every frame with a denial that looks like a leader's, but for its signature.
 async fn deny(mut from: LinkReceiver, to: &LinkSender, seen: &Seen) {
     let signature = WireSignature(Signature::from_bytes([7; 64]));
-    let denial = wire::plain(&LoginAnswer::Denied { reason: Denial::Expelled, signature });
+    let denial = wire::plain(&LoginAnswer::Denied { reason: Denial::Expelled(Incarnation(u64::MAX)), signature });
     while let Ok(Some(_)) = from.recv().await {
         seen.up.fetch_add(1, Ordering::AcqRel);
         if to.send(link::Class::Control, denial.clone()).is_err() {

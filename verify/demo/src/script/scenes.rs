@@ -237,7 +237,7 @@ impl Script {
         );
         let password = self.stage.password("zoe")?.to_owned();
         let again = self.stage.try_join("zoe", &password, JOIN_WITHIN).await;
-        let refused = matches!(again, Err(JoinError::Denied(Denial::Expelled)));
+        let refused = matches!(again, Err(JoinError::Denied(Denial::Expelled(_))));
         self.promise("an expelled user's right password is refused", refused, outcome(&again));
         Ok(zoe)
     }

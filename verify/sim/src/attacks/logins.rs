@@ -2,14 +2,19 @@
 
 use bytes::Bytes;
 use ringfort_crypto::sign::SigningKey;
+use ringfort_protocol::coordination::Operation;
 use ringfort_protocol::data::Identity;
 use ringfort_protocol::fault::Fault;
-use ringfort_protocol::login::{Credential, Denial, EnrolmentRecord, LoginClient, WireSignature, enrol_key};
+use ringfort_protocol::leader::Command;
+use ringfort_protocol::login::{
+    Credential, Denial, EnrolmentRecord, LoginClient, Registration, WireSignature, enrol_key,
+};
 use ringfort_protocol::member::Event;
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::wire::{self, LoginAnswer, LoginRequest, MemberRequest, Sorted};
-use ringfort_protocol::{Incarnation, LeaderId, codec};
+use ringfort_protocol::{Incarnation, LeaderId, codec, leader};
 
+use super::views::cut_off_3_and_4;
 use super::{Attack, go_on};
 use crate::bench::{Bench, Hands, Route, answer, l, user};
 use crate::explore::{Ended, Stage, kept, made, need};
@@ -30,6 +35,12 @@ pub const ALL: &[Attack] = &[
         "refusals in leaders' names, made up and taken from other logins, before the true answers or after",
         &[Rule::DenialSignature],
         denial,
+    ),
+    Attack::new(
+        "old-refusal",
+        "a hacked leader, with one that is behind, tells somebody who was taken back of the expulsion before",
+        &[Rule::DenialStay],
+        old_refusal,
     ),
     Attack::new(
         "stolen-session-key",
@@ -159,7 +170,7 @@ fn denial(stage: &mut Stage) -> Result<String, Ended> {
     for leader in [1, 2, 3] {
         bench.link(seat, l(leader));
     }
-    let forged = [made_up(Denial::NotAuthentic), made_up(Denial::Expelled), taken];
+    let forged = [made_up(Denial::NotAuthentic), made_up(Denial::Expelled(Incarnation(1))), taken];
     for (leader, answer) in [1, 2, 3].into_iter().zip(forged) {
         let down = need(bench.down(l(leader), seat), "ana has a link")?;
         bench.inject(0, down, wire::plain(&answer));
@@ -177,6 +188,45 @@ fn denial(stage: &mut Stage) -> Result<String, Ended> {
     kept(bench.view(seat).is_some(), "ana did not get in")?;
     go_on(&mut bench, seat, ben)?;
     Ok("refusals that the leaders had not signed for this login convinced nobody; ana got in".into())
+}
+
+fn old_refusal(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|policy| policy.remove_silent_after_ms = 60_000);
+    let (ana, key) = (bench.member("ana"), bench.register("ben"));
+    let before = bench.join("ben", &key);
+    bench.expel("ben");
+    bench.pass(1_500);
+    made(bench.seat(before).member.has_ended(), "ben was to be told of his expulsion")?;
+    // Leaders 1 and 2 take him back. Leader 3 hears nothing of it, and neither does 4, which is hacked and votes for it.
+    cut_off_3_and_4(&mut bench);
+    for leader in [l(1), l(2)] {
+        bench.command(leader, Command::Register(user("ben"), Registration::Key(key.verifying_key())));
+    }
+    let again = bench.sit("ben", &key, &[1, 2]);
+    bench.pass(700);
+    let entry = need(bench.entry(again), "ben was to announce himself")?;
+    for to in [1, 2] {
+        let vote = bench.vote(l(4), &Operation::Join(entry.clone()), false);
+        bench.push_peer(l(4), l(to), &vote);
+    }
+    bench.pass(500);
+    made(bench.sees(ana, "ben") && bench.view(again).is_some(), "ben was to come in again")?;
+    let since = bench.events.len();
+    for leader in [l(3), l(4)] {
+        bench.link(again, leader);
+    }
+    let to_ben = bench.is_down_to(again);
+    stage.window(&mut bench, to_ben)?;
+    bench.pass(1_000);
+    let refused = |(by, event): &&(LeaderId, leader::Event)| {
+        by.number() > 2 && matches!(event, leader::Event::Denied(_, Denial::Expelled(_)))
+    };
+    made(bench.events.iter().skip(since).filter(refused).count() >= 2, "leaders 3 and 4 were to refuse ben")?;
+    kept(!bench.seat(again).member.has_ended(), "ben was told of the expulsion of before, though he is in")?;
+    bench.release();
+    bench.pass(2_000);
+    go_on(&mut bench, ana, again)?;
+    Ok("two leaders refused ben for an expulsion from a stay before: his own went on".into())
 }
 
 /// A refusal that a leader signed for an unknown user's login.

@@ -2,9 +2,9 @@
 
 use ringfort_crypto::login_key::UserKey;
 use ringfort_crypto::oprf::OprfClient;
-use ringfort_protocol::LinkId;
 use ringfort_protocol::login::{AnnouncedKey, Denial, WireSignature};
 use ringfort_protocol::wire::LoginAnswer;
+use ringfort_protocol::{Incarnation, LinkId};
 
 use super::{Den, Strategy};
 
@@ -46,7 +46,7 @@ impl Strategy for Deny {
             LoginAnswer::KeyDist { n2, last, signature, .. } => match den.dice.below(3) {
                 0 => {
                     let signature = WireSignature(den.secrets().signing.sign("ringfort login denied", &[b"no"]));
-                    LoginAnswer::Denied { reason: Denial::Expelled, signature }
+                    LoginAnswer::Denied { reason: Denial::Expelled(Incarnation(u64::MAX)), signature }
                 }
                 1 => LoginAnswer::KeyDist { n2, last, tag: [0; 32], signature },
                 _ => return Vec::new(),

@@ -68,7 +68,7 @@ fn whom_the_members_expelled_one_hacked_leader_does_not_bring_back_with_an_older
         assert_eq!(cluster.at(2).ended(&entry("mal", 1).id), Some(Cause::Expelled));
         cluster.say(4, &join("mal", 2), takes_back);
         assert_eq!(cluster.settled(), [0; 3], "mal is back for good");
-        assert_eq!(cluster.at(2).standing(&entry("mal", 3)), Err(Denial::Expelled));
+        assert!(matches!(cluster.at(2).standing(&entry("mal", 3)), Err(Denial::Expelled(_))));
     }
 }
 
@@ -85,7 +85,7 @@ fn leaders_that_restart_while_somebody_is_back_know_that_it_was_expelled() {
     (1..=3).for_each(|number| recovery::restart(&mut cluster, number));
     cluster.settled();
     assert_eq!(cluster.settled(), [0; 3], "mal is back for good");
-    assert_eq!(cluster.at(2).standing(&entry("mal", 3)), Err(Denial::Expelled));
+    assert!(matches!(cluster.at(2).standing(&entry("mal", 3)), Err(Denial::Expelled(_))));
 }
 
 #[test]

@@ -29,7 +29,10 @@ fn a_leader_that_was_away_comes_to_the_same_state() {
     cluster.leaders.insert(leader(4), away);
     (0..3).for_each(|_| cluster.compare());
     cluster.assert_same();
-    assert_eq!(cluster.at(4).admit(&entry("di", 2)).unwrap_err(), Denial::Expelled, "the barred are barred here too");
+    assert!(
+        matches!(cluster.at(4).admit(&entry("di", 2)).unwrap_err(), Denial::Expelled(_)),
+        "the barred are barred here too"
+    );
     assert_eq!(cluster.at(4).ended(&entry("bo", 1).id), Some(Cause::Left));
     assert_eq!(cluster.blames, vec![]);
 }
@@ -75,7 +78,7 @@ fn an_expulsion_that_one_leader_missed_reaches_it() {
     assert!(cluster.at(4).admit(&entry("ana", 2)).is_ok());
     cluster.mail.clear();
     (0..3).for_each(|_| cluster.compare());
-    assert_eq!(cluster.at(4).admit(&entry("ana", 3)).unwrap_err(), Denial::Expelled);
+    assert!(matches!(cluster.at(4).admit(&entry("ana", 3)).unwrap_err(), Denial::Expelled(_)));
 }
 
 #[test]
@@ -90,7 +93,7 @@ fn records_restore_the_same_state() {
             assert_eq!(restored.ended(&entry(name, stay).id), old.ended(&entry(name, stay).id), "{name}#{stay}");
             assert_eq!(restored.last_incarnation(&user(name)), old.last_incarnation(&user(name)), "{name}");
         }
-        assert_eq!(restored.admit(&entry("di", 2)).unwrap_err(), Denial::Expelled);
+        assert!(matches!(restored.admit(&entry("di", 2)).unwrap_err(), Denial::Expelled(_)));
         assert_eq!(restored.admit(&entry("ana", 1)), Ok((true, vec![])));
     }
 }
@@ -220,7 +223,10 @@ fn an_order_to_expel_outlives_a_crash_before_anything_is_accepted() {
     (0..3).for_each(|_| cluster.compare());
     cluster.assert_same();
     for number in 1..=3 {
-        assert_eq!(cluster.at(number).admit(&entry("ana", 2)).unwrap_err(), Denial::Expelled, "at leader {number}");
+        assert!(
+            matches!(cluster.at(number).admit(&entry("ana", 2)).unwrap_err(), Denial::Expelled(_)),
+            "at leader {number}"
+        );
     }
 }
 

@@ -213,15 +213,15 @@ fn nobody_denies_in_a_leaders_name() {
     let transcript = Transcript::new(group, &group.rules, to, &exporter(1), &ana, &Method::Password, &n1).digest;
     let forged = LoginFailure::Fault(Fault::BadLoginProof);
 
-    let by_another_leader = forged_denial(&room.secrets[1].signing, &transcript, Denial::Expelled);
+    let by_another_leader = forged_denial(&room.secrets[1].signing, &transcript, Denial::Expelled(Incarnation(1)));
     assert_eq!(client.on_answer(&room.group, &by_another_leader), Err(forged));
-    let of_another_login = forged_denial(&room.secrets[0].signing, &[0; 32], Denial::Expelled);
+    let of_another_login = forged_denial(&room.secrets[0].signing, &[0; 32], Denial::Expelled(Incarnation(1)));
     assert_eq!(client.on_answer(&room.group, &of_another_login), Err(forged));
-    let genuine = forged_denial(&room.secrets[0].signing, &transcript, Denial::Expelled);
+    let genuine = forged_denial(&room.secrets[0].signing, &transcript, Denial::Expelled(Incarnation(1)));
     let LoginAnswer::Denied { signature, .. } = genuine else { unreachable!() };
     let other_reason = LoginAnswer::Denied { reason: Denial::Full, signature };
     assert_eq!(client.on_answer(&room.group, &other_reason), Err(forged), "the reason is signed too");
-    assert_eq!(client.on_answer(&room.group, &genuine), Err(LoginFailure::Denied(Denial::Expelled)));
+    assert_eq!(client.on_answer(&room.group, &genuine), Err(LoginFailure::Denied(Denial::Expelled(Incarnation(1)))));
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub async fn ex_member(trial: &mut Trial<'_>) -> anyhow::Result<()> {
     trial.none(taken as u64, "leaders took them");
     let password = trial.stage.password(&name)?.to_owned();
     let again = trial.stage.try_join(&name, &password, PATIENCE).await;
-    let refused = matches!(again, Err(JoinError::Denied(Denial::Expelled)));
+    let refused = matches!(again, Err(JoinError::Denied(Denial::Expelled(_))));
     trial.expect(refused, format!("its right password is refused: {}", super::super::judging::outcome(&again)));
     Ok(())
 }
