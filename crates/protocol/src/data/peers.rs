@@ -48,21 +48,29 @@ impl std::fmt::Debug for Identity {
 
 /// Members that left or were lost, whose messages in flight are still read during the overlap.
 ///
-/// An expelled member is never put in: its messages end at once. Memory: at most [`DEPARTED_MAX`]; the
-/// one whose time ends first makes room.
+/// An expelled member is never put in: its messages end at once. Memory: at most [`DEPARTED_MAX`]; of the user with most stays
+/// among them the one whose time ends first makes room.
 #[derive(Clone, Debug, Default)]
 pub struct Departed {
     entries: BTreeMap<MemberId, (MemberEntry, Time)>,
 }
 
 impl Departed {
-    /// Reads the member's frames until `until`.
-    pub fn insert(&mut self, entry: MemberEntry, until: Time) {
+    /// Reads the member's frames until `until`. Says whose frames are read no longer for want of room.
+    #[must_use]
+    pub fn insert(&mut self, entry: MemberEntry, until: Time) -> Option<MemberId> {
         self.entries.insert(entry.id.clone(), (entry, until));
-        if self.entries.len() > DEPARTED_MAX {
-            let first = self.entries.iter().min_by_key(|(_, (_, until))| *until).map(|(id, _)| id.clone());
-            first.map(|id| self.entries.remove(&id));
+        if self.entries.len() <= DEPARTED_MAX {
+            return None;
         }
+        // Stays of one user lie side by side.
+        let mut stays = BTreeMap::<&UserName, usize>::new();
+        self.entries.keys().for_each(|id| *stays.entry(&id.user).or_default() += 1);
+        let most = stays.values().max().copied().unwrap_or_default();
+        let crowded = self.entries.iter().filter(|(id, _)| stays.get(&id.user) == Some(&most));
+        let first = crowded.min_by_key(|(_, (_, until))| *until).map(|(id, _)| id.clone())?;
+        self.entries.remove(&first);
+        Some(first)
     }
 
     /// Reads the member's frames no longer.

@@ -228,7 +228,7 @@ impl Inbox {
             Lookup::Ended => return events.push(blame(from, Fault::OldView)),
             Lookup::Unknown => {
                 if self.waiting.push(now, from, arrival.frame) {
-                    events.push(InboxEvent::NeedView(digest));
+                    events.push(InboxEvent::NeedView(digest, from));
                 }
                 return;
             }

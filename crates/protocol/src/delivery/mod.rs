@@ -36,6 +36,7 @@ use crate::rules::Rules;
 pub use heads::{HEADS_MAX, Head, Heads, Since, Tail};
 pub use inbox::Inbox;
 pub use outbox::{Again, Message, Outbox, Writing};
+pub(crate) use pending::WAIT_MAX;
 pub use relay::{Audience, Relay, RelayAction, RepairAnswer};
 pub use repair::{REPAIR_RANGES_MAX, REPAIR_SPAN_MAX, RepairRequest};
 pub use underway::{RECEIPTS_MAX, Receipt, Received};
@@ -134,7 +135,7 @@ pub enum InboxEvent {
         request: RepairRequest,
     },
     /// Frames came under a view that cannot be read yet.
-    NeedView(ViewDigest),
+    NeedView(ViewDigest, LeaderId),
     /// One sender signed both frames, under one number.
     Conflict(Bytes, Bytes),
     /// Somebody deviated, or a frame came too late ([`Fault::OldView`], no deviation).

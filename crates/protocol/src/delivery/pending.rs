@@ -12,7 +12,7 @@ use crate::ids::{LeaderId, MemberId, Seq, ViewDigest};
 use crate::time::{Time, earliest};
 
 /// How long a frame waits for its view.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Frames and bytes that wait, for each relay, so that a hacked one crowds out only itself.
 pub(super) const WAITING_MAX: usize = 256;

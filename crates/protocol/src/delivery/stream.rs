@@ -77,24 +77,33 @@ struct Hole {
     last: u64,
     attempts: u32,
     at: Time,
-    /// Until when it is worth waiting for it in any case.
-    until: Time,
+    /// As long as what comes gives the rest of it full patience again.
+    renewed_until: Time,
+    /// When it is given up, if it was asked for at all.
+    given_up_at: Time,
 }
 
 impl Hole {
     fn new(now: Time, last: u64, wait: Duration) -> Self {
-        Hole { last, attempts: 0, at: now + wait, until: now + RENEWED }
+        let end = now + RENEWED;
+        Hole { last, attempts: 0, at: now + wait, renewed_until: end, given_up_at: end }
     }
 
     /// One of its numbers came: what is left of it behind that number.
     fn rest(self, now: Time) -> Self {
-        let Hole { last, attempts, at, until } = self;
-        let (attempts, at) = if now < until { (0, now + ASK_AFTER) } else { (attempts, at) };
-        Hole { last, attempts, at, until: until + RENEWED_PER_NUMBER }
+        let rest = self.longer();
+        if now < self.renewed_until { Hole { attempts: 0, at: now + ASK_AFTER, ..rest } } else { rest }
+    }
+
+    /// A number came: whoever has the others may still supply them.
+    fn longer(self) -> Self {
+        let (renewed_until, given_up_at) =
+            (self.renewed_until + RENEWED_PER_NUMBER, self.given_up_at + RENEWED_PER_NUMBER);
+        Hole { renewed_until, given_up_at, ..self }
     }
 
     fn is_hopeless(&self, now: Time) -> bool {
-        self.attempts >= ATTEMPTS_MAX || self.attempts > 0 && now >= self.until
+        self.attempts >= ATTEMPTS_MAX || self.attempts > 0 && now >= self.given_up_at
     }
 }
 
@@ -167,8 +176,7 @@ impl InStream {
         } else if let Some((first, hole)) = self.hole_with(seq.0) {
             self.holes.remove(&first);
             if first < seq.0 {
-                let until = hole.until + RENEWED_PER_NUMBER;
-                self.holes.insert(first, Hole { last: seq.0 - 1, until, ..hole });
+                self.holes.insert(first, Hole { last: seq.0 - 1, ..hole.longer() });
             }
             if seq.0 < hole.last {
                 // What came shows that the repair works: the rest gets its full patience again, for a while.

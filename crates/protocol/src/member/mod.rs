@@ -8,6 +8,7 @@ mod hacked;
 mod hearing;
 mod joining;
 mod logging;
+mod past;
 mod refusals;
 mod standing;
 mod step;
@@ -34,7 +35,7 @@ use crate::data::{Departed, Identity, KeyedView, Keyring};
 use crate::delivery::{Inbox, Outbox};
 use crate::fault::{Culprit, Fault};
 use crate::group::GroupInfo;
-use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewDigest, ViewId};
+use crate::ids::{Incarnation, LeaderId, MemberId, UserName, ViewId};
 
 use crate::keys::{TrackerOutput, ViewTracker};
 use crate::log::Keeper;
@@ -46,6 +47,7 @@ use crate::view::{Cause, Change, MemberSet};
 use crate::wire::{self, LeaderNotice, MemberRequest, Sorted};
 use access::Access;
 use hearing::Hearing;
+use past::PastViews;
 use refusals::Failed;
 use ringfort_crypto::sign::SigningKey;
 use standing::Link;
@@ -53,8 +55,6 @@ use voting::Voting;
 
 /// How often a member looks for what is missing while something is.
 const TICK: Duration = Duration::from_millis(100);
-/// Views of messages in flight that are being asked for at once.
-const PAST_VIEWS_MAX: usize = 32;
 
 /// What a user logs in with.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ pub struct Member {
     installed_at: Option<Time>,
     asks: usize,
     asked_at: Time,
-    past_asked: BTreeMap<ViewDigest, Time>,
+    past: PastViews,
     ended_by: BTreeMap<LeaderId, Cause>,
 
     keyring: Keyring,
@@ -149,7 +149,7 @@ impl Member {
             installed_at: None,
             asks: 0,
             asked_at: cx.now,
-            past_asked: BTreeMap::new(),
+            past: PastViews::default(),
             ended_by: BTreeMap::new(),
             keyring: Keyring::new(&group.rules),
             departed: Departed::default(),
@@ -301,8 +301,7 @@ impl Member {
             Ok(LeaderNotice::Fates { over, open }) => {
                 self.track(cx, step, |t, group| t.on_fates(group, from, over, open));
             }
-            // What nobody asked for could only be in the way of what is needed.
-            Ok(LeaderNotice::PastClaim(claim)) if !self.past_asked.contains_key(&claim.view.digest) => {}
+            Ok(LeaderNotice::PastClaim(claim)) if !self.past.answers(from, &claim.view.digest) => {}
             Ok(LeaderNotice::PastClaim(claim)) => {
                 self.track(cx, step, |t, group| t.on_past_claim(group, from, &claim));
             }
@@ -353,12 +352,13 @@ impl Member {
                 }
                 TrackerOutput::Reopened(entry) => {
                     self.expelled.remove(&entry.id);
-                    self.departed.insert(entry, cx.now + self.group.policy.overlap());
+                    self.await_last_words(cx.now, entry, cx.now + self.group.policy.overlap(), step);
                     self.on_members(cx.now, step);
                 }
                 TrackerOutput::Readable { view, key } => {
                     let latest = self.installed_at.unwrap_or(cx.now) + self.group.policy.overlap();
                     let until = self.keyring.end_of_skipped(view, latest);
+                    self.past.forget(&view.digest);
                     self.keyring.add_readable(KeyedView::new(view, key), until);
                     self.on_readable(cx.now, view.digest, step);
                 }
@@ -385,7 +385,7 @@ impl Member {
         self.asks = 0;
         // A new view is the time to go back to leaders that had been away.
         self.relaying.clear();
-        self.past_asked.remove(&view.digest);
+        self.past.forget(&view.digest);
         step.events.push(Event::View { view, changes });
         self.update_standing(cx.now, step);
         self.outbox.on_view(view.digest);
@@ -457,6 +457,7 @@ impl Member {
             Some(self.heartbeat_at + self.group.policy.heartbeat()),
             busy.then(|| now + TICK),
             self.inbox.next_wakeup(),
+            self.past.next_wakeup(),
             self.outbox.next_wakeup().filter(|_| self.tends_outbox()),
             self.keyring.next_wakeup(),
             self.departed.next_wakeup(),
@@ -483,14 +484,10 @@ impl Member {
             }
         }
         self.ask_for_missing(cx.now, &mut step);
+        self.ask_about_past_views(cx.now, &mut step);
         self.keyring.expire(cx.now);
         let gone = [self.departed.expire(cx.now), self.expelled.expire(cx.now)].concat();
-        for gone in gone {
-            // Who is back in the same stay was only missing from a view in between.
-            if self.members().is_none_or(|members| members.get_member(&gone).is_none()) {
-                self.forget_sender(cx.now, &gone, &mut step);
-            }
-        }
+        gone.iter().for_each(|gone| self.forget_sender(cx.now, gone, &mut step));
         self.tend_streams(cx.now, &mut step);
         self.tend_log(cx, &mut step);
         self.update_standing(cx.now, &mut step);

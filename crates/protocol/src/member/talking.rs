@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Effect, Event, Member, PAST_VIEWS_MAX, Phase, Step};
+use super::{Effect, Event, Member, Phase, Step};
 use crate::data::{Peers, RECIPIENTS_MAX};
 use crate::delivery::{Again, InboxEvent, LIVE_BYTES_MAX, Message, Reading, RepairRequest, Tail, Writing};
 use crate::fault::Rejected;
@@ -299,12 +299,12 @@ impl Member {
         let mut needed = Vec::new();
         for event in events {
             match event {
-                InboxEvent::NeedView(digest) => needed.push(digest),
+                InboxEvent::NeedView(digest, because) => needed.push((digest, because)),
                 event => self.absorb_inbox_event(cx.now, event, step),
             }
         }
-        for digest in needed {
-            self.need_view(cx, digest, step);
+        for (digest, because) in needed {
+            self.need_view(cx, digest, because, step);
         }
     }
 
@@ -323,9 +323,7 @@ impl Member {
                 }
             }
             InboxEvent::UnknownTail(sender) => step.events.push(Event::UnknownTail(sender)),
-            InboxEvent::NeedView(digest) => {
-                self.past_asked.entry(digest).or_insert(now);
-            }
+            InboxEvent::NeedView(digest, because) => self.past.want(now, digest, because),
             InboxEvent::Conflict(first, second) => self.accuse(&first, &second, step),
             InboxEvent::Blame(culprit, fault) => match culprit {
                 crate::fault::Culprit::Leader(leader) => self.blame_leader(leader, fault, step),
@@ -335,21 +333,13 @@ impl Member {
     }
 
     /// Messages came under a view that is not known yet: look at what leaders said, then ask them.
-    fn need_view(&mut self, cx: &mut Cx<'_>, digest: ViewDigest, step: &mut Step) {
+    fn need_view(&mut self, cx: &mut Cx<'_>, digest: ViewDigest, because: LeaderId, step: &mut Step) {
         self.track(cx, step, |tracker, group| tracker.read(group, digest));
         if self.keyring.readable(&digest, cx.now).is_some() {
             return;
         }
-        let recently = self.past_asked.get(&digest).is_some_and(|at| cx.now < *at + super::hearing::ASK_SPACING);
-        if recently || self.past_asked.len() >= PAST_VIEWS_MAX {
-            let now = cx.now;
-            self.past_asked.retain(|_, at| now < *at + super::hearing::ASK_SPACING * 4);
-            return;
-        }
-        self.past_asked.insert(digest, cx.now);
-        for leader in self.linked() {
-            self.request(leader, &MemberRequest::PastClaim(digest), step);
-        }
+        self.past.want(cx.now, digest, because);
+        self.ask_about_past_views(cx.now, step);
     }
 
     /// A sender went with a view, whose changes tell the cause that f+1 leaders agree on; `cause` is the one to act on.
@@ -368,13 +358,13 @@ impl Member {
         let is_agreed =
             |change: &Change| matches!(change, Change::Removed(user, Cause::Expelled) if *user == gone.id.user);
         if cause != Cause::Expelled {
-            self.departed.insert(gone, until);
+            self.await_last_words(now, gone, until, step);
         } else if changes.iter().any(is_agreed) {
             self.close_sender(now, gone, until, step);
         } else {
             // Nothing of it is read while leaders disagree, and nothing forgotten: it may have left.
             self.departed.remove(&gone.id);
-            self.expelled.insert(gone, until);
+            self.remember_expelled(now, gone, until, step);
         }
     }
 
@@ -385,11 +375,28 @@ impl Member {
         for event in self.inbox.close(&sender.id) {
             self.absorb_inbox_event(now, event, step);
         }
-        self.expelled.insert(sender, until);
+        self.remember_expelled(now, sender, until, step);
     }
 
-    /// A sender is gone for good: what waited behind a hole is delivered, the hole is told.
+    /// Reads what a sender that went said last. Who makes room for it is forgotten as if its time were over.
+    pub(super) fn await_last_words(&mut self, now: Time, gone: MemberEntry, until: Time, step: &mut Step) {
+        if let Some(other) = self.departed.insert(gone, until) {
+            self.forget_sender(now, &other, step);
+        }
+    }
+
+    fn remember_expelled(&mut self, now: Time, gone: MemberEntry, until: Time, step: &mut Step) {
+        if let Some(other) = self.expelled.insert(gone, until) {
+            self.forget_sender(now, &other, step);
+        }
+    }
+
+    /// A sender is gone for good: what waited behind a hole is delivered, the hole is told. Who is back in the same stay was only
+    /// missing from a view in between.
     pub(super) fn forget_sender(&mut self, now: Time, sender: &MemberId, step: &mut Step) {
+        if self.members().is_some_and(|members| members.get_member(sender).is_some()) {
+            return;
+        }
         let Some(me) = self.me.as_ref().map(|me| me.id.incarnation) else { return };
         let enough = (self.group.rules.confirm(), self.group.rules.last_word());
         let events = self.inbox.forget(sender, me, enough);

@@ -146,3 +146,18 @@ fn a_member_that_hears_nothing_from_a_leader_after_its_login_makes_another_link(
     world.pass(Duration::from_secs(20));
     assert!(logins(&world) > before);
 }
+
+#[test]
+fn leaders_are_asked_again_about_a_view_that_messages_wait_for() {
+    let mut world = World::joined(&["ana", "mal"]);
+    let frame = under_an_invented_view(&world, 1, 1_000);
+    world.recorded = Some(Vec::new());
+    world.inject(0, leader_id(1), false, frame);
+    world.pass(Duration::from_secs(20));
+    // A sealed question about one view has this length, and nothing else that is said meanwhile.
+    let question = |(who, to, up, frame): &&(usize, LeaderId, bool, Bytes)| {
+        (*who, *to, *up) == (0, leader_id(2), true) && frame.len() == 2 + 8 + 1 + 32 + 16
+    };
+    let asked = world.recorded.take().unwrap().iter().filter(question).count();
+    assert_eq!(asked, 4, "an answer may be lost, and a leader may not know the view yet");
+}

@@ -288,7 +288,9 @@ fn departed_members_are_bounded_and_expire() {
     for i in 0..u64::try_from(DEPARTED_MAX).unwrap() + 5 {
         let user: UserName = format!("u{i}").parse().unwrap();
         let id = MemberId { user, incarnation: Incarnation(1) };
-        departed.insert(crate::view::MemberEntry { id, ..ana.entry() }, at(1000 + i));
+        let evicted = departed.insert(crate::view::MemberEntry { id, ..ana.entry() }, at(1000 + i));
+        let over = i.checked_sub(u64::try_from(DEPARTED_MAX).unwrap());
+        assert_eq!(evicted.map(|id| id.user.to_string()), over.map(|place| format!("u{place}")), "it is told");
     }
     let gone = |n: u64| MemberId { user: format!("u{n}").parse().unwrap(), incarnation: Incarnation(1) };
     assert!(departed.get(&gone(4)).is_none() && departed.get(&gone(5)).is_some());
@@ -298,6 +300,22 @@ fn departed_members_are_bounded_and_expire() {
     let peers = Peers { current: &members, departed: &departed };
     assert!(peers.entry(&gone(6)).is_none() && peers.entry(&gone(7)).is_some());
     assert!(peers.entry(&MemberId { incarnation: Incarnation(2), ..gone(7) }).is_none(), "another stay");
+}
+
+#[test]
+fn who_comes_and_goes_again_and_again_takes_the_room_of_its_own_stays() {
+    let mut departed = Departed::default();
+    let keys = identity("ana", 1).entry();
+    let entry = |name: &str, stay| {
+        let id = MemberId { user: name.parse().unwrap(), incarnation: Incarnation(stay) };
+        crate::view::MemberEntry { id, ..keys.clone() }
+    };
+    assert_eq!(departed.insert(entry("bo", 1), at(1)), None, "its time ends first");
+    let most = u64::try_from(DEPARTED_MAX).unwrap();
+    let evicted: Vec<MemberId> =
+        (1..most + 3).filter_map(|stay| departed.insert(entry("mal", stay), at(10 + stay))).collect();
+    assert_eq!(evicted, [1, 2, 3].map(|stay| entry("mal", stay).id));
+    assert!(departed.get(&entry("bo", 1).id).is_some());
 }
 
 #[test]

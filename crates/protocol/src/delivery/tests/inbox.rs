@@ -150,7 +150,7 @@ fn only_members_are_heard_and_the_departed_for_the_overlap() {
     let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
     let entry = room.members.remove(&name("ana")).unwrap();
     assert_eq!(room.bo(at(1), 1, &frames[0]), [], "expelled: no longer heard");
-    room.departed.insert(entry, at(100));
+    assert_eq!(room.departed.insert(entry, at(100)), None);
     assert_eq!(told(&room.bo(at(2), 1, &frames[0])), [1], "left: what was in flight is read");
     room.departed.expire(at(100));
     assert_eq!(room.bo(at(100), 1, &frames[1]), []);
@@ -177,7 +177,7 @@ fn frames_that_come_before_their_view_are_read_with_it() {
     let mut room = Room::sealed();
     room.ana.keyring.install(keyed(2));
     let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
-    assert_eq!(room.bo(at(1), 1, &frames[0]), [InboxEvent::NeedView(view_id(2).digest)]);
+    assert_eq!(room.bo(at(1), 1, &frames[0]), [InboxEvent::NeedView(view_id(2).digest, leader(1))]);
     for frame in &frames[1..] {
         assert_eq!(room.bo(at(2), 2, frame), [], "asked for once");
     }

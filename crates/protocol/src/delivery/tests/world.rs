@@ -221,7 +221,7 @@ impl World {
                     let relay = usize::try_from(attempt).unwrap() % RELAYS;
                     self.send(|| Packet::Repair(relay, member, request.clone()));
                 }
-                InboxEvent::NeedView(_) => {}
+                InboxEvent::NeedView(..) => {}
                 InboxEvent::UnknownTail(sender) => panic!("nobody goes, but {sender}"),
                 InboxEvent::Conflict(..) => panic!("nobody makes two messages of one number"),
                 InboxEvent::Blame(culprit, fault) => panic!("all are honest, but {culprit}: {fault:?}"),
