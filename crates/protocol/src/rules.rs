@@ -206,6 +206,8 @@ pub enum Rule {
     DataReplay,
     /// A heartbeat answer names the latest challenge (K15–K18).
     HeartbeatNonce,
+    /// A leader confirms the view that it names, and no later one.
+    ConfirmedView,
     /// A share's proof is checked (B4).
     ShareProof,
     /// A view's content hashes to the claimed digest.
@@ -288,7 +290,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, for the corpus.
-    pub const ALL: [Rule; 55] = [
+    pub const ALL: [Rule; 56] = [
         Rule::Amplify,
         Rule::Accept,
         Rule::AcceptOwn,
@@ -305,6 +307,7 @@ impl Rule {
         Rule::SealedReplay,
         Rule::DataReplay,
         Rule::HeartbeatNonce,
+        Rule::ConfirmedView,
         Rule::ShareProof,
         Rule::ViewDigest,
         Rule::TrueChanges,

@@ -246,6 +246,7 @@ impl Member {
 
     /// A leader has let this member in: what is long or much it may be told from now on.
     pub(super) fn on_let_in(&mut self, now: Time, leader: LeaderId, step: &mut Step) {
+        self.unheard_for.remove(&leader);
         self.outbox.on_leader(now, leader);
         self.tell_heads(leader, false, step);
     }

@@ -104,6 +104,8 @@ pub struct Member {
     inbox: Inbox,
     outbox: Outbox,
     heartbeat_at: Time,
+    /// How long leaders are waited for that have said nothing since a login.
+    unheard_for: BTreeMap<LeaderId, Duration>,
     confirmation: Confirmation,
     /// What of it was told last, and since when something else is so.
     told: (Confirmation, Option<Time>),
@@ -157,6 +159,7 @@ impl Member {
             inbox: Inbox::new(&group.policy),
             outbox: Outbox::new(&group.policy),
             heartbeat_at: cx.now,
+            unheard_for: BTreeMap::new(),
             confirmation: Confirmation::Unconfirmed,
             told: (Confirmation::Unconfirmed, None),
             caught: BTreeMap::new(),
@@ -297,6 +300,7 @@ impl Member {
                     t.on_generation(from, generation);
                     t.on_claim(group, from, claim)
                 });
+                self.on_claimed(cx.now, step);
             }
             Ok(LeaderNotice::Fates { over, open }) => {
                 self.track(cx, step, |t, group| t.on_fates(group, from, over, open));
@@ -372,8 +376,8 @@ impl Member {
             self.phase = Phase::In;
             self.retry_failed_links(step);
         }
+        self.confirm_by_claims();
         if self.installed_at.replace(cx.now).is_none() {
-            self.trust_first_view();
             self.send_heartbeats(cx, step);
         } else {
             for change in &changes {

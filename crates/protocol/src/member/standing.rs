@@ -19,8 +19,9 @@ use crate::wire::MemberRequest;
 const CHALLENGES_MAX: usize = 64;
 /// Heartbeats to a leader that has not said anything since the login.
 const UNHEARD_MAX: u32 = 16;
-/// How long it is waited for at least before another link is made.
+/// How long it is waited for at least before another link is made; twice as long each time that nothing is heard.
 const UNHEARD_FOR: Duration = Duration::from_secs(15);
+const UNHEARD_FOR_MAX: Duration = Duration::from_secs(120);
 /// A challenge is its number, and as much of a MAC of it.
 const NUMBER_BYTES: usize = 4;
 
@@ -72,8 +73,8 @@ pub(super) struct Link {
     /// Whether the leader has said anything since. Until then it may not have seen the login, and closes links over which
     /// strangers say much.
     pub heard: bool,
-    /// When the last challenge was sent that the leader answered with the installed view.
-    confirmed_at: Option<Time>,
+    /// Which installed view the leader confirmed last, and as of when.
+    confirmed: Option<(ViewId, Time)>,
     answers: bool,
     /// Which changes of private streams the leader was told.
     pub heads_told: u64,
@@ -108,7 +109,7 @@ impl Link {
             answer: [0; 16],
             since: None,
             heard: false,
-            confirmed_at: None,
+            confirmed: None,
             answers: false,
             heads_told: 0,
             starts_told: false,
@@ -146,6 +147,13 @@ impl Link {
         }
     }
 
+    /// The leader was in this view at that time or later. Since it goes from view to view forward, it was so after it was in
+    /// an earlier one.
+    fn confirm(&mut self, view: ViewId, at: Time) {
+        let after = self.confirmed.filter(|(before, _)| *before == view || before.epoch < view.epoch);
+        self.confirmed = Some((view, after.map_or(at, |(_, before)| before.max(at))));
+    }
+
     pub fn channel(&mut self) -> Option<&mut SealedChannel> {
         match &mut self.stage {
             Stage::In(session) => Some(&mut session.channel),
@@ -153,7 +161,7 @@ impl Link {
         }
     }
 
-    /// Whether the leader confirmed the view when this was last looked at.
+    /// Whether the leader had answered of late when this was last looked at.
     pub fn answers(&self) -> bool {
         self.answers
     }
@@ -192,8 +200,15 @@ impl Member {
     }
 
     pub(super) fn confirms(&self, link: &Link, now: Time) -> bool {
+        let any = !self.group.rules.enforces(Rule::ConfirmedView);
+        self.answered(link, now).is_some_and(|view| any || Some(view) == self.view())
+    }
+
+    /// The view that a leader has confirmed of late, be it one of before.
+    fn answered(&self, link: &Link, now: Time) -> Option<ViewId> {
         let within = self.group.policy.confirm_within();
-        link.is_in() && link.confirmed_at.is_some_and(|at| now < at + within)
+        let confirmed = link.confirmed.filter(|(_, at)| link.is_in() && now < *at + within);
+        confirmed.map(|(view, _)| view)
     }
 
     /// Leaders that have let this member in, as far as it knows.
@@ -212,7 +227,9 @@ impl Member {
         let Some(link) = self.links.get_mut(&leader) else { return };
         if !link.heard && link.challenges_sent >= UNHEARD_MAX {
             // Nothing more is said on a link on which nothing is heard: another may do better.
-            if link.since.is_none_or(|since| cx.now >= since + UNHEARD_FOR) {
+            let wait = self.unheard_for.entry(leader).or_insert(UNHEARD_FOR);
+            if link.since.is_none_or(|since| cx.now >= since + *wait) {
+                *wait = wait.saturating_mul(2).min(UNHEARD_FOR_MAX);
                 step.effects.push(Effect::Reconnect(leader));
             }
             return;
@@ -247,7 +264,7 @@ impl Member {
         // A slow network can hold an answer back for as long as it likes: that is no news, and nobody's offence.
         let Some(sent_at) = sent_at else { return };
         if Some(view) == installed {
-            link.confirmed_at = link.confirmed_at.max(Some(sent_at));
+            link.confirm(view, sent_at);
         } else if self.tracker.as_ref().is_some_and(|t| t.claimed_by(from) != Some(view)) {
             let have = installed.map(|v| v.digest);
             self.request(from, &MemberRequest::Claim { have }, step);
@@ -255,35 +272,37 @@ impl Member {
         self.update_standing(now, step);
     }
 
-    /// The first view was claimed on links after this member had logged in on them: their leaders confirm it as of then.
-    /// The network may have held the claims back since.
-    pub(super) fn trust_first_view(&mut self) {
-        let view = self.view();
-        let claimants: Vec<LeaderId> = self
-            .links
-            .keys()
-            .copied()
-            .filter(|l| self.tracker.as_ref().and_then(|t| t.claimed_by(*l)) == view)
-            .collect();
-        for leader in claimants {
-            if let Some(link) = self.links.get_mut(&leader) {
-                link.confirmed_at = link.since;
+    /// A leader has claimed a view, perhaps the installed one.
+    pub(super) fn on_claimed(&mut self, now: Time, step: &mut Step) {
+        self.confirm_by_claims();
+        self.update_standing(now, step);
+    }
+
+    /// Who claims the installed view confirms it: as of the login on the link that the claim came over, or of when it last confirmed
+    /// a view before. The network may have held the claim back since.
+    pub(super) fn confirm_by_claims(&mut self) {
+        let Some(view) = self.view() else { return };
+        let Some(tracker) = &self.tracker else { return };
+        for (leader, link) in &mut self.links {
+            if let Some(since) = link.since.filter(|_| tracker.claimed_by(*leader) == Some(view)) {
+                link.confirm(view, since);
             }
         }
     }
 
     /// Says so when n-f or f+1 leaders confirm the view, or no longer do (P8).
     pub(super) fn update_standing(&mut self, now: Time, step: &mut Step) {
-        let confirming: Vec<LeaderId> =
-            self.links.iter().filter(|(_, l)| self.confirms(l, now)).map(|(id, _)| *id).collect();
+        let confirming = self.links.values().filter(|link| self.confirms(link, now)).count();
+        let answering: Vec<LeaderId> =
+            self.links.iter().filter(|(_, l)| self.answered(l, now).is_some()).map(|(id, _)| *id).collect();
         for (leader, link) in &mut self.links {
-            let answers = confirming.contains(leader);
+            let answers = answering.contains(leader);
             if std::mem::replace(&mut link.answers, answers) != answers {
                 step.events.push(Event::LeaderAnswers(*leader, answers));
             }
         }
         let rules = &self.group.rules;
-        self.confirmation = match (self.view(), confirming.len()) {
+        self.confirmation = match (self.view(), confirming) {
             (Some(_), count) if count >= rules.current() => Confirmation::Current,
             (Some(_), count) if count >= rules.confirm() => Confirmation::Believed,
             _ => Confirmation::Unconfirmed,
@@ -293,10 +312,12 @@ impl Member {
             self.told = (told, None);
             return;
         }
-        // On the way up there are f+1 a moment before there are n-f.
+        // On the way up there are f+1 a moment before there are n-f, and a new view is claimed by one leader after the other.
         let rising = told < self.confirmation && !self.confirmation.is_current();
+        let heartbeat = self.group.policy.heartbeat();
+        let is_new = told > self.confirmation && self.installed_at.is_some_and(|at| now < at + heartbeat);
         let since = since.unwrap_or(now);
-        if rising && now < since + self.group.policy.heartbeat() {
+        if (rising || is_new) && now < since + heartbeat {
             self.told = (told, Some(since));
         } else {
             self.told = (self.confirmation, None);
@@ -308,10 +329,11 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{Epoch, ViewDigest};
 
     #[test]
     fn a_challenge_is_recognised_however_old_and_an_invented_one_is_not() {
-        let at = |seconds| Time::from_start(std::time::Duration::from_secs(seconds));
+        let at = |seconds| Time::from_start(Duration::from_secs(seconds));
         let mut link = Link::new([0; 32], Secret32::new([7; 32]));
         let sent: Vec<[u8; 16]> = (0..200).map(|second| link.next_challenge(at(second))).collect();
         assert_eq!(link.asked(sent[0]), Some(None), "forgotten: no news and no offence");
@@ -328,5 +350,22 @@ mod tests {
             other.next_challenge(at(second));
         }
         assert_eq!(other.asked(sent[199]), None, "a challenge of another link");
+    }
+    #[test]
+    fn a_view_is_confirmed_as_of_the_last_answer_that_named_it_or_a_view_before() {
+        let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+        let view = |epoch, content| ViewId { epoch: Epoch(epoch), digest: ViewDigest([content; 32]) };
+        let mut link = Link::new([0; 32], Secret32::new([7; 32]));
+        link.confirm(view(1, 1), at(5));
+        link.confirm(view(1, 1), at(3));
+        assert_eq!(link.confirmed, Some((view(1, 1), at(5))), "an older answer is no news");
+        link.confirm(view(2, 2), at(4));
+        assert_eq!(link.confirmed, Some((view(2, 2), at(5))), "it came to the second view after it was in the first");
+        link.confirm(view(2, 3), at(4));
+        assert_eq!(
+            link.confirmed,
+            Some((view(2, 3), at(4))),
+            "of two views with one number nobody knows which was first"
+        );
     }
 }

@@ -148,6 +148,33 @@ fn a_member_that_hears_nothing_from_a_leader_after_its_login_makes_another_link(
 }
 
 #[test]
+fn a_leader_that_says_nothing_after_logins_is_asked_more_and_more_rarely_until_it_is_heard() {
+    let mut world = World::joined(&["ana", "bo"]);
+    let logins = |world: &World| {
+        let of_ana = |(by, event): &&(LeaderId, Event)| {
+            *by == leader_id(4) && matches!(event, Event::Authenticated(member) if member.user.as_str() == "ana")
+        };
+        world.leader_events.iter().filter(of_ana).count()
+    };
+    let falls_silent = |world: &mut World| {
+        world.held_back.insert((0, leader_id(4)));
+        world.cut_links(4);
+        let before = logins(world);
+        world.pass(Duration::from_secs(300));
+        logins(world) - before
+    };
+    for round in ["at first", "after it was heard again"] {
+        let tries = falls_silent(&mut world);
+        assert!((3..=6).contains(&tries), "{tries} logins in five minutes {round}");
+        world.held_back.clear();
+        world.held_mail.clear();
+        world.cut_links(4);
+        world.pass(Duration::from_secs(5));
+        assert!(world.agents[0].member.leaders(world.now)[3].confirms, "heard {round}");
+    }
+}
+
+#[test]
 fn leaders_are_asked_again_about_a_view_that_messages_wait_for() {
     let mut world = World::joined(&["ana", "mal"]);
     let frame = under_an_invented_view(&world, 1, 1_000);

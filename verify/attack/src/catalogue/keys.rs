@@ -113,11 +113,18 @@ pub const SCENARIOS: &[Scenario] = &[
         source: "seed 003 §2.2.5",
         flaw: "Who drops rekeys and replays heartbeats makes a member go on under a compromised key.",
         holds: &[Network, OldTraffic],
-        attack: "Rekeys are dropped; heartbeat answers collected before are let through one by one.",
+        attack: "Rekeys are dropped; heartbeat answers collected before are let through one by one; leaders confirm the view before and not the new one.",
         expected: "The member says that its key is not confirmed and stops sending; with the wires free it gets the new key.",
-        simulated: &["rekey-dropped", "split-group"],
+        simulated: &["rekey-dropped", "split-group", "confirmed-before"],
         real: &["rekeys-withheld"],
-        twins: &[Twin { play: "rekey-dropped", without: Rule::HeartbeatNonce, like: "Antigone" }],
+        twins: &[
+            Twin { play: "rekey-dropped", without: Rule::HeartbeatNonce, like: "Antigone" },
+            Twin {
+                play: "confirmed-before",
+                without: Rule::ConfirmedView,
+                like: "a member that counts who answers in whatever view",
+            },
+        ],
     },
     Scenario {
         name: "member-heartbeat-replay",

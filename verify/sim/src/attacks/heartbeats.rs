@@ -9,6 +9,7 @@ use ringfort_protocol::policy::{Service, WhenStale};
 use ringfort_protocol::rules::Rule;
 use ringfort_protocol::view::Cause;
 
+use super::views::cut_off_3_and_4;
 use super::{Attack, go_on};
 use crate::bench::{Node, Route, l, user};
 use crate::explore::{Ended, Stage, kept, made, need};
@@ -32,6 +33,12 @@ pub const ALL: &[Attack] = &[
         "a hacked leader tells one side of a cut network what it votes away on the other",
         &[Rule::Current],
         split_group,
+    ),
+    Attack::new(
+        "confirmed-before",
+        "a hacked leader votes for a view that one honest leader hears nothing of, and confirms the view before",
+        &[Rule::ConfirmedView],
+        confirmed_before,
     ),
     Attack::new(
         "answers-held-back",
@@ -177,6 +184,39 @@ fn split_group(stage: &mut Stage) -> Result<String, Ended> {
     go_on(&mut bench, ana, ben)?;
     Ok("two leaders confirmed the view of before the expulsion: ana did not take it for current, and sent nothing"
         .into())
+}
+
+fn confirmed_before(stage: &mut Stage) -> Result<String, Ended> {
+    let mut bench = stage.bench(|policy| {
+        policy.remove_silent_after_ms = 60_000;
+        policy.when_stale = WhenStale::StopSending;
+    });
+    let (ana, ben) = (bench.member("ana"), bench.member("ben"));
+    let bad = bench.member("eve");
+    let entry = need(bench.entry(bad), "eve is in")?;
+    let before = bench.view(ana);
+    cut_off_3_and_4(&mut bench);
+    bench.expel("eve");
+    for to in [1, 2] {
+        let vote = bench.vote(l(4), &Operation::Remove(entry.id.clone(), Cause::Expelled), false);
+        bench.push_peer(l(4), l(to), &vote);
+    }
+    let claims = bench.is_claim_to(ana);
+    stage.window(&mut bench, claims)?;
+    for _ in 0..20 {
+        if bench.view(ana) == before {
+            bench.pass(20);
+        }
+    }
+    made(bench.view(ana) != before && !bench.sees(ana, "eve"), "ana was to see eve expelled")?;
+    let confirmation = bench.seat(ana).member.confirmation();
+    kept(!confirmation.is_current(), "two leaders' word for the view before counts as their word for this one")?;
+    kept(!bench.say(ana, Service::Fifo, b"the plan"), "ana tells the plan in a view that two leaders confirm")?;
+    bench.release();
+    bench.pass(2_000);
+    kept(bench.seat(ana).member.confirmation().is_current(), "the view is not confirmed even now")?;
+    go_on(&mut bench, ana, ben)?;
+    Ok("leaders 1 and 2 alone confirmed the new view, whatever 3 and 4 had said before".into())
 }
 
 fn answers_held_back(stage: &mut Stage) -> Result<String, Ended> {
