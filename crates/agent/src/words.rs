@@ -49,7 +49,7 @@ pub fn explain(fault: Fault) -> &'static str {
 
 /// A leader's state: a mood for the colour, a word, and a sentence.
 pub fn leader(state: &LeaderState) -> (&'static str, &'static str, String) {
-    match (state.caught, state.confirms, state.reached, &state.error) {
+    match (state.caught, state.answers, state.reached, &state.error) {
         (Some(fault), ..) => ("caught", "caught cheating", format!("It {}.", explain(fault))),
         (None, true, ..) => ("fine", "fine", "It confirms who is in the group.".to_owned()),
         (None, false, true, _) if state.linked => {

@@ -47,7 +47,7 @@ impl Board {
 
 impl LeaderLight {
     fn of(state: &LeaderState) -> Self {
-        let (word, mood) = match (state.caught, state.confirms) {
+        let (word, mood) = match (state.caught, state.answers) {
             (Some(fault), _) => (format!("caught: {}", fault.word()), Mood::Caught),
             (None, true) => (state.word().to_owned(), Mood::Fine),
             (None, false) => (state.word().to_owned(), Mood::Silent),

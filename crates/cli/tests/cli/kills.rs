@@ -140,7 +140,7 @@ async fn useful(member: &Group, leader: LeaderId) -> bool {
 
 async fn lost_sight(member: &Group, leader: LeaderId) {
     let started = Instant::now();
-    while started.elapsed() < DEADLINE && member.snapshot().leaders.iter().any(|l| l.leader == leader && l.confirms) {
+    while started.elapsed() < DEADLINE && member.snapshot().leaders.iter().any(|l| l.leader == leader && l.answers) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -178,6 +178,8 @@ pub struct LeaderStanding {
     pub leader: LeaderId,
     /// Whether the member is logged in with it.
     pub linked: bool,
+    /// Whether it has confirmed a view of late: the installed one, or one before.
+    pub answers: bool,
     /// Whether it confirms the installed view.
     pub confirms: bool,
     /// The first deviation it was caught in.
@@ -192,6 +194,7 @@ impl Member {
             LeaderStanding {
                 leader,
                 linked: link.is_some_and(Link::is_in),
+                answers: link.is_some_and(|l| self.answered(l, now).is_some()),
                 confirms: link.is_some_and(|l| self.confirms(l, now)),
                 caught: self.caught.get(&leader).copied(),
             }

@@ -438,9 +438,9 @@ impl Driver {
             modified |= (&snapshot.motions, snapshot.awaits_vote) != (&motions, awaits_vote);
             (snapshot.motions, snapshot.awaits_vote) = (motions, awaits_vote);
             for (state, standing) in snapshot.leaders.iter_mut().zip(&standings) {
-                let new = (standing.confirms, standing.linked, standing.caught);
-                modified |= new != (state.confirms, state.linked, state.caught);
-                (state.confirms, state.linked, state.caught) = new;
+                let new = (standing.answers, standing.confirms, standing.linked, standing.caught);
+                modified |= new != (state.answers, state.confirms, state.linked, state.caught);
+                (state.answers, state.confirms, state.linked, state.caught) = new;
             }
             modified
         });

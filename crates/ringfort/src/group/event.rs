@@ -99,7 +99,9 @@ impl Events {
 pub struct LeaderState {
     /// Which.
     pub leader: LeaderId,
-    /// Whether it confirms the current view.
+    /// Whether it has confirmed a view of late: the current one, or one before. Else it is silent.
+    pub answers: bool,
+    /// Whether it confirms the current view. A new one it confirms a moment later than others.
     pub confirms: bool,
     /// Whether something that holds its key can be reached at its address.
     pub reached: bool,
@@ -117,6 +119,7 @@ impl LeaderState {
     pub(super) fn new(leader: LeaderId) -> Self {
         LeaderState {
             leader,
+            answers: false,
             confirms: false,
             reached: false,
             linked: false,
@@ -135,7 +138,7 @@ impl LeaderState {
     pub fn word(&self) -> &'static str {
         match self {
             LeaderState { caught: Some(fault), .. } => fault.word(),
-            LeaderState { confirms: true, .. } => "fine",
+            LeaderState { answers: true, .. } => "fine",
             LeaderState { reached: true, .. } => "silent",
             _ => "no link",
         }
