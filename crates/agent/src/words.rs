@@ -44,6 +44,7 @@ pub fn explain(fault: Fault) -> &'static str {
         Fault::Throttled => "asks to wait: too many attempts",
         Fault::AgainstRole => "sent what its role in the group forbids; it was not passed on",
         Fault::Withheld => "left out numbers of its messages and did not supply them when asked",
+        Fault::WrongAnswer => "answered a request otherwise than the other leaders",
     }
 }
 

@@ -228,7 +228,10 @@ impl Bed {
                     self.frames.extend(links.into_iter().map(|link| Frame::ToMember(link, frame.clone())));
                 }
                 leader::Effect::SendPeer(peer, frame) => self.frames.push_back(Frame::Between(id, peer, frame)),
-                leader::Effect::Persist(_) | leader::Effect::Authenticated(_) | leader::Effect::Close(_) => {}
+                leader::Effect::Persist(_)
+                | leader::Effect::Authenticated(_)
+                | leader::Effect::Serve(..)
+                | leader::Effect::Close(_) => {}
             }
         }
     }

@@ -138,6 +138,8 @@ pub enum Fault {
     AgainstRole,
     /// A member that leaves out numbers of its messages and does not supply them when asked, though it says it has them.
     Withheld,
+    /// A leader that answers a request to the group's services otherwise than f+1 others.
+    WrongAnswer,
 }
 
 /// All faults: a new one that is not in the list does not compile.
@@ -155,7 +157,7 @@ macro_rules! all_faults {
 all_faults! {
     Malformed BadSeal Replayed BadProposal WrongSession Flooding BadShare BadEvaluation BadView BadStatement ClaimWentBack
     Equivocated StaleHeartbeat BadLoginProof BadData OldView BadRelay Silent LoginFailed Throttled AgainstRole
-    Altered Withheld
+    Altered Withheld WrongAnswer
 }
 
 impl Fault {
@@ -205,6 +207,7 @@ impl Fault {
             Fault::Throttled => "throttled",
             Fault::AgainstRole => "against-role",
             Fault::Withheld => "withheld",
+            Fault::WrongAnswer => "wrong-answer",
         }
     }
 }

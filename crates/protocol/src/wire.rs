@@ -47,6 +47,10 @@ pub const PROPOSALS_MAX: usize = 32;
 pub const UNHEARD_MAX: usize = 1024;
 /// Successions in one message.
 pub const SUCCESSIONS_MAX: usize = 8;
+/// Bytes of a request to the group's services, and of an answer.
+pub const SERVICE_BYTES_MAX: usize = 144 * 1024;
+/// The label that members sign their requests to the services under.
+pub const SERVICE_LABEL: &str = "service request";
 /// Classes of users whose state leaders compare.
 pub const BUCKETS: usize = 256;
 
@@ -160,6 +164,8 @@ pub enum MemberRequest {
     Fates(Vec<MemberId>) = 10,
     /// Asks for the successions that lead on from this generation.
     Successions(Generation) = 11,
+    /// Asks the group's services something: for the service beside the leader to read, at most [`SERVICE_BYTES_MAX`].
+    Service(Vec<u8>) = 12,
 }
 
 /// Leader to member, sealed.
@@ -222,6 +228,8 @@ pub enum LeaderNotice {
     Generation(Generation) = 11,
     /// Successions, in order: they speak for themselves. At most [`SUCCESSIONS_MAX`]; the rest is asked for again.
     Successions(Few<Certified, SUCCESSIONS_MAX>) = 12,
+    /// What the service beside the leader answers, at most [`SERVICE_BYTES_MAX`].
+    Service(Vec<u8>) = 13,
 }
 
 /// A list that is refused before it is decoded if it names more than `MAX` items.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ringfort_kernel::Budget;
 
 use super::Leader;
+use super::serving::Services;
 use crate::delivery::Received;
 use crate::ids::{LinkId, MemberId, ViewDigest};
 use crate::login::LoginServerLink;
@@ -66,6 +67,8 @@ pub(super) struct Attached {
     requests: Budget,
     signs_of_life: Budget,
     repairs: Budget,
+    /// What it may ask the group's services, and be answered.
+    pub services: Services,
     /// When it logged in, and how much it has asked since.
     since: Time,
     asked: u64,
@@ -76,6 +79,8 @@ pub(super) struct Attached {
 pub(super) enum Kind {
     SignOfLife,
     Repair,
+    /// Paid for by its length, and apart from the rest.
+    Service,
     Other,
 }
 
@@ -84,6 +89,7 @@ impl Kind {
         match request {
             MemberRequest::Heartbeat { .. } | MemberRequest::Heads { .. } | MemberRequest::Leave => Kind::SignOfLife,
             MemberRequest::Repair(_) => Kind::Repair,
+            MemberRequest::Service(_) => Kind::Service,
             _ => Kind::Other,
         }
     }
@@ -177,6 +183,7 @@ impl Attached {
             requests: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),
             signs_of_life: Budget::new(now, SIGNS_OF_LIFE_PER_S, SIGNS_OF_LIFE_BURST),
             repairs: Budget::new(now, REQUESTS_PER_S, REQUESTS_BURST),
+            services: Services::new(now),
             since: now,
             asked: 0,
         }
@@ -192,7 +199,7 @@ impl Attached {
         let budget = match kind {
             Kind::SignOfLife => &mut self.signs_of_life,
             Kind::Repair => &mut self.repairs,
-            Kind::Other => &mut self.requests,
+            Kind::Service | Kind::Other => &mut self.requests,
         };
         budget.take(now, 1)
     }

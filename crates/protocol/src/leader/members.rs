@@ -174,7 +174,10 @@ impl Leader {
         let id = attached.entry.id.clone();
         let request = decode::<MemberRequest>(request);
         let kind = request.as_ref().map_or(Kind::Other, Kind::of);
-        if !attached.take_request(cx.now, kind) && self.group.rules.enforces(Rule::RequestLimit) {
+        if kind != Kind::Service
+            && !attached.take_request(cx.now, kind)
+            && self.group.rules.enforces(Rule::RequestLimit)
+        {
             // Who misses much asks much, perhaps because somebody else leaves out numbers: no offence. Nor is it one that the
             // network holds back for long what somebody asks, and delivers it at once.
             if kind != Kind::Repair && attached.has_flooded(cx.now) {
@@ -210,6 +213,7 @@ impl Leader {
             Ok(MemberRequest::Fates(stays)) => self.send_fates(link, stays, step),
             Ok(MemberRequest::Accuse(frame)) => self.on_accusation(cx, link, frame, step),
             Ok(MemberRequest::Successions(after)) => self.tell_successions(link, after, step),
+            Ok(MemberRequest::Service(request)) => self.on_service_request(cx.now, link, request, step),
             Err(_) => step.blame(Culprit::Member(id), Fault::Malformed),
         }
     }

@@ -13,6 +13,7 @@ mod link;
 mod members;
 mod motions;
 mod peers;
+mod serving;
 mod silence;
 mod step;
 

@@ -11,7 +11,7 @@ use crate::fault::{Culprit, Fault};
 use crate::ids::{LeaderId, LinkId, MemberId, UserName, ViewId};
 use crate::login::{Attempts, Denial, Registration};
 use crate::motion::{Count, Motion};
-use crate::view::Cause;
+use crate::view::{Cause, MemberEntry};
 use crate::wire::{self, PeerMessage};
 
 /// What a leader must not forget (P10).
@@ -43,6 +43,8 @@ pub enum Effect {
     Authenticated(LinkId),
     /// Close the link once what was sent is flushed.
     Close(LinkId),
+    /// A member asks the group's services something: give it to the service beside this leader.
+    Serve(MemberEntry, Bytes),
 }
 
 /// What happened, for logs and screens.

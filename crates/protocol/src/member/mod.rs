@@ -10,6 +10,7 @@ mod joining;
 mod logging;
 mod past;
 mod refusals;
+mod serving;
 mod standing;
 mod step;
 mod succession;
@@ -208,11 +209,6 @@ impl Member {
         self.installed_at
     }
 
-    /// How many leaders confirm the view, in a word.
-    pub fn confirmation(&self) -> Confirmation {
-        self.confirmation
-    }
-
     /// Whether the stay has ended.
     pub fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
@@ -329,6 +325,7 @@ impl Member {
             Ok(LeaderNotice::Ended { cause, .. }) => self.on_end(from, cause, step),
             Ok(LeaderNotice::Generation(generation)) => self.on_generation(from, generation, step),
             Ok(LeaderNotice::Successions(list)) => self.on_successions(cx, from, list.into_inner(), step),
+            Ok(LeaderNotice::Service(answer)) => self.on_service_answer(from, answer, step),
             Ok(LeaderNotice::Asked { motion, left_ms }) => self.on_asked(cx.now, from, motion, left_ms, step),
             Err(fault) => self.blame_leader(from, fault, step),
         }

@@ -187,6 +187,11 @@ pub struct LeaderStanding {
 }
 
 impl Member {
+    /// How many leaders confirm the view, in a word.
+    pub fn confirmation(&self) -> Confirmation {
+        self.confirmation
+    }
+
     /// What this member knows of every leader.
     pub fn leaders(&self, now: Time) -> Vec<LeaderStanding> {
         let standing = |leader| {

@@ -81,6 +81,8 @@ pub enum Event {
     CutOff(LeaderId, Fault, Duration),
     /// The group goes on in another generation: shares are new, and a leader may have another address and key.
     Succeeded(Arc<GroupInfo>),
+    /// A leader answers a request to the group's services: one leader's word.
+    Answered(LeaderId, Vec<u8>),
     /// The join failed.
     JoinFailed(JoinFailure),
     /// The stay has ended: f+1 leaders say so.

@@ -239,7 +239,7 @@ impl Member {
     }
 
     /// The leaders that can be told much, those first through which messages go.
-    fn by_preference(&self) -> Vec<LeaderId> {
+    pub(super) fn by_preference(&self) -> Vec<LeaderId> {
         let mut leaders: Vec<LeaderId> = self.open_to().into_iter().collect();
         let turn =
             self.user.as_bytes().iter().fold(0usize, |sum, b| sum.wrapping_mul(31).wrapping_add(usize::from(*b)));

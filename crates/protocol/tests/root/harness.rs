@@ -17,6 +17,7 @@ use ringfort_protocol::login::{enrol_key, enrol_password};
 use ringfort_protocol::member::{self, Member, Secret};
 use ringfort_protocol::policy::{Policy, Service};
 use ringfort_protocol::time::{Cx, Time};
+use ringfort_protocol::view::MemberEntry;
 use ringfort_protocol::{GroupInfo, LeaderId, LinkId, Rejected, Rules, UserName, wire};
 
 /// Time from one look at the clocks to the next.
@@ -110,6 +111,8 @@ pub struct World {
     pub held_back: BTreeSet<(usize, LeaderId)>,
     pub held_mail: VecDeque<Packet>,
     pub leader_events: Vec<(LeaderId, leader::Event)>,
+    /// What members asked of the services beside leaders.
+    pub served: Vec<(LeaderId, MemberEntry, Bytes)>,
     pub now: Time,
     pub rng: ChaCha20Rng,
     pub links: BTreeMap<LinkId, (usize, LeaderId)>,
@@ -151,6 +154,7 @@ impl World {
             held_back: BTreeSet::new(),
             held_mail: VecDeque::new(),
             leader_events: Vec::new(),
+            served: Vec::new(),
             now: Time::ZERO + STEP,
             rng: rng(5),
             links: BTreeMap::new(),
@@ -454,6 +458,7 @@ impl World {
                 }
                 leader::Effect::SendPeer(to, frame) => self.mail.push_back(Packet::Between(id, to, frame)),
                 leader::Effect::Authenticated(_) => {}
+                leader::Effect::Serve(entry, request) => self.served.push((id, entry, request)),
                 leader::Effect::Close(link) => {
                     self.deliver();
                     self.cut(link);

@@ -18,5 +18,6 @@ mod outages;
 mod peers;
 mod roles;
 mod scenarios;
+mod services;
 mod sessions;
 mod stays;

@@ -202,6 +202,7 @@ pub fn member_request() -> impl Strategy<Value = MemberRequest> {
             .prop_map(|(heads, complete)| MemberRequest::Heads { heads: Few::new(heads).unwrap(), complete }),
         prop::collection::vec(member(), 0..4).prop_map(MemberRequest::Fates),
         any::<u32>().prop_map(MemberRequest::Successions),
+        prop::collection::vec(any::<u8>(), 0..64).prop_map(MemberRequest::Service),
     ]
 }
 
@@ -224,6 +225,7 @@ pub fn leader_notice() -> impl Strategy<Value = LeaderNotice> {
         (prop::collection::vec((member(), cause()), 0..4), prop::collection::vec(member(), 0..4))
             .prop_map(|(over, open)| LeaderNotice::Fates { over, open }),
         any::<u32>().prop_map(LeaderNotice::Generation),
+        prop::collection::vec(any::<u8>(), 0..64).prop_map(LeaderNotice::Service),
         prop::collection::vec(certified(), 0..3).prop_map(|list| LeaderNotice::Successions(Few::new(list).unwrap())),
     ]
 }

@@ -214,6 +214,7 @@ impl Fixed {
             ("first heartbeat", beat(None)),
             ("ask for claim", encode(&MemberRequest::Claim { have: Some(self.view.digest) })),
             ("ask for successions", encode(&MemberRequest::Successions(258))),
+            ("ask a service", encode(&MemberRequest::Service(vec![1, 3, 5]))),
             ("ask for past claim", encode(&MemberRequest::PastClaim(self.view.digest))),
             ("ask for list", encode(&MemberRequest::Snapshot { view: self.view.digest, after: None })),
             ("ask for more", encode(&MemberRequest::Snapshot { view: self.view.digest, after: Some(user("ana")) })),
@@ -259,6 +260,7 @@ impl Fixed {
             ("fates", encode(&LeaderNotice::Fates { over: vec![(self.ana.id.clone(), Cause::Lost)], open: vec![] })),
             ("ended, session", encode(&LeaderNotice::Ended { cause: Cause::SessionOver, epoch: Epoch(258) })),
             ("generation", encode(&LeaderNotice::Generation(258))),
+            ("service answer", encode(&LeaderNotice::Service(vec![2, 4]))),
             ("no successions", encode(&LeaderNotice::Successions(Few::new(vec![]).unwrap()))),
         ]
     }

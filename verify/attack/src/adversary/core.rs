@@ -116,7 +116,7 @@ impl Adversary {
                 let messages = self.ask(cx, |vice, den| vice.peer(den, peer, message));
                 out.extend(messages.iter().map(|m| Effect::SendPeer(peer, wire::plain(m))));
             }
-            other @ (Effect::Authenticated(_) | Effect::Close(_)) => out.push(other),
+            other @ (Effect::Authenticated(_) | Effect::Close(_) | Effect::Serve(..)) => out.push(other),
         }
     }
 

@@ -109,6 +109,7 @@ fn leader_bytes(effect: &leader::Effect) -> usize {
         leader::Effect::Send(_, _, frame) | leader::Effect::SendPeer(_, frame) => frame.len(),
         // One frame, many receivers: counted once, as it is kept once.
         leader::Effect::Relay(_, _, frame) => frame.len(),
+        leader::Effect::Serve(_, request) => request.len(),
         leader::Effect::Persist(_) | leader::Effect::Authenticated(_) | leader::Effect::Close(_) => 0,
     }
 }

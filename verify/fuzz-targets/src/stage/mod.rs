@@ -151,7 +151,7 @@ impl Stage {
         let silent = !honest && self.hostile_is_mute;
         for effect in step.effects {
             match effect {
-                leader::Effect::Persist(_) | leader::Effect::Authenticated(_) => {}
+                leader::Effect::Persist(_) | leader::Effect::Authenticated(_) | leader::Effect::Serve(..) => {}
                 leader::Effect::Close(link) => self.cut(id, link),
                 _ if silent => {}
                 leader::Effect::Send(link, _, frame) => self.queue.push_back((Route::Down(id, link), frame)),

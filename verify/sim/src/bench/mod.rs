@@ -181,7 +181,7 @@ impl Bench {
                     }
                 }
                 leader::Effect::Persist(record) => self.disks.entry(id).or_default().put(record),
-                leader::Effect::Authenticated(_) => {}
+                leader::Effect::Authenticated(_) | leader::Effect::Serve(..) => {}
             }
         }
     }

@@ -248,7 +248,7 @@ impl World {
                 self.note_said(id, &frame);
                 self.send_peer(id, peer, frame);
             }
-            Effect::Authenticated(_) => {}
+            Effect::Authenticated(_) | Effect::Serve(..) => {}
             Effect::Close(link) => self.close_from_leader(link),
         }
     }
