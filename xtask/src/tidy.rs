@@ -51,6 +51,16 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "agreement knows no kind of group and no adversary",
     ),
     (
+        "crates/services/src",
+        PURE,
+        "services are pure: all leaders come to the same state, and one seed replays one run",
+    ),
+    (
+        "crates/services/src",
+        &["ringfort_agreement", "ringfort_sim"],
+        "services know no order but its entries, and no adversary",
+    ),
+    (
         "verify/agreement-sim/src",
         &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"],
         "one seed replays one run",

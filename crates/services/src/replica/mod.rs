@@ -1,0 +1,255 @@
+//! A leader's side: what it puts into the order, what it applies of it, and what it answers.
+
+mod waiting;
+
+use std::collections::BTreeMap;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use ringfort_crypto::hash::digest;
+use ringfort_protocol::codec::{DecodeError, decode, encode};
+use ringfort_protocol::fault::{Culprit, Fault};
+use ringfort_protocol::{GroupId, LeaderId, MemberId, Policy, UserName};
+
+use crate::callers::Callers;
+use crate::limits::MUTED_ENTRIES;
+use crate::machine::{Machine, Ordered};
+use crate::request::{Answer, Message, Request, Stay};
+use crate::rules::{Rule, Rules};
+use crate::words::Words;
+use waiting::Waiting;
+
+/// What the order says of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Its index.
+    pub index: u64,
+    /// The order's time, Unix time in microseconds.
+    pub time_us: u64,
+    /// The leader that put it there.
+    pub author: LeaderId,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Put this into the order.
+    Submit(Vec<u8>),
+    /// Answer the member, if it has a link here.
+    Answer(MemberId, Vec<u8>),
+    /// Somebody did wrong.
+    Blamed(Culprit, Fault),
+}
+
+/// One leader's copy of the machine, with what decides which requests it is given.
+#[derive(Debug)]
+pub struct Replica<M> {
+    me: LeaderId,
+    rules: Rules,
+    group: GroupId,
+    policy: Policy,
+    /// What follows from the order alone: the same at every honest leader.
+    common: Common,
+    machine: M,
+    /// The stays accepted here, once that is known.
+    members: Option<BTreeMap<UserName, Stay>>,
+    /// Whether words were put into the order and are not seen in it yet.
+    is_telling: bool,
+    /// Whether the words in the order may not be what this leader has to say.
+    may_differ: bool,
+    waiting: Waiting,
+}
+
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
+struct Common {
+    words: Words,
+    callers: Callers,
+    /// Who put forged requests into the order: until which entry it is not listened to, and how often that was.
+    muted: BTreeMap<LeaderId, (u64, u32)>,
+    /// Requests that were applied.
+    place: u64,
+}
+
+impl<M: Machine> Replica<M> {
+    /// A machine that was asked nothing yet.
+    pub fn new(me: LeaderId, group: GroupId, rules: Rules, policy: Policy) -> Self {
+        Replica {
+            me,
+            rules,
+            group,
+            policy,
+            common: Common::default(),
+            machine: M::default(),
+            members: None,
+            is_telling: false,
+            may_differ: true,
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// The stays that this leader has accepted.
+    #[must_use]
+    pub fn on_members(&mut self, stays: impl IntoIterator<Item = Stay>) -> Vec<Output> {
+        let members: BTreeMap<UserName, Stay> = stays.into_iter().map(|stay| (stay.id.user.clone(), stay)).collect();
+        self.waiting.keep(&members);
+        self.members = Some(members);
+        self.may_differ = true;
+        self.tend(Vec::new())
+    }
+
+    /// A request that came over the link of a member, whose stay the leader has accepted.
+    #[must_use]
+    pub fn on_request(&mut self, stay: &Stay, bytes: &[u8]) -> Vec<Output> {
+        let blame = |fault| vec![Output::Blamed(Culprit::Member(stay.id.clone()), fault)];
+        let Some(request) = Request::decode(bytes) else { return blame(Fault::Malformed) };
+        if request.stay != *stay {
+            return blame(Fault::BadData);
+        }
+        if let Some(answer) = self.common.callers.answer(&request) {
+            return vec![Output::Answer(stay.id.clone(), encode(&answer))];
+        }
+        if !self.common.callers.is_fresh(&request, &self.rules) || self.waiting.knows(stay, request.number) {
+            return Vec::new();
+        }
+        // A leader that puts into the order what nobody signed is not listened to.
+        if !request.is_signed(&self.group) {
+            return blame(Fault::BadData);
+        }
+        self.waiting.push(stay, request.number, bytes.to_vec(), &self.rules);
+        self.tend(Vec::new())
+    }
+
+    /// The next entry of the order, with its messages.
+    #[must_use]
+    pub fn on_entry<'a>(&mut self, origin: Origin, messages: impl IntoIterator<Item = &'a [u8]>) -> Vec<Output> {
+        let mut out = Vec::new();
+        for message in messages {
+            match Message::decode(message) {
+                Some(Message::Words { added, removed }) => {
+                    self.common.words.change(origin.author, added, &removed);
+                    if origin.author == self.me {
+                        self.is_telling = false;
+                        self.may_differ = true;
+                    }
+                }
+                Some(Message::Request(bytes)) => self.on_ordered(origin, &bytes, &mut out),
+                // Somebody else's.
+                None => {}
+            }
+        }
+        self.tend(out)
+    }
+
+    fn on_ordered(&mut self, origin: Origin, bytes: &[u8], out: &mut Vec<Output>) {
+        let request = Request::decode(bytes);
+        if let Some(request) = request.as_ref().filter(|_| origin.author == self.me) {
+            self.waiting.arrived(&request.stay, request.number);
+        }
+        let muted = self.common.muted.get(&origin.author).is_some_and(|(until, _)| origin.index < *until);
+        if muted && self.rules.enforces(Rule::Muted) {
+            return;
+        }
+        let Some(request) = request else { return self.mute(origin, out) };
+        let Common { words, callers, .. } = &self.common;
+        if !words.let_speak(&request.stay, &self.rules)
+            || !callers.is_fresh(&request, &self.rules)
+            || !callers.can_pay(&request.stay, origin.time_us, &self.rules)
+        {
+            return;
+        }
+        if self.rules.enforces(Rule::Signature) && !request.is_signed(&self.group) {
+            return self.mute(origin, out);
+        }
+        self.apply(origin, &request, out);
+    }
+
+    fn apply(&mut self, origin: Origin, request: &Request, out: &mut Vec<Output>) {
+        self.common.place += 1;
+        let (place, user) = (self.common.place, &request.stay.id.user);
+        let order = Ordered { place, time_us: origin.time_us, user, role: self.policy.role(user) };
+        let reply = self.machine.apply(&order, &request.body);
+        self.common.callers.note(request, (place, origin.time_us), &reply, &self.common.words);
+        self.waiting.done(user, request.number);
+        let answer = Answer::Done { number: request.number, place, reply };
+        out.push(Output::Answer(request.stay.id.clone(), encode(&answer)));
+    }
+
+    /// An honest leader checks what it puts into the order: this one is not listened to for a while.
+    fn mute(&mut self, origin: Origin, out: &mut Vec<Output>) {
+        let (until, times) = self.common.muted.entry(origin.author).or_default();
+        *until = origin.index.saturating_add(MUTED_ENTRIES << (*times).min(20));
+        *times = times.saturating_add(1);
+        out.push(Output::Blamed(Culprit::Leader(origin.author), Fault::BadRelay));
+    }
+
+    /// What was to be put into the order was not, or nobody knows: members ask again.
+    pub fn on_lost<'a>(&mut self, messages: impl IntoIterator<Item = &'a [u8]>) {
+        for message in messages {
+            match Message::decode(message) {
+                Some(Message::Words { .. }) => self.is_telling = false,
+                Some(Message::Request(bytes)) => {
+                    if let Some(request) = Request::decode(&bytes) {
+                        self.waiting.arrived(&request.stay, request.number);
+                    }
+                }
+                None => {}
+            }
+        }
+        self.may_differ = true;
+    }
+
+    /// What there is to put into the order now.
+    #[must_use]
+    pub fn on_wakeup(&mut self) -> Vec<Output> {
+        self.tend(Vec::new())
+    }
+
+    fn tend(&mut self, mut out: Vec<Output>) -> Vec<Output> {
+        if let Some(members) = self.members.as_ref().filter(|_| self.may_differ && !self.is_telling) {
+            let unsaid = self.common.words.unsaid(self.me, members);
+            self.is_telling = unsaid.is_some();
+            self.may_differ = false;
+            out.extend(unsaid.map(|words| Output::Submit(words.encode())));
+        }
+        let Replica { common, rules, waiting, .. } = self;
+        if !waiting.is_empty() {
+            let may_speak = |stay: &Stay| common.words.let_speak(stay, rules);
+            while let Some(bytes) = waiting.next(rules, may_speak) {
+                out.push(Output::Submit(Message::Request(bytes).encode()));
+            }
+        }
+        out
+    }
+
+    /// All that follows from the order so far, for a checkpoint.
+    pub fn state(&self) -> Vec<u8> {
+        encode(&(&self.common, self.machine.save()))
+    }
+
+    /// The order goes on behind a certified state.
+    ///
+    /// # Errors
+    /// If the bytes are not what [`Replica::state`] gave.
+    pub fn install(&mut self, state: &[u8]) -> Result<Vec<Output>, DecodeError> {
+        let (common, machine): (Common, Vec<u8>) = decode(state)?;
+        self.machine = M::load(&machine)?;
+        self.common = common;
+        self.is_telling = false;
+        self.may_differ = true;
+        Ok(self.tend(Vec::new()))
+    }
+
+    /// A name of all that follows from the order so far: the same at leaders that have applied the same.
+    pub fn digest(&self) -> [u8; 32] {
+        digest("ringfort services state", &[&self.state()])
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Requests that were applied.
+    pub fn applied(&self) -> u64 {
+        self.common.place
+    }
+}

@@ -1,0 +1,5 @@
+//! Both sides in one world: leaders of which some are hacked, members, and an order that hacked leaders write into too.
+
+mod hostile;
+mod once;
+mod world;
