@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use ringfort_protocol::leader::{Command, Figures, Leader, Step};
-use ringfort_protocol::{Cx, LeaderId, LinkId, Rejected, Time};
+use ringfort_protocol::view::MemberEntry;
+use ringfort_protocol::{Cx, LeaderId, LinkId, MemberId, Rejected, Time};
 
 /// The inputs of a leader's root component.
 ///
@@ -28,6 +29,10 @@ pub trait LeaderCore: Send {
     fn on_wakeup(&mut self, cx: &mut Cx<'_>) -> Step;
     /// See [`Leader::figures`].
     fn figures(&self, now: Time) -> Figures;
+    /// See [`Leader::answer`].
+    fn answer(&mut self, cx: &mut Cx<'_>, member: &MemberId, answer: &Bytes) -> Step;
+    /// See [`Leader::stays`].
+    fn stays(&self) -> Option<Vec<MemberEntry>>;
 }
 
 impl LeaderCore for Leader {
@@ -69,5 +74,13 @@ impl LeaderCore for Leader {
 
     fn figures(&self, now: Time) -> Figures {
         Leader::figures(self, now)
+    }
+
+    fn answer(&mut self, cx: &mut Cx<'_>, member: &MemberId, answer: &Bytes) -> Step {
+        Leader::answer(self, cx.now, member, answer)
+    }
+
+    fn stays(&self) -> Option<Vec<MemberEntry>> {
+        Leader::stays(self).map(|stays| stays.cloned().collect())
     }
 }

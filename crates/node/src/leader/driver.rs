@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::links::{Input, Links, Peer, pool};
 use super::meter::Meter;
 use super::{LeaderCore, LeaderError, Told};
-use crate::order::Order;
+use crate::order::{Answered, Order};
 use crate::store::Store;
 use ringfort_link as link;
 use ringfort_link::pace::{self, Asides};
@@ -44,6 +44,8 @@ pub(super) struct Driver {
     /// When somebody last showed a key that was a leader's before.
     pub retired: BTreeMap<LeaderId, Instant>,
     pub order: Option<Order>,
+    /// Whether the services are to be told who is in.
+    pub stays_changed: bool,
 }
 
 /// What came of one input, and whose it was.
@@ -246,6 +248,11 @@ impl Driver {
                     sender.close();
                 }
             }
+            Effect::Serve(member, request) => {
+                if let Some(services) = self.order.as_mut().and_then(Order::services) {
+                    services.on_request(&member, &request);
+                }
+            }
         }
     }
 
@@ -275,8 +282,29 @@ impl Driver {
         });
     }
 
+    /// The services' answers that wait, for the links of members.
+    pub fn answer(&mut self, cx: &mut Cx<'_>, first: Option<Answered>, outcomes: &mut Vec<Outcome>, batch_max: usize) {
+        let Some(services) = self.order.as_mut().and_then(Order::services) else { return };
+        let waiting = std::iter::from_fn(|| services.try_answer()).take(batch_max);
+        for (member, answer) in first.into_iter().chain(waiting) {
+            outcomes.push(self.core.answer(cx, &member, &answer).into());
+        }
+    }
+
+    /// Tells the services who is in, if that has changed.
+    pub fn tell_stays(&mut self) {
+        let Some(services) = self.order.as_mut().and_then(Order::services).filter(|_| self.stays_changed) else {
+            return;
+        };
+        if let Some(stays) = self.core.stays() {
+            services.on_members(stays);
+            self.stays_changed = false;
+        }
+    }
+
     /// A leader that the core does not listen to has no link meanwhile: what it sends costs nothing at all.
     fn on_event(&mut self, event: &Event, observe: &mut impl FnMut(&Told<'_>)) {
+        self.stays_changed |= matches!(event, Event::Admitted(_) | Event::Ended(..) | Event::CaughtUp);
         if let Event::CutOff(leader, length) = event {
             self.links.barred.bar(*leader, *length);
             self.drop_peer(*leader, observe);

@@ -31,7 +31,7 @@ pub use self::lookup::{Found, Lookup};
 use self::meter::Meter;
 pub use self::told::{PeerReport, Report, Told, Traffic};
 use crate::folder::OpenLeader;
-use crate::order::{Order, OrderError, Ordering};
+use crate::order::{Answered, Order, OrderError, Ordering};
 use crate::store::StoreError;
 use ringfort_documents::FileError;
 use ringfort_link::{AcceptLimits, LinkError, LinkLimits};
@@ -144,7 +144,8 @@ pub async fn run_leader(
     run_leader_ordering(folder, options, Ordering::default(), observe, shutdown).await
 }
 
-/// Runs a leader that has a machine for what the group puts into one order, if its policy says so.
+/// Runs a leader that has a machine of its own, in place of the group's services, for what the group puts into one order
+/// if its policy says so. All leaders need the same.
 ///
 /// # Errors
 /// As [`run_leader`].
@@ -226,12 +227,14 @@ async fn run_parts(
         renewed: Vec::new(),
         retired: BTreeMap::new(),
         order,
+        stays_changed: true,
     };
 
     let mut inbox = every(options.inbox_period);
     let mut reports = every(options.report_period);
     tokio::pin!(shutdown);
     loop {
+        let mut answered = None;
         let due = outside.due(earliest(driver.core.next_wakeup(), driver.renewal_due));
         tokio::select! {
             biased;
@@ -244,14 +247,17 @@ async fn run_parts(
                 observe(&Told::Report(&driver.report(outside.clock.now())));
             }
             () = driver.links.inputs.ready() => tokio::task::consume_budget().await,
+            answer = next_answer(&mut driver.order) => answered = Some(answer),
             () = tokio::time::sleep_until(due) => {}
         }
         let mut outcomes = Vec::new();
         if driver.core.next_wakeup().is_some_and(|time| time <= outside.clock.now()) {
             outcomes.push(driver.core.on_wakeup(&mut outside.cx()).into());
         }
+        driver.answer(&mut outside.cx(), answered, &mut outcomes, options.batch_max);
         driver.serve(&mut outside, options.batch_max, &mut outcomes, &mut observe);
         driver.carry_out(outcomes, &mut observe)?;
+        driver.tell_stays();
         driver.renew_if_due(&mut outside.cx());
         driver.carry_out_renewal(&mut observe)?;
     }
@@ -259,6 +265,14 @@ async fn run_parts(
     driver.stop(&mut outside, options.batch_max, options.link.close_grace, &mut observe).await?;
     info!(leader = id.number(), "stopped");
     Ok(())
+}
+
+/// What the services answer next; never, where nothing is ordered.
+async fn next_answer(order: &mut Option<Order>) -> Answered {
+    match order.as_mut().and_then(Order::services) {
+        Some(services) => services.answer().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

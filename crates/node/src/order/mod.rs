@@ -2,14 +2,16 @@
 //! asks to be, before it sends what stands on it.
 //!
 //! It runs on a thread of its own beside the leader's loop, on the same links, and is there where the group's policy says
-//! `order`. Whoever runs a leader gives a [`Machine`], which takes the entries of the log, and puts messages in by a
-//! [`Submitter`]. A group that has nothing to order costs a status of some bytes every two seconds, and no disk.
+//! `order`. What takes the entries of the log is a [`Machine`]: the group's services, unless whoever runs a leader gives
+//! another, which puts messages in by a [`Submitter`]. A group that has nothing to order costs a status of some bytes every
+//! two seconds, and no disk.
 //!
 //! Architecture invariant: no protocol decision is taken here.
 
 mod core;
 mod inbox;
 mod journal;
+mod services;
 mod thread;
 
 use std::io;
@@ -30,6 +32,7 @@ use ringfort_protocol::{LeaderId, wire};
 pub use self::core::{CoreFigures, OrderCore};
 use self::inbox::{Change, Inbox};
 pub use self::journal::{Journal, Opened};
+pub(crate) use self::services::{Answered, Services};
 use crate::folder::STATE_FOLDER;
 use ringfort_link::LinkSender;
 
@@ -50,20 +53,6 @@ pub trait Machine: Send {
     fn install(&mut self, index: u64, state: Vec<u8>);
     /// Own messages of which nobody knows whether they are in the log or will be.
     fn on_uncertain(&mut self, _messages: Vec<Vec<u8>>) {}
-}
-
-/// Takes nothing from the log: a leader that orders for others.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Nothing;
-
-impl Machine for Nothing {
-    fn on_entry(&mut self, _entry: &Entry) {}
-
-    fn state(&mut self) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn install(&mut self, _index: u64, _state: Vec<u8>) {}
 }
 
 /// Puts messages into the order. Cheap to clone.
@@ -119,10 +108,13 @@ pub struct OrderError {
     pub source: io::Error,
 }
 
+/// Makes a machine.
+pub type MakeMachine = Box<dyn FnOnce(Submitter) -> Box<dyn Machine> + Send>;
+
 /// What runs beside a leader: how to build it.
 pub struct Ordering {
-    /// Makes the machine, given the way to submit.
-    pub machine: Box<dyn FnOnce(Submitter) -> Box<dyn Machine> + Send>,
+    /// Makes the machine, given the way to submit; `None` for the group's services, which members ask.
+    pub machine: Option<MakeMachine>,
     /// Puts something in the core's place, in tests.
     pub core: Box<dyn FnOnce(ringfort_agreement::Agreement, Arc<LeaderKeys>) -> Box<dyn OrderCore> + Send>,
     /// Changes the configuration, in tests.
@@ -131,18 +123,14 @@ pub struct Ordering {
 
 impl Default for Ordering {
     fn default() -> Self {
-        Ordering {
-            machine: Box::new(|_| Box::new(Nothing)),
-            core: Box::new(|core, _| Box::new(core)),
-            config: Box::new(|_| {}),
-        }
+        Ordering { machine: None, core: Box::new(|core, _| Box::new(core)), config: Box::new(|_| {}) }
     }
 }
 
 impl Ordering {
     /// The service with a machine.
     pub fn with(machine: impl FnOnce(Submitter) -> Box<dyn Machine> + Send + 'static) -> Self {
-        Ordering { machine: Box::new(machine), ..Ordering::default() }
+        Ordering { machine: Some(Box::new(machine)), ..Ordering::default() }
     }
 }
 
@@ -181,6 +169,7 @@ impl Door {
 pub(crate) struct Order {
     inbox: Arc<Inbox>,
     shared: Arc<Mutex<Shared>>,
+    services: Option<Services>,
     thread: Option<JoinHandle<Result<(), OrderError>>>,
 }
 
@@ -217,11 +206,18 @@ impl Order {
         (ordering.config)(&mut config);
         let inbox = Arc::new(Inbox::new(group.leaders.len()));
         let shared = Arc::new(Mutex::new(Shared::default()));
-        let machine = (ordering.machine)(Submitter { inbox: inbox.clone() });
+        let submitter = Submitter { inbox: inbox.clone() };
+        let (machine, services) = match ordering.machine {
+            Some(make) => (make(submitter), None),
+            None => {
+                let (machine, services) = services::start(group, secrets.id, submitter);
+                (Box::new(machine) as Box<dyn Machine>, Some(services))
+            }
+        };
         let parts =
             thread::Parts { journal, path: path.clone(), inbox: inbox.clone(), shared: shared.clone(), machine };
         let started = thread::start(parts, (config, keys, memory), ordering.core).map_err(failed)?;
-        Ok(Order { inbox, shared, thread: Some(started) })
+        Ok(Order { inbox, shared, services, thread: Some(started) })
     }
 
     /// For the tasks that read links.
@@ -241,6 +237,11 @@ impl Order {
         if let Some(author) = author(peer) {
             self.inbox.change(Change::Down(author));
         }
+    }
+
+    /// The group's services, if they are what takes the log here.
+    pub fn services(&mut self) -> Option<&mut Services> {
+        self.services.as_mut()
     }
 
     /// How it is.

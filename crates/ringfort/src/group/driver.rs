@@ -9,11 +9,13 @@ use ringfort_protocol::log::{Chunk, Head};
 use ringfort_protocol::member::{self, Class, Confirmation, Effect, JoinFailure, Member, Secret, Step};
 use ringfort_protocol::motion::Motion;
 use ringfort_protocol::policy::Service;
-use ringfort_protocol::view::{Cause, Change};
+use ringfort_protocol::time::earliest;
+use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupInfo, LeaderId, Rejected, Topic, UserName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::calls::{Called, Calls};
 use super::event::{Event, Events, LeaderState, Message, Snapshot};
 use super::links::{Input, Shared};
 use super::{JoinError, SendError};
@@ -54,6 +56,7 @@ pub(super) enum Command {
     Flush { reply: oneshot::Sender<u64> },
     CountUnderWay { reply: oneshot::Sender<u64> },
     Leave { reply: oneshot::Sender<Cause> },
+    Call { request: Vec<u8>, reply: oneshot::Sender<Called> },
 }
 
 type Joined = oneshot::Receiver<Result<(), JoinError>>;
@@ -104,6 +107,7 @@ pub(super) fn start(
         info,
         limits,
         log,
+        calls: Calls::default(),
     };
     tokio::spawn(driver.run(commanded));
     Started { commands, joined: on_joined, state: on_state, room: on_room, events: Events { received } }
@@ -129,13 +133,15 @@ pub(super) struct Driver {
     pub(super) info: Arc<GroupInfo>,
     pub(super) limits: LinkLimits,
     log: Option<LogFile>,
+    pub(super) calls: Calls,
 }
 
 impl Driver {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.keep_links();
         while !self.member.has_ended() {
-            let due = self.outside.due(self.member.next_wakeup(self.outside.clock.now()));
+            let wakeup = self.member.next_wakeup(self.outside.clock.now());
+            let due = self.outside.due(earliest(wakeup, self.calls.next_wakeup()));
             let woken = tokio::select! {
                 () = tokio::time::sleep_until(due) => Woken::Time,
                 () = self.shared.inputs.ready() => Woken::Inputs,
@@ -145,6 +151,7 @@ impl Driver {
                 Woken::Time => {
                     let step = self.member.on_wakeup(&mut self.outside.cx());
                     self.carry_out(step).await;
+                    self.tend_calls().await;
                 }
                 Woken::Inputs => self.serve().await,
                 Woken::Command(Some(command)) => {
@@ -278,6 +285,7 @@ impl Driver {
                 self.leaving.push(reply);
                 return self.member.leave();
             }
+            Command::Call { request, reply } => return self.on_call(&request, reply),
         };
         match outcome {
             Ok(step) => {
@@ -356,7 +364,7 @@ impl Driver {
             member::Event::View { view, changes } => {
                 let before = self.state.borrow().members.clone();
                 self.on_view(!changes.is_empty());
-                self.tell(view_event(view, changes, &before)).await;
+                self.tell(Event::view(view, changes, &before)).await;
             }
             member::Event::Message(delivery) => {
                 let message = Message {
@@ -380,6 +388,7 @@ impl Driver {
             // Who is not in yet is told by the state.
             member::Event::Asked(motion) if self.joined.is_none() => self.tell(Event::Asked(motion)).await,
             member::Event::Asked(_) => {}
+            member::Event::Answered(leader, answer) => self.on_answer(leader, &answer).await,
             member::Event::Blamed(culprit, fault) => self.tell(Event::Blamed(culprit, fault)).await,
             // Done when the step is carried out; people see the blame, and the state of the leader.
             member::Event::CutOff(..) => {}
@@ -447,7 +456,7 @@ impl Driver {
     }
 
     /// A program that is behind holds the member up for a moment; then it misses events, and is told.
-    async fn tell(&mut self, event: Event) {
+    pub(super) async fn tell(&mut self, event: Event) {
         if self.lagged > 0 && self.events.try_send(Event::Lagged(self.lagged)).is_ok() {
             self.lagged = 0;
         }
@@ -464,27 +473,6 @@ fn cut_off(step: &Step) -> Option<(LeaderId, Fault, Duration)> {
         member::Event::CutOff(leader, fault, length) => Some((*leader, *fault, *length)),
         _ => None,
     })
-}
-
-/// Who was there before and is there anew has logged in again, in place of an earlier stay.
-fn view_event(view: ringfort_protocol::ViewId, changes: Vec<Change>, before: &[UserName]) -> Event {
-    let (mut joined, mut left) = (Vec::new(), Vec::new());
-    for change in changes {
-        match change {
-            Change::Added(entry) => {
-                if before.contains(&entry.id.user) {
-                    left.push((entry.id.user.clone(), Cause::Elsewhere));
-                }
-                joined.push(entry.id.user);
-            }
-            Change::Removed(user, cause) => left.push((user, cause)),
-        }
-    }
-    // Who went and came back in one view is told once.
-    let went: Vec<UserName> =
-        left.iter().filter(|(_, cause)| *cause != Cause::Elsewhere).map(|(user, _)| user.clone()).collect();
-    left.retain(|(user, cause)| *cause != Cause::Elsewhere || !went.contains(user));
-    Event::View { view, joined, left }
 }
 
 impl From<oneshot::error::RecvError> for SendError {

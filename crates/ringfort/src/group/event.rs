@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ringfort_protocol::fault::Culprit;
 use ringfort_protocol::member::{Confirmation, OpenMotion};
 use ringfort_protocol::motion::Motion;
-use ringfort_protocol::view::Cause;
+use ringfort_protocol::view::{Cause, Change};
 use ringfort_protocol::{Fault, LeaderId, UserName, ViewId};
 use tokio::sync::mpsc;
 
@@ -74,6 +74,29 @@ pub enum Event {
     Blamed(Culprit, Fault),
     /// The stay has ended.
     Ended(Cause),
+}
+
+impl Event {
+    /// Who was there before and is there anew has logged in again, in place of an earlier stay.
+    pub(super) fn view(view: ViewId, changes: Vec<Change>, before: &[UserName]) -> Event {
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Added(entry) => {
+                    if before.contains(&entry.id.user) {
+                        left.push((entry.id.user.clone(), Cause::Elsewhere));
+                    }
+                    joined.push(entry.id.user);
+                }
+                Change::Removed(user, cause) => left.push((user, cause)),
+            }
+        }
+        // Who went and came back in one view is told once.
+        let went: Vec<UserName> =
+            left.iter().filter(|(_, cause)| *cause != Cause::Elsewhere).map(|(user, _)| user.clone()).collect();
+        left.retain(|(user, cause)| *cause != Cause::Elsewhere || !went.contains(user));
+        Event::View { view, joined, left }
+    }
 }
 
 /// The stream of events of one stay.

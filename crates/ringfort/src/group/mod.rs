@@ -1,9 +1,11 @@
 //! The group API: join, multicast, send to some, leave (I5).
 
+mod calls;
 mod credentials;
 mod driver;
 mod error;
 mod event;
+mod kv;
 mod links;
 mod succession;
 
@@ -17,9 +19,11 @@ use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupInfo, Topic, UserName};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use calls::{CallError, Reply};
 pub use credentials::Credentials;
 pub use error::{GroupEnded, JoinError, SendError};
 pub use event::{Event, Events, LeaderState, Message, Snapshot};
+pub use kv::{Kv, KvError, Page};
 
 use driver::{Command, Sent, Started};
 use ringfort_documents::{LogFile, LogOptions};
@@ -133,6 +137,26 @@ impl Group {
     pub async fn vote(&self, kind: MotionKind, user: &UserName, yes: bool) -> Result<(), SendError> {
         let motion = Motion { kind, user: user.clone() };
         self.send(|reply| Command::Vote { motion, yes, reply }).await
+    }
+
+    /// Asks the group's services something, and returns what f+1 leaders reply. The request is done once and in one order with
+    /// all others; requests that are asked while others of this program wait may be done before those. [`Group::kv`] asks
+    /// the key-value store, which is what leaders run.
+    ///
+    /// Waits for as long as it takes: put a limit around it. The request may be done after the future is dropped.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call(&self, request: &[u8]) -> Result<Reply, CallError> {
+        let (reply, called) = oneshot::channel();
+        let request = request.to_vec();
+        self.commands.send(Command::Call { request, reply }).await.map_err(|_| CallError::Ended)?;
+        called.await.unwrap_or(Err(CallError::Ended))
+    }
+
+    /// The group's key-value store.
+    pub fn kv(&self) -> Kv {
+        Kv { group: self.clone() }
     }
 
     /// Returns once everything sent so far has been acknowledged by f+1 leaders, so that one honest leader has it: then it

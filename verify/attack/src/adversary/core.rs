@@ -12,8 +12,9 @@ use ringfort_protocol::group::{GroupInfo, LeaderSecrets};
 use ringfort_protocol::leader::{Class, Command, Effect, Figures, Leader, Record, Step};
 use ringfort_protocol::login::{LoginRequest, Method};
 use ringfort_protocol::time::earliest;
+use ringfort_protocol::view::MemberEntry;
 use ringfort_protocol::wire::{self, LeaderNotice, PeerMessage, Sorted};
-use ringfort_protocol::{Cx, LeaderId, LinkId, Rejected, Time, UserName};
+use ringfort_protocol::{Cx, LeaderId, LinkId, MemberId, Rejected, Time, UserName};
 use ringfort_sim::setup::copy_secrets;
 
 use super::{Den, Lie, Tally, Vice};
@@ -217,6 +218,15 @@ impl LeaderCore for Adversary {
 
     fn figures(&self, now: Time) -> Figures {
         self.core.figures(now)
+    }
+
+    fn answer(&mut self, cx: &mut Cx<'_>, member: &MemberId, answer: &Bytes) -> Step {
+        let step = self.core.answer(cx.now, member, answer);
+        self.twist(cx, step)
+    }
+
+    fn stays(&self) -> Option<Vec<MemberEntry>> {
+        LeaderCore::stays(&self.core)
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 use ringfort_node::leader::LeaderCore;
 use ringfort_protocol::leader::{Command, Figures, Leader, Step};
-use ringfort_protocol::{Cx, LeaderId, LinkId, Rejected, Time};
+use ringfort_protocol::view::MemberEntry;
+use ringfort_protocol::{Cx, LeaderId, LinkId, MemberId, Rejected, Time};
 
 /// The leader, and by how many seconds its wall clock is ahead. It may jump at any time.
 pub struct OffClock {
@@ -63,5 +64,13 @@ impl LeaderCore for OffClock {
 
     fn figures(&self, now: Time) -> Figures {
         self.leader.figures(now)
+    }
+
+    fn answer(&mut self, cx: &mut Cx<'_>, member: &MemberId, answer: &Bytes) -> Step {
+        self.with(cx, |leader, cx| LeaderCore::answer(leader, cx, member, answer))
+    }
+
+    fn stays(&self) -> Option<Vec<MemberEntry>> {
+        LeaderCore::stays(&self.leader)
     }
 }

@@ -1,0 +1,281 @@
+//! The group's key-value store with real leaders, links, journals and members.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{DEADLINE, World as Quick, quick_policy, wait_for};
+use ringfort::protocol::fault::Culprit;
+use ringfort::protocol::leader::{Command, Figures, Leader, Step};
+use ringfort::protocol::view::MemberEntry;
+use ringfort::protocol::{
+    Cx, Fault, GroupInfo, LeaderId, LinkId, MemberId, Policy, Rejected, Rules, Time, codec::decode, codec::encode,
+};
+use ringfort::{CallError, Credentials, Event, Events, Group, JoinOptions, KvError};
+use ringfort_agreement::readings::messages_of;
+use ringfort_agreement::sequence::Entry;
+use ringfort_documents::{NewSecret, NewUser};
+use ringfort_node::folder::{InitOptions, LeaderFolder, init};
+use ringfort_node::leader::{LeaderCore, LeaderOptions, run_core, run_leader, run_leader_ordering};
+use ringfort_node::order::{Machine, Ordering, Submitter};
+use ringfort_services::Answer;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How a leader runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Honest,
+    /// Answers every request wrongly.
+    Liar,
+    /// Answers nobody, and puts what it has seen into the order again, altered and as it was.
+    Forger,
+}
+
+struct World {
+    info: Arc<GroupInfo>,
+    folders: Vec<PathBuf>,
+    running: BTreeMap<usize, (oneshot::Sender<()>, JoinHandle<()>)>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn start(first: Kind) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let addresses = ringfort_loopback::addresses::<4>().unwrap().map(|at| at.to_string()).into();
+        let user = |name: &str| NewUser {
+            name: name.parse().unwrap(),
+            secret: NewSecret::Password(format!("{name}'s password").into()),
+        };
+        let options = InitOptions {
+            name: "test".into(),
+            rules: Rules::new(4, 1, 2).unwrap(),
+            addresses,
+            policy: Policy { order: true, ..quick_policy() },
+            users: vec![user("ana"), user("ben")],
+        };
+        let summary = init(&dir.path().join("group"), options).unwrap();
+        let mut world = World { info: summary.group, folders: summary.folders, running: BTreeMap::new(), _dir: dir };
+        world.run(1, first);
+        (2..=4).for_each(|number| world.run(number, Kind::Honest));
+        world
+    }
+
+    fn run(&mut self, number: usize, kind: Kind) {
+        let folder = LeaderFolder::open(&self.folders[number - 1]).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let options = LeaderOptions::default();
+        let task = tokio::spawn(async move {
+            let shutdown = async { drop(stopped.await) };
+            match kind {
+                Kind::Honest => run_leader(folder, options, |_| {}, shutdown).await.unwrap(),
+                Kind::Liar => {
+                    let build = |cx: &mut Cx<'_>, group, secrets, records| -> Box<dyn LeaderCore> {
+                        Box::new(Liar(Leader::new(cx, group, secrets, records)))
+                    };
+                    run_core(folder, options, build, |_| {}, shutdown).await.unwrap();
+                }
+                Kind::Forger => {
+                    let ordering = Ordering::with(|submitter| Box::new(Forger { submitter, forged: 0 }));
+                    run_leader_ordering(folder, options, ordering, |_| {}, shutdown).await.unwrap();
+                }
+            }
+        });
+        self.running.insert(number, (stop, task));
+    }
+
+    async fn stop(&mut self, number: usize) {
+        let (stop, task) = self.running.remove(&number).unwrap();
+        drop(stop);
+        task.await.unwrap();
+    }
+
+    async fn join(&self, user: &str) -> (Group, Events) {
+        let credentials = Credentials::password(user, format!("{user}'s password")).unwrap();
+        let options = JoinOptions { timeout: DEADLINE, ..JoinOptions::default() };
+        Group::join_with(self.info.clone(), credentials, options).await.unwrap()
+    }
+}
+
+/// A leader that is honest but for what it answers.
+struct Liar(Leader);
+
+impl LeaderCore for Liar {
+    fn on_peer_up(&mut self, _: &mut Cx<'_>, peer: LeaderId) -> Step {
+        self.0.on_peer_up(peer)
+    }
+
+    fn on_peer_down(&mut self, peer: LeaderId) {
+        self.0.on_peer_down(peer);
+    }
+
+    fn on_peer_frame(&mut self, cx: &mut Cx<'_>, peer: LeaderId, frame: &Bytes) -> Step {
+        self.0.on_peer_frame(cx, peer, frame)
+    }
+
+    fn on_link_up(&mut self, link: LinkId, exporter: [u8; 32]) {
+        self.0.on_link_up(link, exporter);
+    }
+
+    fn on_link_down(&mut self, link: LinkId) {
+        self.0.on_link_down(link);
+    }
+
+    fn on_member_frame(&mut self, cx: &mut Cx<'_>, link: LinkId, frame: &Bytes) -> Step {
+        self.0.on_member_frame(cx, link, frame)
+    }
+
+    fn on_command(&mut self, cx: &mut Cx<'_>, command: Command) -> Result<Step, Rejected> {
+        self.0.on_command(cx, command)
+    }
+
+    fn next_wakeup(&self) -> Option<Time> {
+        self.0.next_wakeup()
+    }
+
+    fn on_wakeup(&mut self, cx: &mut Cx<'_>) -> Step {
+        self.0.on_wakeup(cx)
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        self.0.figures(now)
+    }
+
+    fn answer(&mut self, cx: &mut Cx<'_>, member: &MemberId, answer: &Bytes) -> Step {
+        let Ok(Answer::Done { number, place, mut reply }) = decode(answer) else {
+            panic!("an honest replica's answer")
+        };
+        reply.iter_mut().for_each(|byte| *byte ^= 1);
+        self.0.answer(cx.now, member, &encode(&Answer::Done { number, place, reply }).into())
+    }
+
+    fn stays(&self) -> Option<Vec<MemberEntry>> {
+        LeaderCore::stays(&self.0)
+    }
+}
+
+static FORGED: AtomicUsize = AtomicUsize::new(0);
+
+/// Puts each message of others into the order again, as it was and with its last byte altered: the end of a signature.
+struct Forger {
+    submitter: Submitter,
+    forged: usize,
+}
+
+impl Machine for Forger {
+    fn on_entry(&mut self, entry: &Entry) {
+        for (author, message) in messages_of(entry) {
+            let mut altered = message.to_vec();
+            if let Some(last) = altered.last_mut().filter(|_| author.index() != 0 && self.forged < 200) {
+                *last ^= 1;
+                self.forged += 2;
+                FORGED.fetch_add(2, Atomic::Relaxed);
+                drop(self.submitter.submit(vec![altered, message.to_vec()]));
+            }
+        }
+    }
+
+    fn state(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn install(&mut self, _index: u64, _state: Vec<u8>) {}
+}
+
+/// Whatever one leader does, in good time.
+async fn soon<T>(doing: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, doing).await.expect("it takes no leader's help that is hacked or stopped")
+}
+
+async fn write_and_read(ana: &Group, ben: &Group) {
+    let (ana, ben) = (ana.kv(), ben.kv());
+    let first = soon(ana.put(b"colour", b"red", Some(0))).await.unwrap();
+    let found = soon(ben.get(b"colour")).await.unwrap().unwrap();
+    assert_eq!((found.value.as_slice(), found.writer.as_str(), found.modified), (&b"red"[..], "ana", first));
+    let second = soon(ben.put(b"colour", b"blue", Some(first))).await.unwrap();
+    assert!(second > first);
+    let conflict = soon(ana.put(b"colour", b"green", Some(first))).await.unwrap_err();
+    assert!(matches!(conflict, KvError::Conflict { modified } if modified == second), "{conflict}");
+    let page = soon(ana.list(b"col", None, 10)).await.unwrap();
+    assert_eq!((page.entries.len(), page.more, page.revision), (1, false, second));
+    assert_eq!(page.entries[0].value, b"blue");
+    assert_eq!(soon(ana.delete(b"colour", None)).await.unwrap(), (true, second + 1));
+    assert_eq!(soon(ben.get(b"colour")).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_share_a_store_while_leaders_stop_and_come_back() {
+    let mut world = World::start(Kind::Honest).await;
+    let ((ana, _ana_events), (ben, _ben_events)) = tokio::join!(world.join("ana"), world.join("ben"));
+    write_and_read(&ana, &ben).await;
+    world.stop(2).await;
+    for count in 0..20u32 {
+        soon(ana.kv().put(format!("k{count:02}").as_bytes(), &count.to_be_bytes(), None)).await.unwrap();
+    }
+    world.run(2, Kind::Honest);
+    // Leader 3 is away next: so leader 2 is needed, with all that it missed.
+    world.stop(3).await;
+    let page = soon(ben.kv().list(b"k", None, 100)).await.unwrap();
+    assert_eq!(page.entries.len(), 20);
+    world.run(3, Kind::Honest);
+    let value = vec![7; 64 * 1024];
+    let many = (0..40u32).map(|count| {
+        let (kv, value) = (ben.kv(), value.clone());
+        async move { kv.put(format!("long{}", count % 8).as_bytes(), &value, None).await.unwrap() }
+    });
+    let many: Vec<_> = many.map(tokio::spawn).collect();
+    let mut revisions = Vec::new();
+    for one in many {
+        revisions.push(soon(one).await.unwrap());
+    }
+    revisions.sort_unstable();
+    revisions.dedup();
+    assert_eq!(revisions.len(), 40, "each was done once");
+    assert_eq!(soon(ana.kv().get(b"long3")).await.unwrap().unwrap().value, value);
+    ana.leave().await.unwrap();
+    ben.leave().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_answers_wrongly_changes_no_reply_and_is_named() {
+    let world = World::start(Kind::Liar).await;
+    let ((ana, mut events), (ben, _ben_events)) = tokio::join!(world.join("ana"), world.join("ben"));
+    for _ in 0..5 {
+        write_and_read(&ana, &ben).await;
+    }
+    let named = wait_for(&mut events, "blame", |event| match event {
+        Event::Blamed(who, Fault::WrongAnswer) => Some(who),
+        _ => None,
+    });
+    assert_eq!(named.await, Culprit::Leader(LeaderId::new(1).unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_forges_and_repeats_what_it_has_seen_does_nothing_in_anybodys_name() {
+    let world = World::start(Kind::Forger).await;
+    let ((ana, _ana_events), (ben, _ben_events)) = tokio::join!(world.join("ana"), world.join("ben"));
+    let before = soon(ana.kv().put(b"count", b"0", None)).await.unwrap();
+    for count in 1..=20u64 {
+        let revision = soon(ben.kv().put(b"count", &[1], None)).await.unwrap();
+        assert_eq!(revision, before + count, "nothing but what members asked was done");
+    }
+    assert!(FORGED.load(Atomic::Relaxed) > 20, "it has tried");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(soon(ana.kv().get(b"count")).await.unwrap().unwrap().version, 21);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_without_an_order_says_so() {
+    let world = Quick::start(&["ana"], quick_policy()).await;
+    let (ana, _events) = world.join("ana").await;
+    let error = ana.kv().get(b"colour").await.unwrap_err();
+    assert!(matches!(error, KvError::Call(CallError::NotOrdered)), "{error}");
+    assert!(error.to_string().contains("`order = false`") && error.to_string().contains("`order = true`"), "{error}");
+}
