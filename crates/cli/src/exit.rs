@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{BadName, BadTopic, Rejected};
-use ringfort::{JoinError, SendError};
+use ringfort::{CallError, JoinError, KvError, Refusal, SendError};
 use ringfort_daemon::DaemonError;
 use ringfort_daemon::config::ConfigError;
 use ringfort_documents::{FileError, FileErrorKind};
@@ -44,13 +44,13 @@ pub enum Status {
     Busy = 15,
     /// Leaders or files are of another version.
     Version = 16,
-    /// The disk is full.
+    /// The disk is full, or the group's store.
     Full = 17,
     /// The name, password, key or certificate is wrong.
     Credentials = 20,
     /// The leaders refuse: expelled, too many attempts, full; or the user's role forbids it.
     Refused = 21,
-    /// Too few leaders are in reach, or have acknowledged what was sent.
+    /// Too few leaders are in reach, have acknowledged what was sent, or have replied.
     TooFewLeaders = 22,
     /// The leaders in reach do not hold the group's keys.
     OtherKeys = 23,
@@ -66,10 +66,12 @@ pub enum Status {
     Conflict = 31,
     /// A piece of evidence convicts nobody.
     NoEvidence = 32,
+    /// There is no such key, or it has changed.
+    NotThere = 40,
 }
 
 /// Every status with its meaning, in order.
-pub const TABLE: [(Status, &str); 21] = [
+pub const TABLE: [(Status, &str); 22] = [
     (Status::Ok, "everything was done"),
     (Status::Other, "something not listed here failed"),
     (Status::Usage, "the command line is wrong"),
@@ -80,7 +82,7 @@ pub const TABLE: [(Status, &str); 21] = [
     (Status::Exists, "a file or folder exists already and is not overwritten"),
     (Status::Busy, "the folder of the leader or site, or its port, is in use"),
     (Status::Version, "the leaders, or a file, are of another version of Ringfort"),
-    (Status::Full, "the disk is full"),
+    (Status::Full, "the disk is full, or the group's store"),
     (Status::Credentials, "wrong name, password, key or certificate"),
     (
         Status::Refused,
@@ -97,6 +99,7 @@ pub const TABLE: [(Status, &str); 21] = [
     (Status::NotCovered, "the log or receipt does not tell of that moment"),
     (Status::Conflict, "the logs hold evidence against leaders"),
     (Status::NoEvidence, "the evidence convicts nobody"),
+    (Status::NotThere, "the group's store has no such key, or it has changed: nothing was done"),
 ];
 
 /// The table as text, for the long help.
@@ -240,6 +243,33 @@ impl From<SendError> for Failure {
             SendError::Rejected(Rejected::Role { .. }) => Status::Refused,
             SendError::Rejected(Rejected::Stale) | SendError::Unacknowledged(_) => Status::TooFewLeaders,
             SendError::Rejected(_) => Status::Other,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let status = match error {
+            CallError::Rejected(rejected) => return SendError::Rejected(rejected).into(),
+            CallError::NotOrdered => Status::Refused,
+            CallError::Refused(_) => Status::Usage,
+            CallError::Ended => Status::NotAMember,
+            CallError::Forgotten => Status::TooFewLeaders,
+        };
+        Failure::new(status, error)
+    }
+}
+
+impl From<KvError> for Failure {
+    fn from(error: KvError) -> Self {
+        let status = match error {
+            KvError::Call(error) => return error.into(),
+            KvError::Refused(Refusal::Key | Refusal::Value) => Status::Usage,
+            KvError::Refused(Refusal::Unknown) | KvError::Version => Status::Version,
+            KvError::Refused(Refusal::Role) => Status::Refused,
+            KvError::Refused(Refusal::StoreFull | Refusal::UserFull) => Status::Full,
+            KvError::Conflict { .. } => Status::NotThere,
         };
         Failure::new(status, error)
     }
@@ -396,7 +426,7 @@ mod tests {
     #[test]
     fn the_table_is_in_order_and_says_each_once() {
         assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        assert_eq!(TABLE.last().map(|row| row.0), Some(Status::NoEvidence));
+        assert_eq!(TABLE.last().map(|row| row.0), Some(Status::NotThere));
         assert!(table().contains("\n   22  too few"));
     }
 

@@ -144,6 +144,11 @@ pub enum Command {
     /// Everything that is offered is accepted, within the bounds given. A file appears in the folder only once its hash is
     /// right; one that breaks off goes on where it was when it is offered again.
     ReceiveFiles(commands::receive_files::ReceiveFilesArgs),
+    /// Put, read and list keys in the store that the group's leaders keep, where its policy says `order = true`
+    ///
+    /// Up to f hacked leaders change no reply. Leaders read what is kept: encrypt what they must not know.
+    #[command(subcommand)]
+    Kv(commands::kv::KvCommand),
     /// Join a group and print its messages and events
     Listen(commands::listen::ListenArgs),
     /// See which leaders of a group answer, and what works
@@ -251,6 +256,7 @@ pub async fn execute(command: Command) -> Outcome {
         Command::Send(args) => commands::send::run(args).await,
         Command::SendFile(args) => commands::send_file::run(args).await,
         Command::ReceiveFiles(args) => commands::receive_files::run(args).await,
+        Command::Kv(command) => commands::kv::run(command).await,
         Command::Listen(args) => commands::listen::run(args).await,
         Command::Status(args) => commands::status::run(args).await,
         Command::Fingerprint(args) => commands::group_file::fingerprint(&args),

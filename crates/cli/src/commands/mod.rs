@@ -6,6 +6,7 @@ pub mod group_file;
 pub mod init;
 pub mod join;
 pub mod key;
+pub mod kv;
 pub mod leader;
 pub mod leader_replace;
 pub mod leader_status;

@@ -8,6 +8,7 @@ mod files;
 mod group;
 mod join;
 mod kills;
+mod kv;
 mod log;
 mod operations;
 mod process;
