@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering as Atomic};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use ringfort_agreement::readings::messages_of;
 use ringfort_agreement::sequence::Entry;
 use ringfort_documents::{NewSecret, NewUser};
 use ringfort_node::folder::{InitOptions, LeaderFolder, init};
-use ringfort_node::leader::{LeaderCore, LeaderOptions, run_core, run_leader, run_leader_ordering};
+use ringfort_node::leader::{LeaderCore, LeaderOptions, Told, run_core, run_leader, run_leader_ordering};
 use ringfort_node::order::{Machine, Ordering, Submitter};
 use ringfort_services::Answer;
 use tokio::sync::oneshot;
@@ -43,6 +43,8 @@ struct World {
     info: Arc<GroupInfo>,
     folders: Vec<PathBuf>,
     running: BTreeMap<usize, (oneshot::Sender<()>, JoinHandle<()>)>,
+    /// Committed blocks that an honest leader has told of.
+    position: Arc<AtomicU64>,
     _dir: tempfile::TempDir,
 }
 
@@ -62,7 +64,8 @@ impl World {
             users: vec![user("ana"), user("ben")],
         };
         let summary = init(&dir.path().join("group"), options).unwrap();
-        let mut world = World { info: summary.group, folders: summary.folders, running: BTreeMap::new(), _dir: dir };
+        let (info, folders, position) = (summary.group, summary.folders, Arc::default());
+        let mut world = World { info, folders, running: BTreeMap::new(), position, _dir: dir };
         world.run(1, first);
         (2..=4).for_each(|number| world.run(number, Kind::Honest));
         world
@@ -71,11 +74,17 @@ impl World {
     fn run(&mut self, number: usize, kind: Kind) {
         let folder = LeaderFolder::open(&self.folders[number - 1]).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let options = LeaderOptions::default();
+        let (options, position) = (LeaderOptions::default(), self.position.clone());
         let task = tokio::spawn(async move {
             let shutdown = async { drop(stopped.await) };
             match kind {
-                Kind::Honest => run_leader(folder, options, |_| {}, shutdown).await.unwrap(),
+                Kind::Honest => {
+                    let observe = |told: &Told<'_>| {
+                        let order = if let Told::Report(report) = told { report.order } else { None };
+                        position.fetch_max(order.map_or(0, |order| order.position), Atomic::Relaxed);
+                    };
+                    run_leader(folder, options, observe, shutdown).await.unwrap();
+                }
                 Kind::Liar => {
                     let build = |cx: &mut Cx<'_>, group, secrets, records| -> Box<dyn LeaderCore> {
                         Box::new(Liar(Leader::new(cx, group, secrets, records)))
@@ -149,11 +158,14 @@ impl LeaderCore for Liar {
     }
 
     fn answer(&mut self, cx: &mut Cx<'_>, member: &MemberId, answer: &Bytes) -> Step {
-        let Ok(Answer::Done { number, place, mut reply }) = decode(answer) else {
-            panic!("an honest replica's answer")
+        let lie = match decode(answer).expect("an honest replica's answer") {
+            Answer::Done { number, place, mut reply } => {
+                reply.iter_mut().for_each(|byte| *byte ^= 1);
+                Answer::Done { number, place, reply }
+            }
+            Answer::Forgotten { number, place } => Answer::Forgotten { number, place: place + 1 },
         };
-        reply.iter_mut().for_each(|byte| *byte ^= 1);
-        self.0.answer(cx.now, member, &encode(&Answer::Done { number, place, reply }).into())
+        self.0.answer(cx.now, member, &encode(&lie).into())
     }
 
     fn stays(&self) -> Option<Vec<MemberEntry>> {
@@ -255,6 +267,33 @@ async fn a_leader_that_answers_wrongly_changes_no_reply_and_is_named() {
         _ => None,
     });
     assert_eq!(named.await, Culprit::Leader(LeaderId::new(1).unwrap()));
+}
+
+/// Leader 1 answers wrongly, and orders well: so each of two others is needed for every reply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_away_for_long_comes_back_to_the_others_state_and_answers_as_they_do() {
+    let mut world = World::start(Kind::Liar).await;
+    let (ana, _events) = world.join("ana").await;
+    world.stop(2).await;
+    // One after the other: so many committed blocks that the others let go of what leader 2 has not seen.
+    for count in 0..150u32 {
+        soon(ana.kv().put(format!("k{}", count % 10).as_bytes(), &count.to_be_bytes(), None)).await.unwrap();
+    }
+    let passed = async {
+        while world.position.load(Atomic::Relaxed) < 600 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon(passed).await;
+    world.run(2, Kind::Honest);
+    // What leader 2 lacks it gets from leader 3 too.
+    soon(ana.kv().put(b"last", b"word", Some(0))).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.stop(3).await;
+    let page = soon(ana.kv().list(b"", None, 100)).await.unwrap();
+    assert_eq!((page.entries.len(), page.revision), (11, 151));
+    assert_eq!(page.entries[3].value, 143u32.to_be_bytes());
+    assert_eq!(soon(ana.kv().put(b"last", b"of all", Some(151))).await.unwrap(), 152);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
