@@ -126,6 +126,11 @@ impl Life {
         voted.filter(|(b, vote)| pending(b, vote)).map(|(b, vote)| b.as_voted(vote)).collect()
     }
 
+    /// Whether there is any of that.
+    pub fn has_unsettled(&self, leader: LeaderId) -> bool {
+        !self.unsettled(leader).is_empty()
+    }
+
     pub fn ballot_mut(&mut self, operation: &Operation) -> Option<&mut Ballot> {
         let key = (operation.rank(), operation.content());
         self.ballots.iter_mut().find(|b| b.key() == key)
@@ -288,8 +293,8 @@ impl Life {
 
     /// Forgets what a leader wants that is above the state reached.
     pub fn withdraw(&mut self, leader: LeaderId) {
-        let reached = self.rank();
-        for ballot in self.ballots.iter_mut().filter(|b| b.rank() > reached) {
+        let reached = self.key();
+        for ballot in self.ballots.iter_mut().filter(|b| b.key() > reached) {
             ballot.votes.remove(&leader);
         }
         self.ballots.retain(|b| !b.votes.is_empty());

@@ -52,7 +52,7 @@ pub const BALLOTS_PER_SUBJECT_MAX: usize = 4;
 /// Votes on one subject that a leader has at any time: stays that begin, as many that end, and what it has accepted.
 pub const VOTES_PER_SUBJECT_MAX: usize = 2 * BALLOTS_PER_SUBJECT_MAX + 1;
 /// How far a stay's number may jump beyond what any leader has voted for: a member cannot run the counter out.
-const INCARNATION_JUMP_MAX: u64 = 64;
+pub(crate) const INCARNATION_JUMP_MAX: u64 = 64;
 
 /// What a step of coordination asks for, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ pub struct Coordination {
     founded: BTreeMap<LeaderId, usize>,
     /// Users that this leader's operator has wanted out; their lives say whether that still stands.
     unwanted: BTreeSet<Subject>,
-    /// Subjects with votes beyond the state reached.
+    /// Subjects with votes beyond the state reached, or with this leader's order to expel that is not in force.
     open: BTreeSet<Subject>,
     /// Where telling one's own open votes goes on.
     told: Option<Subject>,

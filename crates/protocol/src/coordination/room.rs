@@ -70,7 +70,7 @@ impl Coordination {
     /// After a subject's votes changed: whether it is open, and whether there is anything left to know of it.
     pub(super) fn tidy(&mut self, subject: &Subject) {
         let Some(life) = self.lives.get(subject) else { return };
-        if life.is_open() {
+        if life.is_open() || life.has_unsettled(self.me) {
             self.open.insert(subject.clone());
         } else {
             self.open.remove(subject);
@@ -101,8 +101,11 @@ impl Coordination {
         // this leader it is about to accept: whoever lacks its word finds that in comparing, and nobody has to hear thousands of votes
         // of a leader that comes back.
         let said = self.own_vote(operation).unwrap_or_else(|| self.sign(operation.clone(), false));
-        let ballot = self.lives.get(&subject).and_then(|life| life.ballot(operation));
-        let is_settled = ballot.is_some_and(|ballot| ballot.accepted_by() >= self.rules.catch_up());
+        let about_to_accept = |life: &Life| {
+            let ballot = life.ballot(operation).filter(|ballot| life.is_news(ballot, &self.rules));
+            ballot.is_some_and(|ballot| ballot.accepted_by() >= self.rules.catch_up())
+        };
+        let is_settled = self.lives.get(&subject).is_some_and(about_to_accept);
         if said_before.as_ref() != Some(&said) && !is_settled {
             out.push(Output::Broadcast(PeerMessage::Proposals(vec![said])));
         }

@@ -131,7 +131,7 @@ impl Coordination {
             if unsettled.len() >= STATUS_VOTES_MAX {
                 break;
             }
-            let own = self.open_votes(subject).map(|operation| (subject.clone(), operation));
+            let own = self.open_votes(subject).into_iter().map(|operation| (subject.clone(), operation));
             unsettled.extend(own.filter(|vote| !unsettled.contains(vote)).collect::<Vec<_>>());
         }
         unsettled.truncate(STATUS_VOTES_MAX);
@@ -141,15 +141,17 @@ impl Coordination {
         messages
     }
 
-    fn open_votes(&self, subject: &Subject) -> impl Iterator<Item = Operation> {
-        let life = self.lives.get(subject);
-        let open = life.into_iter().flat_map(|life| life.ballots.iter().filter(|b| b.key() > life.key()));
-        open.filter_map(|b| b.votes.get(&self.me).map(|vote| b.as_voted(vote)))
+    fn open_votes(&self, subject: &Subject) -> Vec<Operation> {
+        self.lives.get(subject).map(|life| life.unsettled(self.me)).unwrap_or_default()
     }
 
-    /// Whether this leader votes for a user's expulsion.
+    /// Whether this leader votes for a user's expulsion from a stay that is not over.
     fn wants_out(&self, subject: &Subject) -> bool {
-        self.open_votes(subject).any(|operation| matches!(operation, Operation::Remove(_, Cause::Expelled)))
+        self.lives.get(subject).is_some_and(Life::is_open)
+            && self
+                .open_votes(subject)
+                .iter()
+                .any(|operation| matches!(operation, Operation::Remove(_, Cause::Expelled)))
     }
 
     /// A peer's status: if it differs, ours by class.

@@ -227,8 +227,9 @@ impl Inbox {
             Lookup::Readable => {}
             Lookup::Ended => return events.push(blame(from, Fault::OldView)),
             Lookup::Unknown => {
+                let sender = header.sender.user.clone();
                 if self.waiting.push(now, from, arrival.frame) {
-                    events.push(InboxEvent::NeedView(digest, from));
+                    events.push(InboxEvent::NeedView(digest, from, sender));
                 }
                 return;
             }

@@ -134,8 +134,8 @@ pub enum InboxEvent {
         /// What is missing.
         request: RepairRequest,
     },
-    /// Frames came under a view that cannot be read yet.
-    NeedView(ViewDigest, LeaderId),
+    /// Frames came under a view that cannot be read yet: who relayed one, and its sender.
+    NeedView(ViewDigest, LeaderId, UserName),
     /// One sender signed both frames, under one number.
     Conflict(Bytes, Bytes),
     /// Somebody deviated, or a frame came too late ([`Fault::OldView`], no deviation).

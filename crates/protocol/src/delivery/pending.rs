@@ -21,7 +21,7 @@ pub(super) const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Of these, frames in one sender's name.
 const WAITING_PER_SENDER_MAX: usize = 64;
 
-/// A view is asked for once in this time, and so many views at most because of one relay.
+/// A view is asked for once in this time because of each relay, and so many views at most because of one.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const ASKED_PER_RELAY_MAX: usize = 8;
 
@@ -33,7 +33,7 @@ const BAD_COPIES_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     relays: BTreeMap<LeaderId, Queue>,
-    asked: BTreeMap<ViewDigest, (Time, LeaderId)>,
+    asked: BTreeMap<(ViewDigest, LeaderId), Time>,
 }
 
 #[derive(Debug, Default)]
@@ -48,10 +48,10 @@ impl Waiting {
         self.expire(now);
         let view = frame.header().view;
         self.relays.entry(from).or_default().push(now, frame);
-        let because = self.asked.values().filter(|(_, relay)| *relay == from).count();
-        let ask = !self.asked.contains_key(&view) && because < ASKED_PER_RELAY_MAX;
+        let because = self.asked.keys().filter(|(_, relay)| *relay == from).count();
+        let ask = !self.asked.contains_key(&(view, from)) && because < ASKED_PER_RELAY_MAX;
         if ask {
-            self.asked.insert(view, (now, from));
+            self.asked.insert((view, from), now);
         }
         ask
     }
@@ -59,7 +59,7 @@ impl Waiting {
     /// Takes out the frames under a view, relay by relay as they came.
     pub(super) fn take(&mut self, now: Time, view: &ViewDigest) -> Vec<(LeaderId, DataFrame)> {
         self.expire(now);
-        self.asked.remove(view);
+        self.asked.retain(|(asked, _), _| asked != view);
         let mut taken = Vec::new();
         for (from, queue) in &mut self.relays {
             let frames = queue.take(|frame| frame.header().view == *view);
@@ -82,7 +82,7 @@ impl Waiting {
                 queue.pop();
             }
         }
-        self.asked.retain(|_, (at, _)| now.since(*at) < ASK_AGAIN_AFTER);
+        self.asked.retain(|_, at| now.since(*at) < ASK_AGAIN_AFTER);
     }
 
     /// When the first frame has waited too long.

@@ -8,6 +8,7 @@ use super::access::Approach;
 use super::refusals::Failed;
 use super::standing::{Link, Stage};
 use super::{Effect, Event, Member, Phase, Step};
+use crate::coordination::INCARNATION_JUMP_MAX;
 use crate::data::Identity;
 use crate::fault::{Culprit, Fault};
 use crate::ids::{Incarnation, LeaderId};
@@ -251,12 +252,15 @@ impl Member {
         self.tell_heads(leader, false, step);
     }
 
-    /// One above the highest stay that an honest leader can have reported: the f highest may be lies.
-    fn next_incarnation(&self) -> Incarnation {
+    /// The highest stay that an honest leader can have reported: the f highest may be lies.
+    fn reported_stay(&self) -> Incarnation {
         let mut reports: Vec<Incarnation> = self.reported.values().copied().collect();
         reports.sort_by(|a, b| b.cmp(a));
-        let honest = reports.get(usize::from(self.group.rules.f())).copied().unwrap_or_default();
-        crate::view::next_incarnation(honest.max(self.used))
+        reports.get(usize::from(self.group.rules.f())).copied().unwrap_or_default()
+    }
+
+    pub(super) fn next_incarnation(&self) -> Incarnation {
+        crate::view::next_incarnation(self.reported_stay().max(self.used))
     }
 
     /// Tries again as a newer stay.
@@ -280,10 +284,14 @@ impl Member {
         let overdue = self.announced_at.is_some_and(|at| cx.now >= at + JOIN_RETRY);
         if self.phase == Phase::Joining && overdue && !self.awaits_vote(cx.now) {
             step.blame(Culprit::Outsider(Some(self.user.clone())), Fault::Silent);
-            match self.said_too_low() {
+            // Beyond, no honest leader that has heard of none of these stays would let it begin.
+            let last_use = self.reported_stay().0.saturating_add(INCARNATION_JUMP_MAX).saturating_sub(1);
+            let goes_on = self.me.as_ref().is_none_or(|me| me.id.incarnation.0 <= last_use);
+            match self.said_too_low().filter(|_| goes_on) {
                 Some(last) => {
                     self.new_stay(step);
-                    self.used = self.used.max(Incarnation(last.0.min(self.used.0.saturating_add(STAY_STEP))));
+                    let next = last.0.min(self.used.0.saturating_add(STAY_STEP)).min(last_use);
+                    self.used = self.used.max(Incarnation(next));
                 }
                 // No quorum was reached: the number is as good as it was.
                 None => {

@@ -245,4 +245,26 @@ mod tests {
         let all = [expelled(900), expelled(800), expelled(2), expelled(2), expelled(1)];
         assert_eq!(failed(&all), Some(JoinFailure::Denied(expelled(2))), "no stay that hacked leaders make up");
     }
+
+    /// Seven leaders have proved that they know Ana, and five of them say which stay she had. What she announces does not get
+    /// through to them, and one hacked leader refuses each stay as too low.
+    #[test]
+    fn what_a_hacked_leader_refuses_on_a_bad_network_takes_no_stay_beyond_what_the_others_let_in() {
+        let mut chance = rng(1);
+        let mut ana = ana(Phase::Joining);
+        ana.reported.extend((1..=5).map(|by| (leader(by), stay(2, 2))));
+        ana.reported.extend((6..=7).map(|by| (leader(by), stay(2, 900_000))));
+        let mut now = Time::ZERO;
+        for round in 0..40 {
+            ana.announced_at = Some(now);
+            ana.on_refused(leader(7), Failed::Denied(Denial::Incarnation(stay(2, 900_000))), &mut Step::default());
+            now = now + std::time::Duration::from_secs(8);
+            let mut cx = Cx { now, unix_ms: 0, rng: &mut chance };
+            ana.retry_join(&mut cx, &mut Step::default());
+            let next = ana.next_incarnation();
+            let own = ana.me.get_or_insert_with(|| Identity::generate(user("ana"), next, &mut rng(2))).id.incarnation;
+            let beyond = own.0 - stay(2, 2).0;
+            assert!(beyond <= crate::coordination::INCARNATION_JUMP_MAX, "{beyond} beyond, in round {round}");
+        }
+    }
 }

@@ -299,7 +299,7 @@ impl Member {
         let mut needed = Vec::new();
         for event in events {
             match event {
-                InboxEvent::NeedView(digest, because) => needed.push((digest, because)),
+                InboxEvent::NeedView(digest, relay, sender) => needed.push((digest, (relay, sender))),
                 event => self.absorb_inbox_event(cx.now, event, step),
             }
         }
@@ -323,7 +323,7 @@ impl Member {
                 }
             }
             InboxEvent::UnknownTail(sender) => step.events.push(Event::UnknownTail(sender)),
-            InboxEvent::NeedView(digest, because) => self.past.want(now, digest, because),
+            InboxEvent::NeedView(digest, relay, sender) => self.past.want(now, digest, (relay, sender)),
             InboxEvent::Conflict(first, second) => self.accuse(&first, &second, step),
             InboxEvent::Blame(culprit, fault) => match culprit {
                 crate::fault::Culprit::Leader(leader) => self.blame_leader(leader, fault, step),
@@ -333,7 +333,7 @@ impl Member {
     }
 
     /// Messages came under a view that is not known yet: look at what leaders said, then ask them.
-    fn need_view(&mut self, cx: &mut Cx<'_>, digest: ViewDigest, because: LeaderId, step: &mut Step) {
+    fn need_view(&mut self, cx: &mut Cx<'_>, digest: ViewDigest, because: (LeaderId, UserName), step: &mut Step) {
         self.track(cx, step, |tracker, group| tracker.read(group, digest));
         if self.keyring.readable(&digest, cx.now).is_some() {
             return;

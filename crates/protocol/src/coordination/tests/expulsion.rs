@@ -278,3 +278,45 @@ fn a_leader_that_does_not_hear_another_for_a_while_does_not_vote_out_whom_f_plus
     cluster.say(4, &remove("mal", 3, Cause::Expelled), 0);
     assert_eq!(cluster.settled(), [1; 3], "no operator expelled him from this stay");
 }
+
+/// Mal was in and has gone, and all leaders have told all others so: they compared while something else was under way.
+fn gone_and_compared() -> Cluster {
+    let mut cluster = Cluster::new(4, 1, 1);
+    cluster.admit(&[1, 2, 3], &entry("mal", 1));
+    cluster.deliver_all();
+    cluster.remove(&[1, 2, 3], &entry("mal", 1).id, Cause::Left);
+    cluster.deliver_all();
+    let mal = Subject::User(user("mal"));
+    for id in cluster.ids() {
+        let asked = cluster.at(id.number()).buckets.asking_for(&mal);
+        cluster.carry_out(id, vec![Output::Broadcast(PeerMessage::Buckets(asked))]);
+    }
+    assert_eq!(cluster.settled(), [0; 3]);
+    cluster
+}
+
+fn is_expelled_everywhere(cluster: &mut Cluster) -> bool {
+    (1..=3).all(|number| matches!(cluster.at(number).standing(&entry("mal", 2)), Err(Denial::Expelled(_))))
+}
+
+#[test]
+fn whom_f_plus_1_operators_expel_after_it_has_gone_does_not_come_in_again() {
+    let mut cluster = gone_and_compared();
+    cluster.expel(&[1, 2], "mal");
+    assert_eq!(cluster.settled(), [0; 3]);
+    assert!(is_expelled_everywhere(&mut cluster), "f+1 operators ordered it");
+}
+
+#[test]
+fn an_order_to_expel_who_has_gone_is_said_again_when_it_is_lost_and_after_a_restart() {
+    for restarts in [false, true] {
+        let mut cluster = gone_and_compared();
+        cluster.expel(&[1, 2], "mal");
+        cluster.mail.clear();
+        if restarts {
+            [1, 2].into_iter().for_each(|number| recovery::restart(&mut cluster, number));
+        }
+        assert_eq!(cluster.settled(), [0; 3]);
+        assert!(is_expelled_everywhere(&mut cluster), "restarts: {restarts}");
+    }
+}

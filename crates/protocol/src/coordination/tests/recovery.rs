@@ -259,3 +259,26 @@ fn a_leader_whose_memory_is_old_says_nothing_before_f_plus_1_others_are_in_its_s
     cluster.admit(&[4], &entry("gus", 1));
     assert_eq!(cluster.mail.len(), 3, "it votes again");
 }
+
+/// Ana's stay with keys that prevail over those with which she is in.
+fn with_prevailing_keys(join_of_ana: &Operation) -> Operation {
+    let stay =
+        |seed| crate::data::Identity::generate(user("ana"), Incarnation(1), &mut crate::testing::rng(seed)).entry();
+    let mut others = (1_000..1_100).map(|seed| Operation::Join(stay(seed)));
+    others.find(|other| other.content() > join_of_ana.content()).unwrap()
+}
+
+#[test]
+fn leaders_that_are_hacked_one_after_the_other_do_not_put_other_keys_in_the_place_of_a_members() {
+    let mut room = Room::new(4, 1);
+    room.accepts(&join("ana", 1));
+    let (theirs, later) = (with_prevailing_keys(&join("ana", 1)), join("ana", 2));
+    for invented in [&theirs, &later] {
+        let _ = room.hears(2, invented);
+        // Leader 2 is clean again, and comes over a new link. Then leader 3 is hacked.
+        room.me.on_peer_up(leader(2));
+        assert_eq!(proposed(&room.hears(3, invented)), vec![], "nobody honest has seen her with these keys");
+        room.me.on_peer_up(leader(3));
+    }
+    assert!(room.me.members().get_member(&entry("ana", 1).id) == Some(&entry("ana", 1)));
+}

@@ -47,7 +47,10 @@ fn a_flood_of_unknown_views_crowds_out_only_its_own_relay() {
         }
     };
     flood(&mut room, 0);
-    assert_eq!(room.bo(at(1), 1, &honest), [InboxEvent::NeedView(view_id(2).digest, leader(1))]);
+    assert_eq!(
+        room.bo(at(1), 1, &honest),
+        [InboxEvent::NeedView(view_id(2).digest, leader(1), crate::testing::user("ana"))]
+    );
     flood(&mut room, 3000);
     assert_eq!(asked_views, 8);
     let (streams, (frames, bytes), _) = room.bo.inbox.size();

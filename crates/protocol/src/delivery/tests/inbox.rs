@@ -177,9 +177,17 @@ fn frames_that_come_before_their_view_are_read_with_it() {
     let mut room = Room::sealed();
     room.ana.keyring.install(keyed(2));
     let frames: Vec<_> = (0..3).map(|_| room.ana.multicast(at(0), Service::Fifo, b"x")).collect();
-    assert_eq!(room.bo(at(1), 1, &frames[0]), [InboxEvent::NeedView(view_id(2).digest, leader(1))]);
-    for frame in &frames[1..] {
-        assert_eq!(room.bo(at(2), 2, frame), [], "asked for once");
+    assert_eq!(
+        room.bo(at(1), 1, &frames[0]),
+        [InboxEvent::NeedView(view_id(2).digest, leader(1), crate::testing::user("ana"))]
+    );
+    assert_eq!(
+        room.bo(at(2), 2, &frames[1]),
+        [InboxEvent::NeedView(view_id(2).digest, leader(2), crate::testing::user("ana"))],
+        "what this relay passed on waits for it too"
+    );
+    for relay in [1, 2] {
+        assert_eq!(room.bo(at(2), relay, &frames[2]), [], "each relay is named once");
     }
     assert_eq!(room.bo_reads_view(at(3), 9), []);
     room.bo.keyring.install(keyed(2));
