@@ -3,6 +3,8 @@
 //! Borsh with explicit discriminants: one value has one encoding. A decoder takes
 //! all of its input or refuses it; frames are bounded by the link before they come here.
 
+use std::io::{self, Read};
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// The version byte that starts every frame.
@@ -55,5 +57,47 @@ pub fn decode_frame<T: BorshDeserialize>(frame: &[u8]) -> Result<T, DecodeError>
         Some((&WIRE_VERSION, body)) => decode(body),
         Some((&version, _)) => Err(DecodeError::Version(version)),
         None => Err(DecodeError::Malformed),
+    }
+}
+
+/// As many bytes as are announced, as they come: a length alone takes no memory. For `deserialize_with`.
+///
+/// # Errors
+/// If there are fewer.
+pub fn read_bytes<R: Read>(reader: &mut R) -> io::Result<Vec<u8>> {
+    let length = u64::from(u32::deserialize_reader(reader)?);
+    let mut bytes = Vec::new();
+    let came = reader.by_ref().take(length).read_to_end(&mut bytes)?;
+    if came as u64 == length { Ok(bytes) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// The same, if there are any.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_optional_bytes<R: Read>(reader: &mut R) -> io::Result<Option<Vec<u8>>> {
+    match u8::deserialize_reader(reader)? {
+        0 => Ok(None),
+        1 => read_bytes(reader).map(Some),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_as_they_are_written_and_not_if_some_are_missing() {
+        for bytes in [vec![], vec![7; 3], vec![7; 70_000]] {
+            let written = encode(&bytes);
+            assert_eq!(read_bytes(&mut written.as_slice()).unwrap(), bytes);
+            assert!(bytes.is_empty() || read_bytes(&mut &written[..written.len() - 1]).is_err());
+            let optional = encode(&Some(bytes.clone()));
+            assert_eq!(read_optional_bytes(&mut optional.as_slice()).unwrap(), Some(bytes));
+        }
+        assert_eq!(read_optional_bytes(&mut &[0][..]).unwrap(), None);
+        assert!(read_optional_bytes(&mut &[2][..]).is_err());
+        assert!(read_bytes(&mut &[0xff, 0xff, 0xff, 0xff, 1][..]).is_err());
     }
 }

@@ -151,7 +151,7 @@ pub enum MemberRequest {
         yes: bool,
     } = 7,
     /// Shows a frame that its sender signed. Two such of different content under one number convict the sender (A18).
-    Accuse(Vec<u8>) = 8,
+    Accuse(#[borsh(deserialize_with = "crate::codec::read_bytes")] Vec<u8>) = 8,
     /// How far the member's streams go; with each heartbeat, and before it leaves.
     Heads {
         /// At most [`HEADS_MAX`].
@@ -165,7 +165,7 @@ pub enum MemberRequest {
     /// Asks for the successions that lead on from this generation.
     Successions(Generation) = 11,
     /// Asks the group's services something: for the service beside the leader to read, at most [`SERVICE_BYTES_MAX`].
-    Service(Vec<u8>) = 12,
+    Service(#[borsh(deserialize_with = "crate::codec::read_bytes")] Vec<u8>) = 12,
 }
 
 /// Leader to member, sealed.
@@ -229,7 +229,7 @@ pub enum LeaderNotice {
     /// Successions, in order: they speak for themselves. At most [`SUCCESSIONS_MAX`]; the rest is asked for again.
     Successions(Few<Certified, SUCCESSIONS_MAX>) = 12,
     /// What the service beside the leader answers, at most [`SERVICE_BYTES_MAX`].
-    Service(Vec<u8>) = 13,
+    Service(#[borsh(deserialize_with = "crate::codec::read_bytes")] Vec<u8>) = 13,
 }
 
 /// A list that is refused before it is decoded if it names more than `MAX` items.

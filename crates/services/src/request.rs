@@ -33,6 +33,7 @@ pub struct Request {
     /// Its number in that stay, from 1.
     pub number: u64,
     /// For the machine to read.
+    #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
     pub body: Vec<u8>,
     signature: [u8; 64],
 }
@@ -85,6 +86,7 @@ pub enum Answer {
         /// Its place among all that were applied.
         place: u64,
         /// What the machine replied.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
         reply: Vec<u8>,
     } = 1,
     /// The request was applied, changed nothing, and its reply was too long to be kept.
@@ -116,7 +118,7 @@ pub(crate) enum Message {
         removed: Vec<UserName>,
     } = 1,
     /// A member's request.
-    Request(Vec<u8>) = 2,
+    Request(#[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")] Vec<u8>) = 2,
 }
 
 /// Tells messages of services from those of others.

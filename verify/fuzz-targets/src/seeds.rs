@@ -18,6 +18,8 @@ use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy, SessionNumber};
+use ringfort_services::kv::{KeyValue, KvReply, KvRequest, Outcome};
+use ringfort_services::{Answer, Request, Stay};
 
 use crate::fixture::{fixture, key_of, rng, user};
 use crate::stage::{Route, Stage};
@@ -98,8 +100,31 @@ fn wire_seeds() -> Vec<Vec<u8>> {
     seeds.push(tagged(4, &encode(&PeerMessage::Buckets(vec![[3; 32]; 4]))));
     seeds.push(tagged(7, &[0, 0]));
     seeds.push(tagged(7, &[12, 1, 2, 3]));
+    seeds.extend(services_seeds());
     seeds.retain(|seed| seed.len() <= 2048);
     seeds
+}
+
+fn services_seeds() -> Vec<Vec<u8>> {
+    let (group, me) = (fixture().group.id(), Identity::generate(user("ana"), Incarnation(1), &mut rng(6)));
+    let key = b"colour".to_vec();
+    let put = KvRequest::Put { key: key.clone(), value: b"red".to_vec(), expected: Some(0) };
+    let list = KvRequest::List { prefix: key.clone(), after: Some(key.clone()), limit: 9 };
+    let sign = |digest: &[u8; 32]| me.signing.sign(wire::SERVICE_LABEL, &[digest]);
+    let request = Request::signed(&group, &Stay::from(&me.entry()), 3, encode(&put), sign);
+    let writer = user("ana");
+    let entry = KeyValue { key, value: b"red".to_vec(), created: 1, modified: 2, version: 2, writer, time_us: 7 };
+    let listed = KvReply { revision: 2, outcome: Outcome::Listed { entries: vec![entry.clone(), entry], more: true } };
+    let done = Answer::Done { number: 3, place: 5, reply: encode(&listed) };
+    vec![
+        tagged(8, &request.encode()),
+        tagged(9, &encode(&done)),
+        tagged(9, &encode(&Answer::Forgotten { number: 3, place: 5 })),
+        tagged(10, &encode(&put)),
+        tagged(10, &encode(&list)),
+        tagged(11, &encode(&listed)),
+        tagged(11, &encode(&KvReply { revision: 2, outcome: Outcome::Conflict { modified: 1 } })),
+    ]
 }
 
 fn some_entry(name: &str) -> MemberEntry {

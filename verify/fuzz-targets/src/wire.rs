@@ -9,6 +9,8 @@ use ringfort_protocol::data::{DATA_TAG, DataFrame, FrameKind, RECIPIENTS_MAX, Sh
 use ringfort_protocol::login::{LoginAnswer, LoginRequest};
 use ringfort_protocol::sealed::{End, SealedChannel};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
+use ringfort_services::kv::{KvReply, KvRequest};
+use ringfort_services::{Answer, Request};
 
 use crate::fixture::fixture;
 use crate::meter::bounded;
@@ -18,10 +20,11 @@ fn room(bytes: &[u8]) -> usize {
     24 * bytes.len() + 16 * 1024
 }
 
-/// Login messages, the management channel's messages, leaders' messages, and whole frames.
+/// Login messages, the management channel's messages, leaders' messages, whole frames, and what members and services say to each
+/// other.
 pub fn wire(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else { return };
-    match kind % 8 {
+    match kind % 12 {
         0 => canonical::<LoginRequest>(body),
         1 => canonical::<LoginAnswer>(body),
         2 => canonical::<MemberRequest>(body),
@@ -29,7 +32,11 @@ pub fn wire(data: &[u8]) {
         4 => canonical::<PeerMessage>(body),
         5 => whole_frame(body),
         6 => framed(body),
-        _ => sealed(body),
+        7 => sealed(body),
+        8 => canonical::<Request>(body),
+        9 => canonical::<Answer>(body),
+        10 => canonical::<KvRequest>(body),
+        _ => canonical::<KvReply>(body),
     }
 }
 

@@ -31,8 +31,10 @@ pub enum KvRequest {
     /// Gives a key a value. With `expected` only if the key's last change has that revision; 0: if there is no such key.
     Put {
         /// The key.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
         key: Vec<u8>,
         /// The value.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
         value: Vec<u8>,
         /// The condition.
         expected: Option<Revision>,
@@ -40,6 +42,7 @@ pub enum KvRequest {
     /// Takes a key away, under a condition as above.
     Delete {
         /// The key.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
         key: Vec<u8>,
         /// The condition.
         expected: Option<Revision>,
@@ -47,13 +50,16 @@ pub enum KvRequest {
     /// Reads a key.
     Get {
         /// The key.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
         key: Vec<u8>,
     } = 3,
     /// Reads keys in their order.
     List {
         /// Keys that begin so.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
         prefix: Vec<u8>,
         /// Keys behind this one.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_optional_bytes")]
         after: Option<Vec<u8>>,
         /// So many at most.
         limit: u32,
@@ -64,8 +70,10 @@ pub enum KvRequest {
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct KeyValue {
     /// The key.
+    #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
     pub key: Vec<u8>,
     /// The value.
+    #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
     pub value: Vec<u8>,
     /// The revision at which the key came to be.
     pub created: Revision,
