@@ -313,6 +313,36 @@ pub const ROWS: &[Row] = &[
             ),
         ],
     ),
+    structural(
+        "gap-service-request",
+        "seed 001 §4",
+        "a hacked leader asks a service in a member's name, or repeats what the member asked",
+        "a request has the signature of its member's stay, which n-f leaders name in the order, and each number counts once",
+        &[
+            shown("crates/services/src/tests/hostile.rs", "fn a_stay_that_hacked_leaders_invent_asks_nothing"),
+            shown(
+                "crates/services/src/tests/once.rs",
+                "fn what_members_ask_is_applied_once_in_one_order_whatever_hacked_leaders_do",
+            ),
+            shown(
+                "crates/ringfort/tests/services.rs",
+                "fn a_leader_that_forges_and_repeats_what_it_has_seen_does_nothing_in_anybodys_name",
+            ),
+        ],
+    ),
+    structural(
+        "gap-service-reply",
+        "seed 001 §4",
+        "a hacked server lies to a client of a replicated service",
+        "a reply counts with equal words of f+1 leaders for one place in the order, and whoever says otherwise is named",
+        &[
+            shown("crates/services/src/tests/once.rs", "fn f_equal_answers_are_not_enough"),
+            shown(
+                "crates/ringfort/tests/services.rs",
+                "fn a_leader_that_answers_wrongly_changes_no_reply_and_is_named",
+            ),
+        ],
+    ),
     refused("J6", "seed 002 §3.2", "inconsistent shares"),
     refused("L1", "seed 002 §2.3", "f leaders collude, and nothing is on time"),
     not_applicable(

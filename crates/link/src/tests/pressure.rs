@@ -160,8 +160,11 @@ async fn closing_frees_whoever_waits() {
     assert_eq!(sender.queued_bytes(), 0);
 }
 
-/// More than the second that one slow reader may hold senders up.
-const HELD_AT_FIRST: Duration = Duration::from_secs(2);
+/// What one slow reader may hold senders up in so much time: a second at once, whenever it falls behind, and a sixth of the time; and
+/// as much as a busy machine adds.
+fn may_hold(lasting: Duration) -> Duration {
+    LinkLimits::default().hold_max + lasting / 6 + lasting / 20
+}
 
 /// How long a sender waited for a member that reads at most so many bytes a second while two who read as fast as they can
 /// had room; and how often that member lost something.
@@ -175,14 +178,13 @@ async fn held_by(bytes_per_s: usize, lasting: Duration) -> (Duration, u32) {
         audience.push(sender);
         tasks.spawn(read_at_most(client, bytes_per_s, receiver));
     }
-    // A slow reader may hold senders for a second in each minute; what is counted is what comes after that.
     let start = Instant::now();
     let (mut held, mut lost) = (Duration::ZERO, 0);
-    while start.elapsed() < HELD_AT_FIRST + lasting {
+    while start.elapsed() < lasting {
         let fast_have_room = !pace::must_wait(audience.iter().take(2));
         let before = Instant::now();
         pace::ready(&audience).await;
-        if fast_have_room && start.elapsed() >= HELD_AT_FIRST {
+        if fast_have_room {
             held += before.elapsed();
         }
         for (number, link) in audience.iter().enumerate() {
@@ -208,10 +210,10 @@ async fn read_at_most(client: Link, bytes_per_s: usize, _open: LinkReceiver) {
 /// One member on a slow line loses data after a second of patience, and nobody else notices.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_steady_slow_reader_does_not_set_the_pace_of_the_others() {
-    let lasting = Duration::from_secs(8);
+    let lasting = Duration::from_secs(10);
     // How long it holds others up, not how fast they are: that is the machine's affair.
     let (held, lost) = held_by(1_000_000, lasting).await;
-    assert!(held <= lasting / 5, "held up for {held:?} of {lasting:?}");
+    assert!(held <= may_hold(lasting), "held up for {held:?} of {lasting:?}");
     assert!(lost > 0, "the slow one was given all, so it was not slow");
 }
 
@@ -302,13 +304,13 @@ async fn beside_a_slow_reader_those_who_are_but_a_little_slower_than_others_lose
         audience.push(sender);
         tasks.spawn(read_at_most(client, bytes_per_s, receiver));
     }
-    let (start, lasting) = (Instant::now(), Duration::from_secs(8));
+    let (start, lasting) = (Instant::now(), Duration::from_secs(10));
     let (mut held, mut lost) = (Duration::ZERO, [0; RATES.len()]);
-    while start.elapsed() < HELD_AT_FIRST + lasting {
+    while start.elapsed() < lasting {
         let fast_have_room = !pace::must_wait(audience.iter().take(3));
         let before = Instant::now();
         pace::ready(&audience).await;
-        if fast_have_room && start.elapsed() >= HELD_AT_FIRST {
+        if fast_have_room {
             held += before.elapsed();
         }
         for (link, lost) in audience.iter().zip(&mut lost) {
@@ -318,7 +320,7 @@ async fn beside_a_slow_reader_those_who_are_but_a_little_slower_than_others_lose
     }
     assert_eq!(lost[..3], [0; 3], "who is hardly slower than the others loses nothing");
     assert!(lost[3] > 0, "the slow one was given all, so it was not slow");
-    assert!(held <= lasting / 5, "the slow one held the others up for {held:?} of {lasting:?}");
+    assert!(held <= may_hold(lasting), "the slow one held the others up for {held:?} of {lasting:?}");
 }
 
 /// One that is slow, then fast, then slow again cannot hold up the others for more than a fifth of the time.
