@@ -233,6 +233,8 @@ impl<M: Machine> Replica<M> {
         let (common, machine): (Common, Vec<u8>) = decode(state)?;
         self.machine = M::load(&machine)?;
         self.common = common;
+        // What was put into the order before may lie in the part that is not shown.
+        self.waiting.lose_sight();
         self.is_telling = false;
         self.may_differ = true;
         Ok(self.tend(Vec::new()))

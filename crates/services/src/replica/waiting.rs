@@ -97,6 +97,13 @@ impl Waiting {
         self.tidy(&stay.id.user);
     }
 
+    /// The order went on unseen: whatever was put into it may be in it, and will not be seen to arrive.
+    pub fn lose_sight(&mut self) {
+        self.lanes.values_mut().for_each(|lane| lane.sent.clear());
+        self.lanes.retain(|_, lane| !lane.waiting.is_empty());
+        self.under_way = 0;
+    }
+
     /// A request was applied, whoever put it into the order.
     pub fn done(&mut self, user: &UserName, number: u64) {
         let Some(lane) = self.lanes.get_mut(user) else { return };

@@ -361,3 +361,39 @@ fn no_bytes_make_anybody_panic_and_what_is_altered_changes_nothing() {
     }
     assert!(asking.caller.open().contains(&call));
 }
+
+/// A leader that was cut off puts requests into the order, the others go on, and it comes back behind their state.
+#[test]
+fn what_a_leader_put_into_the_order_is_under_way_no_more_when_it_goes_on_behind_a_state() {
+    let mut world = World::new(13, (4, 1), rules(4, 1), &[], &["ana", "ben"]);
+    drain(&mut world);
+    let value = "x".repeat(60_000);
+    let flood = (1..=8).flat_map(|number| [(0, number), (1, number)]);
+    let asks = |world: &World, (member, number): (usize, u64)| {
+        let member: &Member = &world.members[member];
+        (member.stay.clone(), signed(member, number, &put("a", &value)))
+    };
+    let requests: Vec<(Stay, Vec<u8>)> = flood.map(|which| asks(&world, which)).collect();
+    let cut_off = &mut world.servers.get_mut(&leader(2)).unwrap().replica;
+    let out: Vec<Output> = requests.iter().flat_map(|(stay, request)| cut_off.on_request(stay, request)).collect();
+    let mut messages = out.iter().map(|output| match output {
+        Output::Submit(message) => message.as_slice(),
+        other => panic!("{other:?}"),
+    });
+    let (seen, unseen): (Vec<&[u8]>, Vec<&[u8]>) = (messages.by_ref().take(15).collect(), messages.collect());
+    assert_eq!(unseen.len(), 1, "all of them are under way");
+    let ahead = &mut world.servers.get_mut(&leader(3)).unwrap().replica;
+    let origin = Origin { index: world.log.len() as u64, time_us: 1, author: leader(2) };
+    drop(ahead.on_entry(origin, seen));
+    assert_eq!(ahead.applied(), 15);
+    let state = ahead.state();
+    let next = asks(&world, (0, 9));
+    let back = &mut world.servers.get_mut(&leader(2)).unwrap().replica;
+    assert_eq!(back.install(&state).unwrap(), []);
+    let is_submitted = |out: Vec<Output>| matches!(out.as_slice(), [Output::Submit(_)]);
+    assert!(is_submitted(back.on_request(&next.0, &next.1)), "what nobody will see arrive takes no room");
+    let (stay, lost) = &requests[15];
+    assert!(is_submitted(back.on_request(stay, lost)), "what the state does not have can be asked again");
+    let (stay, done) = &requests[0];
+    assert!(matches!(back.on_request(stay, done).as_slice(), [Output::Answer(..)]), "what it has is answered");
+}
