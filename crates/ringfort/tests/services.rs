@@ -159,11 +159,11 @@ impl LeaderCore for Liar {
 
     fn answer(&mut self, cx: &mut Cx<'_>, member: &MemberId, answer: &Bytes) -> Step {
         let lie = match decode(answer).expect("an honest replica's answer") {
-            Answer::Done { number, place, mut reply } => {
+            Answer::Done { key, number, place, mut reply } => {
                 reply.iter_mut().for_each(|byte| *byte ^= 1);
-                Answer::Done { number, place, reply }
+                Answer::Done { key, number, place, reply }
             }
-            Answer::Forgotten { number, place } => Answer::Forgotten { number, place: place + 1 },
+            Answer::Forgotten { key, number, place } => Answer::Forgotten { key, number, place: place + 1 },
         };
         self.0.answer(cx.now, member, &encode(&lie).into())
     }

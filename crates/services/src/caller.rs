@@ -118,8 +118,10 @@ impl Caller {
         let mut step = Step::default();
         match Answer::decode(bytes) {
             None => self.blame(from, Fault::Malformed, &mut step),
-            Some(Answer::Done { number, place, reply }) => self.on_done(from, number, place, reply, &mut step),
-            Some(Answer::Forgotten { number, place }) => self.on_forgotten(from, number, place, &mut step),
+            // Of another program that announced the same stay: leaders know their members by its name.
+            Some(Answer::Done { key, .. } | Answer::Forgotten { key, .. }) if key != self.stay.key => {}
+            Some(Answer::Done { number, place, reply, .. }) => self.on_done(from, number, place, reply, &mut step),
+            Some(Answer::Forgotten { number, place, .. }) => self.on_forgotten(from, number, place, &mut step),
         }
         let Step { sends, .. } = self.tend(now, reachable);
         step.sends = sends;

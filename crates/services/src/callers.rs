@@ -79,10 +79,10 @@ impl Callers {
         let record = self.0.get(&request.stay.id.user).filter(|record| record.stay == request.stay)?;
         let number = request.number;
         let (place, reply) = record.replies.get(&number)?;
-        let place = *place;
+        let (key, place) = (request.stay.key, *place);
         Some(match reply {
-            Some(reply) => Answer::Done { number, place, reply: reply.clone() },
-            None => Answer::Forgotten { number, place },
+            Some(reply) => Answer::Done { key, number, place, reply: reply.clone() },
+            None => Answer::Forgotten { key, number, place },
         })
     }
 }
@@ -177,8 +177,8 @@ mod tests {
         let answer = |number| callers.answer(&request("ana", 1, 1, number));
         assert_eq!(answer(4), None, "so many may not be under way");
         let reply = vec![7; KEPT_REPLY_BYTES_MAX];
-        assert_eq!(answer(5), Some(Answer::Done { number: 5, place: 105, reply }));
-        assert_eq!(answer(20), Some(Answer::Forgotten { number: 20, place: 120 }));
+        assert_eq!(answer(5), Some(Answer::Done { key: [1; 32], number: 5, place: 105, reply }));
+        assert_eq!(answer(20), Some(Answer::Forgotten { key: [1; 32], number: 20, place: 120 }));
         assert_eq!(callers.answer(&request("ana", 2, 1, 20)), None, "another stay's");
     }
 

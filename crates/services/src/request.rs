@@ -81,6 +81,8 @@ fn signed_digest(group: &GroupId, stay: &Stay, number: u64, body: &[u8]) -> [u8;
 pub enum Answer {
     /// The request was applied.
     Done {
+        /// The key that signed it: another program may have announced the same stay with one of its own.
+        key: [u8; 32],
         /// The request's number.
         number: u64,
         /// Its place among all that were applied.
@@ -91,6 +93,8 @@ pub enum Answer {
     } = 1,
     /// The request was applied, changed nothing, and its reply was too long to be kept.
     Forgotten {
+        /// The key that signed it.
+        key: [u8; 32],
         /// The request's number.
         number: u64,
         /// Its place among all that were applied.

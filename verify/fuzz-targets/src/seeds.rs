@@ -115,11 +115,11 @@ fn services_seeds() -> Vec<Vec<u8>> {
     let writer = user("ana");
     let entry = KeyValue { key, value: b"red".to_vec(), created: 1, modified: 2, version: 2, writer, time_us: 7 };
     let listed = KvReply { revision: 2, outcome: Outcome::Listed { entries: vec![entry.clone(), entry], more: true } };
-    let done = Answer::Done { number: 3, place: 5, reply: encode(&listed) };
+    let done = Answer::Done { key: [7; 32], number: 3, place: 5, reply: encode(&listed) };
     vec![
         tagged(8, &request.encode()),
         tagged(9, &encode(&done)),
-        tagged(9, &encode(&Answer::Forgotten { number: 3, place: 5 })),
+        tagged(9, &encode(&Answer::Forgotten { key: [7; 32], number: 3, place: 5 })),
         tagged(10, &encode(&put)),
         tagged(10, &encode(&list)),
         tagged(11, &encode(&listed)),

@@ -168,8 +168,8 @@ impl<M: Machine> Replica<M> {
         let order = Ordered { place, time_us: origin.time_us, user, role: self.policy.role(user) };
         let reply = self.machine.apply(&order, &request.body);
         self.common.callers.note(request, (place, origin.time_us), &reply, &self.common.words);
-        self.waiting.done(user, request.number);
-        let answer = Answer::Done { number: request.number, place, reply };
+        self.waiting.done(&request.stay, request.number);
+        let answer = Answer::Done { key: request.stay.key, number: request.number, place, reply };
         out.push(Output::Answer(request.stay.id.clone(), encode(&answer)));
     }
 

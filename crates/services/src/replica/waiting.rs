@@ -60,8 +60,8 @@ impl Waiting {
         while self.bytes > WAITING_BYTES_MAX {
             let Some(fullest) = self.lanes.iter().max_by_key(|(_, lane)| lane.bytes) else { return };
             let newest = fullest.1.waiting.last_key_value().map(|(number, _)| *number);
-            let (user, Some(newest)) = (fullest.0.clone(), newest) else { return };
-            self.done(&user, newest);
+            let (stay, Some(newest)) = (fullest.1.stay.clone(), newest) else { return };
+            self.done(&stay, newest);
         }
     }
 
@@ -105,12 +105,12 @@ impl Waiting {
     }
 
     /// A request was applied, whoever put it into the order.
-    pub fn done(&mut self, user: &UserName, number: u64) {
-        let Some(lane) = self.lanes.get_mut(user) else { return };
+    pub fn done(&mut self, stay: &Stay, number: u64) {
+        let Some(lane) = self.lanes.get_mut(&stay.id.user).filter(|lane| lane.stay == *stay) else { return };
         let length = lane.waiting.remove(&number).map_or(0, |bytes| bytes.len());
         lane.bytes -= length;
         self.bytes -= length;
-        self.tidy(user);
+        self.tidy(&stay.id.user);
     }
 
     fn tidy(&mut self, user: &UserName) {
@@ -213,6 +213,17 @@ mod tests {
         waiting.arrived(&stay("ana"), 1);
         assert_eq!(served(&mut waiting).len(), 1);
         waiting.keep(&BTreeMap::new());
+        assert!(waiting.is_empty() && waiting.bytes() == (0, 0));
+    }
+
+    #[test]
+    fn what_another_stay_of_the_user_asked_takes_nothing_away_that_waits() {
+        let mut waiting = Waiting::default();
+        let other = Stay { key: [2; 32], ..stay("ana") };
+        waiting.push(&stay("ana"), 1, vec![0; 10], &rules());
+        waiting.done(&other, 1);
+        assert!(waiting.knows(&stay("ana"), 1));
+        waiting.done(&stay("ana"), 1);
         assert!(waiting.is_empty() && waiting.bytes() == (0, 0));
     }
 

@@ -155,6 +155,9 @@ fn first_f_plus_one_leaders_are_asked_so_that_no_time_has_to_pass() {
     assert!(!play(rules(4, 1).without(Rule::AskedLeaders)), "a silent leader alone was asked");
 }
 
+/// The key of whoever asks here.
+const ASKING: [u8; 32] = [7; 32];
+
 struct Asking {
     caller: Caller,
     leaders: Vec<LeaderId>,
@@ -163,7 +166,7 @@ struct Asking {
 impl Asking {
     fn new() -> Self {
         let mut world = World::new(7, (4, 1), rules(4, 1), &[], &["ana"]);
-        let Member { stay, .. } = world.members.remove(0);
+        let stay = Stay { key: ASKING, ..world.members.remove(0).stay };
         Asking { caller: Caller::new(GROUP, rules(4, 1), stay), leaders: LeaderId::all(4).collect() }
     }
 
@@ -178,7 +181,7 @@ impl Asking {
 }
 
 fn done(number: u64, place: u64, reply: &[u8]) -> Answer {
-    Answer::Done { number, place, reply: reply.to_vec() }
+    Answer::Done { key: ASKING, number, place, reply: reply.to_vec() }
 }
 
 #[test]
@@ -208,7 +211,7 @@ fn what_nobody_asked_and_two_answers_of_one_leader_are_blamed() {
     assert_eq!(asking.answer(1, &done(call + 1, 5, b"yes")), [wrong(1)]);
     asking.ask();
     assert_eq!(asking.answer(1, &done(0, 5, b"yes")), [wrong(1)]);
-    assert_eq!(asking.answer(2, &Answer::Forgotten { number: 7, place: 1 }), [wrong(2)]);
+    assert_eq!(asking.answer(2, &Answer::Forgotten { key: ASKING, number: 7, place: 1 }), [wrong(2)]);
     assert_eq!(asking.answer(3, &done(call, 5, b"yes")), []);
     assert_eq!(asking.answer(3, &done(call, 5, b"no")), [wrong(3)]);
     let malformed = asking.caller.on_answer(Time::ZERO, leader(4), &[9, 9], &asking.leaders).events;
@@ -219,7 +222,7 @@ fn what_nobody_asked_and_two_answers_of_one_leader_are_blamed() {
 fn a_forgotten_reply_is_believed_from_f_plus_one_and_not_held_against_who_gave_it_before() {
     let mut asking = Asking::new();
     let call = asking.ask();
-    let forgotten = |place| Answer::Forgotten { number: call, place };
+    let forgotten = |place| Answer::Forgotten { key: ASKING, number: call, place };
     assert_eq!(asking.answer(1, &done(call, 5, b"long")), []);
     assert_eq!(asking.answer(1, &forgotten(5)), []);
     assert_eq!(asking.answer(2, &forgotten(6)), []);
@@ -396,4 +399,29 @@ fn what_a_leader_put_into_the_order_is_under_way_no_more_when_it_goes_on_behind_
     assert!(is_submitted(back.on_request(stay, lost)), "what the state does not have can be asked again");
     let (stay, done) = &requests[0];
     assert!(matches!(back.on_request(stay, done).as_slice(), [Output::Answer(..)]), "what it has is answered");
+}
+
+/// Two programs of one user announced the same stay: requests of the one are applied while leaders have the other let in.
+#[test]
+fn what_leaders_answer_another_program_of_the_same_stay_is_no_answer_and_no_offence() {
+    let mut world = World::new(14, (4, 1), rules(4, 1), &[], &["ana"]);
+    drain(&mut world);
+    let (first, now) = (&world.members[0], Time::ZERO);
+    let second = Stay { key: ASKING, ..first.stay.clone() };
+    let [mut busy, mut idle] = [(); 2].map(|()| Caller::new(GROUP, rules(4, 1), second.clone()));
+    let leaders: Vec<LeaderId> = LeaderId::all(4).collect();
+    let sign = |_: &[u8; 32]| Signature::from_bytes([0; 64]);
+    let (call, _) = busy.call(now, &encode(&put("a", "second")), &leaders, sign).unwrap();
+    let request = Message::Request(signed(first, 1, &put("a", "first"))).encode();
+    let origin = Origin { index: world.log.len() as u64, time_us: 1, author: leader(1) };
+    for number in 2..=4 {
+        let replica = &mut world.servers.get_mut(&leader(number)).unwrap().replica;
+        let out = replica.on_entry(origin, [request.as_slice()]);
+        let [Output::Answer(id, answer)] = out.as_slice() else { panic!("{out:?}") };
+        assert_eq!(*id, second.id, "the link of whoever is let in by that name");
+        for caller in [&mut busy, &mut idle] {
+            assert_eq!(caller.on_answer(now, leader(number), answer, &leaders).events, []);
+        }
+    }
+    assert!(busy.open().contains(&call), "nobody has applied what the second one asked");
 }

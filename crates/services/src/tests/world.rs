@@ -188,9 +188,9 @@ impl World {
 
     /// Hacked leaders tell one lie together: another value at the right place, or the right one at another.
     fn lie(&mut self, answer: &[u8]) -> Vec<u8> {
-        let Ok(Answer::Done { number, place, .. }) = decode(answer) else { return answer.to_vec() };
+        let Ok(Answer::Done { key, number, place, .. }) = decode(answer) else { return answer.to_vec() };
         let reply = encode(&KvReply { revision: 1_000_000, outcome: Outcome::Put });
-        encode(&Answer::Done { number, place: place + number % 2, reply })
+        encode(&Answer::Done { key, number, place: place + number % 2, reply })
     }
 
     /// A hacked leader writes into the order.
