@@ -11,7 +11,7 @@ use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::{GroupId, LeaderId, MemberId, Policy, UserName};
 
 use crate::callers::Callers;
-use crate::limits::MUTED_ENTRIES;
+use crate::limits::{MUTED_ENTRIES, OPEN_MAX};
 use crate::machine::{Machine, Ordered};
 use crate::request::{Answer, Message, Request, Stay};
 use crate::rules::{Rule, Rules};
@@ -69,6 +69,13 @@ struct Common {
     place: u64,
 }
 
+/// What comes of one entry.
+#[derive(Default)]
+struct Outcome {
+    outputs: Vec<Output>,
+    answers: BTreeMap<UserName, u64>,
+}
+
 impl<M: Machine> Replica<M> {
     /// A machine that was asked nothing yet.
     pub fn new(me: LeaderId, group: GroupId, rules: Rules, policy: Policy) -> Self {
@@ -121,7 +128,7 @@ impl<M: Machine> Replica<M> {
     /// The next entry of the order, with its messages.
     #[must_use]
     pub fn on_entry<'a>(&mut self, origin: Origin, messages: impl IntoIterator<Item = &'a [u8]>) -> Vec<Output> {
-        let mut out = Vec::new();
+        let mut out = Outcome::default();
         for message in messages {
             match Message::decode(message) {
                 Some(Message::Words { added, removed }) => {
@@ -136,10 +143,10 @@ impl<M: Machine> Replica<M> {
                 None => {}
             }
         }
-        self.tend(out)
+        self.tend(out.outputs)
     }
 
-    fn on_ordered(&mut self, origin: Origin, bytes: &[u8], out: &mut Vec<Output>) {
+    fn on_ordered(&mut self, origin: Origin, bytes: &[u8], out: &mut Outcome) {
         let request = Request::decode(bytes);
         if let Some(request) = request.as_ref().filter(|_| origin.author == self.me) {
             self.waiting.arrived(&request.stay, request.number);
@@ -162,7 +169,7 @@ impl<M: Machine> Replica<M> {
         self.apply(origin, &request, out);
     }
 
-    fn apply(&mut self, origin: Origin, request: &Request, out: &mut Vec<Output>) {
+    fn apply(&mut self, origin: Origin, request: &Request, out: &mut Outcome) {
         self.common.place += 1;
         let (place, user) = (self.common.place, &request.stay.id.user);
         let order = Ordered { place, time_us: origin.time_us, user, role: self.policy.role(user) };
@@ -170,15 +177,20 @@ impl<M: Machine> Replica<M> {
         self.common.callers.note(request, (place, origin.time_us), &reply, &self.common.words);
         self.waiting.done(&request.stay, request.number);
         let answer = Answer::Done { key: request.stay.key, number: request.number, place, reply };
-        out.push(Output::Answer(request.stay.id.clone(), encode(&answer)));
+        // A request is short and its reply may be long: only whoever has more calls than it may have goes without.
+        let answers = out.answers.entry(user.clone()).or_default();
+        if *answers < OPEN_MAX {
+            *answers += 1;
+            out.outputs.push(Output::Answer(request.stay.id.clone(), encode(&answer)));
+        }
     }
 
     /// An honest leader checks what it puts into the order: this one is not listened to for a while.
-    fn mute(&mut self, origin: Origin, out: &mut Vec<Output>) {
+    fn mute(&mut self, origin: Origin, out: &mut Outcome) {
         let (until, times) = self.common.muted.entry(origin.author).or_default();
         *until = origin.index.saturating_add(MUTED_ENTRIES << (*times).min(20));
         *times = times.saturating_add(1);
-        out.push(Output::Blamed(Culprit::Leader(origin.author), Fault::BadRelay));
+        out.outputs.push(Output::Blamed(Culprit::Leader(origin.author), Fault::BadRelay));
     }
 
     /// What was to be put into the order was not, or nobody knows: members ask again.

@@ -425,3 +425,25 @@ fn what_leaders_answer_another_program_of_the_same_stay_is_no_answer_and_no_offe
     }
     assert!(busy.open().contains(&call), "nobody has applied what the second one asked");
 }
+
+/// A hacked leader puts very many reads of a large value into one block, all signed by a hacked member.
+#[test]
+fn one_block_makes_a_leader_hold_no_more_replies_for_a_member_than_an_honest_one_has_calls() {
+    let mut world = World::new(15, (4, 1), rules(4, 1), &[1], &["loud", "small"]);
+    drain(&mut world);
+    let (large, get) = (put("a", &"x".repeat(60_000)), KvRequest::Get { key: b"a".to_vec() });
+    let by =
+        |member: usize, number, request| Message::Request(signed(&world.members[member], number, request)).encode();
+    let mut messages = vec![by(0, 1, &large)];
+    messages.extend((2..=400).map(|number| by(0, number, &get)));
+    messages.push(by(1, 1, &get));
+    let origin = Origin { index: world.log.len() as u64, time_us: 1, author: leader(1) };
+    let replica = &mut world.servers.get_mut(&leader(4)).unwrap().replica;
+    let out = replica.on_entry(origin, messages.iter().map(Vec::as_slice));
+    assert_eq!(replica.applied(), 401, "all is applied, here as everywhere");
+    let told = |user: &str| {
+        let is_theirs = |output: &&Output| matches!(output, Output::Answer(id, _) if id.user.as_str() == user);
+        out.iter().filter(is_theirs).count()
+    };
+    assert_eq!((told("loud"), told("small")), (16, 1));
+}
