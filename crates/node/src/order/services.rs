@@ -85,7 +85,11 @@ impl Machine for Applying {
     fn install(&mut self, index: u64, state: Vec<u8>) {
         self.0.with(|replica| {
             replica.install(&state).unwrap_or_else(|_| {
-                error!(index, "the certified state of the services cannot be read: leaders run different versions");
+                error!(
+                    index,
+                    "the certified state of the services cannot be read: leaders run different versions. This one answers no \
+                     member until it runs the version that the others do"
+                );
                 Vec::new()
             })
         });

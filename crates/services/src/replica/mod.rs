@@ -57,6 +57,8 @@ pub struct Replica<M> {
     /// Whether the words in the order may not be what this leader has to say.
     may_differ: bool,
     waiting: Waiting,
+    /// Whether the order has gone on behind a state that could not be read.
+    is_lost: bool,
 }
 
 #[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
@@ -90,6 +92,7 @@ impl<M: Machine> Replica<M> {
             is_telling: false,
             may_differ: true,
             waiting: Waiting::default(),
+            is_lost: false,
         }
     }
 
@@ -106,6 +109,9 @@ impl<M: Machine> Replica<M> {
     /// A request that came over the link of a member, whose stay the leader has accepted.
     #[must_use]
     pub fn on_request(&mut self, stay: &Stay, bytes: &[u8]) -> Vec<Output> {
+        if self.is_lost {
+            return Vec::new();
+        }
         let blame = |fault| vec![Output::Blamed(Culprit::Member(stay.id.clone()), fault)];
         let Some(request) = Request::decode(bytes) else { return blame(Fault::Malformed) };
         if request.stay != *stay {
@@ -128,6 +134,9 @@ impl<M: Machine> Replica<M> {
     /// The next entry of the order, with its messages.
     #[must_use]
     pub fn on_entry<'a>(&mut self, origin: Origin, messages: impl IntoIterator<Item = &'a [u8]>) -> Vec<Output> {
+        if self.is_lost {
+            return Vec::new();
+        }
         let mut out = Outcome::default();
         for message in messages {
             match Message::decode(message) {
@@ -216,6 +225,9 @@ impl<M: Machine> Replica<M> {
     }
 
     fn tend(&mut self, mut out: Vec<Output>) -> Vec<Output> {
+        if self.is_lost {
+            return out;
+        }
         if let Some(members) = self.members.as_ref().filter(|_| self.may_differ && !self.is_telling) {
             let unsaid = self.common.words.unsaid(self.me, members);
             self.is_telling = unsaid.is_some();
@@ -232,19 +244,25 @@ impl<M: Machine> Replica<M> {
         out
     }
 
-    /// All that follows from the order so far, for a checkpoint.
+    /// All that follows from the order so far, for a checkpoint; bytes that are no state if it is not known.
     pub fn state(&self) -> Vec<u8> {
+        if self.is_lost {
+            return Vec::new();
+        }
         encode(&(&self.common, self.machine.save()))
     }
 
-    /// The order goes on behind a certified state.
+    /// The order goes on behind a certified state. Until one can be read, nobody is answered: what is known is of a place
+    /// long past, and f hacked leaders could make a reply of it.
     ///
     /// # Errors
     /// If the bytes are not what [`Replica::state`] gave.
     pub fn install(&mut self, state: &[u8]) -> Result<Vec<Output>, DecodeError> {
+        self.is_lost = true;
         let (common, machine): (Common, Vec<u8>) = decode(state)?;
         self.machine = M::load(&machine)?;
         self.common = common;
+        self.is_lost = false;
         // What was put into the order before may lie in the part that is not shown.
         self.waiting.lose_sight();
         self.is_telling = false;

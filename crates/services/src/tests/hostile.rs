@@ -447,3 +447,24 @@ fn one_block_makes_a_leader_hold_no_more_replies_for_a_member_than_an_honest_one
     };
     assert_eq!((told("loud"), told("small")), (16, 1));
 }
+
+/// Leaders of another version have certified it: to go on from what was before would be to answer wrongly with a hacked one.
+#[test]
+fn a_leader_that_cannot_read_the_state_it_is_to_go_on_from_answers_nobody_and_hands_no_state_on() {
+    let mut world = World::new(16, (4, 1), rules(4, 1), &[], &["ana"]);
+    drain(&mut world);
+    let (stay, state) = (world.members[0].stay.clone(), world.servers[&leader(3)].replica.state());
+    let requests = [1, 2].map(|number| signed(&world.members[0], number, &put("a", "1")));
+    let ordered = Message::Request(requests[0].clone()).encode();
+    let origin = |index| Origin { index, time_us: 1, author: leader(3) };
+    let replica = &mut world.servers.get_mut(&leader(2)).unwrap().replica;
+    assert!(replica.install(&state[1..]).is_err());
+    assert_eq!(replica.on_entry(origin(1000), [ordered.as_slice()]), []);
+    assert_eq!(replica.on_request(&stay, &requests[1]), []);
+    assert_eq!(replica.applied(), 0, "nobody knows what is before it");
+    let unknown = replica.state();
+    let mut other: Replica<Kv> = Replica::new(leader(4), GROUP, rules(4, 1), Policy::default());
+    assert!(other.install(&unknown).is_err(), "nobody goes on from it");
+    assert_eq!(replica.install(&state).unwrap(), []);
+    assert_eq!(replica.on_entry(origin(2000), [ordered.as_slice()]).len(), 1, "it knows again");
+}
