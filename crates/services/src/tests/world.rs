@@ -66,6 +66,8 @@ pub struct World {
     pub now: Time,
     pub servers: BTreeMap<LeaderId, Server>,
     pub members: Vec<Member>,
+    /// Stays that are over.
+    past: Vec<Member>,
     pub hacked: BTreeSet<LeaderId>,
     /// What hacked leaders do not pass on, and do not answer.
     pub silent: bool,
@@ -91,6 +93,7 @@ impl World {
             now: Time::ZERO,
             servers: (1..=n).map(server).collect(),
             members,
+            past: Vec::new(),
             hacked: hacked.iter().map(|number| leader(*number)).collect(),
             silent: false,
             pool: Vec::new(),
@@ -125,7 +128,7 @@ impl World {
     /// A member asks; the leaders that it can reach are in an order of its own.
     pub fn ask(&mut self, member: usize, request: KvRequest) {
         let reachable = self.reachable();
-        let behind = self.members.iter().flat_map(|m| m.done.values().map(|(place, _)| *place)).max().unwrap_or(0);
+        let behind = self.all_members().flat_map(|m| m.done.values().map(|(place, _)| *place)).max().unwrap_or(0);
         let Member { caller, key, asked, .. } = &mut self.members[member];
         let sign = |digest: &[u8; 32]| key.sign(ringfort_protocol::wire::SERVICE_LABEL, &[digest]);
         let (call, step) = caller.call(self.now, &encode(&request), &reachable, sign).unwrap();
@@ -273,6 +276,46 @@ impl World {
         self.accept(id, &stays);
     }
 
+    /// A leader that was cut off goes on behind the state of another, with all that it remembers of its own.
+    pub fn catch_up(&mut self, id: LeaderId) {
+        let ahead = self.honest().map(|leader| &self.servers[&leader]).max_by_key(|server| server.taken).unwrap();
+        let (taken, state) = (ahead.taken, ahead.replica.state());
+        let server = self.servers.get_mut(&id).unwrap();
+        if taken > server.taken {
+            server.taken = taken;
+            let out = server.replica.install(&state).unwrap();
+            self.carry_out(id, out);
+        }
+    }
+
+    /// A member joins again when its calls are answered, and leaders hear of it one after the other.
+    pub fn join_again(&mut self, member: usize) {
+        for _ in 0..100_000 {
+            if self.members[member].caller.open().is_empty() {
+                break;
+            }
+            if !self.step() {
+                self.pass_time();
+            }
+        }
+        let Stay { id, .. } = self.members[member].stay.clone();
+        let next = Member::new(id.user.as_str(), id.incarnation.0 + 1, self.rules, &mut self.rng);
+        self.past.push(std::mem::replace(&mut self.members[member], next));
+        // The links of the stay before are closed.
+        self.net.retain(|packet| !matches!(packet, Packet::Ask(of, ..) | Packet::Answer(_, of, _) if *of == member));
+        for leader in LeaderId::all(self.n) {
+            let stays: Vec<Stay> = self.members.iter().map(|member| member.stay.clone()).collect();
+            self.accept(leader, &stays);
+            for _ in 0..self.draw(6) {
+                self.step();
+            }
+        }
+    }
+
+    fn all_members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(&self.past)
+    }
+
     pub fn pass_time(&mut self) {
         self.now = self.now + Duration::from_secs(1);
         for member in 0..self.members.len() {
@@ -304,14 +347,14 @@ impl World {
         let first = digests.next();
         ensure(digests.all(|digest| Some(digest) == first), "honest leaders have come to different states")?;
         let applied = self.servers[&self.honest().next().unwrap()].replica.applied();
-        let asked: u64 = self.members.iter().map(|member| member.caller_calls()).sum();
+        let asked: u64 = self.all_members().map(|member| member.caller_calls()).sum();
         ensure(applied == asked, &format!("{asked} requests were asked, and {applied} applied"))?;
         for (server, leader) in self.honest().map(|leader| (&self.servers[&leader], leader)) {
             let honest = |culprit: &Culprit| !matches!(culprit, Culprit::Leader(l) if self.hacked.contains(l));
             let framed = server.blamed.keys().any(honest);
             ensure(!framed, &format!("{leader} blames somebody honest: {:?}", server.blamed.keys()))?;
         }
-        let framed = self.members.iter().any(|member| member.blamed.iter().any(|leader| !self.hacked.contains(leader)));
+        let framed = self.all_members().any(|member| member.blamed.iter().any(|leader| !self.hacked.contains(leader)));
         ensure(!framed, "a member blames an honest leader")?;
         self.check_replies()
     }
@@ -319,7 +362,7 @@ impl World {
     /// A store that is asked one after the other by place replies the same, and no place is before one that was known.
     fn check_replies(&self) -> Result<(), String> {
         let mut by_place = BTreeMap::new();
-        for member in &self.members {
+        for member in self.all_members() {
             for (call, (place, reply)) in &member.done {
                 let Asked { request, behind } = &member.asked[call];
                 if place <= behind {
