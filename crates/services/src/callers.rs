@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_protocol::UserName;
 
+use crate::allowance::{Allowance, Rate};
 use crate::limits::{APPLIED_BURST, APPLIED_PER_S, CALLERS_MAX, KEPT_REPLY_BYTES_MAX, NUMBERS_KEPT, OPEN_MAX};
 use crate::request::{Answer, Request, Stay};
 use crate::rules::{Rule, Rules};
 use crate::words::Words;
 
-const MILLION: u64 = 1_000_000;
+const RATE: Rate = Rate(APPLIED_BURST, APPLIED_PER_S);
 
 /// What was applied of each user's latest stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -25,9 +26,8 @@ struct Record {
     applied: u64,
     /// The place of the last of them.
     place: u64,
-    /// What it may still ask, in millionths of a request, as of that time.
-    left: u64,
-    time_us: u64,
+    /// What it may still ask.
+    allowance: Allowance,
     /// By number: where it was applied, and the reply if it is short.
     replies: BTreeMap<u64, (u64, Option<Vec<u8>>)>,
 }
@@ -47,7 +47,7 @@ impl Callers {
     /// Whether the stay may ask now: valid requests cost everybody a signature each, whoever puts them into the order.
     pub fn can_pay(&self, stay: &Stay, time_us: u64, rules: &Rules) -> bool {
         let record = self.0.get(&stay.id.user).filter(|record| record.stay == *stay);
-        record.is_none_or(|record| record.left_at(time_us) >= MILLION) || !rules.enforces(Rule::Paid)
+        record.is_none_or(|record| record.allowance.covers_one(time_us, RATE)) || !rules.enforces(Rule::Paid)
     }
 
     /// Notes that a request is applied at `place`, and the reply.
@@ -58,8 +58,7 @@ impl Callers {
             self.0.insert(user.clone(), Record::new(request.stay.clone()));
         }
         let Some(record) = self.0.get_mut(user) else { return };
-        record.left = record.left_at(time_us).saturating_sub(MILLION);
-        record.time_us = time_us;
+        record.allowance.spend_one(time_us, RATE);
         record.note(request.number, place, reply);
     }
 
@@ -89,13 +88,8 @@ impl Callers {
 
 impl Record {
     fn new(stay: Stay) -> Self {
-        let left = APPLIED_BURST * MILLION;
-        Record { stay, highest: 0, applied: 0, place: 0, left, time_us: 0, replies: BTreeMap::new() }
-    }
-
-    fn left_at(&self, time_us: u64) -> u64 {
-        let gained = time_us.saturating_sub(self.time_us).saturating_mul(APPLIED_PER_S);
-        self.left.saturating_add(gained).min(APPLIED_BURST * MILLION)
+        let allowance = Allowance::full(RATE);
+        Record { stay, highest: 0, applied: 0, place: 0, allowance, replies: BTreeMap::new() }
     }
 
     /// What is too old to be remembered counts as applied.

@@ -19,6 +19,7 @@
 //! Both sides are values without I/O: inputs in, what is to be done out. Nothing depends on a clock, but when a request
 //! is repeated.
 
+mod allowance;
 mod caller;
 mod callers;
 pub mod kv;

@@ -25,6 +25,10 @@ pub const CALLERS_MAX: usize = 2 * WORDS_MAX;
 pub const APPLIED_BURST: u64 = 1024;
 /// See [`APPLIED_BURST`].
 pub const APPLIED_PER_S: u64 = 512;
+/// The same of all that one leader puts into the order, whoever signed it: some quarter of a second of work in a second.
+pub const LEADER_BURST: u64 = 8192;
+/// See [`LEADER_BURST`].
+pub const LEADER_PER_S: u64 = 4096;
 /// Entries of the log for which a leader is not listened to that put a forged request into it; doubles each time.
 pub const MUTED_ENTRIES: u64 = 1024;
 

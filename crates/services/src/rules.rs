@@ -26,6 +26,8 @@ pub(crate) enum Rule {
     LatestStay,
     /// What one stay may have applied has a bound.
     Paid,
+    /// And so has what one leader puts into the order, however many stays signed it.
+    PaidByLeader,
     /// Who put a forged request into the order is not listened to for a while.
     Muted,
     /// A member's requests that wait have a bound.

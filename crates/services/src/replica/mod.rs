@@ -10,13 +10,16 @@ use ringfort_protocol::codec::{DecodeError, decode, encode};
 use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::{GroupId, LeaderId, MemberId, Policy, UserName};
 
+use crate::allowance::{Allowance, Rate};
 use crate::callers::Callers;
-use crate::limits::{MUTED_ENTRIES, OPEN_MAX};
+use crate::limits::{LEADER_BURST, LEADER_PER_S, MUTED_ENTRIES, OPEN_MAX};
 use crate::machine::{Machine, Ordered};
 use crate::request::{Answer, Message, Request, Stay};
 use crate::rules::{Rule, Rules};
 use crate::words::Words;
 use waiting::Waiting;
+
+const RATE: Rate = Rate(LEADER_BURST, LEADER_PER_S);
 
 /// What the order says of an entry.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,8 @@ struct Common {
     callers: Callers,
     /// Who put forged requests into the order: until which entry it is not listened to, and how often that was.
     muted: BTreeMap<LeaderId, (u64, u32)>,
+    /// What may still be applied of what each leader puts into the order.
+    allowances: BTreeMap<LeaderId, Allowance>,
     /// Requests that were applied.
     place: u64,
 }
@@ -165,16 +170,19 @@ impl<M: Machine> Replica<M> {
             return;
         }
         let Some(request) = request else { return self.mute(origin, out) };
-        let Common { words, callers, .. } = &self.common;
+        let Common { words, callers, allowances, .. } = &mut self.common;
+        let allowance = allowances.entry(origin.author).or_insert(Allowance::full(RATE));
         if !words.let_speak(&request.stay, &self.rules)
             || !callers.is_fresh(&request, &self.rules)
             || !callers.can_pay(&request.stay, origin.time_us, &self.rules)
+            || !allowance.covers_one(origin.time_us, RATE) && self.rules.enforces(Rule::PaidByLeader)
         {
             return;
         }
         if self.rules.enforces(Rule::Signature) && !request.is_signed(&self.group) {
             return self.mute(origin, out);
         }
+        allowance.spend_one(origin.time_us, RATE);
         self.apply(origin, &request, out);
     }
 

@@ -3,7 +3,7 @@
 use super::world::{GROUP, Member, World, leader, put, rules};
 use crate::caller::{Caller, Event, Refused};
 use crate::kv::{Kv, KvReply, KvRequest, Outcome};
-use crate::limits::{BODY_BYTES_MAX, CALLS_MAX, LANE_BYTES_MAX, UNDER_WAY_BYTES_MAX};
+use crate::limits::{BODY_BYTES_MAX, CALLS_MAX, LANE_BYTES_MAX, LEADER_BURST, UNDER_WAY_BYTES_MAX};
 use crate::replica::{Origin, Output, Replica};
 use crate::request::{Answer, Message, Request, Stay};
 use crate::rules::{Rule, Rules};
@@ -318,6 +318,27 @@ fn a_hacked_leader_and_a_hacked_member_together_cost_the_others_no_more_than_a_m
     let honest = applied_of_a_flood(rules(4, 1));
     assert!((1024..1100).contains(&honest), "{honest}");
     assert_eq!(applied_of_a_flood(rules(4, 1).without(Rule::Paid)), 1100);
+}
+
+/// What is applied of nine members' requests that a hacked leader puts into one block.
+fn applied_of_a_block(rules: Rules) -> u64 {
+    let users = ["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9"];
+    let mut world = World::new(17, (4, 1), rules, &[1], &users);
+    drain(&mut world);
+    let get = KvRequest::Get { key: b"a".to_vec() };
+    let by = |member, number| Message::Request(signed(member, number, &get)).encode();
+    let members = world.members.iter();
+    let block: Vec<Vec<u8>> = members.flat_map(|member| (1..=1000).map(move |number| by(member, number))).collect();
+    let origin = Origin { index: world.log.len() as u64, time_us: 1_000_000, author: leader(1) };
+    let replica = &mut world.servers.get_mut(&leader(4)).unwrap().replica;
+    drop(replica.on_entry(origin, block.iter().map(Vec::as_slice)));
+    replica.applied()
+}
+
+#[test]
+fn a_hacked_leader_costs_the_others_no_more_with_many_hacked_members_than_a_leader_may() {
+    assert_eq!(applied_of_a_block(rules(4, 1)), LEADER_BURST);
+    assert_eq!(applied_of_a_block(rules(4, 1).without(Rule::PaidByLeader)), 9000);
 }
 
 /// Bytes of a kind that is read here, with some of them altered, cut off or put in.
