@@ -33,8 +33,9 @@ impl Checker for Logs {
             wrong.push(format!("{id} signed {view}, which would convict it"));
         }
         let signed = self.signed.entry(*id).or_default();
-        if signed.last().is_some_and(|(at, _)| facts.forgotten.get(id) == Some(at)) {
-            // It crashed in that very step, before the view was on disk or told to anybody.
+        // It crashed in that very step, before the view was on disk or told to anybody.
+        let is_forgotten = |at: &Time| facts.forgotten.get(id).is_some_and(|crashes| crashes.contains(at));
+        while signed.last().is_some_and(|(at, _)| is_forgotten(at)) {
             signed.pop();
         }
         if signed.last().is_some_and(|(_, before)| *before != state && !before.can_lead_to(&state)) {

@@ -74,7 +74,7 @@ pub struct Facts {
     /// What honest leaders had told others and did not stand by after a crash.
     pub broken_words: Vec<String>,
     /// When leaders crashed before all of a step was on disk: nobody has heard of it.
-    pub forgotten: BTreeMap<LeaderId, Time>,
+    pub forgotten: BTreeMap<LeaderId, BTreeSet<Time>>,
     /// Users whose programs and keys are in the attacker's hands.
     pub hacked: BTreeSet<UserName>,
     /// When an honest leader last heard a user's program.
@@ -119,7 +119,7 @@ impl Facts {
 
     /// A leader crashes before all of a step is on disk.
     pub fn note_forgotten(&mut self, by: LeaderId, now: Time) {
-        self.forgotten.insert(by, now);
+        self.forgotten.entry(by).or_default().insert(now);
     }
 
     /// A leader comes back from a crash, with less than it had perhaps.
