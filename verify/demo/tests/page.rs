@@ -123,17 +123,35 @@ impl Room {
             self.browser.until(person, Some("whiteboard"), ready).await;
         }
         for (place, (name, person)) in NAMES.into_iter().zip(&self.people).enumerate() {
-            // A real pointer, which knows nothing of frames: the canvas is two frames deep.
-            let outer = self.corner(&self.page, &format!("#member-{name} iframe")).await;
-            let inner = self.corner(person, "#panel-whiteboard iframe").await;
-            let (x, y) = (outer.0 + inner.0, outer.1 + inner.1 + 170 + 40 * i32::try_from(place).unwrap());
-            let line: Vec<(i32, i32)> =
-                (0..12).map(|i| (x + 60 + 20 * i, y + [0, 14, 20, 8][i as usize % 4])).collect();
-            let board = self.browser.frame(person, "/whiteboard/").await.unwrap();
-            self.browser.drag(&self.page, &line, (&board, "#canvas")).await;
+            let mut tries = 0;
+            while self.strokes(person).await <= place {
+                assert!(tries < 5, "{name}'s pointer does not come to the canvas");
+                tries += 1;
+                self.draw(name, person, place).await;
+            }
         }
         for person in &self.people {
             self.browser.until(person, Some("whiteboard"), "JSON.parse(boardDigest()).length === 3").await;
+        }
+    }
+
+    async fn strokes(&self, person: &Page) -> usize {
+        let count = self.browser.in_plugin(person, "whiteboard", "JSON.parse(boardDigest()).length").await;
+        usize::try_from(count.as_u64().unwrap()).unwrap()
+    }
+
+    /// Draws with a real pointer, which knows nothing of frames: the canvas is two frames deep. While the machine is busy the browser
+    /// may not know yet where the frames are, and the pointer misses the canvas.
+    async fn draw(&self, name: &str, person: &Page, place: usize) {
+        let outer = self.corner(&self.page, &format!("#member-{name} iframe")).await;
+        let inner = self.corner(person, "#panel-whiteboard iframe").await;
+        let (x, y) = (outer.0 + inner.0, outer.1 + inner.1 + 170 + 40 * i32::try_from(place).unwrap());
+        let line: Vec<(i32, i32)> = (0..12).map(|i| (x + 60 + 20 * i, y + [0, 14, 20, 8][i as usize % 4])).collect();
+        let board = self.browser.frame(person, "/whiteboard/").await.unwrap();
+        self.browser.drag(&self.page, &line, (&board, "#canvas")).await;
+        let started = Instant::now();
+        while self.strokes(person).await <= place && started.elapsed() < Duration::from_secs(5) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
