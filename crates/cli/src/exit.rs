@@ -265,11 +265,13 @@ impl From<KvError> for Failure {
     fn from(error: KvError) -> Self {
         let status = match error {
             KvError::Call(error) => return error.into(),
-            KvError::Refused(Refusal::Key | Refusal::Value) => Status::Usage,
+            KvError::Refused(Refusal::Key | Refusal::Value | Refusal::Many | Refusal::Twice | Refusal::Reply) => {
+                Status::Usage
+            }
             KvError::Refused(Refusal::Unknown) | KvError::Version => Status::Version,
             KvError::Refused(Refusal::Role) => Status::Refused,
             KvError::Refused(Refusal::StoreFull | Refusal::UserFull) => Status::Full,
-            KvError::Conflict { .. } => Status::NotThere,
+            KvError::Conflict { .. } | KvError::Failed { .. } => Status::NotThere,
         };
         Failure::new(status, error)
     }

@@ -22,12 +22,12 @@
 mod group;
 
 pub use group::{
-    CallError, Credentials, Event, Events, Group, GroupEnded, JoinError, JoinOptions, Kv, KvError, LeaderState,
-    Message, Page, Reply, SendError, Snapshot,
+    CallError, Changed, Credentials, Event, Events, Group, GroupEnded, JoinError, JoinOptions, Kv, KvError,
+    LeaderState, Message, Page, Reply, SendError, Snapshot,
 };
 pub use ringfort_crypto::BACK_ENDS;
 pub use ringfort_crypto::sign::SigningKey;
 pub use ringfort_documents::{FileError, FileErrorKind, LogOptions};
 pub use ringfort_link::{LinkError, LinkLimits};
 pub use ringfort_protocol as protocol;
-pub use ringfort_services::kv::{KeyValue, Refusal, Revision};
+pub use ringfort_services::kv::{Change, Condition, Expected, KeyValue, Refusal, Revision};

@@ -18,7 +18,7 @@ use ringfort::protocol::view::MemberEntry;
 use ringfort::protocol::{
     Cx, Fault, GroupInfo, LeaderId, LinkId, MemberId, Policy, Rejected, Rules, Time, codec::decode, codec::encode,
 };
-use ringfort::{CallError, Credentials, Event, Events, Group, JoinOptions, KvError};
+use ringfort::{CallError, Change, Condition, Credentials, Event, Events, Group, JoinOptions, KvError};
 use ringfort_agreement::readings::messages_of;
 use ringfort_agreement::sequence::Entry;
 use ringfort_documents::{NewSecret, NewUser};
@@ -220,6 +220,40 @@ async fn write_and_read(ana: &Group, ben: &Group) {
     assert_eq!(page.entries[0].value, b"blue");
     assert_eq!(soon(ana.delete(b"colour", None)).await.unwrap(), (true, second + 1));
     assert_eq!(soon(ben.get(b"colour")).await.unwrap(), None);
+}
+
+/// Moves what ana and ben have together from one key to another until it is all there: each move is a read and a transaction that
+/// holds only if nobody else has moved in between.
+async fn move_all(member: &Group, moves: usize) {
+    for _ in 0..moves {
+        loop {
+            let found = soon(member.kv().get_all(vec![], vec![b"from".to_vec(), b"to".to_vec()])).await.unwrap();
+            let [Some(from), Some(to)] = &found[..] else { panic!("{found:?}") };
+            assert_eq!(from.value[0] + to.value[0], 20, "no moment shows half a move");
+            assert_eq!(from.modified, to.modified, "both have one revision");
+            let conditions = vec![Condition::revision(b"from", from.modified), Condition::value(b"to", &to.value)];
+            let changes = vec![Change::put(b"from", &[from.value[0] - 1]), Change::put(b"to", &[to.value[0] + 1])];
+            match soon(member.kv().transact(conditions, changes)).await {
+                Ok(changed) => break assert_eq!(changed.existed, [true, true]),
+                Err(KvError::Failed { condition: 0, modified }) => assert!(modified > from.modified),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_keys_change_together_or_not_at_all_with_one_leader_that_answers_wrongly() {
+    let world = World::start(Kind::Liar).await;
+    let ((ana, _ana_events), (ben, _ben_events)) = tokio::join!(world.join("ana"), world.join("ben"));
+    let start = vec![Change::put(b"from", &[20]), Change::put(b"to", &[0])];
+    let first = soon(ana.kv().transact(vec![Condition::revision(b"from", 0)], start.clone())).await.unwrap();
+    assert_eq!((first.existed, first.revision), (vec![false, false], 1));
+    let error = soon(ben.kv().transact(vec![Condition::revision(b"from", 0)], start)).await.unwrap_err();
+    assert!(matches!(error, KvError::Failed { condition: 0, modified: 1 }), "{error}");
+    tokio::join!(move_all(&ana, 10), move_all(&ben, 10));
+    let page = soon(ana.kv().list(b"", None, 10)).await.unwrap();
+    assert_eq!((page.revision, &page.entries[0].value, &page.entries[1].value), (21, &vec![0], &vec![20]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy, SessionNumber};
-use ringfort_services::kv::{KeyValue, KvReply, KvRequest, Outcome};
+use ringfort_services::kv::{self, Condition, KeyValue, KvReply, KvRequest, Outcome, Then, Transacted, Transaction};
 use ringfort_services::{Answer, Request, Stay};
 
 use crate::fixture::{fixture, key_of, rng, user};
@@ -114,17 +114,32 @@ fn services_seeds() -> Vec<Vec<u8>> {
     let request = Request::signed(&group, &Stay::from(&me.entry()), 3, encode(&put), sign);
     let writer = user("ana");
     let entry = KeyValue { key, value: b"red".to_vec(), created: 1, modified: 2, version: 2, writer, time_us: 7 };
+    let conditions = vec![Condition::revision(&entry.key, 2), Condition::value(b"valve", b"open")];
+    let changes = vec![kv::Change::put(b"valve", b"shut"), kv::Change::delete(&entry.key)];
+    let change = KvRequest::Transact(Transaction { conditions, then: Then::Change(changes) });
+    let then = Then::Read(vec![entry.key.clone(), b"valve".to_vec()]);
+    let read = KvRequest::Transact(Transaction { conditions: Vec::new(), then });
+    let came = [
+        Transacted::Changed(vec![true, false]),
+        Transacted::Read(vec![Some(entry.clone()), None]),
+        Transacted::Failed { condition: 1, modified: 2 },
+    ];
+    let came = came.map(|came| tagged(11, &encode(&KvReply { revision: 3, outcome: Outcome::Transacted(came) })));
     let listed = KvReply { revision: 2, outcome: Outcome::Listed { entries: vec![entry.clone(), entry], more: true } };
     let done = Answer::Done { key: [7; 32], number: 3, place: 5, reply: encode(&listed) };
-    vec![
+    let mut seeds = vec![
         tagged(8, &request.encode()),
         tagged(9, &encode(&done)),
         tagged(9, &encode(&Answer::Forgotten { key: [7; 32], number: 3, place: 5 })),
         tagged(10, &encode(&put)),
         tagged(10, &encode(&list)),
         tagged(11, &encode(&listed)),
+        tagged(10, &encode(&change)),
+        tagged(10, &encode(&read)),
         tagged(11, &encode(&KvReply { revision: 2, outcome: Outcome::Conflict { modified: 1 } })),
-    ]
+    ];
+    seeds.extend(came);
+    seeds
 }
 
 fn some_entry(name: &str) -> MemberEntry {

@@ -1,7 +1,9 @@
 //! The group's key-value store.
 
 use ringfort_protocol::codec::{decode, encode};
-use ringfort_services::kv::{KeyValue, KvReply, KvRequest, Outcome, Refusal, Revision};
+use ringfort_services::kv::{
+    Change, Condition, KeyValue, KvReply, KvRequest, Outcome, Refusal, Revision, Then, Transacted, Transaction,
+};
 
 use super::{CallError, Group};
 
@@ -30,6 +32,14 @@ pub enum KvError {
         /// The revision of the key's last change; 0 if there is no such key.
         modified: Revision,
     },
+    /// A condition of a transaction does not hold: nothing has changed.
+    #[error("condition {} does not hold, so nothing was done: {}", .condition + 1, last_change(*.modified))]
+    Failed {
+        /// The first that does not, counted from 0.
+        condition: usize,
+        /// The revision of its key's last change; 0 if there is no such key.
+        modified: Revision,
+    },
     /// f+1 leaders reply what this program does not understand.
     #[error("the leaders run another version of Ringfort: install the version that the group uses")]
     Version,
@@ -50,6 +60,15 @@ pub struct Page {
     /// Whether there are more behind the last.
     pub more: bool,
     /// The revision of the store that this part shows.
+    pub revision: Revision,
+}
+
+/// What a transaction changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Of each change, whether its key was there before.
+    pub existed: Vec<bool>,
+    /// The revision of the store, and of every key that the transaction gave a value.
     pub revision: Revision,
 }
 
@@ -103,6 +122,43 @@ impl Kv {
         }
     }
 
+    /// Makes all of the changes, at one revision, if all of the conditions hold; otherwise, none. At most
+    /// [`TRANSACTION_MAX`](ringfort_services::kv::TRANSACTION_MAX) of each, for different keys, in at most 68 KiB.
+    ///
+    /// # Errors
+    /// [`KvError`].
+    pub async fn transact(&self, conditions: Vec<Condition>, changes: Vec<Change>) -> Result<Changed, KvError> {
+        match self.transaction(conditions, Then::Change(changes)).await? {
+            (revision, Transacted::Changed(existed)) => Ok(Changed { existed, revision }),
+            (_, other) => Err(other.into()),
+        }
+    }
+
+    /// Reads several keys as they are at one revision, if all of the conditions hold: as many as [`Kv::transact`] changes,
+    /// and 64 KiB of keys and values, or one key. Tells of each in the order in which they are named.
+    ///
+    /// # Errors
+    /// [`KvError`].
+    pub async fn get_all(
+        &self,
+        conditions: Vec<Condition>,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Option<KeyValue>>, KvError> {
+        match self.transaction(conditions, Then::Read(keys)).await? {
+            (_, Transacted::Read(found)) => Ok(found),
+            (_, other) => Err(other.into()),
+        }
+    }
+
+    async fn transaction(&self, conditions: Vec<Condition>, then: Then) -> Result<(Revision, Transacted), KvError> {
+        let transaction = Transaction { conditions, then };
+        transaction.check()?;
+        match self.ask(&KvRequest::Transact(transaction)).await? {
+            KvReply { revision, outcome: Outcome::Transacted(came) } => Ok((revision, came)),
+            KvReply { outcome, .. } => Err(outcome.into()),
+        }
+    }
+
     /// A reply that was lost is that of a request that changed nothing.
     async fn ask(&self, request: &KvRequest) -> Result<KvReply, KvError> {
         let request = encode(request);
@@ -121,6 +177,15 @@ impl From<Outcome> for KvError {
         match outcome {
             Outcome::Conflict { modified } => KvError::Conflict { modified },
             Outcome::Refused(refusal) => KvError::Refused(refusal),
+            _ => KvError::Version,
+        }
+    }
+}
+
+impl From<Transacted> for KvError {
+    fn from(came: Transacted) -> Self {
+        match came {
+            Transacted::Failed { condition, modified } => KvError::Failed { condition: condition.into(), modified },
             _ => KvError::Version,
         }
     }

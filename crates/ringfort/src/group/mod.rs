@@ -23,7 +23,7 @@ pub use calls::{CallError, Reply};
 pub use credentials::Credentials;
 pub use error::{GroupEnded, JoinError, SendError};
 pub use event::{Event, Events, LeaderState, Message, Snapshot};
-pub use kv::{Kv, KvError, Page};
+pub use kv::{Changed, Kv, KvError, Page};
 
 use driver::{Command, Sent, Started};
 use ringfort_documents::{LogFile, LogOptions};

@@ -3,6 +3,8 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_protocol::UserName;
 
+use super::transaction::{TRANSACTION_MAX, Transacted, Transaction};
+
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 512;
 /// The longest value, in bytes.
@@ -17,7 +19,7 @@ pub const USER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const ENTRY_BYTES: u64 = 128;
 /// Keys in one reply to a list.
 pub const LIST_KEYS_MAX: usize = 1024;
-/// Bytes of keys and values in one reply to a list; one entry is always in it.
+/// Bytes of keys and values in one reply to a list or to a transaction that reads; one entry is always in it.
 pub const LIST_BYTES_MAX: usize = 64 * 1024;
 
 /// Counts the changes of the store. As in etcd, one change has one revision, and what changes nothing has none.
@@ -64,6 +66,8 @@ pub enum KvRequest {
         /// So many at most.
         limit: u32,
     } = 4,
+    /// Changes or reads several keys, all or none.
+    Transact(Transaction) = 5,
 }
 
 /// A key with its value.
@@ -124,6 +128,8 @@ pub enum Outcome {
     } = 5,
     /// The request is refused: nothing has changed.
     Refused(Refusal) = 6,
+    /// What came of a transaction.
+    Transacted(Transacted) = 7,
 }
 
 /// Why a request is refused.
@@ -149,4 +155,15 @@ pub enum Refusal {
     /// The user's part of it is full.
     #[error("what you wrote takes all that one user may take, {} MiB: delete keys first", USER_BYTES_MAX / 1024 / 1024)]
     UserFull = 6,
+    /// The transaction is too large.
+    #[error(
+        "a transaction has {TRANSACTION_MAX} conditions at most, and changes or reads {TRANSACTION_MAX} keys at most"
+    )]
+    Many = 7,
+    /// A key is there twice.
+    #[error("a transaction has one condition for a key at most, and changes or reads a key once")]
+    Twice = 8,
+    /// What it reads is too long.
+    #[error("what a transaction reads has {} KiB at most: read fewer keys at once", LIST_BYTES_MAX / 1024)]
+    Reply = 9,
 }

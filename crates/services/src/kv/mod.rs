@@ -2,12 +2,14 @@
 //!
 //! Every change has a revision, one higher than the last. A key remembers at which revisions it came to be and changed last,
 //! how often it changed, who did it, and when. Changes may have a condition on the last one (compare and swap), and lists go
-//! over all keys with a beginning, in the order of their bytes.
+//! over all keys with a beginning, in the order of their bytes. Several keys are changed or read at one revision by a
+//! transaction, if all of its conditions hold.
 //!
 //! The keys belong to the group: whoever may send may change any of them, whoever may receive may read any. What a key takes
 //! counts for whoever wrote it last.
 
 mod message;
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -17,8 +19,10 @@ use ringfort_protocol::UserName;
 use ringfort_protocol::codec::{DecodeError, decode, encode};
 
 pub use message::*;
+pub use transaction::{Change, Condition, Expected, TRANSACTION_MAX, Then, Transacted, Transaction};
 
 use crate::machine::{Machine, Ordered};
+use transaction::check_key;
 
 /// The store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,69 +73,136 @@ impl Kv {
         let allowed = match &request {
             KvRequest::Put { .. } | KvRequest::Delete { .. } => may_write,
             KvRequest::Get { .. } | KvRequest::List { .. } => may_read,
+            KvRequest::Transact(Transaction { conditions, then: Then::Change(_) }) => {
+                may_write && (may_read || !conditions.iter().any(Condition::reads))
+            }
+            KvRequest::Transact(Transaction { then: Then::Read(_), .. }) => may_read,
         };
         if !allowed {
             return Err(Refusal::Role);
         }
         match request {
-            KvRequest::Put { key, value, expected } => self.put(order, checked(key)?, value, expected),
-            KvRequest::Delete { key, expected } => Ok(self.delete(&checked(key)?, expected)),
+            KvRequest::Put { key, value, expected } => self.change_one(order, Change::Put { key, value }, expected),
+            KvRequest::Delete { key, expected } => self.change_one(order, Change::Delete { key }, expected),
             KvRequest::Get { key } => {
-                let key = checked(key)?;
-                let found = self.keys.get(&key).map(|item| item.shown(key));
-                Ok(Outcome::Got(found))
+                check_key(&key)?;
+                Ok(Outcome::Got(self.get(key)))
             }
             KvRequest::List { prefix, after, limit } => Ok(self.list(&prefix, after, limit)),
+            KvRequest::Transact(transaction) => self.transact(order, transaction).map(Outcome::Transacted),
         }
     }
 
+    fn change_one(
+        &mut self,
+        order: &Ordered<'_>,
+        change: Change,
+        expected: Option<Revision>,
+    ) -> Result<Outcome, Refusal> {
+        change.check()?;
+        let modified = self.modified(change.key());
+        if expected.is_some_and(|expected| expected != modified) {
+            return Ok(Outcome::Conflict { modified });
+        }
+        let is_put = matches!(change, Change::Put { .. });
+        let existed = self.change(order, vec![change])? == [true];
+        Ok(if is_put { Outcome::Put } else { Outcome::Deleted { existed } })
+    }
+
+    fn transact(&mut self, order: &Ordered<'_>, transaction: Transaction) -> Result<Transacted, Refusal> {
+        transaction.check()?;
+        for (condition, number) in transaction.conditions.iter().zip(0..) {
+            if !self.holds(condition) {
+                return Ok(Transacted::Failed { condition: number, modified: self.modified(&condition.key) });
+            }
+        }
+        match transaction.then {
+            Then::Change(changes) => self.change(order, changes).map(Transacted::Changed),
+            Then::Read(keys) => self.read(keys).map(Transacted::Read),
+        }
+    }
+
+    fn holds(&self, condition: &Condition) -> bool {
+        match &condition.expected {
+            Expected::Revision(revision) => self.modified(&condition.key) == *revision,
+            Expected::Value(value) => self.keys.get(&condition.key).is_some_and(|item| item.value == *value),
+        }
+    }
+
+    /// Makes all of the changes, of different keys, at one revision; or none. Returns of each whether its key was there.
+    fn change(&mut self, order: &Ordered<'_>, changes: Vec<Change>) -> Result<Vec<bool>, Refusal> {
+        self.check_room(order.user, &changes)?;
+        let revision = self.revision + 1;
+        let change = |change| {
+            let (is_put, freed) = match change {
+                Change::Put { key, value } => (true, self.put(order, revision, key, value)),
+                Change::Delete { key } => {
+                    (false, self.keys.remove(&key).map(|old| (cost(&key, &old.value), old.writer)))
+                }
+            };
+            if let Some((bytes, writer)) = &freed {
+                self.account(writer, 0, *bytes);
+            }
+            if is_put || freed.is_some() {
+                self.revision = revision;
+            }
+            freed.is_some()
+        };
+        Ok(changes.into_iter().map(change).collect())
+    }
+
+    /// Returns what the key took before, of whom.
     fn put(
         &mut self,
         order: &Ordered<'_>,
+        modified: Revision,
         key: Vec<u8>,
         value: Vec<u8>,
-        expected: Option<Revision>,
-    ) -> Result<Outcome, Refusal> {
-        if value.len() > VALUE_BYTES_MAX {
-            return Err(Refusal::Value);
-        }
-        if let Some(conflict) = self.conflict(&key, expected) {
-            return Ok(conflict);
-        }
+    ) -> Option<(u64, UserName)> {
+        self.account(order.user, cost(&key, &value), 0);
         let before = self.keys.get(&key);
-        let (added, freed) = (cost(&key, &value), before.map_or(0, |item| cost(&key, &item.value)));
-        let own = before.filter(|item| item.writer == *order.user).map_or(0, |_| freed);
-        let keys = self.keys.len() as u64 + u64::from(before.is_none());
-        if keys > KEYS_MAX || self.bytes - freed + added > STORE_BYTES_MAX {
+        let freed = before.map(|old| (cost(&key, &old.value), old.writer.clone()));
+        let (created, version) = before.map_or((modified, 1), |old| (old.created, old.version + 1));
+        let item = Item { value, created, modified, version, writer: order.user.clone(), time_us: order.time_us };
+        self.keys.insert(key, item);
+        freed
+    }
+
+    /// Whether what changes of different keys lead to is within the bounds, all of them together.
+    fn check_room(&self, user: &UserName, changes: &[Change]) -> Result<(), Refusal> {
+        let (mut keys, mut bytes, mut used) = (self.keys.len() as u64, self.bytes, self.used(user));
+        for change in changes {
+            if let Some(old) = self.keys.get(change.key()) {
+                let freed = cost(change.key(), &old.value);
+                (keys, bytes) = (keys - 1, bytes - freed);
+                used -= if old.writer == *user { freed } else { 0 };
+            }
+            if let Change::Put { key, value } = change {
+                let added = cost(key, value);
+                (keys, bytes, used) = (keys + 1, bytes + added, used + added);
+            }
+        }
+        if keys > KEYS_MAX || bytes > STORE_BYTES_MAX {
             return Err(Refusal::StoreFull);
         }
-        if self.used(order.user) - own + added > USER_BYTES_MAX {
-            return Err(Refusal::UserFull);
-        }
-        self.revision += 1;
-        let (created, version) = before.map_or((self.revision, 1), |item| (item.created, item.version + 1));
-        let writer = order.user.clone();
-        let item = Item { value, created, modified: self.revision, version, writer, time_us: order.time_us };
-        if let Some(old) = self.keys.insert(key, item) {
-            self.account(&old.writer, 0, freed);
-        }
-        self.account(order.user, added, 0);
-        Ok(Outcome::Put)
+        if used > USER_BYTES_MAX { Err(Refusal::UserFull) } else { Ok(()) }
     }
 
-    fn delete(&mut self, key: &[u8], expected: Option<Revision>) -> Outcome {
-        if let Some(conflict) = self.conflict(key, expected) {
-            return conflict;
-        }
-        let Some(old) = self.keys.remove(key) else { return Outcome::Deleted { existed: false } };
-        self.revision += 1;
-        self.account(&old.writer, 0, cost(key, &old.value));
-        Outcome::Deleted { existed: true }
+    fn modified(&self, key: &[u8]) -> Revision {
+        self.keys.get(key).map_or(0, |item| item.modified)
     }
 
-    fn conflict(&self, key: &[u8], expected: Option<Revision>) -> Option<Outcome> {
-        let modified = self.keys.get(key).map_or(0, |item| item.modified);
-        expected.filter(|expected| *expected != modified).map(|_| Outcome::Conflict { modified })
+    fn get(&self, key: Vec<u8>) -> Option<KeyValue> {
+        self.keys.get(&key).map(|item| item.shown(key))
+    }
+
+    fn read(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<KeyValue>>, Refusal> {
+        let costs = keys.iter().filter_map(|key| self.keys.get(key).map(|item| cost(key, &item.value)));
+        let (count, bytes) = costs.fold((0, 0), |(count, bytes), each| (count + 1, bytes + each));
+        if count > 1 && bytes > LIST_BYTES_MAX as u64 {
+            return Err(Refusal::Reply);
+        }
+        Ok(keys.into_iter().map(|key| self.get(key)).collect())
     }
 
     fn list(&self, prefix: &[u8], after: Option<Vec<u8>>, limit: u32) -> Outcome {
@@ -187,10 +258,6 @@ impl Item {
             time_us: self.time_us,
         }
     }
-}
-
-fn checked(key: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    if key.is_empty() || key.len() > KEY_BYTES_MAX { Err(Refusal::Key) } else { Ok(key) }
 }
 
 fn cost(key: &[u8], value: &[u8]) -> u64 {

@@ -4,6 +4,8 @@ use super::*;
 use crate::limits::{ANSWER_BYTES_MAX, BODY_BYTES_MAX, KEPT_REPLY_BYTES_MAX};
 use ringfort_protocol::Role;
 
+mod transactions;
+
 #[derive(Default)]
 struct World {
     kv: Kv,

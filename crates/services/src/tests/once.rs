@@ -1,7 +1,7 @@
 //! Plays of members that ask, on bad networks and past hacked leaders: each request is applied once, in one order.
 
 use super::world::{World, leader, put, rules};
-use crate::kv::KvRequest;
+use crate::kv::{Change, Condition, KvRequest, Then, Transaction};
 use crate::rules::{Rule, Rules};
 
 /// Three members ask for some hundred things and join again, while leaders restart and catch up, packets are lost, and hacked
@@ -44,11 +44,20 @@ fn play(seed: u64, (n, f): (u8, u8), rules: Rules) -> Result<(), String> {
 fn any_request(world: &mut World) -> KvRequest {
     let key = format!("k{}", world.draw(4)).into_bytes();
     let expected = [None, Some(0), Some(world.draw(20) as u64)][world.draw(3)];
-    match world.draw(6) {
+    match world.draw(8) {
         0 => KvRequest::Get { key },
         1 => KvRequest::List { prefix: b"k".to_vec(), after: None, limit: 10 },
         2 => KvRequest::Delete { key, expected },
         3 => KvRequest::Put { key, value: vec![1; 200], expected },
+        4 => {
+            let conditions = expected.map(|revision| Condition::revision(&key, revision)).into_iter().collect();
+            let changes = vec![Change::put(b"k0", &[2]), Change::delete(b"k1"), Change::put(b"k2", &key)];
+            KvRequest::Transact(Transaction { conditions, then: Then::Change(changes) })
+        }
+        5 => {
+            let then = Then::Read(vec![b"k0".to_vec(), b"k1".to_vec(), b"k2".to_vec()]);
+            KvRequest::Transact(Transaction { conditions: Vec::new(), then })
+        }
         _ => KvRequest::Put { key, value: format!("{}", world.draw(100)).into(), expected },
     }
 }

@@ -12,7 +12,7 @@ use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::{GroupId, Incarnation, LeaderId, MemberId, Policy, Role};
 
 use crate::caller::{Caller, Event};
-use crate::kv::{Kv, KvReply, KvRequest, Outcome};
+use crate::kv::{Kv, KvReply, KvRequest, Outcome, Then, Transacted};
 use crate::machine::{Machine, Ordered};
 use crate::replica::{Origin, Output, Replica};
 use crate::request::{Answer, Message, Request, Stay};
@@ -154,8 +154,12 @@ impl World {
                     assert!(member.done.insert(call, (place, reply)).is_none(), "a call is answered once");
                 }
                 Event::Forgotten(call) => {
-                    let is_read = !matches!(member.asked[&call].request, KvRequest::Put { .. });
-                    assert!(is_read, "a change is never forgotten");
+                    let changes = |request: &KvRequest| match request {
+                        KvRequest::Put { .. } => true,
+                        KvRequest::Transact(transaction) => matches!(transaction.then, Then::Change(_)),
+                        _ => false,
+                    };
+                    assert!(!changes(&member.asked[&call].request), "a change is never forgotten");
                     member.asked.remove(&call);
                 }
                 Event::Blamed(leader, fault) => {
@@ -391,6 +395,7 @@ fn timeless(reply: &KvReply) -> KvReply {
     match &mut reply.outcome {
         Outcome::Got(Some(found)) => found.time_us = 0,
         Outcome::Listed { entries, .. } => entries.iter_mut().for_each(|entry| entry.time_us = 0),
+        Outcome::Transacted(Transacted::Read(found)) => found.iter_mut().flatten().for_each(|entry| entry.time_us = 0),
         _ => {}
     }
     reply
