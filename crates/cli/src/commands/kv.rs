@@ -1,5 +1,7 @@
 //! `ringfort kv`: the group's key-value store.
 
+mod transact;
+
 use std::io::{self, IsTerminal, Read, Write};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use crate::common::{Ending, MemberArgs};
 use crate::exit::{Failure, Outcome, Status};
 use crate::output;
 use crate::text::{clean, clean_lines, count};
+use transact::{TransactArgs, transact};
 
 /// How much of the standard input is read: more than any value has.
 const INPUT_BYTES_MAX: u64 = 1024 * 1024;
@@ -31,6 +34,10 @@ pub enum KvCommand {
     Delete(DeleteArgs),
     /// Print keys with their revisions, in order
     List(ListArgs),
+    /// Change several keys at once, or read several, if all conditions hold
+    ///
+    /// All is done or nothing, at one revision. Exit status 40: a condition does not hold.
+    Transact(TransactArgs),
 }
 
 /// As whom, and how long to wait.
@@ -133,6 +140,10 @@ enum KvLine {
         existed: bool,
         revision: Revision,
     },
+    Failed {
+        key: String,
+        modified: Revision,
+    },
 }
 
 fn shown(bytes: Vec<u8>) -> Shown {
@@ -155,14 +166,11 @@ pub async fn run(command: KvCommand) -> Outcome {
     match command {
         KvCommand::Put(args) => {
             let value = value(args.value)?;
-            let (key, expect, json) = (args.name, args.expect, args.ask.json);
+            let (key, expect) = (args.name, args.expect);
             let bytes = key.clone();
             let revision =
                 asking(&args.ask, |kv| async move { kv.put(bytes.as_bytes(), &value, expect).await }).await?;
-            match json {
-                true => output::json(&KvLine::Put { key, revision }),
-                false => output::line(format!("{} is put, at revision {revision}.", clean(&key))),
-            }
+            told_put(args.ask.json, &key, revision)
         }
         KvCommand::Get(args) => {
             let (key, json) = (args.name, args.ask.json);
@@ -179,17 +187,29 @@ pub async fn run(command: KvCommand) -> Outcome {
             }
         }
         KvCommand::Delete(args) => {
-            let (key, expect, json) = (args.name, args.expect, args.ask.json);
+            let (key, expect) = (args.name, args.expect);
             let bytes = key.clone();
             let deleted = asking(&args.ask, |kv| async move { kv.delete(bytes.as_bytes(), expect).await }).await?;
             let (existed, revision) = deleted;
-            let told = if existed { "is deleted" } else { "was not there" };
-            match json {
-                true => output::json(&KvLine::Deleted { key, existed, revision }),
-                false => output::line(format!("{} {told}.", clean(&key))),
-            }
+            told_deleted(args.ask.json, &key, existed, revision)
         }
         KvCommand::List(args) => list(args).await,
+        KvCommand::Transact(args) => transact(args).await,
+    }
+}
+
+fn told_put(json: bool, key: &str, revision: Revision) -> Outcome {
+    match json {
+        true => output::json(&KvLine::Put { key: key.to_owned(), revision }),
+        false => output::line(format!("{} is put, at revision {revision}.", clean(key))),
+    }
+}
+
+fn told_deleted(json: bool, key: &str, existed: bool, revision: Revision) -> Outcome {
+    let told = if existed { "is deleted" } else { "was not there" };
+    match json {
+        true => output::json(&KvLine::Deleted { key: key.to_owned(), existed, revision }),
+        false => output::line(format!("{} {told}.", clean(key))),
     }
 }
 

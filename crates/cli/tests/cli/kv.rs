@@ -44,6 +44,34 @@ fn members_put_read_list_and_delete_keys_also_with_one_leader_stopped() {
 }
 
 #[test]
+fn several_keys_change_at_once_or_not_at_all() {
+    let mut world = World::new("order = true\n");
+    (1..=4).for_each(|number| world.start(number));
+    let ask = |who, more: &[&str]| finish(kv(&world, "transact", who, more));
+    let set = ["--if", "a=b=0", "--if", "valve=0", "--put", "valve=open=wide", "--put", "old=1", "--delete", "a=b"];
+    let told = "valve is put, at revision 1.\nold is put, at revision 1.\na=b was not there.\n";
+    assert_eq!(ask(ANA, &set).succeeded(), told);
+    ask(BEN, &set).failed(40, &["nothing was done, because valve is not what `--if` says", "has revision 1"]);
+    let guess = ["--if", "valve=1", "--if-value", "old=2", "--delete", "valve", "--json"];
+    let said = ask(BEN, &guess);
+    let line: Value = serde_json::from_str(said.out.trim()).unwrap();
+    assert_eq!(line, json!({"event": "failed", "key": "old", "modified": 1}));
+    said.failed(40, &["because old is not"]);
+    let swap = ["--if", "valve=1", "--if-value", "old=1", "--put", "valve=shut", "--delete", "old", "--json"];
+    let put = json!({"event": "put", "key": "valve", "revision": 2});
+    let deleted = json!({"event": "deleted", "key": "old", "existed": true, "revision": 2});
+    assert_eq!(lines(ask(BEN, &swap)), [put, deleted]);
+    let get = ["--if", "valve=2", "--get", "valve", "--get", "old"];
+    assert_eq!(ask(ANA, &get).succeeded(), "valve: shut\nold is not there.\n");
+    ask(ANA, &["--put", "a=1", "--delete", "a"]).failed(2, &["changes or reads a key once"]);
+    for wrong in
+        [&["--put", "a=1", "--get", "b"][..], &["--if", "a=x", "--get", "b"], &["--put", "a"], &["--if", "a=1"]]
+    {
+        ask(ANA, wrong).failed_usage();
+    }
+}
+
+#[test]
 fn a_group_without_an_order_and_too_few_leaders_are_told() {
     let world = World::running(4);
     let said = finish(kv(&world, "get", ANA, &["colour"]));
