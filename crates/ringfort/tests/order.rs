@@ -243,3 +243,30 @@ async fn a_group_that_has_nothing_to_order_makes_no_block_and_writes_nothing() {
         assert!(now.frames_in - before.frames_in <= 12, "leader {number}: {before:?}, then {now:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_cannot_order_takes_a_bounded_number_of_messages_and_keeps_those() {
+    let mut world = World::start().await;
+    for number in [2, 3, 4] {
+        world.stop(number).await;
+    }
+    let message = vec![7; 255 * 1024];
+    let (mut taken, mut refused) = (0, 0);
+    for _ in 0..200 {
+        match world.running[&1].submitter.submit(vec![message.clone()]).is_empty() {
+            true => taken += 1,
+            false => refused += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(refused > 0 && taken <= 60, "{taken} messages taken, {} MiB", taken / 4);
+    for number in [2, 3] {
+        world.run(number).await;
+    }
+    let in_the_log = async {
+        while world.log(1).len() < taken {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), in_the_log).await.expect("what was taken is ordered");
+}

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringfort_agreement::Author;
+use ringfort_agreement::limits::MESSAGE_BYTES_MAX;
 use tokio::sync::Notify;
 
 use ringfort_link::LinkSender;
@@ -64,9 +65,9 @@ pub(super) struct Batch {
 }
 
 impl State {
-    fn has_work(&self) -> bool {
+    fn has_work(&self, takes_messages: bool) -> bool {
         let frames = self.lanes.iter().any(|lane| !lane.frames.is_empty());
-        frames || self.stop || !self.links.is_empty() || !self.submitted.is_empty()
+        frames || self.stop || !self.links.is_empty() || takes_messages && !self.submitted.is_empty()
     }
 }
 
@@ -106,13 +107,14 @@ impl Inbox {
         true
     }
 
-    /// Takes local messages as far as there is room; the others come back.
+    /// Takes local messages as far as there is room; the others come back, and those that no block holds.
     pub fn submit(&self, messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let mut state = self.state();
         let mut refused = Vec::new();
         for message in messages {
             let cost = message.len() + MESSAGE_BYTES;
-            if state.stop || state.submitted_bytes + cost > SUBMITTED_BYTES_MAX {
+            let fits = message.len() <= MESSAGE_BYTES_MAX && state.submitted_bytes + cost <= SUBMITTED_BYTES_MAX;
+            if state.stop || !fits {
                 refused.push(message);
             } else {
                 state.submitted_bytes += cost;
@@ -136,10 +138,11 @@ impl Inbox {
         self.room.iter().for_each(Notify::notify_waiters);
     }
 
-    /// Waits for work, until `due` at the longest, and takes some of every leader's.
-    pub fn take(&self, due: Option<Instant>) -> Batch {
+    /// Waits for work, until `due` at the longest, and takes some of every leader's. Local messages stay, and soon find no
+    /// room, while the thread has others that the core does not take yet.
+    pub fn take(&self, due: Option<Instant>, takes_messages: bool) -> Batch {
         let mut state = self.state();
-        while !state.has_work() {
+        while !state.has_work(takes_messages) {
             let Some(due) = due else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -151,8 +154,10 @@ impl Inbox {
             state = self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let mut batch = Batch { stop: state.stop, links: std::mem::take(&mut state.links), ..Batch::default() };
-        batch.submitted = std::mem::take(&mut state.submitted);
-        state.submitted_bytes = 0;
+        if takes_messages {
+            batch.submitted = std::mem::take(&mut state.submitted);
+            state.submitted_bytes = 0;
+        }
         for ((author, lane), room) in Author::all(u8::MAX).zip(&mut state.lanes).zip(&self.room) {
             let turn = lane.frames.len().min(TURN_FRAMES);
             for frame in lane.frames.drain(..turn) {
@@ -199,7 +204,7 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(5), inbox.push(author(2), frame.clone())).await.unwrap();
         let mut taken = [0; 4];
         while taken[1] < 40 || taken[2] < 1 {
-            let batch = inbox.take(Some(Instant::now()));
+            let batch = inbox.take(Some(Instant::now()), true);
             batch.frames.iter().for_each(|(from, _)| taken[from.index()] += 1);
             tokio::task::yield_now().await;
         }
@@ -210,9 +215,13 @@ mod tests {
     #[test]
     fn local_messages_have_a_bound_and_what_finds_no_room_comes_back() {
         let inbox = Inbox::new(1);
-        let refused = inbox.submit(vec![vec![0; 1024 * 1024]; 5]);
+        assert_eq!(inbox.submit(vec![vec![0; MESSAGE_BYTES_MAX + 1]]).len(), 1, "no block holds it");
+        let refused = inbox.submit(vec![vec![0; MESSAGE_BYTES_MAX]; 10]);
         assert_eq!(refused.len(), 2);
-        assert_eq!(inbox.take(None).submitted.len(), 3);
+        let soon = Instant::now() + Duration::from_millis(3);
+        assert!(inbox.take(Some(soon), false).submitted.is_empty() && Instant::now() >= soon, "they are no work then");
+        assert_eq!(inbox.submit(vec![vec![0; MESSAGE_BYTES_MAX]]).len(), 1, "and keep their room");
+        assert_eq!(inbox.take(None, true).submitted.len(), 8);
         assert!(inbox.submit(refused).is_empty());
         inbox.stop();
         assert_eq!(inbox.submit(vec![vec![1]]), [vec![1]], "who has stopped takes nothing");
@@ -222,7 +231,7 @@ mod tests {
     fn waiting_ends_when_it_is_due() {
         let inbox = Inbox::new(1);
         let due = Instant::now() + Duration::from_millis(3);
-        let batch = inbox.take(Some(due));
+        let batch = inbox.take(Some(due), true);
         assert!(batch.frames.is_empty() && !batch.stop && Instant::now() >= due);
     }
 }

@@ -62,7 +62,8 @@ pub struct Submitter {
 }
 
 impl Submitter {
-    /// Takes messages as far as there is room; the others come back, to be tried again later.
+    /// Takes messages as far as there is room; the others come back, to be tried again later. One that is longer than
+    /// [`MESSAGE_BYTES_MAX`](ringfort_agreement::limits::MESSAGE_BYTES_MAX) always comes back.
     ///
     /// What is taken is in the log of every honest leader some day, once, unless this leader stops before.
     #[must_use = "what comes back was not taken"]

@@ -78,7 +78,7 @@ impl Thread {
         let mut waiting = Waiting::new();
         loop {
             let due = self.core.next_wakeup().map(|time| self.outside.clock.instant(time).into_std());
-            let batch = inbox.take(due);
+            let batch = inbox.take(due, waiting.is_empty());
             if batch.stop {
                 return self.journal.sync().map(|_| ());
             }
