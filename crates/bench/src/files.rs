@@ -9,9 +9,9 @@ use ringfort_files::{Action, Files, FilesOptions, Limits};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::BenchError;
 use crate::messages::Bed;
 use crate::row::{Options, Row, middle};
+use crate::{BenchError, setup};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The length of a chat message.
@@ -131,8 +131,4 @@ async fn until(files: &Files, state: &str) -> Result<(), BenchError> {
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
     waited.map_err(|_| BenchError::Lost(format!("the file is not {state}: {:?}", files.list(TOPIC))))
-}
-
-fn setup(error: impl std::fmt::Display) -> BenchError {
-    BenchError::Setup(error.to_string())
 }

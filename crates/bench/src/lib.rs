@@ -3,16 +3,21 @@
 //!
 //! Four parts: single operations of the threshold key ([`operations`]), whole changes of membership in one
 //! process without a network ([`changes`]), messages over real loopback links ([`messages`]), and a file over them ([`files`]).
-//! Sites, whose groups have no leaders, are measured by themselves ([`peer`]).
+//! Sites, whose groups have no leaders, are measured by themselves ([`peer`]), and so are the order among leaders
+//! ([`agreement`]) and the services that stand on it ([`services`]).
 
+pub mod agreement;
 mod bed;
 pub mod changes;
 pub mod files;
 pub mod floor;
+mod led;
 pub mod messages;
 pub mod operations;
 pub mod peer;
+mod program;
 mod row;
+pub mod services;
 
 pub use row::{Options, Report, Row};
 
@@ -25,6 +30,14 @@ pub enum BenchError {
     /// Messages did not arrive.
     #[error("messages did not arrive in time: {0}")]
     Lost(String),
+}
+
+fn setup(error: impl std::fmt::Display) -> BenchError {
+    BenchError::Setup(error.to_string())
+}
+
+fn lost(error: impl std::fmt::Display) -> BenchError {
+    BenchError::Lost(error.to_string())
 }
 
 /// Measures everything; `told` is called with each row as it comes.

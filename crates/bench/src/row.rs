@@ -34,7 +34,7 @@ pub struct Row {
     pub floor: Option<f64>,
     /// How many times the floor: 1.0 is as good as the machine can.
     pub ratio: Option<f64>,
-    /// The unit: `us` (lower is better), `msg/s` or `MB/s` (higher is better).
+    /// The unit: `us` or `ns` (lower is better), `msg/s`, `op/s` or `MB/s` (higher is better), or of what else it is a number.
     pub unit: &'static str,
     /// Bytes that crossed the wire for it, where that says something.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +80,22 @@ impl Row {
 
     pub(crate) fn bytes_rate(name: impl Into<String>, value: f64, floor: Option<f64>) -> Self {
         Row { unit: "MB/s", ..Row::rate(name, value, floor) }
+    }
+
+    /// What one of many things costs, in nanoseconds.
+    pub(crate) fn cost(name: impl Into<String>, ns: f64, floor: Option<f64>) -> Self {
+        let ratio = floor.filter(|floor| *floor > 0.0).map(|floor| ns / floor);
+        Row { value: ns, floor, ratio, unit: "ns", ..Row::rate(name, ns, None) }
+    }
+
+    /// Requests a second.
+    pub(crate) fn requests(name: impl Into<String>, value: f64) -> Self {
+        Row { unit: "op/s", ..Row::rate(name, value, None) }
+    }
+
+    /// A figure that is neither good nor bad.
+    pub(crate) fn number(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Row { unit, ..Row::rate(name, value, None) }
     }
 
     /// A figure that could not be had.

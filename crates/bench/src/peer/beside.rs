@@ -12,6 +12,7 @@ use ringfort_peer::Service;
 use tokio::process::Command;
 
 use super::{PeerOptions, STEADY_RATE, service_name};
+use crate::program::find;
 use crate::row::Row;
 
 const DAEMON: &str = "corosync";
@@ -26,7 +27,7 @@ pub struct Beside {
 impl Beside {
     /// Why there is no figure, if there can be none.
     fn absent(&self) -> Option<String> {
-        if !on_path(DAEMON) {
+        if find(DAEMON.as_ref()).is_none() {
             return Some("not installed".to_owned());
         }
         self.program.is_none().then(|| "installed, but no program to measure it was given (--beside)".to_owned())
@@ -80,11 +81,4 @@ impl Beside {
         let figures = text.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>();
         figures.map_err(|_| text.trim().to_owned())
     }
-}
-
-/// Whether a program of this name is on the search path, or where Debian keeps daemons.
-fn on_path(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders.into_iter().any(|folder| folder.join(name).is_file())
 }

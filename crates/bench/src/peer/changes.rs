@@ -6,10 +6,10 @@ use ringfort_site::client::{Incoming, Sender};
 
 use super::PeerOptions;
 use super::proxy::Proxy;
-use super::rates::{lost, members, until_view};
-use super::sites::{Sites, setup};
-use crate::BenchError;
+use super::rates::{members, until_view};
+use super::sites::Sites;
 use crate::row::{Row, middle};
+use crate::{BenchError, lost, setup};
 
 /// A client joins a group of three and leaves it again.
 pub(super) async fn of_clients(sites: &Sites, repeats: usize) -> Result<Vec<Row>, BenchError> {

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use ringfort_crypto::aead::AeadKey;
 use ringfort_crypto::secret::Secret32;
 
-use super::sites::setup;
-use crate::BenchError;
 use crate::row::{median, middle};
+use crate::{BenchError, setup};
 
 /// What a message costs beside its bytes on the way between two sites, at the least: who it is from, and where it goes.
 const HEAD_BYTES: usize = 16;

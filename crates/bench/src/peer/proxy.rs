@@ -10,8 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::sites::setup;
-use crate::BenchError;
+use crate::{BenchError, setup};
 
 /// The site that can be cut off: the last one calls nobody, so that its links all come in here.
 const LAST: usize = 2;

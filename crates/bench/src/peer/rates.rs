@@ -10,8 +10,8 @@ use tokio::task::JoinSet;
 
 use super::STEADY_RATE;
 use super::sites::Sites;
-use crate::BenchError;
 use crate::row::middle;
+use crate::{BenchError, lost};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The first byte of a sender's last message.
@@ -47,10 +47,6 @@ pub(super) async fn until_view(incoming: &mut Incoming, wanted: usize) -> Result
         }
     };
     tokio::time::timeout(PATIENCE, seen).await.map_err(|_| lost("a view did not come"))?
-}
-
-pub(super) fn lost(error: impl std::fmt::Display) -> BenchError {
-    BenchError::Lost(error.to_string())
 }
 
 /// What every member is delivered in a second, the senders too, while `senders` of the three send as fast as they can.

@@ -14,7 +14,7 @@ use ringfort_spread::Name;
 use tempfile::TempDir;
 
 use super::PeerOptions;
-use crate::BenchError;
+use crate::{BenchError, setup};
 
 /// Names of the sites, in the network's order: the last one calls nobody.
 const NAMES: [&str; 3] = ["east", "north", "west"];
@@ -34,10 +34,6 @@ impl Drop for Sites {
     fn drop(&mut self) {
         (0..3).for_each(|n| self.kill(n));
     }
-}
-
-pub(super) fn setup(error: impl std::fmt::Display) -> BenchError {
-    BenchError::Setup(error.to_string())
 }
 
 impl Sites {
