@@ -71,7 +71,7 @@ impl Row {
             name: name.into(),
             value,
             floor,
-            ratio: floor.map(|f| f / value),
+            ratio: floor.filter(|_| value > 0.0).map(|f| f / value),
             unit: "msg/s",
             wire_bytes: None,
             note: None,

@@ -182,13 +182,13 @@ impl Seen {
         let clients = if many == 1 { "client" } else { "clients" };
         let p99 = self.times.get(self.times.len() * 99 / 100).copied().unwrap_or_default();
         let rate = self.times.len() as f64 / self.length.as_secs_f64();
-        let each = |cpu: Duration| cpu.as_secs_f64() * 1e9 / self.times.len().max(1) as f64;
+        let each = |cpu: Duration| cpu.div_f64(self.times.len().max(1) as f64);
         vec![
             Row::requests(format!("{whose}{what} a second, {many} {clients}"), rate),
             Row::time(format!("{whose}  latency p50"), middle(self.times.clone()), None),
             Row::time(format!("{whose}  latency p99"), p99, None),
-            Row::cost(format!("{whose}  CPU time of all servers for one"), each(self.cpu.0), None),
-            Row::cost(format!("{whose}  CPU time of the client for one"), each(self.cpu.1), None),
+            Row::time(format!("{whose}  CPU time of all servers for one"), each(self.cpu.0), None),
+            Row::time(format!("{whose}  CPU time of the client for one"), each(self.cpu.1), None),
         ]
     }
 }
