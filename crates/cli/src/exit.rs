@@ -4,10 +4,11 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use ringfort::kv::Refusal;
 use ringfort::protocol::login::Denial;
 use ringfort::protocol::view::Cause;
 use ringfort::protocol::{BadName, BadTopic, Rejected};
-use ringfort::{CallError, JoinError, KvError, Refusal, SendError};
+use ringfort::{CallError, JoinError, KvError, SendError};
 use ringfort_daemon::DaemonError;
 use ringfort_daemon::config::ConfigError;
 use ringfort_documents::{FileError, FileErrorKind};
@@ -265,13 +266,16 @@ impl From<KvError> for Failure {
     fn from(error: KvError) -> Self {
         let status = match error {
             KvError::Call(error) => return error.into(),
-            KvError::Refused(Refusal::Key | Refusal::Value | Refusal::Many | Refusal::Twice | Refusal::Reply) => {
-                Status::Usage
-            }
+            KvError::Refused(
+                Refusal::Key | Refusal::Value | Refusal::Many | Refusal::Twice | Refusal::Reply | Refusal::Lease,
+            ) => Status::Usage,
             KvError::Refused(Refusal::Unknown) | KvError::Version => Status::Version,
             KvError::Refused(Refusal::Role) => Status::Refused,
-            KvError::Refused(Refusal::StoreFull | Refusal::UserFull) => Status::Full,
-            KvError::Conflict { .. } | KvError::Failed { .. } => Status::NotThere,
+            KvError::Refused(
+                Refusal::StoreFull | Refusal::UserFull | Refusal::Leases | Refusal::LeaseKeys | Refusal::Waits,
+            ) => Status::Full,
+            KvError::Conflict { .. } | KvError::Compacted { .. } => Status::NotThere,
+            KvError::Refused(Refusal::NoKey | Refusal::NoLease | Refusal::LeaseExists) => Status::NotThere,
         };
         Failure::new(status, error)
     }

@@ -22,12 +22,19 @@
 mod group;
 
 pub use group::{
-    CallError, Changed, Credentials, Event, Events, Group, GroupEnded, JoinError, JoinOptions, Kv, KvError,
-    LeaderState, Message, Page, Reply, SendError, Snapshot,
+    Asked, CallError, Changes, Committed, Credentials, Event, Events, Group, GroupEnded, JoinError, JoinOptions, Kv,
+    KvError, LeaderState, Leased, Message, Page, Reply, SendError, Snapshot, Waiting, Watch,
 };
 pub use ringfort_crypto::BACK_ENDS;
 pub use ringfort_crypto::sign::SigningKey;
 pub use ringfort_documents::{FileError, FileErrorKind, LogOptions};
 pub use ringfort_link::{LinkError, LinkLimits};
 pub use ringfort_protocol as protocol;
-pub use ringfort_services::kv::{Change, Condition, Expected, KeyValue, Refusal, Revision};
+/// What the key-value store is asked and replies.
+pub mod kv {
+    pub use ringfort_services::kv::{
+        Between, By, Change, Condition, DELETED_MAX, Delete, End, Event, Failed, KeyValue, LEASE_TTL_S, LeaseId,
+        LeaseInfo, Operation, OperationResult, Order, Position, Put, Range, Read, Refusal, Relation, Revision, Shows,
+        TRANSACTION_MAX, Target, Transaction, WAIT_SLOTS,
+    };
+}

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{DEADLINE, World as Quick, quick_policy, wait_for};
+use ringfort::kv::{Change, Condition, Failed, Operation, OperationResult, Put, Range, Read, Refusal, Transaction};
 use ringfort::protocol::fault::Culprit;
 use ringfort::protocol::leader::{Command, Figures, Leader, Step};
 use ringfort::protocol::view::MemberEntry;
 use ringfort::protocol::{
     Cx, Fault, GroupInfo, LeaderId, LinkId, MemberId, Policy, Rejected, Rules, Time, codec::decode, codec::encode,
 };
-use ringfort::{CallError, Change, Condition, Credentials, Event, Events, Group, JoinOptions, KvError};
+use ringfort::{CallError, Credentials, Event, Events, Group, JoinOptions, KvError};
 use ringfort_agreement::readings::messages_of;
 use ringfort_agreement::sequence::Entry;
 use ringfort_documents::{NewSecret, NewUser};
@@ -163,7 +164,8 @@ impl LeaderCore for Liar {
                 reply.iter_mut().for_each(|byte| *byte ^= 1);
                 Answer::Done { key, number, place, reply }
             }
-            Answer::Forgotten { key, number, place } => Answer::Forgotten { key, number, place: place + 1 },
+            Answer::Later { key, number, place, note } => Answer::Later { key, number, place: place + 1, note },
+            Answer::Forgotten { key, number, place, kept } => Answer::Forgotten { key, number, place: place + 1, kept },
         };
         self.0.answer(cx.now, member, &encode(&lie).into())
     }
@@ -215,7 +217,7 @@ async fn write_and_read(ana: &Group, ben: &Group) {
     assert!(second > first);
     let conflict = soon(ana.put(b"colour", b"green", Some(first))).await.unwrap_err();
     assert!(matches!(conflict, KvError::Conflict { modified } if modified == second), "{conflict}");
-    let page = soon(ana.list(b"col", None, 10)).await.unwrap();
+    let page = soon(ana.list(Range::prefix(b"col"), 10)).await.unwrap();
     assert_eq!((page.entries.len(), page.more, page.revision), (1, false, second));
     assert_eq!(page.entries[0].value, b"blue");
     assert_eq!(soon(ana.delete(b"colour", None)).await.unwrap(), (true, second + 1));
@@ -227,16 +229,25 @@ async fn write_and_read(ana: &Group, ben: &Group) {
 async fn move_all(member: &Group, moves: usize) {
     for _ in 0..moves {
         loop {
-            let found = soon(member.kv().get_all(vec![], vec![b"from".to_vec(), b"to".to_vec()])).await.unwrap();
-            let [Some(from), Some(to)] = &found[..] else { panic!("{found:?}") };
+            let both = Transaction::of(vec![Operation::Read(Read::all(Range::between(b"from", b"tp")))]);
+            let read = soon(member.kv().transact(&both)).await.unwrap();
+            let Some([OperationResult::Read { entries, more: false }]) = read.results.as_deref() else {
+                panic!("{read:?}")
+            };
+            let [from, to] = &entries[..] else { panic!("{entries:?}") };
             assert_eq!(from.value[0] + to.value[0], 20, "no moment shows half a move");
             assert_eq!(from.modified, to.modified, "both have one revision");
             let conditions = vec![Condition::revision(b"from", from.modified), Condition::value(b"to", &to.value)];
-            let changes = vec![Change::put(b"from", &[from.value[0] - 1]), Change::put(b"to", &[to.value[0] + 1])];
-            match soon(member.kv().transact(conditions, changes)).await {
-                Ok(changed) => break assert_eq!(changed.existed, [true, true]),
-                Err(KvError::Failed { condition: 0, modified }) => assert!(modified > from.modified),
-                Err(other) => panic!("{other}"),
+            let moved = [Operation::put(b"from", &[from.value[0] - 1]), Operation::put(b"to", &[to.value[0] + 1])];
+            let transaction = Transaction { conditions, ..Transaction::of(moved.into()) };
+            let committed = soon(member.kv().transact(&transaction)).await.unwrap();
+            match committed.failed {
+                None => {
+                    let was_put = OperationResult::Put { existed: true, previous: None };
+                    break assert_eq!(committed.results, Some(vec![was_put.clone(), was_put]));
+                }
+                Some(Failed { condition: 0, modified }) => assert!(modified > from.modified),
+                Some(other) => panic!("{other:?}"),
             }
         }
     }
@@ -246,14 +257,20 @@ async fn move_all(member: &Group, moves: usize) {
 async fn several_keys_change_together_or_not_at_all_with_one_leader_that_answers_wrongly() {
     let world = World::start(Kind::Liar).await;
     let ((ana, _ana_events), (ben, _ben_events)) = tokio::join!(world.join("ana"), world.join("ben"));
-    let start = vec![Change::put(b"from", &[20]), Change::put(b"to", &[0])];
-    let first = soon(ana.kv().transact(vec![Condition::revision(b"from", 0)], start.clone())).await.unwrap();
-    assert_eq!((first.existed, first.revision), (vec![false, false], 1));
-    let error = soon(ben.kv().transact(vec![Condition::revision(b"from", 0)], start)).await.unwrap_err();
-    assert!(matches!(error, KvError::Failed { condition: 0, modified: 1 }), "{error}");
+    let start = Transaction {
+        conditions: vec![Condition::revision(b"from", 0)],
+        then: vec![Operation::put(b"from", &[20]), Operation::put(b"to", &[0])],
+        otherwise: vec![Operation::get(b"from")],
+    };
+    let first = soon(ana.kv().transact(&start)).await.unwrap();
+    assert_eq!((first.failed, first.revision), (None, 2));
+    let second = soon(ben.kv().transact(&start)).await.unwrap();
+    assert_eq!((second.failed, second.revision), (Some(Failed { condition: 0, modified: 2 }), 2));
+    let Some([OperationResult::Read { entries, .. }]) = second.results.as_deref() else { panic!("{second:?}") };
+    assert_eq!(entries[0].value, [20]);
     tokio::join!(move_all(&ana, 10), move_all(&ben, 10));
-    let page = soon(ana.kv().list(b"", None, 10)).await.unwrap();
-    assert_eq!((page.revision, &page.entries[0].value, &page.entries[1].value), (21, &vec![0], &vec![20]));
+    let page = soon(ana.kv().list(Range::all(), 10)).await.unwrap();
+    assert_eq!((page.revision, &page.entries[0].value, &page.entries[1].value), (22, &vec![0], &vec![20]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -268,7 +285,7 @@ async fn members_share_a_store_while_leaders_stop_and_come_back() {
     world.run(2, Kind::Honest);
     // Leader 3 is away next: so leader 2 is needed, with all that it missed.
     world.stop(3).await;
-    let page = soon(ben.kv().list(b"k", None, 100)).await.unwrap();
+    let page = soon(ben.kv().list(Range::prefix(b"k"), 100)).await.unwrap();
     assert_eq!(page.entries.len(), 20);
     world.run(3, Kind::Honest);
     let value = vec![7; 64 * 1024];
@@ -324,10 +341,10 @@ async fn a_leader_that_was_away_for_long_comes_back_to_the_others_state_and_answ
     soon(ana.kv().put(b"last", b"word", Some(0))).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.stop(3).await;
-    let page = soon(ana.kv().list(b"", None, 100)).await.unwrap();
-    assert_eq!((page.entries.len(), page.revision), (11, 151));
+    let page = soon(ana.kv().list(Range::all(), 100)).await.unwrap();
+    assert_eq!((page.entries.len(), page.revision), (11, 152));
     assert_eq!(page.entries[3].value, 143u32.to_be_bytes());
-    assert_eq!(soon(ana.kv().put(b"last", b"of all", Some(151))).await.unwrap(), 152);
+    assert_eq!(soon(ana.kv().put(b"last", b"of all", Some(152))).await.unwrap(), 153);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -342,6 +359,36 @@ async fn a_leader_that_forges_and_repeats_what_it_has_seen_does_nothing_in_anybo
     assert!(FORGED.load(Atomic::Relaxed) > 20, "it has tried");
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(soon(ana.kv().get(b"count")).await.unwrap().unwrap().version, 21);
+}
+
+/// Of a lock: the key of whoever came first, which goes when its lease is not renewed any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_is_told_what_changes_also_when_a_lease_ends_whose_holder_is_gone() {
+    let mut world = World::start(Kind::Liar).await;
+    let ((ana, _ana_events), (ben, _ben_events)) = tokio::join!(world.join("ana"), world.join("ben"));
+    let mut watch = soon(ben.kv().watch(Range::prefix(b"lock/"), None, true)).await.unwrap();
+    let lease = soon(ana.kv().lease_grant(0, 4)).await.unwrap();
+    let put = Operation::Put(Put::leased(b"lock/ana", b"held", lease.id));
+    let held = soon(ana.kv().transact(&Transaction::of(vec![put]))).await.unwrap().revision;
+    soon(ana.kv().put(b"other", b"x", None)).await.unwrap();
+    let event = soon(watch.next()).await.unwrap();
+    let Change::Put(entry) = event.change else { panic!("{event:?}") };
+    assert_eq!((entry.key.as_slice(), entry.lease, entry.modified), (&b"lock/ana"[..], lease.id, held));
+    let (revision, info) = soon(ben.kv().lease_info(lease.id, true)).await.unwrap();
+    assert_eq!((revision, info.keys, info.user.as_str()), (held + 1, vec![b"lock/ana".to_vec()], "ana"));
+    soon(ana.kv().lease_renew(lease.id)).await.unwrap();
+    // Each of the other two is needed for every reply from now on, and the watch waits meanwhile.
+    let waited = tokio::spawn(async move { (watch.next().await, watch) });
+    world.stop(4).await;
+    drop(ana);
+    let (event, mut watch) = soon(waited).await.unwrap();
+    let event = event.unwrap();
+    assert_eq!(event.change, Change::Deleted { key: b"lock/ana".to_vec() });
+    assert_eq!((event.position.revision, event.previous.unwrap().value), (held + 2, b"held".to_vec()));
+    let gone = soon(ben.kv().lease_renew(lease.id)).await.unwrap_err();
+    assert!(matches!(gone, KvError::Refused(Refusal::NoLease)), "{gone}");
+    let (next, put) = tokio::join!(soon(watch.next()), soon(ben.kv().put(b"lock/ben", b"", Some(0))));
+    assert_eq!(next.unwrap().position.revision, put.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,8 +27,25 @@ pub enum Event {
         /// What the machine replied.
         reply: Vec<u8>,
     },
-    /// f+1 leaders say that the request was applied, changed nothing, and that its reply is gone: it can be asked again.
-    Forgotten(Call),
+    /// f+1 leaders say that the request was applied, and answer it when something happens.
+    Later {
+        /// Which call.
+        call: Call,
+        /// Its place among all requests that were applied.
+        place: u64,
+        /// What the machine tells now.
+        note: Vec<u8>,
+    },
+    /// f+1 leaders say that the request was applied and that its reply is gone.
+    Forgotten {
+        /// Which call.
+        call: Call,
+        /// Its place among all requests that were applied; 0 if that is not known.
+        place: u64,
+        /// What the machine gave to be kept in place of the reply. Nothing if the request changed nothing, or waited: it can be
+        /// asked again.
+        kept: Option<Vec<u8>>,
+    },
     /// A leader answers otherwise than f+1 others, otherwise than before, or what nobody asked.
     Blamed(LeaderId, Fault),
 }
@@ -61,7 +78,10 @@ pub struct Caller {
     group: GroupId,
     stay: Stay,
     next: Call,
+    /// Calls that are not answered.
     open: BTreeMap<Call, Open>,
+    /// Calls of which f+1 leaders say that they are answered when something happens.
+    waiting: BTreeMap<Call, Open>,
     /// What f+1 leaders answered to the last calls: place and reply.
     settled: BTreeMap<Call, Said>,
     /// Who was blamed, and which call was the next one then.
@@ -79,14 +99,19 @@ struct Open {
     times: u32,
     /// What each leader answered.
     said: BTreeMap<LeaderId, Said>,
-    /// Who says where it was applied, and no more.
-    forgotten: BTreeMap<LeaderId, u64>,
+    /// Who says that it is answered later, and what meanwhile.
+    later: BTreeMap<LeaderId, Said>,
+    /// What f+1 of them say.
+    put_off: Option<Said>,
+    /// Who says where it was applied, and what is kept of the reply, and no more.
+    forgotten: BTreeMap<LeaderId, (u64, Option<Vec<u8>>)>,
 }
 
 impl Caller {
     /// For the stay that signs.
     pub fn new(group: GroupId, rules: Rules, stay: Stay) -> Self {
-        Caller { rules, group, stay, next: 1, open: BTreeMap::new(), settled: BTreeMap::new(), blamed: BTreeMap::new() }
+        let (open, waiting, settled, blamed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Caller { rules, group, stay, next: 1, open, waiting, settled, blamed }
     }
 
     /// Asks something. `reachable` are the leaders that can be asked, best first.
@@ -103,7 +128,7 @@ impl Caller {
         if body.len() > BODY_BYTES_MAX {
             return Err(Refused::TooLarge(body.len()));
         }
-        if self.open.len() >= CALLS_MAX {
+        if self.open.len() + self.waiting.len() >= CALLS_MAX {
             return Err(Refused::Busy);
         }
         let call = self.next;
@@ -119,9 +144,12 @@ impl Caller {
         match Answer::decode(bytes) {
             None => self.blame(from, Fault::Malformed, &mut step),
             // Of another program that announced the same stay: leaders know their members by its name.
-            Some(Answer::Done { key, .. } | Answer::Forgotten { key, .. }) if key != self.stay.key => {}
+            Some(answer) if *answer.key() != self.stay.key => {}
             Some(Answer::Done { number, place, reply, .. }) => self.on_done(from, number, place, reply, &mut step),
-            Some(Answer::Forgotten { number, place, .. }) => self.on_forgotten(from, number, place, &mut step),
+            Some(Answer::Later { number, place, note, .. }) => self.on_later(from, number, place, note, &mut step),
+            Some(Answer::Forgotten { number, place, kept, .. }) => {
+                self.on_forgotten(from, number, place, kept, &mut step)
+            }
         }
         let Step { sends, .. } = self.tend(now, reachable);
         step.sends = sends;
@@ -131,8 +159,8 @@ impl Caller {
     fn on_done(&mut self, from: LeaderId, call: Call, place: u64, reply: Vec<u8>, step: &mut Step) {
         let said = (place, digest("ringfort service reply", &[&reply]));
         let differs = |settled: &Said| *settled != said;
-        let Some(open) = self.open.get_mut(&call) else {
-            let wrong = call == 0 || call >= self.next || self.settled.get(&call).is_some_and(differs);
+        let Some(open) = open_call(&mut self.open, &mut self.waiting, call) else {
+            let wrong = self.is_unasked(call) || self.settled.get(&call).is_some_and(differs);
             return self.blame_if(wrong, from, step);
         };
         if let Some(before) = open.said.get(&from) {
@@ -150,19 +178,46 @@ impl Caller {
         step.events.push(Event::Done { call, place, reply });
     }
 
-    fn on_forgotten(&mut self, from: LeaderId, call: Call, place: u64, step: &mut Step) {
-        let Some(open) = self.open.get_mut(&call) else {
-            return self.blame_if(call == 0 || call >= self.next, from, step);
+    /// A leader may say so before it gives the reply, or repeat it while others have given theirs.
+    fn on_later(&mut self, from: LeaderId, call: Call, place: u64, note: Vec<u8>, step: &mut Step) {
+        let said = (place, digest("ringfort service reply", &[&note]));
+        let Some(open) = open_call(&mut self.open, &mut self.waiting, call) else {
+            return self.blame_if(self.is_unasked(call), from, step);
         };
-        // It may have given the reply before.
-        if open.said.get(&from).is_some_and(|(before, _)| *before != place) {
+        let before = *open.later.entry(from).or_insert(said);
+        let elsewhere = open.said.get(&from).is_some_and(|(before, _)| *before != place);
+        if before != said || elsewhere || open.put_off.is_some_and(|accepted| accepted != said) {
             return self.blame(from, Fault::WrongAnswer, step);
         }
-        open.forgotten.insert(from, place);
-        if open.forgotten.values().filter(|other| **other == place).count() >= self.rules.replies() {
-            self.settle(call, None);
-            step.events.push(Event::Forgotten(call));
+        let equal = open.later.values().filter(|other| **other == said).count();
+        if open.put_off.is_some() || equal < self.rules.replies() {
+            return;
         }
+        open.put_off = Some(said);
+        let others = open.later.iter().filter(|(_, other)| **other != said).map(|(leader, _)| *leader);
+        others.collect::<Vec<_>>().into_iter().for_each(|leader| self.blame(leader, Fault::WrongAnswer, step));
+        self.waiting.extend(self.open.remove_entry(&call));
+        step.events.push(Event::Later { call, place, note });
+    }
+
+    fn on_forgotten(&mut self, from: LeaderId, call: Call, place: u64, kept: Option<Vec<u8>>, step: &mut Step) {
+        let Some(open) = open_call(&mut self.open, &mut self.waiting, call) else {
+            return self.blame_if(self.is_unasked(call), from, step);
+        };
+        // It may have given the reply before, and not remember where.
+        if open.said.get(&from).is_some_and(|(before, _)| *before != place && place > 0) {
+            return self.blame(from, Fault::WrongAnswer, step);
+        }
+        let said = (place, kept);
+        open.forgotten.insert(from, said.clone());
+        if open.forgotten.values().filter(|other| **other == said).count() >= self.rules.replies() {
+            self.settle(call, None);
+            step.events.push(Event::Forgotten { call, place, kept: said.1 });
+        }
+    }
+
+    fn is_unasked(&self, call: Call) -> bool {
+        call == 0 || call >= self.next
     }
 
     fn blame_if(&mut self, wrong: bool, leader: LeaderId, step: &mut Step) {
@@ -180,13 +235,15 @@ impl Caller {
 
     fn settle(&mut self, call: Call, said: Option<Said>) {
         self.open.remove(&call);
+        self.waiting.remove(&call);
         self.settled.extend(said.map(|said| (call, said)));
-        self.settled = self.settled.split_off(&call.saturating_sub(NUMBERS_KEPT));
+        let last = self.settled.last_key_value().map_or(0, |(last, _)| *last);
+        self.settled = self.settled.split_off(&last.saturating_sub(NUMBERS_KEPT));
     }
 
     /// When [`Caller::on_wakeup`] is due.
     pub fn next_wakeup(&self) -> Option<Time> {
-        self.open.values().filter_map(|open| open.again_at).min()
+        self.open.values().chain(self.waiting.values()).filter_map(|open| open.again_at).min()
     }
 
     /// Time has passed: what f+1 leaders have not answered is given to all.
@@ -194,12 +251,12 @@ impl Caller {
         self.tend(now, reachable)
     }
 
-    /// Leaders keep replies to the last numbers only, so none is asked that is too far ahead of one that is open.
+    /// Leaders keep replies to the last numbers only, so none is asked that is too far ahead of one that is open. What waits for
+    /// its reply keeps no others back: leaders remember that it does.
     fn tend(&mut self, now: Time, reachable: &[LeaderId]) -> Step {
         let mut step = Step::default();
-        let Some((first, _)) = self.open.first_key_value() else { return step };
-        let end = *first + OPEN_MAX;
-        for (_, open) in self.open.range_mut(..end) {
+        let end = self.open.first_key_value().map_or(0, |(first, _)| *first + OPEN_MAX);
+        for (_, open) in self.open.range_mut(..end).chain(&mut self.waiting) {
             let asked = match open.again_at {
                 None => self.rules.asked(),
                 Some(at) if at <= now => reachable.len(),
@@ -213,20 +270,40 @@ impl Caller {
         step
     }
 
+    #[cfg(test)]
+    pub(crate) fn stay(&self) -> &Stay {
+        &self.stay
+    }
+
     /// Calls so far.
     #[cfg(test)]
     pub(crate) fn calls(&self) -> u64 {
         self.next - 1
     }
 
+    /// Whether all calls are answered, or are to be when something happens.
+    #[cfg(test)]
+    pub(crate) fn has_only_waiting(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Calls that are not answered.
     pub fn open(&self) -> BTreeSet<Call> {
-        self.open.keys().copied().collect()
+        self.open.keys().chain(self.waiting.keys()).copied().collect()
     }
 }
 
 impl Open {
     fn new(request: Bytes) -> Self {
-        Open { request, again_at: None, times: 0, said: BTreeMap::new(), forgotten: BTreeMap::new() }
+        let (said, later, forgotten) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Open { request, again_at: None, times: 0, said, later, put_off: None, forgotten }
     }
+}
+
+fn open_call<'a>(
+    open: &'a mut BTreeMap<Call, Open>,
+    waiting: &'a mut BTreeMap<Call, Open>,
+    call: Call,
+) -> Option<&'a mut Open> {
+    open.get_mut(&call).or_else(|| waiting.get_mut(&call))
 }

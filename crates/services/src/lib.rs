@@ -10,6 +10,7 @@
 //!   order name, so no f leaders ask in anybody's name. It speaks no more once f+1 leaders take their words back.
 //! * *Exactly once.* A request of one stay and number is applied once at most, however often and by whomever it is put
 //!   into the order; and once a member sees an answer, it was applied.
+//! * *Waiting.* A reply may come later, at the place in the order where something happens: it too counts from f+1 leaders.
 //! * *One order.* Reads are ordered like writes: a member that has its answer finds what it did in every later answer.
 //! * *Bounds.* What waits is bounded for each member, and members are served in turn. Whoever sends too much waits alone. A
 //!   leader that puts forged requests into the order is not listened to for so many entries that checking them costs nothing.
@@ -33,7 +34,7 @@ mod tests;
 mod words;
 
 pub use caller::{Call, Caller, Event, Refused, Step};
-pub use machine::{Machine, Ordered};
+pub use machine::{Applied, Machine, Ordered, Reply};
 pub use replica::{Origin, Output, Replica};
 pub use request::{Answer, Request, Stay};
 pub use rules::Rules;

@@ -12,8 +12,16 @@ pub const ANSWER_BYTES_MAX: usize = 136 * 1024;
 pub const OPEN_MAX: u64 = 16;
 /// Numbers of one stay of which it is remembered whether they were applied.
 pub const NUMBERS_KEPT: u64 = 64;
-/// Replies up to this length are kept, to be given again. Longer ones come from requests that changed nothing.
+/// Replies up to this length are kept, to be given again. Of longer ones a shorter one is, if the request changed something.
 pub const KEPT_REPLY_BYTES_MAX: usize = 64;
+/// Requests of one stay whose replies are put off at once.
+pub const WAITING_MAX: usize = 12;
+/// The same of all stays.
+pub const ALL_WAITING_MAX: usize = 4096;
+/// Requests of one stay, of those whose replies were put off, of which it is remembered what was replied.
+pub const PUT_OFF_KEPT: usize = 16;
+/// The longest reply to a request whose reply was put off, and the longest note meanwhile, in bytes.
+pub const PUT_OFF_BYTES_MAX: usize = 32;
 /// Stays that one leader's words name.
 pub const WORDS_MAX: usize = 4096;
 /// Changes in one message of words.

@@ -91,21 +91,43 @@ pub enum Answer {
         #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
         reply: Vec<u8>,
     } = 1,
-    /// The request was applied, changed nothing, and its reply was too long to be kept.
+    /// The request was applied, and its reply is not kept.
     Forgotten {
+        /// The key that signed it.
+        key: [u8; 32],
+        /// The request's number.
+        number: u64,
+        /// Its place among all that were applied; 0 if that is not remembered either.
+        place: u64,
+        /// What is kept in place of the reply; nothing if the request changed nothing.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_optional_bytes")]
+        kept: Option<Vec<u8>>,
+    } = 2,
+    /// The request was applied, and is answered when something happens.
+    Later {
         /// The key that signed it.
         key: [u8; 32],
         /// The request's number.
         number: u64,
         /// Its place among all that were applied.
         place: u64,
-    } = 2,
+        /// What the machine tells now.
+        #[borsh(deserialize_with = "ringfort_kernel::codec::read_bytes")]
+        note: Vec<u8>,
+    } = 3,
 }
 
 impl Answer {
     /// Decodes an answer within its bounds.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         (bytes.len() <= ANSWER_BYTES_MAX).then(|| decode(bytes).ok()).flatten()
+    }
+
+    /// The key that signed the request.
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        match self {
+            Answer::Done { key, .. } | Answer::Forgotten { key, .. } | Answer::Later { key, .. } => key,
+        }
     }
 }
 

@@ -34,6 +34,10 @@ pub(crate) enum Rule {
     LaneBound,
     /// Members are served in turn.
     InTurn,
+    /// Replies that are put off have a bound.
+    WaitingBound,
+    /// Whoever may not ask any more waits no more.
+    WaitingEnds,
     /// First f+1 leaders are asked, one of which is honest, and all if that does not help.
     AskedLeaders,
 }

@@ -18,7 +18,10 @@ use ringfort_protocol::statement::Statement;
 use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy, SessionNumber};
-use ringfort_services::kv::{self, Condition, KeyValue, KvReply, KvRequest, Outcome, Then, Transacted, Transaction};
+use ringfort_services::kv::{
+    Change, Condition, Delete, Event, Failed, KeyValue, KvReply, KvRequest, LeaseInfo, Operation, OperationResult,
+    Outcome, Position, Put, Range, Read, Refusal, Transacted, Transaction,
+};
 use ringfort_services::{Answer, Request, Stay};
 
 use crate::fixture::{fixture, key_of, rng, user};
@@ -107,39 +110,72 @@ fn wire_seeds() -> Vec<Vec<u8>> {
 
 fn services_seeds() -> Vec<Vec<u8>> {
     let (group, me) = (fixture().group.id(), Identity::generate(user("ana"), Incarnation(1), &mut rng(6)));
-    let key = b"colour".to_vec();
-    let put = KvRequest::Put { key: key.clone(), value: b"red".to_vec(), expected: Some(0) };
-    let list = KvRequest::List { prefix: key.clone(), after: Some(key.clone()), limit: 9 };
+    let requests = store_requests();
     let sign = |digest: &[u8; 32]| me.signing.sign(wire::SERVICE_LABEL, &[digest]);
-    let request = Request::signed(&group, &Stay::from(&me.entry()), 3, encode(&put), sign);
-    let writer = user("ana");
-    let entry = KeyValue { key, value: b"red".to_vec(), created: 1, modified: 2, version: 2, writer, time_us: 7 };
-    let conditions = vec![Condition::revision(&entry.key, 2), Condition::value(b"valve", b"open")];
-    let changes = vec![kv::Change::put(b"valve", b"shut"), kv::Change::delete(&entry.key)];
-    let change = KvRequest::Transact(Transaction { conditions, then: Then::Change(changes) });
-    let then = Then::Read(vec![entry.key.clone(), b"valve".to_vec()]);
-    let read = KvRequest::Transact(Transaction { conditions: Vec::new(), then });
-    let came = [
-        Transacted::Changed(vec![true, false]),
-        Transacted::Read(vec![Some(entry.clone()), None]),
-        Transacted::Failed { condition: 1, modified: 2 },
+    let first = requests.first().map(encode).unwrap_or_default();
+    let request = Request::signed(&group, &Stay::from(&me.entry()), 3, first, sign);
+    let (key, number, place) = ([7; 32], 3, 5);
+    let answers = [
+        Answer::Done { key, number, place, reply: vec![1, 2, 3] },
+        Answer::Forgotten { key, number, place, kept: Some(vec![1]) },
+        Answer::Forgotten { key, number, place: 0, kept: None },
+        Answer::Later { key, number, place, note: vec![4] },
     ];
-    let came = came.map(|came| tagged(11, &encode(&KvReply { revision: 3, outcome: Outcome::Transacted(came) })));
-    let listed = KvReply { revision: 2, outcome: Outcome::Listed { entries: vec![entry.clone(), entry], more: true } };
-    let done = Answer::Done { key: [7; 32], number: 3, place: 5, reply: encode(&listed) };
-    let mut seeds = vec![
-        tagged(8, &request.encode()),
-        tagged(9, &encode(&done)),
-        tagged(9, &encode(&Answer::Forgotten { key: [7; 32], number: 3, place: 5 })),
-        tagged(10, &encode(&put)),
-        tagged(10, &encode(&list)),
-        tagged(11, &encode(&listed)),
-        tagged(10, &encode(&change)),
-        tagged(10, &encode(&read)),
-        tagged(11, &encode(&KvReply { revision: 2, outcome: Outcome::Conflict { modified: 1 } })),
-    ];
-    seeds.extend(came);
+    let mut seeds = vec![tagged(8, &request.encode())];
+    seeds.extend(answers.iter().map(|answer| tagged(9, &encode(answer))));
+    seeds.extend(requests.iter().map(|request| tagged(10, &encode(request))));
+    seeds.extend(store_outcomes().map(|outcome| tagged(11, &encode(&KvReply { revision: 3, outcome }))));
     seeds
+}
+
+fn store_requests() -> Vec<KvRequest> {
+    let (range, after) = (Range::prefix(b"col"), Position { revision: 2, changes: 1 });
+    let conditions = vec![Condition::revision(b"colour", 2), Condition::value(b"valve", b"open")];
+    let then = vec![
+        Operation::Put(Put { value: None, previous: true, ..Put::leased(b"valve", b"", 7) }),
+        Operation::Delete(Delete { range: Range::between(b"a", b"b"), previous: true }),
+        Operation::Read(Read::count(range.clone())),
+    ];
+    let otherwise = vec![Operation::get(b"colour"), Operation::Read(Read::first_created(Range::all()))];
+    vec![
+        KvRequest::Transact(Transaction { conditions, then, otherwise }),
+        KvRequest::LeaseGrant { id: 7, ttl_s: 60 },
+        KvRequest::LeaseRenew { id: 7 },
+        KvRequest::LeaseRevoke { id: 7 },
+        KvRequest::LeaseInfo { id: 7, keys: true },
+        KvRequest::LeaseList,
+        KvRequest::Changes { range: range.clone(), after, limit: 9, previous: true },
+        KvRequest::Wait { slot: 1, range, after: 2 },
+    ]
+}
+
+fn store_outcomes() -> impl Iterator<Item = Outcome> {
+    let (key, value, writer) = (b"colour".to_vec(), b"red".to_vec(), user("ana"));
+    let entry = KeyValue { key, value, created: 1, modified: 2, version: 2, lease: 7, writer, time_us: 7 };
+    let upto = Position { revision: 3, changes: 2 };
+    let results = vec![
+        OperationResult::Put { existed: true, previous: Some(entry.clone()) },
+        OperationResult::Deleted { count: 1, previous: vec![entry.clone()] },
+        OperationResult::Count(4),
+        OperationResult::Read { entries: vec![entry.clone()], more: true },
+    ];
+    let put = Event { position: upto, change: Change::Put(entry.clone()), previous: Some(entry.clone()) };
+    let gone = Event { position: upto, change: Change::Deleted { key: entry.key.clone() }, previous: None };
+    let keys = vec![entry.key];
+    [
+        Outcome::Refused(Refusal::NoLease),
+        Outcome::Transacted(Transacted { failed: None, results: Some(results) }),
+        Outcome::Transacted(Transacted { failed: Some(Failed { condition: 1, modified: 2 }), results: None }),
+        Outcome::Leased { id: 7, ttl_s: 60 },
+        Outcome::Revoked,
+        Outcome::LeaseInfo(LeaseInfo { ttl_s: 60, remaining_us: 5, user: entry.writer, keys, more: false }),
+        Outcome::Leases(vec![7, 8]),
+        Outcome::Changes { events: vec![put, gone], upto, more: true },
+        Outcome::Compacted { oldest: 2 },
+        Outcome::Changed,
+        Outcome::Replaced,
+    ]
+    .into_iter()
 }
 
 fn some_entry(name: &str) -> MemberEntry {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use data_encoding::BASE64;
-use ringfort::{CallError, Group, KeyValue, Kv, KvError, Revision};
+use ringfort::kv::{KeyValue, LeaseId, Range, Revision};
+use ringfort::{CallError, Group, Kv, KvError};
 use serde::Serialize;
 
 use crate::common::{Ending, MemberArgs};
@@ -34,7 +35,7 @@ pub enum KvCommand {
     Delete(DeleteArgs),
     /// Print keys with their revisions, in order
     List(ListArgs),
-    /// Change several keys at once, or read several, if all conditions hold
+    /// Change and read several keys at once, if all conditions hold
     ///
     /// All is done or nothing, at one revision. Exit status 40: a condition does not hold.
     Transact(TransactArgs),
@@ -129,6 +130,7 @@ enum KvLine {
         created: Revision,
         modified: Revision,
         version: u64,
+        lease: LeaseId,
         writer: String,
         time_us: u64,
     },
@@ -152,9 +154,9 @@ fn shown(bytes: Vec<u8>) -> Shown {
 
 impl From<KeyValue> for KvLine {
     fn from(entry: KeyValue) -> Self {
-        let KeyValue { key, value, created, modified, version, writer, time_us } = entry;
+        let KeyValue { key, value, created, modified, version, lease, writer, time_us } = entry;
         let writer = writer.to_string();
-        KvLine::Entry { key: shown(key), value: shown(value), created, modified, version, writer, time_us }
+        KvLine::Entry { key: shown(key), value: shown(value), created, modified, version, lease, writer, time_us }
     }
 }
 
@@ -216,13 +218,13 @@ fn told_deleted(json: bool, key: &str, existed: bool, revision: Revision) -> Out
 async fn list(args: ListArgs) -> Outcome {
     let (json, prefix) = (args.ask.json, args.prefix);
     let entries = asking(&args.ask, |kv| async move {
-        let (mut entries, mut after): (Vec<KeyValue>, Option<Vec<u8>>) = (Vec::new(), None);
+        let (mut entries, mut range): (Vec<KeyValue>, Range) = (Vec::new(), Range::prefix(prefix.as_bytes()));
         loop {
-            let page = kv.list(prefix.as_bytes(), after.as_deref(), u32::MAX).await?;
+            let page = kv.list(range.clone(), u32::MAX).await?;
             entries.extend(page.entries);
-            after = entries.last().map(|entry| entry.key.clone());
-            if !page.more {
-                return Ok(entries);
+            match entries.last().filter(|_| page.more) {
+                Some(last) => range = range.behind(&last.key),
+                None => return Ok(entries),
             }
         }
     })

@@ -20,6 +20,35 @@ pub struct Reply {
     pub bytes: Vec<u8>,
 }
 
+/// What a request comes to first.
+#[derive(Debug)]
+pub enum Asked {
+    /// It has its reply.
+    Replied(Reply),
+    /// f+1 leaders say that they reply when something happens.
+    Waiting(Waiting),
+}
+
+/// A reply that is still to come.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The request's place among all requests of the group.
+    pub place: u64,
+    /// What the service tells now.
+    pub note: Vec<u8>,
+    replied: oneshot::Receiver<Result<Reply, CallError>>,
+}
+
+impl Waiting {
+    /// The reply, once it is given. Waits for as long as it takes.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::Forgotten`] also if leaders took the stay for ended meanwhile.
+    pub async fn reply(self) -> Result<Reply, CallError> {
+        self.replied.await.unwrap_or(Err(CallError::Ended))
+    }
+}
+
 /// Why a request has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -35,7 +64,7 @@ pub enum CallError {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The request changed nothing, and its reply was lost on the way: ask again.
-    #[error("the reply was lost on the way: ask again")]
+    #[error("the reply was lost on the way, and nothing was changed: ask again")]
     Forgotten,
     /// The stay has ended: whether the request was done, nobody knows.
     #[error("you are no longer in the group, and whether this was done nobody knows: join again and look")]
@@ -43,18 +72,42 @@ pub enum CallError {
 }
 
 /// What a caller is told.
-pub(super) type Called = Result<Reply, CallError>;
+pub(super) type Called = Result<Asked, CallError>;
+
+/// Who waits for it.
+enum Pending {
+    /// For what the request comes to first.
+    First(oneshot::Sender<Called>),
+    /// For the reply that is still to come.
+    Later(oneshot::Sender<Result<Reply, CallError>>),
+}
 
 /// The calls of this stay.
 #[derive(Default)]
 pub(super) struct Calls {
     caller: Option<Caller>,
-    waiting: BTreeMap<Call, oneshot::Sender<Called>>,
+    waiting: BTreeMap<Call, Pending>,
 }
 
 impl Calls {
     pub fn next_wakeup(&self) -> Option<Time> {
         self.caller.as_ref().and_then(Caller::next_wakeup)
+    }
+
+    /// Whoever has gone needs no answer.
+    fn settle(&mut self, call: Call, outcome: Result<Reply, CallError>) {
+        match self.waiting.remove(&call) {
+            Some(Pending::First(asked)) => drop(asked.send(outcome.map(Asked::Replied))),
+            Some(Pending::Later(asked)) => drop(asked.send(outcome)),
+            None => {}
+        }
+    }
+
+    fn put_off(&mut self, call: Call, place: u64, note: Vec<u8>) {
+        let (later, replied) = oneshot::channel();
+        if let Some(Pending::First(asked)) = self.waiting.insert(call, Pending::Later(later)) {
+            drop(asked.send(Ok(Asked::Waiting(Waiting { place, note, replied }))));
+        }
     }
 }
 
@@ -62,7 +115,7 @@ impl Driver {
     pub(super) fn on_call(&mut self, request: &[u8], reply: oneshot::Sender<Called>) -> Step {
         match self.call(request) {
             Ok((call, calling)) => {
-                self.calls.waiting.insert(call, reply);
+                self.calls.waiting.insert(call, Pending::First(reply));
                 self.give_out(calling.sends)
             }
             Err(error) => {
@@ -104,17 +157,15 @@ impl Driver {
         let told = self.give_out(step.sends);
         Box::pin(self.carry_out(told)).await;
         for event in step.events {
-            let (call, outcome) = match event {
-                Answered::Done { call, place, reply } => (call, Ok(Reply { place, bytes: reply })),
-                Answered::Forgotten(call) => (call, Err(CallError::Forgotten)),
-                Answered::Blamed(leader, fault) => {
-                    self.tell(Event::Blamed(Culprit::Leader(leader), fault)).await;
-                    continue;
+            match event {
+                Answered::Done { call, place, reply } => self.calls.settle(call, Ok(Reply { place, bytes: reply })),
+                Answered::Later { call, place, note } => self.calls.put_off(call, place, note),
+                // What is kept of the reply to a request that changed something is a reply too.
+                Answered::Forgotten { call, place, kept: Some(bytes) } => {
+                    self.calls.settle(call, Ok(Reply { place, bytes }));
                 }
-            };
-            if let Some(reply) = self.calls.waiting.remove(&call) {
-                // Whoever has gone needs no answer.
-                let _ = reply.send(outcome);
+                Answered::Forgotten { call, kept: None, .. } => self.calls.settle(call, Err(CallError::Forgotten)),
+                Answered::Blamed(leader, fault) => self.tell(Event::Blamed(Culprit::Leader(leader), fault)).await,
             }
         }
     }

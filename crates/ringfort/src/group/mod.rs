@@ -8,6 +8,7 @@ mod event;
 mod kv;
 mod links;
 mod succession;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,13 +18,15 @@ use ringfort_protocol::motion::{Motion, MotionKind};
 use ringfort_protocol::policy::Service;
 use ringfort_protocol::view::Cause;
 use ringfort_protocol::{GroupInfo, Topic, UserName};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch::Receiver;
+use tokio::sync::{mpsc, oneshot};
 
-pub use calls::{CallError, Reply};
+pub use calls::{Asked, CallError, Reply, Waiting};
 pub use credentials::Credentials;
 pub use error::{GroupEnded, JoinError, SendError};
 pub use event::{Event, Events, LeaderState, Message, Snapshot};
-pub use kv::{Changed, Kv, KvError, Page};
+pub use kv::{Changes, Committed, Kv, KvError, Leased, Page};
+pub use watch::Watch;
 
 use driver::{Command, Sent, Started};
 use ringfort_documents::{LogFile, LogOptions};
@@ -55,8 +58,9 @@ pub struct Group {
     user: UserName,
     info: Arc<GroupInfo>,
     commands: mpsc::Sender<Command>,
-    state: watch::Receiver<Snapshot>,
-    room: watch::Receiver<bool>,
+    state: Receiver<Snapshot>,
+    room: Receiver<bool>,
+    slots: kv::Slots,
 }
 
 impl Group {
@@ -83,7 +87,7 @@ impl Group {
         let log = options.log.map(|log| LogFile::open(log, info.id(), &user)).transpose()?;
         let Started { commands, mut joined, state, room, events } =
             driver::start(info.clone(), user.clone(), secret, options.link, log);
-        let group = Group { user, info, commands, state, room };
+        let group = Group { user, info, commands, state, room, slots: kv::Slots::default() };
         let mut tried = tokio::time::timeout(timeout, &mut joined).await;
         if let (Err(_), Some(vote), true) = (&tried, group.info.policy.admission_vote, group.snapshot().awaits_vote) {
             tried = tokio::time::timeout(vote.wait() + timeout, joined).await;
@@ -148,6 +152,17 @@ impl Group {
     /// # Errors
     /// [`CallError`].
     pub async fn call(&self, request: &[u8]) -> Result<Reply, CallError> {
+        match self.ask(request).await? {
+            Asked::Replied(reply) => Ok(reply),
+            Asked::Waiting(waiting) => waiting.reply().await,
+        }
+    }
+
+    /// As [`Group::call`], but returns also if f+1 leaders say that the reply comes later, when something happens.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn ask(&self, request: &[u8]) -> Result<Asked, CallError> {
         let (reply, called) = oneshot::channel();
         let request = request.to_vec();
         self.commands.send(Command::Call { request, reply }).await.map_err(|_| CallError::Ended)?;

@@ -1,37 +1,67 @@
-//! A key-value store with revisions: what etcd has of it, without leases, watches and history.
+//! A key-value store with revisions, transactions, leases and watches: what etcd has of it, without reads of the past.
 //!
 //! Every change has a revision, one higher than the last. A key remembers at which revisions it came to be and changed last,
-//! how often it changed, who did it, and when. Changes may have a condition on the last one (compare and swap), and lists go
-//! over all keys with a beginning, in the order of their bytes. Several keys are changed or read at one revision by a
-//! transaction, if all of its conditions hold.
+//! how often it changed, who did it, and when. A transaction has conditions on keys and two lists of operations, one of which
+//! is done at one moment; its changes have one revision. Keys that are attached to a lease go when that ends. The last changes
+//! are remembered, and a member can wait for the next.
+//!
+//! Time is the order's alone: before each request, what is due to end ends. Nothing passes the time while nobody asks.
 //!
 //! The keys belong to the group: whoever may send may change any of them, whoever may receive may read any. What a key takes
 //! counts for whoever wrote it last.
 
+mod change;
+mod history;
+mod lease;
 mod message;
+mod range;
+mod read;
 mod transaction;
+mod wait;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use ringfort_protocol::UserName;
 use ringfort_protocol::codec::{DecodeError, decode, encode};
 
 pub use message::*;
-pub use transaction::{Change, Condition, Expected, TRANSACTION_MAX, Then, Transacted, Transaction};
+pub use range::{End, Range};
+pub use transaction::{
+    Between, By, Condition, DELETED_MAX, Delete, Failed, Operation, OperationResult, Order, Put, Read, Relation, Shows,
+    TRANSACTION_MAX, Target, Transacted, Transaction, WIDE_READS_MAX,
+};
 
-use crate::machine::{Machine, Ordered};
-use transaction::check_key;
+use crate::machine::{Applied, Machine, Ordered, Reply};
+use history::History;
+use lease::Leases;
+use wait::{Wait, Waits};
 
 /// The store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kv {
     revision: Revision,
     keys: BTreeMap<Vec<u8>, Item>,
+    leases: Leases,
+    history: History,
+    waits: Waits,
     /// Follows from the keys.
     bytes: u64,
     used: BTreeMap<UserName, u64>,
+}
+
+impl Default for Kv {
+    fn default() -> Self {
+        Kv {
+            revision: 1,
+            keys: BTreeMap::new(),
+            leases: Leases::default(),
+            history: History::default(),
+            waits: Waits::default(),
+            bytes: 0,
+            used: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -40,220 +70,194 @@ struct Item {
     created: Revision,
     modified: Revision,
     version: u64,
+    lease: LeaseId,
     writer: UserName,
     time_us: u64,
 }
 
+/// What comes of one request beside its reply.
+#[derive(Debug, Default)]
+struct Turn {
+    later: Vec<(u64, Vec<u8>)>,
+    /// What was looked at, in 256ths of what a request may cost.
+    looked_at: u64,
+}
+
+impl Turn {
+    /// Keys or changes were looked at.
+    fn look_at(&mut self, count: usize) {
+        self.looked_at = self.looked_at.saturating_add(count as u64);
+    }
+}
+
+/// How a request is answered.
+enum Answer {
+    Now(Outcome),
+    /// What is kept instead if the first is too long: something has changed.
+    Changed(Outcome, Outcome),
+    Later(WaitNote),
+}
+
 impl Machine for Kv {
-    fn apply(&mut self, order: &Ordered<'_>, request: &[u8]) -> Vec<u8> {
-        let outcome = match decode::<KvRequest>(request) {
-            Err(_) => Outcome::Refused(Refusal::Unknown),
-            Ok(request) => self.decide(order, request).unwrap_or_else(Outcome::Refused),
+    fn apply(&mut self, order: &Ordered<'_>, request: &[u8]) -> Applied {
+        let mut turn = Turn::default();
+        self.end_leases(order.time_us, &mut turn);
+        let answer = match decode::<KvRequest>(request) {
+            Err(_) => Answer::Now(Outcome::Refused(Refusal::Unknown)),
+            Ok(request) => {
+                let decided = self.decide(order, request, &mut turn);
+                decided.unwrap_or_else(|refusal| Answer::Now(Outcome::Refused(refusal)))
+            }
         };
-        encode(&KvReply { revision: self.revision, outcome })
+        let reply = match answer {
+            Answer::Now(outcome) => Reply::Now { reply: self.reply(outcome), kept: None },
+            Answer::Changed(outcome, kept) => Reply::Now { reply: self.reply(outcome), kept: Some(self.reply(kept)) },
+            Answer::Later(note) => Reply::Later { note: encode(&note) },
+        };
+        Applied { reply, later: turn.later, work: turn.looked_at / 256 }
+    }
+
+    fn forget(&mut self, place: u64) {
+        self.waits.forget(place);
     }
 
     fn save(&self) -> Vec<u8> {
-        encode(&(self.revision, &self.keys))
+        encode(&(self.revision, &self.keys, &self.leases, &self.history, &self.waits))
     }
 
     fn load(saved: &[u8]) -> Result<Self, DecodeError> {
-        let (revision, keys): (Revision, BTreeMap<Vec<u8>, Item>) = decode(saved)?;
-        let mut kv = Kv { revision, ..Kv::default() };
+        let (revision, keys, leases, history, waits) = decode(saved)?;
+        let keys: BTreeMap<Vec<u8>, Item> = keys;
+        let mut kv = Kv { revision, leases, history, waits, ..Kv::default() };
         for (key, item) in &keys {
             kv.account(&item.writer, cost(key, &item.value), 0);
+            if !kv.leases.attach(item.lease, key) {
+                return Err(DecodeError::Malformed);
+            }
         }
         Ok(Kv { keys, ..kv })
     }
 }
 
 impl Kv {
-    fn decide(&mut self, order: &Ordered<'_>, request: KvRequest) -> Result<Outcome, Refusal> {
-        let (may_write, may_read) = (order.role.sends(), order.role.receives());
-        let allowed = match &request {
-            KvRequest::Put { .. } | KvRequest::Delete { .. } => may_write,
-            KvRequest::Get { .. } | KvRequest::List { .. } => may_read,
-            KvRequest::Transact(Transaction { conditions, then: Then::Change(_) }) => {
-                may_write && (may_read || !conditions.iter().any(Condition::reads))
+    fn reply(&self, outcome: Outcome) -> Vec<u8> {
+        encode(&KvReply { revision: self.revision, outcome })
+    }
+
+    fn decide(&mut self, order: &Ordered<'_>, request: KvRequest, turn: &mut Turn) -> Result<Answer, Refusal> {
+        let (writes, reads) = match &request {
+            KvRequest::Transact(transaction) => transaction.needs(),
+            KvRequest::LeaseGrant { .. } | KvRequest::LeaseRenew { .. } | KvRequest::LeaseRevoke { .. } => {
+                (true, false)
             }
-            KvRequest::Transact(Transaction { then: Then::Read(_), .. }) => may_read,
+            KvRequest::LeaseInfo { .. } | KvRequest::LeaseList => (false, true),
+            KvRequest::Changes { .. } | KvRequest::Wait { .. } => (false, true),
         };
-        if !allowed {
+        if writes && !order.role.sends() || reads && !order.role.receives() {
             return Err(Refusal::Role);
         }
-        match request {
-            KvRequest::Put { key, value, expected } => self.change_one(order, Change::Put { key, value }, expected),
-            KvRequest::Delete { key, expected } => self.change_one(order, Change::Delete { key }, expected),
-            KvRequest::Get { key } => {
-                check_key(&key)?;
-                Ok(Outcome::Got(self.get(key)))
+        Ok(match request {
+            KvRequest::Transact(transaction) => return self.transact(order, transaction, turn),
+            KvRequest::LeaseGrant { id, ttl_s } => {
+                let id = self.leases.grant((id, ttl_s), order.user, order.place, order.time_us)?;
+                Answer::Now(Outcome::Leased { id, ttl_s })
             }
-            KvRequest::List { prefix, after, limit } => Ok(self.list(&prefix, after, limit)),
-            KvRequest::Transact(transaction) => self.transact(order, transaction).map(Outcome::Transacted),
+            KvRequest::LeaseRenew { id } => {
+                Answer::Now(Outcome::Leased { id, ttl_s: self.leases.renew(id, order.time_us)? })
+            }
+            KvRequest::LeaseRevoke { id } => {
+                self.end_lease(id, turn)?;
+                Answer::Now(Outcome::Revoked)
+            }
+            KvRequest::LeaseInfo { id, keys } => {
+                Answer::Now(Outcome::LeaseInfo(self.leases.info(id, keys, order.time_us)?))
+            }
+            KvRequest::LeaseList => Answer::Now(Outcome::Leases(self.leases.names())),
+            KvRequest::Changes { range, after, limit, previous } => {
+                range.check()?;
+                Answer::Now(self.changes(&range, after, (limit, previous), turn))
+            }
+            KvRequest::Wait { slot, range, after } => {
+                range.check()?;
+                return self.wait(order, slot, range, after, turn);
+            }
+        })
+    }
+
+    fn changes(&self, range: &Range, after: Position, (limit, previous): (u32, bool), turn: &mut Turn) -> Outcome {
+        turn.look_at(self.history.len());
+        match self.history.changes(range, after, limit, previous) {
+            Ok((events, upto, more)) => {
+                let all = Position { revision: self.revision, changes: u32::MAX };
+                Outcome::Changes { events, upto: if more { upto } else { all.max(after) }, more }
+            }
+            Err(oldest) => Outcome::Compacted { oldest },
         }
     }
 
-    fn change_one(
+    fn wait(
         &mut self,
         order: &Ordered<'_>,
-        change: Change,
-        expected: Option<Revision>,
-    ) -> Result<Outcome, Refusal> {
-        change.check()?;
-        let modified = self.modified(change.key());
-        if expected.is_some_and(|expected| expected != modified) {
-            return Ok(Outcome::Conflict { modified });
+        slot: u8,
+        range: Range,
+        after: Revision,
+        turn: &mut Turn,
+    ) -> Result<Answer, Refusal> {
+        if slot >= WAIT_SLOTS {
+            return Err(Refusal::Waits);
         }
-        let is_put = matches!(change, Change::Put { .. });
-        let existed = self.change(order, vec![change])? == [true];
-        Ok(if is_put { Outcome::Put } else { Outcome::Deleted { existed } })
-    }
-
-    fn transact(&mut self, order: &Ordered<'_>, transaction: Transaction) -> Result<Transacted, Refusal> {
-        transaction.check()?;
-        for (condition, number) in transaction.conditions.iter().zip(0..) {
-            if !self.holds(condition) {
-                return Ok(Transacted::Failed { condition: number, modified: self.modified(&condition.key) });
-            }
+        if let Some(place) = self.waits.take_slot(order.user, slot) {
+            turn.later.push((place, self.reply(Outcome::Replaced)));
         }
-        match transaction.then {
-            Then::Change(changes) => self.change(order, changes).map(Transacted::Changed),
-            Then::Read(keys) => self.read(keys).map(Transacted::Read),
+        let (changed, looked_at) = self.history.has_changed(&range, after);
+        turn.look_at(looked_at);
+        if changed {
+            return Ok(Answer::Now(Outcome::Changed));
         }
-    }
-
-    fn holds(&self, condition: &Condition) -> bool {
-        match &condition.expected {
-            Expected::Revision(revision) => self.modified(&condition.key) == *revision,
-            Expected::Value(value) => self.keys.get(&condition.key).is_some_and(|item| item.value == *value),
+        if !order.may_wait {
+            return Err(Refusal::Waits);
         }
+        let next_end = self.leases.next_end(&range, order.time_us);
+        let ends_us = next_end.map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX));
+        self.waits.insert(order.place, Wait { user: order.user.clone(), slot, range, after });
+        Ok(Answer::Later(WaitNote { revision: self.revision, ends_us }))
     }
 
-    /// Makes all of the changes, of different keys, at one revision; or none. Returns of each whether its key was there.
-    fn change(&mut self, order: &Ordered<'_>, changes: Vec<Change>) -> Result<Vec<bool>, Refusal> {
-        self.check_room(order.user, &changes)?;
-        let revision = self.revision + 1;
-        let change = |change| {
-            let (is_put, freed) = match change {
-                Change::Put { key, value } => (true, self.put(order, revision, key, value)),
-                Change::Delete { key } => {
-                    (false, self.keys.remove(&key).map(|old| (cost(&key, &old.value), old.writer)))
-                }
-            };
-            if let Some((bytes, writer)) = &freed {
-                self.account(writer, 0, *bytes);
-            }
-            if is_put || freed.is_some() {
-                self.revision = revision;
-            }
-            freed.is_some()
-        };
-        Ok(changes.into_iter().map(change).collect())
-    }
-
-    /// Returns what the key took before, of whom.
-    fn put(
-        &mut self,
-        order: &Ordered<'_>,
-        modified: Revision,
-        key: Vec<u8>,
-        value: Vec<u8>,
-    ) -> Option<(u64, UserName)> {
-        self.account(order.user, cost(&key, &value), 0);
-        let before = self.keys.get(&key);
-        let freed = before.map(|old| (cost(&key, &old.value), old.writer.clone()));
-        let (created, version) = before.map_or((modified, 1), |old| (old.created, old.version + 1));
-        let item = Item { value, created, modified, version, writer: order.user.clone(), time_us: order.time_us };
-        self.keys.insert(key, item);
-        freed
-    }
-
-    /// Whether what changes of different keys lead to is within the bounds, all of them together.
-    fn check_room(&self, user: &UserName, changes: &[Change]) -> Result<(), Refusal> {
-        let (mut keys, mut bytes, mut used) = (self.keys.len() as u64, self.bytes, self.used(user));
-        for change in changes {
-            if let Some(old) = self.keys.get(change.key()) {
-                let freed = cost(change.key(), &old.value);
-                (keys, bytes) = (keys - 1, bytes - freed);
-                used -= if old.writer == *user { freed } else { 0 };
-            }
-            if let Change::Put { key, value } = change {
-                let added = cost(key, value);
-                (keys, bytes, used) = (keys + 1, bytes + added, used + added);
-            }
-        }
-        if keys > KEYS_MAX || bytes > STORE_BYTES_MAX {
-            return Err(Refusal::StoreFull);
-        }
-        if used > USER_BYTES_MAX { Err(Refusal::UserFull) } else { Ok(()) }
-    }
-
-    fn modified(&self, key: &[u8]) -> Revision {
-        self.keys.get(key).map_or(0, |item| item.modified)
-    }
-
-    fn get(&self, key: Vec<u8>) -> Option<KeyValue> {
-        self.keys.get(&key).map(|item| item.shown(key))
-    }
-
-    fn read(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<KeyValue>>, Refusal> {
-        let costs = keys.iter().filter_map(|key| self.keys.get(key).map(|item| cost(key, &item.value)));
-        let (count, bytes) = costs.fold((0, 0), |(count, bytes), each| (count + 1, bytes + each));
-        if count > 1 && bytes > LIST_BYTES_MAX as u64 {
-            return Err(Refusal::Reply);
-        }
-        Ok(keys.into_iter().map(|key| self.get(key)).collect())
-    }
-
-    fn list(&self, prefix: &[u8], after: Option<Vec<u8>>, limit: u32) -> Outcome {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(LIST_KEYS_MAX);
-        // A key that is before all with the beginning asked for leaves none of them out.
-        let start = match &after {
-            Some(after) if after.as_slice() >= prefix => Bound::Excluded(after.as_slice()),
-            _ => Bound::Included(prefix),
-        };
-        let found = self.keys.range::<[u8], _>((start, Bound::Unbounded));
-        let mut found = found.take_while(|(key, _)| key.starts_with(prefix));
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        let more = loop {
-            let Some((key, item)) = found.next() else { break false };
-            bytes += key.len() + item.value.len() + ENTRY_BYTES as usize;
-            if entries.len() >= limit || bytes > LIST_BYTES_MAX && !entries.is_empty() {
-                break true;
-            }
-            entries.push(item.shown(key.clone()));
-        };
-        Outcome::Listed { entries, more }
-    }
-
-    fn used(&self, user: &UserName) -> u64 {
-        self.used.get(user).copied().unwrap_or(0)
-    }
-
-    fn account(&mut self, user: &UserName, added: u64, freed: u64) {
-        self.bytes = self.bytes + added - freed;
-        let used = self.used(user) + added - freed;
-        if used == 0 {
-            self.used.remove(user);
-        } else {
-            self.used.insert(user.clone(), used);
+    /// What is due to end ends, the first first.
+    fn end_leases(&mut self, time_us: u64, turn: &mut Turn) {
+        while let Some(id) = self.leases.due(time_us) {
+            // One that is due is there.
+            let _ = self.end_lease(id, turn);
         }
     }
 
-    /// The number of changes so far.
+    /// The keys of a lease go, at one revision.
+    fn end_lease(&mut self, id: LeaseId, turn: &mut Turn) -> Result<(), Refusal> {
+        let keys = self.leases.end(id)?;
+        let changes = keys.into_iter().filter_map(|key| self.remove(&key).map(|_| Change::Deleted { key })).collect();
+        self.commit(changes, turn);
+        Ok(())
+    }
+
+    /// The number of changes so far, and one.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 }
 
 impl Item {
-    fn shown(&self, key: Vec<u8>) -> KeyValue {
+    fn shown(&self, key: &[u8]) -> KeyValue {
+        self.shown_with(key, self.value.clone())
+    }
+
+    fn shown_with(&self, key: &[u8], value: Vec<u8>) -> KeyValue {
         KeyValue {
-            key,
-            value: self.value.clone(),
+            key: key.to_vec(),
+            value,
             created: self.created,
             modified: self.modified,
             version: self.version,
+            lease: self.lease,
             writer: self.writer.clone(),
             time_us: self.time_us,
         }

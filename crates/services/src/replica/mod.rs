@@ -13,7 +13,7 @@ use ringfort_protocol::{GroupId, LeaderId, MemberId, Policy, UserName};
 use crate::allowance::{Allowance, Rate};
 use crate::callers::Callers;
 use crate::limits::{LEADER_BURST, LEADER_PER_S, MUTED_ENTRIES, OPEN_MAX};
-use crate::machine::{Machine, Ordered};
+use crate::machine::{Machine, Ordered, Reply};
 use crate::request::{Answer, Message, Request, Stay};
 use crate::rules::{Rule, Rules};
 use crate::words::Words;
@@ -83,6 +83,17 @@ struct Outcome {
     answers: BTreeMap<UserName, u64>,
 }
 
+impl Outcome {
+    /// A request is short and its reply may be long: only whoever has more calls than it may have goes without.
+    fn answer(&mut self, stay: &Stay, answer: &Answer) {
+        let answers = self.answers.entry(stay.id.user.clone()).or_default();
+        if *answers < OPEN_MAX {
+            *answers += 1;
+            self.outputs.push(Output::Answer(stay.id.clone(), encode(answer)));
+        }
+    }
+}
+
 impl<M: Machine> Replica<M> {
     /// A machine that was asked nothing yet.
     pub fn new(me: LeaderId, group: GroupId, rules: Rules, policy: Policy) -> Self {
@@ -146,7 +157,10 @@ impl<M: Machine> Replica<M> {
         for message in messages {
             match Message::decode(message) {
                 Some(Message::Words { added, removed }) => {
+                    let users: Vec<UserName> =
+                        added.iter().map(|stay| stay.id.user.clone()).chain(removed.clone()).collect();
                     self.common.words.change(origin.author, added, &removed);
+                    users.iter().for_each(|user| self.let_go(user));
                     if origin.author == self.me {
                         self.is_telling = false;
                         self.may_differ = true;
@@ -171,7 +185,7 @@ impl<M: Machine> Replica<M> {
         }
         let Some(request) = request else { return self.mute(origin, out) };
         let Common { words, callers, allowances, .. } = &mut self.common;
-        let allowance = allowances.entry(origin.author).or_insert(Allowance::full(RATE));
+        let allowance = allowances.get(&origin.author).copied().unwrap_or(Allowance::full(RATE));
         if !words.let_speak(&request.stay, &self.rules)
             || !callers.is_fresh(&request, &self.rules)
             || !callers.can_pay(&request.stay, origin.time_us, &self.rules)
@@ -182,23 +196,43 @@ impl<M: Machine> Replica<M> {
         if self.rules.enforces(Rule::Signature) && !request.is_signed(&self.group) {
             return self.mute(origin, out);
         }
-        allowance.spend_one(origin.time_us, RATE);
         self.apply(origin, &request, out);
+    }
+
+    /// Whoever has left waits for nothing.
+    fn let_go(&mut self, user: &UserName) {
+        let Common { words, callers, .. } = &mut self.common;
+        for place in callers.let_go(user, words, &self.rules) {
+            self.machine.forget(place);
+        }
     }
 
     fn apply(&mut self, origin: Origin, request: &Request, out: &mut Outcome) {
         self.common.place += 1;
         let (place, user) = (self.common.place, &request.stay.id.user);
-        let order = Ordered { place, time_us: origin.time_us, user, role: self.policy.role(user) };
-        let reply = self.machine.apply(&order, &request.body);
-        self.common.callers.note(request, (place, origin.time_us), &reply, &self.common.words);
+        let may_wait = self.common.callers.may_wait(&request.stay, &self.rules);
+        let order = Ordered { place, time_us: origin.time_us, user, role: self.policy.role(user), may_wait };
+        let came = self.machine.apply(&order, &request.body);
+        let Common { words, callers, allowances, .. } = &mut self.common;
+        let allowance = allowances.entry(origin.author).or_insert(Allowance::full(RATE));
+        allowance.spend(came.work.saturating_add(1), origin.time_us, RATE);
+        let gone = callers.note(request, (place, origin.time_us), &came, words);
+        let later: Vec<_> =
+            came.later.into_iter().map(|(place, reply)| (place, callers.reply_later(place, &reply), reply)).collect();
+        gone.into_iter().for_each(|place| self.machine.forget(place));
         self.waiting.done(&request.stay, request.number);
-        let answer = Answer::Done { key: request.stay.key, number: request.number, place, reply };
-        // A request is short and its reply may be long: only whoever has more calls than it may have goes without.
-        let answers = out.answers.entry(user.clone()).or_default();
-        if *answers < OPEN_MAX {
-            *answers += 1;
-            out.outputs.push(Output::Answer(request.stay.id.clone(), encode(&answer)));
+        let (key, number) = (request.stay.key, request.number);
+        out.answer(
+            &request.stay,
+            &match came.reply {
+                Reply::Now { reply, .. } => Answer::Done { key, number, place, reply },
+                Reply::Later { note } => Answer::Later { key, number, place, note },
+            },
+        );
+        for (place, to, reply) in later {
+            if let Some((stay, number)) = to {
+                out.answer(&stay, &Answer::Done { key: stay.key, number, place, reply });
+            }
         }
     }
 

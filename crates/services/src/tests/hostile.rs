@@ -1,8 +1,8 @@
 //! One attack each, at the exact threshold.
 
-use super::world::{GROUP, Member, World, leader, put, rules};
+use super::world::{GROUP, Member, World, get, leader, put, rules};
 use crate::caller::{Caller, Event, Refused};
-use crate::kv::{Kv, KvReply, KvRequest, Outcome};
+use crate::kv::{Kv, KvReply, KvRequest, Outcome, Transacted};
 use crate::limits::{BODY_BYTES_MAX, CALLS_MAX, LANE_BYTES_MAX, LEADER_BURST, UNDER_WAY_BYTES_MAX};
 use crate::replica::{Origin, Output, Replica};
 use crate::request::{Answer, Message, Request, Stay};
@@ -15,11 +15,11 @@ use ringfort_protocol::codec::{decode, encode};
 use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::{LeaderId, Policy, wire::SERVICE_LABEL};
 
-fn drain(world: &mut World) {
+pub fn drain(world: &mut World) {
     while world.step() {}
 }
 
-fn signed(member: &Member, number: u64, request: &KvRequest) -> Vec<u8> {
+pub fn signed(member: &Member, number: u64, request: &KvRequest) -> Vec<u8> {
     let sign = |digest: &[u8; 32]| member.key.sign(SERVICE_LABEL, &[digest]);
     Request::signed(&GROUP, &member.stay, number, encode(request), sign).encode()
 }
@@ -156,31 +156,31 @@ fn first_f_plus_one_leaders_are_asked_so_that_no_time_has_to_pass() {
 }
 
 /// The key of whoever asks here.
-const ASKING: [u8; 32] = [7; 32];
+pub const ASKING: [u8; 32] = [7; 32];
 
-struct Asking {
-    caller: Caller,
-    leaders: Vec<LeaderId>,
+pub struct Asking {
+    pub caller: Caller,
+    pub leaders: Vec<LeaderId>,
 }
 
 impl Asking {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut world = World::new(7, (4, 1), rules(4, 1), &[], &["ana"]);
         let stay = Stay { key: ASKING, ..world.members.remove(0).stay };
         Asking { caller: Caller::new(GROUP, rules(4, 1), stay), leaders: LeaderId::all(4).collect() }
     }
 
-    fn ask(&mut self) -> u64 {
+    pub fn ask(&mut self) -> u64 {
         let sign = |_: &[u8; 32]| Signature::from_bytes([0; 64]);
         self.caller.call(Time::ZERO, b"?", &self.leaders, sign).unwrap().0
     }
 
-    fn answer(&mut self, from: u8, answer: &Answer) -> Vec<Event> {
+    pub fn answer(&mut self, from: u8, answer: &Answer) -> Vec<Event> {
         self.caller.on_answer(Time::ZERO, leader(from), &encode(answer), &self.leaders).events
     }
 }
 
-fn done(number: u64, place: u64, reply: &[u8]) -> Answer {
+pub fn done(number: u64, place: u64, reply: &[u8]) -> Answer {
     Answer::Done { key: ASKING, number, place, reply: reply.to_vec() }
 }
 
@@ -211,7 +211,7 @@ fn what_nobody_asked_and_two_answers_of_one_leader_are_blamed() {
     assert_eq!(asking.answer(1, &done(call + 1, 5, b"yes")), [wrong(1)]);
     asking.ask();
     assert_eq!(asking.answer(1, &done(0, 5, b"yes")), [wrong(1)]);
-    assert_eq!(asking.answer(2, &Answer::Forgotten { key: ASKING, number: 7, place: 1 }), [wrong(2)]);
+    assert_eq!(asking.answer(2, &Answer::Forgotten { key: ASKING, number: 7, place: 1, kept: None }), [wrong(2)]);
     assert_eq!(asking.answer(3, &done(call, 5, b"yes")), []);
     assert_eq!(asking.answer(3, &done(call, 5, b"no")), [wrong(3)]);
     let malformed = asking.caller.on_answer(Time::ZERO, leader(4), &[9, 9], &asking.leaders).events;
@@ -222,11 +222,11 @@ fn what_nobody_asked_and_two_answers_of_one_leader_are_blamed() {
 fn a_forgotten_reply_is_believed_from_f_plus_one_and_not_held_against_who_gave_it_before() {
     let mut asking = Asking::new();
     let call = asking.ask();
-    let forgotten = |place| Answer::Forgotten { key: ASKING, number: call, place };
+    let forgotten = |place| Answer::Forgotten { key: ASKING, number: call, place, kept: None };
     assert_eq!(asking.answer(1, &done(call, 5, b"long")), []);
     assert_eq!(asking.answer(1, &forgotten(5)), []);
     assert_eq!(asking.answer(2, &forgotten(6)), []);
-    assert_eq!(asking.answer(3, &forgotten(5)), [Event::Forgotten(call)]);
+    assert_eq!(asking.answer(3, &forgotten(5)), [Event::Forgotten { call, place: 5, kept: None }]);
     assert!(asking.caller.open().is_empty());
 }
 
@@ -272,7 +272,8 @@ fn a_leader_that_was_restored_says_its_words_anew_and_nobody_is_asked_twice() {
     let out = world.servers.get_mut(&leader(2)).unwrap().replica.on_request(&stay, &request);
     let [Output::Answer(_, answer)] = out.as_slice() else { panic!("{out:?}") };
     let Answer::Done { place: 1, reply, .. } = decode(answer).unwrap() else { panic!("it remembers the reply") };
-    assert_eq!(decode::<KvReply>(&reply).unwrap().outcome, Outcome::Put);
+    let outcome = decode::<KvReply>(&reply).unwrap().outcome;
+    assert!(matches!(outcome, Outcome::Transacted(Transacted { failed: None, results: Some(_) })), "{outcome:?}");
 }
 
 #[test]
@@ -306,7 +307,7 @@ fn applied_of_a_flood(rules: Rules) -> u64 {
     let mut world = World::new(11, (4, 1), rules, &[1], &["loud"]);
     drain(&mut world);
     for number in 1..=1100 {
-        let request = signed(&world.members[0], number, &KvRequest::Get { key: b"a".to_vec() });
+        let request = signed(&world.members[0], number, &get("a"));
         world.write(leader(1), Message::Request(request).encode());
     }
     drain(&mut world);
@@ -325,7 +326,7 @@ fn applied_of_a_block(rules: Rules) -> u64 {
     let users = ["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8", "u9"];
     let mut world = World::new(17, (4, 1), rules, &[1], &users);
     drain(&mut world);
-    let get = KvRequest::Get { key: b"a".to_vec() };
+    let get = get("a");
     let by = |member, number| Message::Request(signed(member, number, &get)).encode();
     let members = world.members.iter();
     let block: Vec<Vec<u8>> = members.flat_map(|member| (1..=1000).map(move |number| by(member, number))).collect();
@@ -452,7 +453,7 @@ fn what_leaders_answer_another_program_of_the_same_stay_is_no_answer_and_no_offe
 fn one_block_makes_a_leader_hold_no_more_replies_for_a_member_than_an_honest_one_has_calls() {
     let mut world = World::new(15, (4, 1), rules(4, 1), &[1], &["loud", "small"]);
     drain(&mut world);
-    let (large, get) = (put("a", &"x".repeat(60_000)), KvRequest::Get { key: b"a".to_vec() });
+    let (large, get) = (put("a", &"x".repeat(60_000)), get("a"));
     let by =
         |member: usize, number, request| Message::Request(signed(&world.members[member], number, request)).encode();
     let mut messages = vec![by(0, 1, &large)];

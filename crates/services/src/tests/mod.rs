@@ -2,4 +2,5 @@
 
 mod hostile;
 mod once;
+mod waiting;
 mod world;

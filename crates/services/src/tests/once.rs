@@ -1,7 +1,7 @@
 //! Plays of members that ask, on bad networks and past hacked leaders: each request is applied once, in one order.
 
 use super::world::{World, leader, put, rules};
-use crate::kv::{Change, Condition, KvRequest, Then, Transaction};
+use crate::kv::{Condition, KvRequest, Operation, Range, Read, Transaction};
 use crate::rules::{Rule, Rules};
 
 /// Three members ask for some hundred things and join again, while leaders restart and catch up, packets are lost, and hacked
@@ -37,6 +37,9 @@ fn play(seed: u64, (n, f): (u8, u8), rules: Rules) -> Result<(), String> {
             _ => {}
         }
     }
+    world.settle_but_waiting()?;
+    // Whoever still waits for a key that begins with `k` behind one of the first revisions is told.
+    (0..20).for_each(|round| world.ask(0, put("k", &format!("the last {round}"))));
     world.settle()?;
     world.check()
 }
@@ -44,22 +47,26 @@ fn play(seed: u64, (n, f): (u8, u8), rules: Rules) -> Result<(), String> {
 fn any_request(world: &mut World) -> KvRequest {
     let key = format!("k{}", world.draw(4)).into_bytes();
     let expected = [None, Some(0), Some(world.draw(20) as u64)][world.draw(3)];
-    match world.draw(8) {
-        0 => KvRequest::Get { key },
-        1 => KvRequest::List { prefix: b"k".to_vec(), after: None, limit: 10 },
-        2 => KvRequest::Delete { key, expected },
-        3 => KvRequest::Put { key, value: vec![1; 200], expected },
+    let conditions: Vec<Condition> = expected.map(|revision| Condition::revision(&key, revision)).into_iter().collect();
+    let mut otherwise = Vec::new();
+    let then = match world.draw(10) {
+        0 => vec![Operation::get(&key)],
+        1 => vec![Operation::Read(Read::all(Range::prefix(b"k")))],
+        2 => vec![Operation::delete(&key)],
+        3 => vec![Operation::put(&key, &[1; 200])],
         4 => {
-            let conditions = expected.map(|revision| Condition::revision(&key, revision)).into_iter().collect();
-            let changes = vec![Change::put(b"k0", &[2]), Change::delete(b"k1"), Change::put(b"k2", &key)];
-            KvRequest::Transact(Transaction { conditions, then: Then::Change(changes) })
+            otherwise = vec![Operation::get(&key)];
+            vec![Operation::put(b"k0", &[2]), Operation::delete(b"k1"), Operation::put(b"k2", &key)]
         }
-        5 => {
-            let then = Then::Read(vec![b"k0".to_vec(), b"k1".to_vec(), b"k2".to_vec()]);
-            KvRequest::Transact(Transaction { conditions: Vec::new(), then })
+        // Its reply is too long to be kept.
+        5 => vec![Operation::put(b"k3", &key), Operation::Read(Read::all(Range::prefix(b"k")))],
+        6 | 7 => {
+            let slot = u8::try_from(world.draw(3)).unwrap();
+            return KvRequest::Wait { slot, range: Range::prefix(b"k"), after: world.draw(20) as u64 };
         }
-        _ => KvRequest::Put { key, value: format!("{}", world.draw(100)).into(), expected },
-    }
+        _ => vec![Operation::put(&key, format!("{}", world.draw(100)).as_bytes())],
+    };
+    KvRequest::Transact(Transaction { conditions, then, otherwise })
 }
 
 fn attack(world: &mut World) {

@@ -12,8 +12,8 @@ use ringfort_protocol::fault::{Culprit, Fault};
 use ringfort_protocol::{GroupId, Incarnation, LeaderId, MemberId, Policy, Role};
 
 use crate::caller::{Caller, Event};
-use crate::kv::{Kv, KvReply, KvRequest, Outcome, Then, Transacted};
-use crate::machine::{Machine, Ordered};
+use crate::kv::{Kv, KvReply, KvRequest, Operation, OperationResult, Outcome, Transacted, Transaction};
+use crate::machine::{Machine, Ordered, Reply};
 use crate::replica::{Origin, Output, Replica};
 use crate::request::{Answer, Message, Request, Stay};
 use crate::rules::Rules;
@@ -29,7 +29,11 @@ pub fn leader(number: u8) -> LeaderId {
 }
 
 pub fn put(key: &str, value: &str) -> KvRequest {
-    KvRequest::Put { key: key.into(), value: value.into(), expected: None }
+    KvRequest::Transact(Transaction::of(vec![Operation::put(key.as_bytes(), value.as_bytes())]))
+}
+
+pub fn get(key: &str) -> KvRequest {
+    KvRequest::Transact(Transaction::of(vec![Operation::get(key.as_bytes())]))
 }
 
 pub struct Member {
@@ -38,6 +42,8 @@ pub struct Member {
     pub caller: Caller,
     pub asked: BTreeMap<u64, Asked>,
     pub done: BTreeMap<u64, (u64, KvReply)>,
+    /// Calls that were to be answered later, and their places.
+    pub put_off: BTreeMap<u64, u64>,
     pub blamed: BTreeSet<LeaderId>,
 }
 
@@ -153,10 +159,19 @@ impl World {
                     let reply: KvReply = decode(&reply).expect("a reply of an honest leader");
                     assert!(member.done.insert(call, (place, reply)).is_none(), "a call is answered once");
                 }
-                Event::Forgotten(call) => {
+                Event::Later { call, place, .. } => {
+                    assert!(member.put_off.insert(call, place).is_none(), "a call is put off once");
+                }
+                Event::Forgotten { call, place, kept: Some(kept) } => {
+                    let reply: KvReply = decode(&kept).expect("what an honest leader has kept");
+                    assert!(member.done.insert(call, (place, reply)).is_none(), "a call is answered once");
+                }
+                Event::Forgotten { call, kept: None, .. } => {
+                    let is_change = |operation: &Operation| !matches!(operation, Operation::Read(_));
                     let changes = |request: &KvRequest| match request {
-                        KvRequest::Put { .. } => true,
-                        KvRequest::Transact(transaction) => matches!(transaction.then, Then::Change(_)),
+                        KvRequest::Transact(Transaction { conditions, then, .. }) => {
+                            conditions.is_empty() && then.iter().any(is_change)
+                        }
                         _ => false,
                     };
                     assert!(!changes(&member.asked[&call].request), "a change is never forgotten");
@@ -195,9 +210,20 @@ impl World {
 
     /// Hacked leaders tell one lie together: another value at the right place, or the right one at another.
     fn lie(&mut self, answer: &[u8]) -> Vec<u8> {
-        let Ok(Answer::Done { key, number, place, .. }) = decode(answer) else { return answer.to_vec() };
-        let reply = encode(&KvReply { revision: 1_000_000, outcome: Outcome::Put });
-        encode(&Answer::Done { key, number, place: place + number % 2, reply })
+        let reply = encode(&KvReply { revision: 1_000_000, outcome: Outcome::Changed });
+        match decode(answer) {
+            Ok(Answer::Done { key, number, place, .. }) => {
+                encode(&Answer::Done { key, number, place: place + number % 2, reply })
+            }
+            // That it was done, or is put off elsewhere.
+            Ok(Answer::Later { key, number, place, .. }) if number % 2 == 0 => {
+                encode(&Answer::Done { key, number, place, reply })
+            }
+            Ok(Answer::Later { key, number, place, note }) => {
+                encode(&Answer::Later { key, number, place: place + 1, note })
+            }
+            _ => answer.to_vec(),
+        }
     }
 
     /// A hacked leader writes into the order.
@@ -295,7 +321,7 @@ impl World {
     /// A member joins again when its calls are answered, and leaders hear of it one after the other.
     pub fn join_again(&mut self, member: usize) {
         for _ in 0..100_000 {
-            if self.members[member].caller.open().is_empty() {
+            if self.members[member].caller.has_only_waiting() {
                 break;
             }
             if !self.step() {
@@ -334,9 +360,18 @@ impl World {
 
     /// Goes on until every call is answered and everything is taken.
     pub fn settle(&mut self) -> Result<(), String> {
+        self.settle_until(|caller| caller.open().is_empty())
+    }
+
+    /// The same, but for calls that wait for something to happen.
+    pub fn settle_but_waiting(&mut self) -> Result<(), String> {
+        self.settle_until(Caller::has_only_waiting)
+    }
+
+    fn settle_until(&mut self, is_settled: impl Fn(&Caller) -> bool) -> Result<(), String> {
         for _ in 0..200 {
             while self.step() {}
-            if self.members.iter().all(|member| member.caller.open().is_empty()) {
+            if self.members.iter().all(|member| is_settled(&member.caller)) {
                 return Ok(());
             }
             self.pass_time();
@@ -367,10 +402,16 @@ impl World {
     fn check_replies(&self) -> Result<(), String> {
         let mut by_place = BTreeMap::new();
         for member in self.all_members() {
-            for (call, (place, reply)) in &member.done {
-                let Asked { request, behind } = &member.asked[call];
+            let waiting = member.put_off.iter().filter(|(call, _)| !member.done.contains_key(call));
+            let waiting = waiting.map(|(call, place)| (call, place, None));
+            let done = member.done.iter().map(|(call, (place, reply))| (call, place, Some(reply)));
+            for (call, place, reply) in done.chain(waiting) {
+                let Some(Asked { request, behind }) = member.asked.get(call) else { continue };
                 if place <= behind {
                     return Err(format!("place {place} was given to what was asked behind {behind}"));
+                }
+                if member.put_off.get(call).is_some_and(|before| before != place) {
+                    return Err(format!("what was put off at another place is answered at {place}"));
                 }
                 if by_place.insert(*place, (member, request, reply)).is_some() {
                     return Err(format!("two replies for place {place}"));
@@ -378,25 +419,43 @@ impl World {
             }
         }
         let all_known = by_place.len() as u64 == by_place.last_key_value().map_or(0, |(place, _)| *place);
-        let mut kv = Kv::default();
-        for (place, (member, request, reply)) in by_place.iter().filter(|_| all_known) {
-            let order = Ordered { place: *place, time_us: 0, user: &member.stay.id.user, role: Role::Member };
-            let expected: KvReply = decode(&kv.apply(&order, &encode(*request))).unwrap();
-            if timeless(&expected) != timeless(reply) {
-                return Err(format!("{request:?} was answered {reply:?} at {place}, not {expected:?}"));
-            }
-        }
-        Ok(())
+        if all_known { check_in_turn(&by_place) } else { Ok(()) }
     }
 }
 
-fn timeless(reply: &KvReply) -> KvReply {
-    let mut reply = reply.clone();
-    match &mut reply.outcome {
-        Outcome::Got(Some(found)) => found.time_us = 0,
-        Outcome::Listed { entries, .. } => entries.iter_mut().for_each(|entry| entry.time_us = 0),
-        Outcome::Transacted(Transacted::Read(found)) => found.iter_mut().flatten().for_each(|entry| entry.time_us = 0),
-        _ => {}
+/// By place: who asked what, and what was replied, if anything was.
+type ByPlace<'a> = BTreeMap<u64, (&'a Member, &'a KvRequest, Option<&'a KvReply>)>;
+
+fn check_in_turn(by_place: &ByPlace<'_>) -> Result<(), String> {
+    let (mut kv, mut expected) = (Kv::default(), BTreeMap::<u64, Vec<KvReply>>::new());
+    for (place, (member, request, _)) in by_place {
+        let user = &member.stay.id.user;
+        let order = Ordered { place: *place, time_us: 0, user, role: Role::Member, may_wait: true };
+        let came = kv.apply(&order, &encode(*request));
+        if let Reply::Now { reply, kept } = came.reply {
+            expected.insert(
+                *place,
+                kept.into_iter().chain([reply]).map(|reply| timeless(decode(&reply).unwrap())).collect(),
+            );
+        }
+        expected.extend(came.later.iter().map(|(place, reply)| (*place, vec![decode(reply).unwrap()])));
+    }
+    for (place, (_, request, reply)) in by_place {
+        let expected = expected.get(place).map_or(&[][..], Vec::as_slice);
+        if reply.is_some_and(|reply| !expected.contains(&timeless(reply.clone()))) {
+            return Err(format!("{request:?} was answered {reply:?} at {place}, not {expected:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn timeless(mut reply: KvReply) -> KvReply {
+    if let Outcome::Transacted(Transacted { results: Some(results), .. }) = &mut reply.outcome {
+        for result in results {
+            if let OperationResult::Read { entries, .. } = result {
+                entries.iter_mut().for_each(|entry| entry.time_us = 0);
+            }
+        }
     }
     reply
 }
@@ -407,7 +466,8 @@ impl Member {
         let id = MemberId { user: user.parse().unwrap(), incarnation: Incarnation(incarnation) };
         let stay = Stay { id, key: key.verifying_key().to_bytes() };
         let caller = Caller::new(GROUP, rules, stay.clone());
-        Member { stay, key, caller, asked: BTreeMap::new(), done: BTreeMap::new(), blamed: BTreeSet::new() }
+        let (asked, done, put_off) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Member { stay, key, caller, asked, done, put_off, blamed: BTreeSet::new() }
     }
 
     fn caller_calls(&self) -> u64 {

@@ -1,7 +1,8 @@
 //! `ringfort kv transact`: several keys at once.
 
 use clap::{ArgGroup, Args};
-use ringfort::{Change, Condition, KeyValue, KvError, Revision};
+use ringfort::KvError;
+use ringfort::kv::{Condition, Failed, KeyValue, Operation, OperationResult, Refusal, Revision, Transaction};
 
 use super::{AskArgs, KvLine, asking, told_deleted, told_put};
 use crate::exit::{Failure, Outcome, Status};
@@ -27,8 +28,8 @@ pub struct TransactArgs {
     /// Take a key away, if it is there
     #[arg(long = "delete", value_name = "KEY")]
     pub deletes: Vec<String>,
-    /// Print a key and its value: a transaction changes keys or reads them
-    #[arg(long = "get", value_name = "KEY", conflicts_with_all = ["puts", "deletes"])]
+    /// Print a key and its value, with what the transaction has changed
+    #[arg(long = "get", value_name = "KEY")]
     pub gets: Vec<String>,
 }
 
@@ -45,42 +46,41 @@ fn key_and_revision(given: &str) -> Result<(String, Revision), String> {
     Ok((key.to_owned(), revision.parse().map_err(|_| expected)?))
 }
 
-/// What came of it, or the condition that does not hold and the last change of its key.
-type Came<T> = Result<T, (usize, Revision)>;
-
-fn came<T>(reply: Result<T, KvError>) -> Result<Came<T>, KvError> {
-    match reply {
-        Err(KvError::Failed { condition, modified }) => Ok(Err((condition, modified))),
-        reply => reply.map(Ok),
-    }
-}
-
 pub(super) async fn transact(args: TransactArgs) -> Outcome {
-    let conditions = args.conditions();
-    let failed = |(number, modified)| args.failed(&conditions, number, modified);
-    let asked = conditions.clone();
-    if !args.gets.is_empty() {
-        let keys = args.gets.iter().map(|key| key.clone().into_bytes()).collect();
-        let reply = asking(&args.ask, |kv| async move { came(kv.get_all(asked, keys).await) }).await?;
-        let found = reply.or_else(|condition| Err(failed(condition)?))?;
-        return args.gets.iter().zip(found).try_for_each(|(key, entry)| told_read(args.ask.json, key, entry));
+    let (json, transaction) = (args.ask.json, args.transaction());
+    let conditions = transaction.conditions.clone();
+    let committed = asking(&args.ask, |kv| async move { kv.transact(&transaction).await }).await?;
+    if let Some(failed) = committed.failed {
+        return Err(args.failed(&conditions, failed)?);
     }
-    let puts = args.puts.iter().map(|(key, value)| Change::put(key.as_bytes(), value.as_bytes()));
-    let deletes = args.deletes.iter().map(|key| Change::delete(key.as_bytes()));
-    let changes = puts.chain(deletes).collect();
-    let reply = asking(&args.ask, |kv| async move { came(kv.transact(asked, changes).await) }).await?;
-    let changed = reply.or_else(|condition| Err(failed(condition)?))?;
-    for (key, _) in &args.puts {
-        told_put(args.ask.json, key, changed.revision)?;
+    let Some(results) = committed.results else {
+        let told = format!(
+            "it was done, and the store's revision is {}, but the reply was lost on the way: read the keys again",
+            committed.revision
+        );
+        return Err(Failure::new(Status::TooFewLeaders, told));
+    };
+    let puts = args.puts.iter().map(|(key, _)| key);
+    for (key, result) in puts.chain(&args.deletes).chain(&args.gets).zip(results) {
+        match result {
+            OperationResult::Put { .. } => told_put(json, key, committed.revision)?,
+            OperationResult::Deleted { count, .. } => told_deleted(json, key, count > 0, committed.revision)?,
+            OperationResult::Read { more: true, .. } => return Err(KvError::Refused(Refusal::Reply).into()),
+            OperationResult::Read { mut entries, .. } => told_read(json, key, entries.pop())?,
+            OperationResult::Count(_) => return Err(KvError::Version.into()),
+        }
     }
-    let existed = changed.existed.into_iter().skip(args.puts.len());
-    args.deletes
-        .iter()
-        .zip(existed)
-        .try_for_each(|(key, existed)| told_deleted(args.ask.json, key, existed, changed.revision))
+    Ok(())
 }
 
 impl TransactArgs {
+    fn transaction(&self) -> Transaction {
+        let puts = self.puts.iter().map(|(key, value)| Operation::put(key.as_bytes(), value.as_bytes()));
+        let deletes = self.deletes.iter().map(|key| Operation::delete(key.as_bytes()));
+        let gets = self.gets.iter().map(|key| Operation::get(key.as_bytes()));
+        Transaction { conditions: self.conditions(), ..Transaction::of(puts.chain(deletes).chain(gets).collect()) }
+    }
+
     fn conditions(&self) -> Vec<Condition> {
         let revisions = self.revisions.iter().map(|(key, revision)| Condition::revision(key.as_bytes(), *revision));
         let values = self.values.iter().map(|(key, value)| Condition::value(key.as_bytes(), value.as_bytes()));
@@ -88,9 +88,9 @@ impl TransactArgs {
     }
 
     /// Tells which condition does not hold.
-    fn failed(&self, conditions: &[Condition], number: usize, modified: Revision) -> Outcome<Failure> {
+    fn failed(&self, conditions: &[Condition], Failed { condition, modified }: Failed) -> Outcome<Failure> {
         // A number that there is not is none that f+1 leaders of this version tell.
-        let condition = conditions.get(number).ok_or_else(|| Failure::from(KvError::Version))?;
+        let condition = conditions.get(usize::from(condition)).ok_or_else(|| Failure::from(KvError::Version))?;
         let key = String::from_utf8_lossy(&condition.key).into_owned();
         let last = match modified {
             0 => "there is no such key".to_owned(),

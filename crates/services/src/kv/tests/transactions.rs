@@ -1,303 +1,242 @@
-//! Several keys at once.
+//! Several operations at once.
 
 use super::*;
-use rand_chacha::ChaCha12Rng;
-use rand_core::{Rng, SeedableRng};
 
-fn change(conditions: &[Condition], changes: &[Change]) -> KvRequest {
-    KvRequest::Transact(Transaction { conditions: conditions.to_vec(), then: Then::Change(changes.to_vec()) })
+fn branches(conditions: Vec<Condition>, then: Vec<Operation>, otherwise: Vec<Operation>) -> KvRequest {
+    KvRequest::Transact(Transaction { conditions, then, otherwise })
 }
 
-fn read(conditions: &[Condition], keys: &[&str]) -> KvRequest {
-    let keys = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
-    KvRequest::Transact(Transaction { conditions: conditions.to_vec(), then: Then::Read(keys) })
-}
-
-fn put(key: &str, value: &[u8]) -> Change {
-    Change::put(key.as_bytes(), value)
-}
-
-fn delete(key: &str) -> Change {
-    Change::delete(key.as_bytes())
-}
-
-fn revision(key: &str, revision: Revision) -> Condition {
-    Condition::revision(key.as_bytes(), revision)
-}
-
-fn value(key: &str, value: &str) -> Condition {
-    Condition::value(key.as_bytes(), value.as_bytes())
-}
-
-fn changed(existed: &[bool]) -> Outcome {
-    Outcome::Transacted(Transacted::Changed(existed.to_vec()))
-}
-
-fn failed(condition: u8, modified: Revision) -> Outcome {
-    Outcome::Transacted(Transacted::Failed { condition, modified })
+fn condition(key: &str, relation: Relation, target: Target) -> Condition {
+    Condition::new(key.as_bytes(), relation, target)
 }
 
 impl World {
-    fn transact(&mut self, request: &KvRequest) -> (Revision, Outcome) {
-        let KvReply { revision, outcome } = self.ask(request);
-        (revision, outcome)
-    }
-}
-
-#[test]
-fn all_changes_have_one_revision_and_what_changes_nothing_has_none() {
-    let mut world = World::default();
-    world.put("ben", "old", b"1", None);
-    let changes = [put("a", b"2"), delete("old"), delete("nothing"), put("b", b"3")];
-    assert_eq!(world.transact(&change(&[], &changes)), (2, changed(&[false, true, false, false])));
-    let (a, b) = (world.get("a").unwrap(), world.get("b").unwrap());
-    assert_eq!((a.created, a.modified, a.version, b.created, b.modified), (2, 2, 1, 2, 2));
-    assert_eq!((a.writer.as_str(), a.time_us, world.get("old")), ("ana", 20, None));
-    assert_eq!(world.transact(&change(&[], &[delete("old"), delete("nothing")])), (2, changed(&[false, false])));
-    assert_eq!(world.transact(&change(&[], &[])), (2, changed(&[])));
-    assert_eq!(world.transact(&change(&[], &[put("a", b"2")])), (3, changed(&[true])), "a put is a change");
-    assert_eq!(world.get("a").unwrap().version, 2);
-}
-
-#[test]
-fn nothing_is_done_unless_every_condition_holds_and_the_first_that_does_not_is_told() {
-    let mut world = World::default();
-    world.put("ana", "a", b"x", None);
-    world.put("ana", "b", b"y", None);
-    let before = world.kv.clone();
-    let changes = [put("a", b"z"), delete("b"), put("c", b"w")];
-    for (conditions, told) in [
-        ([revision("a", 2), revision("b", 2), revision("c", 0)], failed(0, 1)),
-        ([revision("a", 1), revision("b", 0), revision("c", 1)], failed(1, 2)),
-        ([revision("a", 1), revision("b", 2), revision("c", 1)], failed(2, 0)),
-        ([value("a", "x"), value("b", "x"), revision("c", 0)], failed(1, 2)),
-        ([value("a", "x"), value("b", "y"), value("c", "")], failed(2, 0)),
-    ] {
-        assert_eq!(world.transact(&change(&conditions, &changes)), (2, told));
-        assert_eq!(world.kv, before);
-    }
-    assert_eq!(world.transact(&read(&[revision("c", 1)], &["a"])), (2, failed(0, 0)));
-    let conditions = [value("a", "x"), revision("b", 2), revision("c", 0)];
-    assert_eq!(world.transact(&change(&conditions, &changes)), (3, changed(&[true, true, false])));
-}
-
-#[test]
-fn several_keys_are_read_at_one_revision_within_the_bound_of_a_reply() {
-    let mut world = World::default();
-    world.put("ana", "a", b"1", None);
-    let (_, outcome) = world.transact(&read(&[value("a", "1")], &["b", "a"]));
-    let Outcome::Transacted(Transacted::Read(found)) = outcome else { panic!("{outcome:?}") };
-    assert_eq!((found.len(), &found[0], &found[1]), (2, &None, &world.get("a")));
-    let fits = LIST_BYTES_MAX / 2 - 1 - ENTRY_BYTES as usize;
-    world.put("ana", "b", &vec![0; fits], None);
-    world.put("ana", "c", &vec![0; fits], None);
-    let both = read(&[], &["b", "c"]);
-    assert!(matches!(world.ask(&both).outcome, Outcome::Transacted(Transacted::Read(_))));
-    world.put("ana", "c", &vec![0; fits + 1], None);
-    assert_eq!(world.ask(&both).outcome, Outcome::Refused(Refusal::Reply));
-    world.put("ana", "c", &vec![0; VALUE_BYTES_MAX], None);
-    let one = world.ask(&read(&[], &["c", "nothing"])).outcome;
-    assert!(matches!(one, Outcome::Transacted(Transacted::Read(_))), "one is always told");
-}
-
-#[test]
-fn a_transaction_has_bounds_and_no_key_twice() {
-    let mut world = World::default();
-    let numbered = |count: usize| (0..count).map(|number| format!("k{number}")).collect::<Vec<_>>();
-    let (fits, many) = (numbered(TRANSACTION_MAX), numbered(TRANSACTION_MAX + 1));
-    let conditions = |keys: &[String]| keys.iter().map(|key| revision(key, 0)).collect::<Vec<_>>();
-    let deletes = |keys: &[String]| keys.iter().map(|key| delete(key)).collect::<Vec<_>>();
-    let largest = change(&conditions(&fits), &deletes(&fits));
-    assert_eq!(world.ask(&largest).outcome, changed(&[false; TRANSACTION_MAX]));
-    let keys: Vec<&str> = many.iter().map(String::as_str).collect();
-    for request in [change(&conditions(&many), &[]), change(&[], &deletes(&many)), read(&[], &keys)] {
-        assert_eq!(world.ask(&request).outcome, Outcome::Refused(Refusal::Unknown), "it does not decode");
-        let KvRequest::Transact(transaction) = request else { panic!("it is one") };
-        assert_eq!(transaction.check(), Err(Refusal::Many));
-    }
-    let twice = [
-        change(&[], &[put("a", b"1"), delete("a")]),
-        change(&[revision("a", 0), value("a", "1")], &[put("a", b"1")]),
-        read(&[], &["a", "b", "a"]),
-    ];
-    for request in twice {
-        assert_eq!(world.ask(&request).outcome, Outcome::Refused(Refusal::Twice));
-    }
-    let long = "k".repeat(KEY_BYTES_MAX + 1);
-    for key in ["", &long] {
-        for request in [change(&[revision(key, 0)], &[]), change(&[], &[put(key, b"")]), read(&[], &[key])] {
-            assert_eq!(world.ask(&request).outcome, Outcome::Refused(Refusal::Key));
+    /// Which condition does not hold first.
+    fn failing(&mut self, conditions: Vec<Condition>) -> Option<u8> {
+        match self.ask(&branches(conditions, vec![], vec![])).1 {
+            Outcome::Transacted(Transacted { failed, .. }) => failed.map(|failed| failed.condition),
+            other => panic!("{other:?}"),
         }
     }
-    let long = "v".repeat(VALUE_BYTES_MAX + 1);
-    for request in [change(&[value("a", &long)], &[]), change(&[], &[put("b", b"1"), put("a", long.as_bytes())])] {
-        assert_eq!(world.ask(&request).outcome, Outcome::Refused(Refusal::Value));
-    }
-    assert_eq!(world.kv, Kv::default());
-    // A list that says it is longer than the bytes behind it.
-    for bytes in
-        [&[5, 255, 255, 255, 255][..], &[5, 0, 0, 0, 0, 1, 255, 255, 255, 255], &[5, 0, 0, 0, 0, 2, 16, 0, 0, 0]]
-    {
-        assert!(decode::<KvRequest>(bytes).is_err());
-    }
 }
 
 #[test]
-fn a_transaction_may_do_what_its_parts_may() {
+fn all_changes_have_one_revision_and_what_was_before_is_told_if_wanted() {
     let mut world = World::default();
-    world.put("ana", "a", b"1", None);
-    let refused = Outcome::Refused(Refusal::Role);
-    let (plain, guess) = (change(&[revision("a", 1)], &[]), change(&[value("a", "1")], &[]));
-    let look = read(&[revision("a", 1)], &["a"]);
-    for role in [Role::Receiver, Role::Archive] {
-        assert_eq!(world.ask_as("rec", role, &plain).outcome, refused);
-        assert_ne!(world.ask_as("rec", role, &look).outcome, refused);
-    }
-    assert_eq!(world.ask_as("sen", Role::Sender, &plain).outcome, changed(&[]));
-    assert_eq!(world.ask_as("sen", Role::Sender, &look).outcome, refused);
-    assert_eq!(world.ask_as("sen", Role::Sender, &guess).outcome, refused, "it would learn the value by guessing");
-    assert_eq!(world.ask_as("ana", Role::Member, &guess).outcome, changed(&[]));
+    world.put("old", "1");
+    let previous = Put { previous: true, ..Put::new(b"old", b"2") };
+    let changes = vec![put("a", "2"), delete("nothing"), Operation::Put(previous), put("b", "3")];
+    let (revision, results) = world.all(changes);
+    let OperationResult::Put { existed: true, previous: Some(old) } = &results[2] else { panic!("{results:?}") };
+    assert_eq!((revision, old.modified, old.value.as_slice()), (3, 2, &b"1"[..]));
+    assert_eq!([&results[0], &results[1], &results[3]], [&was_put(false), &deleted(0), &was_put(false)]);
+    let (a, b) = (world.get("a").unwrap(), world.get("b").unwrap());
+    assert_eq!((a.created, a.modified, b.created, b.modified), (3, 3, 3, 3));
+    assert_eq!(world.all(vec![delete("nothing")]), (3, vec![deleted(0)]));
+    assert_eq!(world.all(vec![]), (3, vec![]));
+    let all = Delete { range: Range::all(), previous: true };
+    let (revision, gone) = world.one(Operation::Delete(all));
+    let OperationResult::Deleted { count: 3, previous } = gone else { panic!("{gone:?}") };
+    assert_eq!((revision, previous.iter().map(key_of).collect::<String>()), (4, "aboldold".replacen("old", "", 1)));
 }
 
 #[test]
-fn the_room_for_keys_is_checked_for_all_changes_together() {
+fn reads_see_what_was_changed_before_them_and_nothing_of_what_comes_after() {
+    let mut world = World::default();
+    world.put("a", "1");
+    let (_, results) = world.all(vec![
+        Operation::get(b"a"),
+        put("a", "2"),
+        Operation::get(b"a"),
+        delete("c"),
+        Operation::Read(Read::count(Range::all())),
+        put("b", "3"),
+    ]);
+    let value = |result: &OperationResult| match result {
+        OperationResult::Read { entries, .. } => entries[0].value.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((value(&results[0]), value(&results[2])), (b"1".to_vec(), b"2".to_vec()));
+    assert_eq!(results[4], OperationResult::Count(1));
+}
+
+#[test]
+fn conditions_compare_each_part_of_a_key_in_each_way() {
+    let mut world = World::default();
+    world.put("x", "0");
+    world.put("a", "m");
+    world.put("a", "m");
+    let (_, outcome) = world.ask(&KvRequest::LeaseGrant { id: 5, ttl_s: 60 });
+    assert_eq!(outcome, Outcome::Leased { id: 5, ttl_s: 60 });
+    let leased = Put { value: None, lease: Some(5), ..Put::new(b"a", b"") };
+    world.one(Operation::Put(leased));
+    let targets: [fn(u64) -> Target; 4] = [Target::Created, Target::Modified, Target::Version, Target::Lease];
+    let relations = [Relation::Less, Relation::Equal, Relation::Greater, Relation::NotEqual];
+    for (target, real) in targets.into_iter().zip([3, 5, 3, 5]) {
+        for (given, holds) in [(real + 1, "L!"), (real, "="), (real - 1, "G!")] {
+            let told: String = relations
+                .into_iter()
+                .zip(["L", "=", "G", "!"])
+                .filter(|(relation, _)| world.failing(vec![condition("a", *relation, target(given))]).is_none())
+                .map(|(_, name)| name)
+                .collect();
+            assert_eq!(told, holds, "{:?}", target(given));
+        }
+        assert_eq!(
+            world.failing(vec![condition("nothing", Relation::Equal, target(0))]),
+            None,
+            "0 of a key that is not there"
+        );
+    }
+    for (given, holds) in [("n", [true, false, false, true]), ("m", [false, true, false, false])] {
+        for (relation, holds) in relations.into_iter().zip(holds) {
+            let target = Target::Value(given.into());
+            assert_eq!(world.failing(vec![condition("a", relation, target)]).is_none(), holds);
+        }
+    }
+    let of_nothing = condition("nothing", Relation::NotEqual, Target::Value(b"x".to_vec()));
+    assert_eq!(world.failing(vec![of_nothing]), Some(0), "a key that is not there has no value, not even another");
+}
+
+#[test]
+fn one_list_is_done_if_all_conditions_hold_and_the_other_if_not() {
+    let mut world = World::default();
+    world.put("a", "x");
+    let ask = |conditions| branches(conditions, vec![put("yes", "1")], vec![put("no", "1"), Operation::get(b"a")]);
+    let (holds, fails) = (Condition::revision(b"a", 2), Condition::revision(b"a", 7));
+    let (revision, outcome) = world.ask(&ask(vec![holds.clone(), fails.clone(), fails]));
+    let Outcome::Transacted(Transacted { failed, results: Some(results) }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((revision, failed, results.len()), (3, Some(Failed { condition: 1, modified: 2 }), 2));
+    assert!(world.get("no").is_some() && world.get("yes").is_none());
+    let (_, outcome) = world.ask(&ask(vec![holds]));
+    assert!(matches!(outcome, Outcome::Transacted(Transacted { failed: None, .. })));
+    assert!(world.get("yes").is_some());
+}
+
+#[test]
+fn of_a_transaction_that_changes_and_reads_something_short_is_kept() {
+    let mut world = World::default();
+    world.put("a", &"x".repeat(1000));
+    let conditions = vec![Condition::revision(b"a", 2)];
+    let both = branches(conditions, vec![put("b", "1"), Operation::get(b"a")], vec![delete("a"), Operation::get(b"b")]);
+    for failed in [None, Some(Failed { condition: 0, modified: 4 })] {
+        let Reply::Now { reply, kept: Some(kept) } = world.apply("ana", Role::Member, &both).reply else { panic!() };
+        assert!(reply.len() > 60 || failed.is_some());
+        let KvReply { revision, outcome } = decode(&kept).unwrap();
+        assert_eq!(outcome, Outcome::Transacted(Transacted { failed, results: None }), "which list was done");
+        assert_eq!(revision, world.kv.revision, "at which revision");
+        world.put("a", "y");
+    }
+    let Reply::Now { kept, .. } = world.apply("ana", Role::Member, &request(vec![Operation::get(b"b")])).reply else {
+        panic!()
+    };
+    assert_eq!(kept, None, "what only reads is asked again");
+}
+
+#[test]
+fn a_put_may_keep_the_value_or_the_lease_of_a_key_that_is_there() {
+    let mut world = World::default();
+    let keeps_value = Operation::Put(Put { value: None, ..Put::new(b"a", b"") });
+    let keeps_lease = Operation::Put(Put { lease: None, ..Put::new(b"a", b"2") });
+    for keeps in [&keeps_value, &keeps_lease] {
+        assert_eq!(world.refused(&request(vec![put("b", "1"), keeps.clone()])), Refusal::NoKey);
+    }
+    assert_eq!((world.get("b"), world.kv.revision), (None, 1), "nothing was done");
+    world.ask(&KvRequest::LeaseGrant { id: 5, ttl_s: 60 });
+    world.one(Operation::Put(Put::leased(b"a", b"1", 5)));
+    world.one(keeps_lease);
+    let a = world.get("a").unwrap();
+    assert_eq!((a.value.as_slice(), a.lease, a.version), (&b"2"[..], 5, 2));
+    world.one(keeps_value);
+    let a = world.get("a").unwrap();
+    assert_eq!((a.value.as_slice(), a.lease, a.version), (&b"2"[..], 0, 3));
+}
+
+#[test]
+fn a_transaction_has_bounds_and_changes_a_key_once() {
+    let mut world = World::default();
+    let numbered = |count: usize| (0..count).map(|number| format!("k{number}")).collect::<Vec<_>>();
+    let puts = |count| numbered(count).iter().map(|key| put(key, "")).collect::<Vec<_>>();
+    let conditions: Vec<Condition> =
+        numbered(TRANSACTION_MAX + 1).iter().map(|key| Condition::revision(key.as_bytes(), 0)).collect();
+    let (revision, results) = world.all(puts(TRANSACTION_MAX));
+    assert_eq!((revision, results), (2, vec![was_put(false); TRANSACTION_MAX]));
+    for many in [
+        branches(conditions, vec![], vec![]),
+        branches(vec![], puts(TRANSACTION_MAX + 1), vec![]),
+        branches(vec![], vec![], puts(TRANSACTION_MAX + 1)),
+    ] {
+        assert_eq!(world.refused(&many), Refusal::Unknown, "it does not decode");
+        let KvRequest::Transact(transaction) = many else { panic!("it is one") };
+        assert_eq!(transaction.check(), Err(Refusal::Many));
+    }
+    let counts = |count| vec![Operation::Read(Read::count(Range::all())); count];
+    assert_eq!(world.refused(&request(counts(WIDE_READS_MAX + 1))), Refusal::Many);
+    world.all(counts(WIDE_READS_MAX));
+    let all = || Operation::Delete(Delete { range: Range::prefix(b"a"), previous: false });
+    for twice in [vec![put("a", "1"), put("a", "2")], vec![put("a1", "1"), all()], vec![delete("a"), put("a", "1")]] {
+        assert_eq!(world.refused(&request(twice.clone())), Refusal::Twice);
+        assert_eq!(world.refused(&branches(vec![], vec![], twice)), Refusal::Twice, "also in what is not done");
+    }
+    let (_, outcome) = world.ask(&branches(vec![], vec![put("a", "1")], vec![put("a", "2"), put("b", "1")]));
+    assert!(matches!(outcome, Outcome::Transacted(_)), "each list by itself");
+    assert_eq!(world.all(vec![all(), all(), delete("k1")]).1, [deleted(1), deleted(0), deleted(1)]);
+}
+
+#[test]
+fn the_room_for_keys_is_checked_for_all_changes_together_and_no_more_go_at_once_than_the_history_holds() {
     let mut kv = Kv::default();
-    let ask = |kv: &mut Kv, user: &str, changes: &[Change]| {
+    let ask = |kv: &mut Kv, user: &str, operations: &[Operation]| {
         let user = user.parse().unwrap();
-        let order = Ordered { place: 1, time_us: 1, user: &user, role: Role::Member };
-        decode::<KvReply>(&kv.apply(&order, &encode(&change(&[], changes)))).unwrap()
+        let order = Ordered { place: 1, time_us: 1, user: &user, role: Role::Member, may_wait: true };
+        let came = kv.apply(&order, &encode(&request(operations.to_vec())));
+        let Reply::Now { reply, .. } = came.reply else { panic!("it waits") };
+        (decode::<KvReply>(&reply).unwrap(), came.work)
     };
     for first in (0..KEYS_MAX).step_by(TRANSACTION_MAX) {
         let numbers = first..first + TRANSACTION_MAX as u64;
-        let changes: Vec<Change> = numbers.map(|number| put(&number.to_string(), b"")).collect();
-        let user = format!("u{}", first / 16_384);
-        assert_eq!(ask(&mut kv, &user, &changes).outcome, changed(&[false; TRANSACTION_MAX]));
+        let changes: Vec<Operation> = numbers.map(|number| put(&format!("{number:05}"), "")).collect();
+        let (reply, work) = ask(&mut kv, &format!("u{}", first / 16_384), &changes);
+        assert!(matches!(reply.outcome, Outcome::Transacted(_)) && work == 8, "{reply:?} {work}");
     }
     let before = kv.clone();
-    let refused = KvReply { revision: before.revision, outcome: Outcome::Refused(Refusal::StoreFull) };
-    assert_eq!(ask(&mut kv, "ana", &[delete("7"), put("x", b""), put("y", b"")]), refused);
+    let refused = |outcome| KvReply { revision: before.revision, outcome: Outcome::Refused(outcome) };
+    assert_eq!(ask(&mut kv, "ana", &[delete("00007"), put("x", ""), put("y", "")]).0, refused(Refusal::StoreFull));
+    let part = |end: &[u8]| Operation::Delete(Delete { range: Range::between(b"", end), previous: false });
+    assert_eq!(ask(&mut kv, "ana", &[part(b"04097")]).0, refused(Refusal::Many));
+    assert_eq!(ask(&mut kv, "ana", &[part(b"02049"), part(b"02048")]).0, refused(Refusal::Many), "both are looked at");
     assert_eq!(kv, before, "the key that would go is still there");
-    let swapped = ask(&mut kv, "ana", &[put("x", b""), put("y", b""), delete("7"), delete("8")]);
-    assert_eq!(swapped.outcome, changed(&[false, false, true, true]), "in whatever order they are named");
-    assert_eq!((kv.keys.len() as u64, kv.revision), (KEYS_MAX, before.revision + 1));
+    let swapped = ask(&mut kv, "ana", &[put("x", ""), put("y", ""), delete("00007"), delete("00008")]).0;
+    assert_eq!((kv.keys.len() as u64, kv.revision), (KEYS_MAX, before.revision + 1), "{swapped:?}");
+    let (count, work) = ask(&mut kv, "ana", &[Operation::Read(Read::count(Range::all()))]);
+    assert!(matches!(count.outcome, Outcome::Transacted(_)) && work == 256, "{work}: it is paid for");
+    let (reply, work) = ask(&mut kv, "ana", &[part(b"04096")]);
+    assert!(matches!(reply.outcome, Outcome::Transacted(_)) && work > 100, "{work}");
+    assert_eq!(
+        kv.history
+            .changes(&Range::all(), Position { revision: kv.revision - 1, changes: 0 }, 9, false)
+            .unwrap()
+            .0
+            .len(),
+        9
+    );
 }
 
-/// What a store is, without totals that are carried along: a transaction is tried on a copy, which is thrown away if it fails.
-#[derive(Clone, Default)]
-struct Model {
-    revision: Revision,
-    keys: BTreeMap<Vec<u8>, Item>,
-}
-
-impl Model {
-    fn ask(&mut self, user: &UserName, conditions: &[Condition], changes: &[Change]) -> Outcome {
-        for (number, Condition { key, expected }) in conditions.iter().enumerate() {
-            let (modified, value) = self.keys.get(key).map_or((0, None), |item| (item.modified, Some(&item.value)));
-            let holds = match expected {
-                Expected::Revision(revision) => modified == *revision,
-                Expected::Value(expected) => value == Some(expected),
-            };
-            if !holds {
-                return failed(number as u8, modified);
-            }
-        }
-        let mut after = self.clone();
-        let existed: Vec<bool> = changes.iter().map(|change| after.change(user, self.revision + 1, change)).collect();
-        let taken = |of: &dyn Fn(&Item) -> bool| -> u64 {
-            after.keys.iter().filter(|(_, item)| of(item)).map(|(key, item)| cost(key, &item.value)).sum()
-        };
-        if taken(&|_| true) > STORE_BYTES_MAX {
-            return Outcome::Refused(Refusal::StoreFull);
-        }
-        if taken(&|item| item.writer == *user) > USER_BYTES_MAX {
-            return Outcome::Refused(Refusal::UserFull);
-        }
-        *self = after;
-        changed(&existed)
-    }
-
-    fn change(&mut self, user: &UserName, revision: Revision, change: &Change) -> bool {
-        match change {
-            Change::Delete { key } => {
-                let existed = self.keys.remove(key).is_some();
-                self.revision = if existed { revision } else { self.revision };
-                existed
-            }
-            Change::Put { key, value } => {
-                self.revision = revision;
-                let new = Item {
-                    value: value.clone(),
-                    created: revision,
-                    modified: revision,
-                    version: 1,
-                    writer: user.clone(),
-                    time_us: 7,
-                };
-                match self.keys.entry(key.clone()) {
-                    std::collections::btree_map::Entry::Vacant(free) => {
-                        free.insert(new);
-                        false
-                    }
-                    std::collections::btree_map::Entry::Occupied(mut taken) => {
-                        let (created, version) = (taken.get().created, taken.get().version + 1);
-                        taken.insert(Item { created, version, ..new });
-                        true
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The condition's revision or value is right in most draws.
-fn any_condition(rng: &mut ChaCha12Rng, kv: &Kv, key: &str) -> Condition {
-    let item = kv.keys.get(key.as_bytes());
-    match rng.next_u32() % 16 {
-        0 => revision(key, u64::from(rng.next_u32() % 30)),
-        1..8 => Condition::value(key.as_bytes(), item.map_or(&b""[..], |item| &item.value)),
-        _ => revision(key, item.map_or(0, |item| item.modified)),
-    }
-}
-
-fn both(kv: &mut Kv, model: &mut Model, user: &UserName, conditions: &[Condition], changes: &[Change]) -> Outcome {
-    let order = Ordered { place: 1, time_us: 7, user, role: Role::Member };
-    let reply: KvReply = decode(&kv.apply(&order, &encode(&change(conditions, changes)))).unwrap();
-    assert_eq!(reply.outcome, model.ask(user, conditions, changes));
-    assert!(reply.revision == model.revision && kv.keys == model.keys);
-    reply.outcome
-}
-
-/// Most of ana's room is taken, so that her transactions often do not fit. They are longer than a request may be.
 #[test]
-fn a_store_is_what_a_simple_model_is_after_any_transactions() {
-    let mut seen = [0; 4];
-    for seed in 0..4 {
-        let mut rng = ChaCha12Rng::seed_from_u64(seed);
-        let (mut kv, mut model) = (Kv::default(), Model::default());
-        for key in 0..54 {
-            let full = put(&format!("full{key}"), &[7; VALUE_BYTES_MAX]);
-            both(&mut kv, &mut model, &"ana".parse().unwrap(), &[], &[full]);
-        }
-        for step in 0..60 {
-            let user: UserName = ["ana", "ana", "ana", "ben"][rng.next_u32() as usize % 4].parse().unwrap();
-            let keys: Vec<String> = (0..24).map(|key| format!("k{key}")).filter(|_| rng.next_u32() % 3 == 0).collect();
-            let keys = &keys[..keys.len().min(TRANSACTION_MAX)];
-            let conditions = keys.iter().filter(|_| seed > 0).take(2).map(|key| any_condition(&mut rng, &kv, key));
-            let conditions: Vec<Condition> = conditions.collect();
-            let changes = keys.iter().map(|key| match rng.next_u32() % 4 {
-                0 => delete(key),
-                size => put(key, &vec![step; size as usize * 20_000]),
-            });
-            let changes: Vec<Change> = changes.collect();
-            let outcome = both(&mut kv, &mut model, &user, &conditions, &changes);
-            seen[match outcome {
-                Outcome::Transacted(Transacted::Changed(_)) => 0,
-                Outcome::Transacted(Transacted::Failed { .. }) => 1,
-                Outcome::Refused(Refusal::UserFull) => 2,
-                _ => 3,
-            }] += 1;
-        }
-        assert_eq!(Kv::load(&kv.save()).unwrap(), kv, "the totals that are carried along are those of the keys");
-    }
-    assert!(seen[0] > 40 && seen[1] > 5 && seen[2] > 5 && seen[3] == 0, "{seen:?}");
+fn what_was_before_has_to_fit_the_reply_or_nothing_is_done() {
+    let mut world = World::default();
+    let value = "v".repeat(VALUE_BYTES_MAX);
+    world.put("a", &value);
+    world.put("b", &value);
+    let all = |range| Operation::Delete(Delete { range, previous: true });
+    assert_eq!(world.refused(&request(vec![all(Range::all())])), Refusal::Reply);
+    let put = |key| Operation::Put(Put { previous: true, ..Put::new(key, b"") });
+    assert_eq!(world.refused(&request(vec![put(b"a"), put(b"b")])), Refusal::Reply);
+    assert_eq!(world.kv.revision, 3);
+    let (_, results) = world.all(vec![all(Range::key(b"a")), all(Range::key(b"a")), Operation::get(b"b")]);
+    let OperationResult::Deleted { count: 1, previous } = &results[0] else { panic!() };
+    assert_eq!(
+        (previous[0].value.len(), &results[2]),
+        (VALUE_BYTES_MAX, &OperationResult::Read { entries: vec![], more: true })
+    );
 }

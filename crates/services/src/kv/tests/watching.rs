@@ -1,0 +1,182 @@
+//! The history, and waiting for what comes.
+
+use super::*;
+
+fn behind(revision: Revision) -> Position {
+    Position { revision, changes: u32::MAX }
+}
+
+/// Changes in words: a key and its value, or that it is gone; and what was before.
+fn words(events: &[Event]) -> Vec<String> {
+    let of = |entry: &KeyValue| format!("{}={}", key_of(entry), String::from_utf8_lossy(&entry.value));
+    let word = |event: &Event| {
+        let change = match &event.change {
+            Change::Put(entry) => of(entry),
+            Change::Deleted { key } => format!("{}!", String::from_utf8_lossy(key)),
+        };
+        let before = event.previous.as_ref().map_or(String::new(), |entry| format!(" was {}", of(entry)));
+        format!("{} {change}{before}", event.position.revision)
+    };
+    events.iter().map(word).collect()
+}
+
+impl World {
+    fn changes(&mut self, range: Range, after: Position, limit: u32, previous: bool) -> (Vec<String>, Position, bool) {
+        match self.ask(&KvRequest::Changes { range, after, limit, previous }).1 {
+            Outcome::Changes { events, upto, more } => (words(&events), upto, more),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The place at which somebody waits, and when to ask again.
+    fn wait(&mut self, user: &str, slot: u8, range: Range, after: Revision) -> (u64, Option<u64>) {
+        let request = KvRequest::Wait { slot, range, after };
+        let Reply::Later { note } = self.apply(user, Role::Member, &request).reply else { panic!("it is answered") };
+        let WaitNote { revision, ends_us } = decode(&note).unwrap();
+        assert_eq!(revision, self.kv.revision);
+        (self.place, ends_us)
+    }
+
+    fn told(&self, place: u64) -> Option<(Revision, Outcome)> {
+        self.later.get(&place).map(|reply| (reply.revision, reply.outcome.clone()))
+    }
+}
+
+#[test]
+fn changes_are_told_in_their_order_each_once_in_whatever_parts() {
+    let mut world = World::default();
+    world.put("a/1", "x");
+    world.put("b", "x");
+    world.all(vec![put("a/2", "y"), delete("a/1"), put("c", "y"), put("a/0", "y")]);
+    world.put("a/2", "z");
+    let all = ["2 a/1=x", "4 a/2=y", "4 a/1!", "4 a/0=y", "5 a/2=z"];
+    let range = || Range::prefix(b"a/");
+    assert_eq!(world.changes(range(), behind(1), 99, false), (all.map(Into::into).into(), behind(5), false));
+    assert_eq!(world.changes(range(), behind(4), 99, false).0, all[4..]);
+    assert_eq!(world.changes(range(), behind(5), 99, false), (vec![], behind(5), false));
+    assert_eq!(world.changes(range(), behind(9), 99, false), (vec![], behind(9), false), "what is still to come");
+    let (mut parts, mut upto) = (Vec::new(), behind(0));
+    loop {
+        let (part, to, more) = world.changes(range(), upto, 1, false);
+        parts.extend(part);
+        upto = to;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!((parts, upto), (all.map(Into::into).into(), behind(5)), "one by one, also within a revision");
+    let (before, ..) = world.changes(range(), behind(3), 99, true);
+    assert_eq!(before, ["4 a/2=y", "4 a/1! was a/1=x", "4 a/0=y", "5 a/2=z was a/2=y"]);
+}
+
+#[test]
+fn a_reply_with_changes_has_a_bound_also_with_what_was_before() {
+    let mut world = World::default();
+    let value = "v".repeat(VALUE_BYTES_MAX);
+    for _ in 0..3 {
+        world.put("a", &value);
+    }
+    for (after, more) in [(1, true), (2, true), (3, false)] {
+        let (events, upto, is_more) = world.changes(Range::all(), behind(after), 99, true);
+        assert_eq!((events.len(), is_more), (1, more));
+        assert_eq!(upto.revision, after + 1);
+    }
+}
+
+#[test]
+fn the_history_forgets_whole_revisions_and_says_from_where_it_remembers() {
+    let mut world = World::default();
+    let value = "v".repeat(VALUE_BYTES_MAX);
+    let fits = usize::try_from(HISTORY_BYTES_MAX).unwrap() / (VALUE_BYTES_MAX + 129);
+    for _ in 0..fits {
+        world.put("a", &value);
+    }
+    assert_eq!(world.changes(Range::all(), behind(0), 1, false).1.revision, 2, "all is remembered");
+    world.put("a", &value);
+    let changes = |after| KvRequest::Changes { range: Range::all(), after: behind(after), limit: 1, previous: false };
+    assert_eq!(world.ask(&changes(1)).1, Outcome::Compacted { oldest: 2 });
+    assert!(matches!(world.ask(&changes(2)).1, Outcome::Changes { .. }));
+    let wait = KvRequest::Wait { slot: 0, range: Range::key(b"zzz"), after: 1 };
+    assert_eq!(world.ask(&wait).1, Outcome::Changed, "nobody knows, so whoever waits has to look");
+    let puts: Vec<Operation> = (0..128).map(|key| put(&format!("k{key}"), "")).collect();
+    for _ in 0..80 {
+        world.quick(&puts);
+    }
+    assert!((HISTORY_EVENTS_MAX - 128..=HISTORY_EVENTS_MAX).contains(&world.kv.history.len()));
+    let oldest = world.kv.revision - 64;
+    assert_eq!(world.ask(&changes(oldest - 1)).1, Outcome::Compacted { oldest });
+    let first = world.changes(Range::all(), behind(oldest), 200, false).0;
+    assert_eq!((first.len(), &first[0][..]), (200, &*format!("{} k0=", oldest + 1)));
+}
+
+impl World {
+    fn quick(&mut self, operations: &[Operation]) {
+        self.place += 1;
+        let user = "ana".parse().unwrap();
+        let order =
+            Ordered { place: self.place, time_us: self.time_us, user: &user, role: Role::Member, may_wait: true };
+        drop(self.kv.apply(&order, &encode(&request(operations.to_vec()))));
+    }
+}
+
+#[test]
+fn who_waits_is_told_when_a_key_of_the_range_changes_and_not_before() {
+    let mut world = World::default();
+    world.put("a/1", "x");
+    let (ana, none) = world.wait("ana", 0, Range::prefix(b"a/"), 2);
+    let (ben, _) = world.wait("ben", 0, Range::key(b"b"), 2);
+    let (future, _) = world.wait("ben", 1, Range::all(), 4);
+    assert_eq!(none, None, "no lease ends");
+    world.put("a", "outside");
+    assert!(world.later.is_empty());
+    world.all(vec![put("c", "x"), delete("a/1")]);
+    assert_eq!(world.told(ana), Some((4, Outcome::Changed)));
+    assert_eq!((world.told(ben), world.told(future)), (None, None));
+    world.put("b", "x");
+    assert_eq!((world.told(ben), world.told(future)), (Some((5, Outcome::Changed)), Some((5, Outcome::Changed))));
+    let past = KvRequest::Wait { slot: 0, range: Range::prefix(b"a/"), after: 3 };
+    assert_eq!(world.ask(&past), (5, Outcome::Changed), "it has changed already");
+    let (again, _) = world.wait("ana", 0, Range::prefix(b"a/"), 4);
+    world.put("x", "y");
+    assert_eq!(world.told(again), None);
+}
+
+#[test]
+fn one_user_waits_once_in_each_slot_and_the_later_one_counts() {
+    let mut world = World::default();
+    let (first, _) = world.wait("ana", 3, Range::key(b"a"), 1);
+    let (other, _) = world.wait("ben", 3, Range::key(b"a"), 1);
+    let (second, _) = world.wait("ana", 3, Range::key(b"b"), 1);
+    assert_eq!(world.told(first), Some((1, Outcome::Replaced)));
+    world.put("a", "x");
+    assert_eq!((world.told(second), world.told(other)), (None, Some((2, Outcome::Changed))));
+    world.kv.forget(second);
+    world.kv.forget(second);
+    world.put("b", "x");
+    assert_eq!((world.told(second), &world.kv.waits), (None, &Waits::default()), "whoever has gone is told nothing");
+    let beyond = KvRequest::Wait { slot: WAIT_SLOTS, range: Range::all(), after: 9 };
+    assert_eq!(world.refused(&beyond), Refusal::Waits);
+    let user = "ana".parse().unwrap();
+    let order = Ordered { place: 99, time_us: 0, user: &user, role: Role::Member, may_wait: false };
+    let wait = encode(&KvRequest::Wait { slot: 0, range: Range::all(), after: 9 });
+    let Reply::Now { reply, .. } = world.kv.apply(&order, &wait).reply else { panic!("too many wait") };
+    assert_eq!(decode::<KvReply>(&reply).unwrap().outcome, Outcome::Refused(Refusal::Waits));
+}
+
+#[test]
+fn who_waits_learns_when_to_ask_again_so_that_a_lease_ends() {
+    let mut world = World::default();
+    for (id, ttl_s) in [(7, 10), (8, 5)] {
+        world.ask(&KvRequest::LeaseGrant { id, ttl_s });
+    }
+    world.one(Operation::Put(Put::leased(b"lock/1", b"", 7)));
+    world.one(Operation::Put(Put::leased(b"other", b"", 8)));
+    let (ana, ends_us) = world.wait("ana", 0, Range::prefix(b"lock/"), 3);
+    let left = ends_us.unwrap();
+    assert!((9_999_900..10_000_000).contains(&left), "of the lease that has keys there: {left}");
+    world.time_us += left - 10;
+    // Whatever is asked: what is due ends before it.
+    world.ask(&KvRequest::LeaseList);
+    assert_eq!(world.told(ana), Some((5, Outcome::Changed)));
+    assert_eq!(world.changes(Range::prefix(b"lock/"), behind(3), 9, true).0, ["5 lock/1! was lock/1="]);
+}
