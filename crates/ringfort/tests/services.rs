@@ -387,7 +387,8 @@ async fn who_watches_is_told_what_changes_also_when_a_lease_ends_whose_holder_is
     assert_eq!((event.position.revision, event.previous.unwrap().value), (held + 2, b"held".to_vec()));
     let gone = soon(ben.kv().lease_renew(lease.id)).await.unwrap_err();
     assert!(matches!(gone, KvError::Refused(Refusal::NoLease)), "{gone}");
-    let (next, put) = tokio::join!(soon(watch.next()), soon(ben.kv().put(b"lock/ben", b"", Some(0))));
+    let kv = ben.kv();
+    let (next, put) = tokio::join!(soon(watch.next()), soon(kv.put(b"lock/ben", b"", Some(0))));
     assert_eq!(next.unwrap().position.revision, put.unwrap());
 }
 

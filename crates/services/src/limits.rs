@@ -16,8 +16,8 @@ pub const NUMBERS_KEPT: u64 = 64;
 pub const KEPT_REPLY_BYTES_MAX: usize = 64;
 /// Requests of one stay whose replies are put off at once.
 pub const WAITING_MAX: usize = 12;
-/// The same of all stays.
-pub const ALL_WAITING_MAX: usize = 4096;
+/// The same of all stays: each change is compared with what they wait for, which is less work than a few signatures.
+pub const ALL_WAITING_MAX: usize = 2048;
 /// Requests of one stay, of those whose replies were put off, of which it is remembered what was replied.
 pub const PUT_OFF_KEPT: usize = 16;
 /// The longest reply to a request whose reply was put off, and the longest note meanwhile, in bytes.

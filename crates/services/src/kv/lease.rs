@@ -101,6 +101,10 @@ impl Leases {
         })
     }
 
+    pub fn len(&self) -> usize {
+        self.leases.len()
+    }
+
     pub fn names(&self) -> Vec<LeaseId> {
         self.leases.keys().copied().collect()
     }

@@ -217,6 +217,7 @@ impl Kv {
         if !order.may_wait {
             return Err(Refusal::Waits);
         }
+        turn.look_at(self.leases.len());
         let next_end = self.leases.next_end(&range, order.time_us);
         let ends_us = next_end.map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX));
         self.waits.insert(order.place, Wait { user: order.user.clone(), slot, range, after });
