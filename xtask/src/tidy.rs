@@ -110,6 +110,7 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
     ("crates/documents/src", ATTACK_KIT, "production code knows no adversary"),
     ("crates/cli/src", ADVERSARIES, "production code knows no adversary"),
     ("crates/agent/src", ADVERSARIES, "production code knows no adversary"),
+    ("crates/etcd/src", ADVERSARIES, "production code knows no adversary"),
     ("crates/daemon/src", ADVERSARIES, "production code knows no adversary"),
     (PRODUCTION, UNFINISHED, "no unsafe code, nothing unfinished"),
     (VERIFICATION, UNFINISHED, "no unsafe code, nothing unfinished"),
@@ -180,7 +181,7 @@ const OF_LEADERS: &[&str] =
     &["ringfort-node", "ringfort-setup", "ringfort-agreement", "rusqlite", "frost-ristretto255"];
 /// What programs of members are made of.
 const OF_MEMBERS: &[&str] =
-    &["agent", "crypto", "documents", "files", "kernel", "link", "protocol", "ringfort", "runtime"];
+    &["agent", "crypto", "documents", "etcd", "files", "kernel", "link", "protocol", "ringfort", "runtime"];
 
 fn check_manifest(root: &Path, package: &str, complaints: &mut Vec<String>) {
     let text = fs::read_to_string(root.join(PRODUCTION).join(package).join("Cargo.toml")).unwrap_or_default();
