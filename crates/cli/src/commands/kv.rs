@@ -1,5 +1,6 @@
 //! `ringfort kv`: the group's key-value store.
 
+mod serve;
 mod transact;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -15,6 +16,7 @@ use crate::common::{Ending, MemberArgs};
 use crate::exit::{Failure, Outcome, Status};
 use crate::output;
 use crate::text::{clean, clean_lines, count};
+use serve::ServeArgs;
 use transact::{TransactArgs, transact};
 
 /// How much of the standard input is read: more than any value has.
@@ -39,6 +41,10 @@ pub enum KvCommand {
     ///
     /// All is done or nothing, at one revision. Exit status 40: a condition does not hold.
     Transact(TransactArgs),
+    /// Let clients of etcd use the store, on this machine
+    ///
+    /// They trust this program alone, and it believes what f+1 leaders reply. Goes on until it is stopped.
+    Serve(ServeArgs),
 }
 
 /// As whom, and how long to wait.
@@ -197,6 +203,7 @@ pub async fn run(command: KvCommand) -> Outcome {
         }
         KvCommand::List(args) => list(args).await,
         KvCommand::Transact(args) => transact(args).await,
+        KvCommand::Serve(args) => serve::serve(args).await,
     }
 }
 

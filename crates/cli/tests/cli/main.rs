@@ -5,6 +5,7 @@
 mod bench;
 mod chat;
 mod enrolment;
+mod etcd;
 mod files;
 mod group;
 mod join;

@@ -89,7 +89,12 @@ impl World {
         assert_eq!(self.leaders[number - 1].take().unwrap().terminate(), 0);
     }
 
-    /// The same; how it ended, and all that it told.
+    /// Kills a leader, whatever it is doing.
+    pub fn kill(&mut self, number: usize) {
+        self.leaders[number - 1].take().unwrap().killed();
+    }
+
+    /// Stops one; how it ended, and all that it told.
     pub fn ended(&mut self, number: usize) -> (i32, Vec<Value>) {
         self.leaders[number - 1].take().unwrap().terminated()
     }
