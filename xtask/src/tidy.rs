@@ -102,6 +102,16 @@ const FORBIDDEN: &[(&str, &[&str], &str)] = &[
         "the core of file transfer is a value: time, randomness and the disk are arguments",
     ),
     ("crates/files/src", ATTACK_KIT, "production code knows no adversary"),
+    (
+        "crates/ttcb/src/core",
+        PURE,
+        "the trusted component is a value: time and randomness are arguments, nothing is ordered by a hash",
+    ),
+    (
+        "crates/ttcb/src",
+        &["ringfort_protocol", "ringfort_peer", "ringfort_agreement", "ringfort_sim", "serde", "toml", "tokio"],
+        "the trusted component knows no group, no adversary, no parser and no runtime",
+    ),
     ("crates/setup/src", PURE, "the ceremony is pure: time and randomness are arguments, nothing is ordered by a hash"),
     ("crates/link/src", &["ringfort_protocol", "ringfort_crypto"], "links move bytes and know no message"),
     ("verify/sim/src", &["Instant::now", "SystemTime", "HashMap", "HashSet", "getrandom"], "one seed replays one run"),

@@ -17,6 +17,7 @@ mod proofs;
 mod seeds;
 mod stage;
 mod store;
+mod ttcb;
 mod wire;
 
 pub use files::{enrolment, group_file, leader_secrets, operator_request, policy_file, user_files};
@@ -27,6 +28,7 @@ pub use peer::{peer_frame, peer_site, spread_session};
 pub use proofs::proofs;
 pub use seeds::seeds;
 pub use store::store;
+pub use ttcb::ttcb;
 pub use wire::{data_frame, loose_for_testing_only, wire};
 
 /// One fuzz target.
@@ -59,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "peer_frame", run: peer_frame, input_bytes_max: 4096, mutations: 20 },
     Target { name: "peer_site", run: peer_site, input_bytes_max: 65_536, mutations: 40 },
     Target { name: "spread_session", run: spread_session, input_bytes_max: 4096, mutations: 40 },
+    Target { name: "ttcb", run: ttcb, input_bytes_max: 2048, mutations: 20 },
 ];
 
 /// A target by its name.

@@ -47,6 +47,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "peer_frame" => crate::peer::peer_seeds().1,
         "peer_site" => vec![crate::peer::peer_seeds().0],
         "spread_session" => crate::peer::spread_seeds(),
+        "ttcb" => crate::ttcb::ttcb_seeds(),
         _ => Vec::new(),
     }
 }

@@ -70,7 +70,7 @@ macro_rules! smoke {
 
 smoke! {
     wire, data_frame, group_file, policy_file, leader_secrets, enrolment, user_files, operator_request, proofs, store,
-    leader_ops, member_ops, peer_frame, peer_site, spread_session,
+    leader_ops, member_ops, peer_frame, peer_site, spread_session, ttcb,
 }
 
 #[test]

@@ -1,0 +1,10 @@
+//! Components in a simulated world, and what has to hold there.
+
+mod channel;
+mod formats;
+mod game;
+mod mutants;
+mod quorums;
+mod services;
+mod world;
+mod worlds;

@@ -1,0 +1,106 @@
+//! What holds in every weather.
+
+use super::super::ids::Index;
+use super::super::rules::Rules;
+use super::world::{Weather, World};
+
+/// Seeds of each kind of weather, unless `TTCB_SEEDS` says otherwise.
+const SEEDS: u64 = 12;
+
+pub fn seeds() -> u64 {
+    std::env::var("TTCB_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SEEDS)
+}
+
+/// Weather that has something of everything, by seed.
+pub fn rough(seed: u64) -> Weather {
+    Weather {
+        components: 3 + (seed % 5) as usize,
+        lost: [0, 50, 200, 400][(seed / 5 % 4) as usize],
+        delay_us: [800, 5_000, 30_000][(seed / 20 % 3) as usize],
+        stalls: (5, [30_000, 200_000, 900_000][(seed % 3) as usize]),
+        crashes: 2,
+        cuts: seed.is_multiple_of(2),
+        hostile_network: true,
+        hostile_entities: true,
+        millis: 2_500,
+    }
+}
+
+#[test]
+fn in_fair_weather_everything_is_decided_in_time() {
+    for seed in 0..seeds() {
+        let mut world =
+            World::new(seed, Weather { components: 3 + (seed % 5) as usize, ..Weather::FAIR }, Rules::default());
+        world.run();
+        assert_eq!(world.violation, None, "seed {seed}");
+        assert!(world.decided >= 4 * world.weather.components, "seed {seed}: only {} decisions", world.decided);
+        assert_eq!((world.in_time, world.timing_failures), (world.decided, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn whatever_the_network_and_local_processes_do_nobody_is_told_wrong() {
+    let (mut decided, mut late, mut failures) = (0, 0, 0);
+    for seed in 0..4 * seeds() {
+        let mut world = World::new(seed, rough(seed), Rules::default());
+        world.run();
+        assert_eq!(world.violation, None, "seed {seed}: TTCB_SEEDS={} replays it", seed / 4 + 1);
+        decided += world.decided;
+        late += world.decided - world.in_time;
+        failures += world.timing_failures;
+    }
+    assert!(
+        decided > 100 && late > 10 && failures > 10,
+        "vacuous: {decided} decided, {late} late, {failures} failures"
+    );
+}
+
+#[test]
+fn a_component_that_sleeps_says_that_it_was_late_and_is_timely_again_afterwards() {
+    for (seed, sleep_us) in (0..seeds()).zip([10_000, 60_000, 1_000_000, 300_000].into_iter().cycle()) {
+        let mut world = World::new(seed, Weather::FAIR, Rules::default());
+        let sleeper = Index::new(1).unwrap();
+        world.run_for(800);
+        assert!(world.status(sleeper).timely, "seed {seed}");
+        world.sleep(sleeper, sleep_us);
+        world.run_for(sleep_us / 1000 + 2);
+        assert_eq!(world.status(sleeper).timely, sleep_us < 50_000, "seed {seed}: after {sleep_us} us");
+        world.run_for(400);
+        assert!(world.status(sleeper).timely, "seed {seed}");
+        assert_eq!(world.status(Index::new(0).unwrap()).gaps, 0, "the others did not sleep");
+        assert_eq!(world.violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_component_whose_others_are_gone_says_that_it_is_not_timely_and_its_clock_not_synchronised() {
+    let mut world = World::new(5, Weather { hostile_network: true, ..Weather::FAIR }, Rules::default());
+    world.run_for(600);
+    let [one, others @ ..] = [0, 1, 2, 3].map(|place| Index::new(place).unwrap());
+    assert!(world.status(one).timely);
+    others.iter().for_each(|other| world.end(*other));
+    world.replay_all(one);
+    world.run_for(2_600);
+    let status = world.status(one);
+    assert!(!status.timely, "old frames stand in for nobody");
+    assert_eq!((status.heard.count(), status.error_us), (1, None));
+    assert_eq!(world.violation, None);
+}
+
+#[test]
+fn old_frames_tell_a_component_that_was_started_again_nothing() {
+    for seed in 0..seeds() {
+        let mut world = World::new(seed, Weather { hostile_network: true, ..Weather::FAIR }, Rules::default());
+        world.run_for(900);
+        let again = Index::new(2).unwrap();
+        world.end(again);
+        world.run_for(400);
+        world.restart(again);
+        world.replay_start(again);
+        world.run_for(600);
+        assert_eq!(world.violation, None, "seed {seed}");
+        let status = world.status(again);
+        assert_eq!((status.heard.count(), status.error_us), (1, None), "seed {seed}: it hears nobody");
+        assert!(!status.timely && status.refused > 50, "seed {seed}: {status:?}");
+    }
+}
