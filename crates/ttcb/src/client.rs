@@ -21,8 +21,8 @@ pub use crate::core::instance::Terms;
 pub use crate::core::signed;
 use crate::system::os_rng;
 
-/// Between two questions for the same result.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between two questions for the same result: there is nothing new more often than once a round.
+const PAUSE: Duration = crate::core::rules::ROUND;
 /// How long an answer may take before the component is taken for stopped.
 const ANSWER: Duration = Duration::from_secs(5);
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use ringfort_ttcb::client::{Client, ClientError};
 use ringfort_ttcb::core::Setup;
-use ringfort_ttcb::core::group::Group;
+use ringfort_ttcb::core::group::check_name;
 use ringfort_ttcb::driver::{Driver, Options};
 use ringfort_ttcb::files::{FileError, create_secrets, read_group, read_secrets};
 use ringfort_ttcb::root::{File, Root};
@@ -71,9 +71,9 @@ fn main() -> ExitCode {
 
 fn new(folder: &Path, name: &str, address: &str) -> Result<ExitCode, Failure> {
     let address: SocketAddr = address.parse().map_err(|_| Failure::Usage)?;
+    check_name(name).map_err(|bad| FileError::Group(folder.to_path_buf(), bad))?;
     files::create_folder(folder)?;
     let member = create_secrets(&folder.join("secrets"), &mut os_rng())?.member(name);
-    Group::new(vec![member.clone()]).map_err(|bad| FileError::Group(folder.join("secrets"), bad))?;
     print!("{}", files::group_text(&[(member, address)]));
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ use ringfort_crypto::hash::digest;
 use ringfort_crypto::kem::{KemPublic, KemSecret};
 
 use crate::client::{Block, Client, ClientError, Decision, ENTITY_KEY_BYTES, Group, Index, Mask, Verdict, key_name};
+use crate::core::group::check_name;
 use crate::core::ids::PLACE_BYTES;
 use crate::files::{
     FileError, create_folder, create_secrets, group_text, read_group, read_lines, read_secrets, write_new,
@@ -129,10 +130,7 @@ pub fn init(folder: &Path, named: &[(String, std::net::SocketAddr)]) -> Result<(
     // Names become folders, so they are looked at before anything is made.
     let (mut members, mut entities) = (Vec::new(), String::new());
     for (name, _) in named {
-        let strange = |c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_';
-        if name.is_empty() || name.contains(strange) {
-            return Err(FileError::Group(folder.to_path_buf(), crate::core::group::BadGroup::Name(name.clone())));
-        }
+        check_name(name).map_err(|bad| FileError::Group(folder.to_path_buf(), bad))?;
     }
     for (name, address) in named {
         let (component, site) = (folder.join(name).join("component"), folder.join(name).join("site"));

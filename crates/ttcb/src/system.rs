@@ -45,10 +45,11 @@ pub fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Keeps all memory of the process from being paged out, now and later; otherwise why not.
+/// Keeps the memory that the process has from being paged out; otherwise why not. What it takes later is little, and
+/// must not fail for a limit on locked memory.
 ///
 /// # Errors
 /// What the system says.
 pub fn lock_memory() -> Result<(), String> {
-    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE).map_err(|error| error.to_string())
+    mlockall(MlockAllFlags::CURRENT).map_err(|error| error.to_string())
 }

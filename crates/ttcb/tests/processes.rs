@@ -227,12 +227,12 @@ fn a_majority_that_is_stopped_leaves_the_rest_with_a_timing_failure_and_no_guess
     let terms = relayed.terms(Decision::Equality, start_us, 3, &keys).unwrap();
     assert!(matches!(relayed.propose(&terms, [3; 32]), Err(ClientError::Refused(Refusal::NotListed))));
 
-    [1, 2].into_iter().for_each(|place| hosts.signal(place, Signal::STOP));
-    until("it notices", || (!clients[0].status().unwrap().timely).then_some(()));
-    let keys = hosts.site(0).entities;
-    let start_us = clients[0].status().unwrap().now_us + 300_000;
+    // One proposes, so nothing is fixed before the start, and then there is no majority.
+    let start_us = clients[0].status().unwrap().now_us + 3_500_000;
     let terms = clients[0].terms(Decision::Equality, start_us, 2, &keys).unwrap();
     let tag = clients[0].propose(&terms, [2; 32]).unwrap();
+    [1, 2].into_iter().for_each(|place| hosts.signal(place, Signal::STOP));
+    until("it notices", || (!clients[0].status().unwrap().timely).then_some(()));
     assert!(matches!(clients[0].wait(tag), Err(ClientError::TimingFailure)));
     [1, 2].into_iter().for_each(|place| hosts.signal(place, Signal::CONT));
     hosts.ready(&[0, 1, 2, 3]);

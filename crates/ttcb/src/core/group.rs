@@ -20,6 +20,16 @@ pub struct Member {
     pub exchange: KemPublic,
 }
 
+/// Whether it is a name. Names become folders, too.
+///
+/// # Errors
+/// [`BadGroup::Name`].
+pub fn check_name(name: &str) -> Result<(), BadGroup> {
+    let good = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let is_name = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(good);
+    if is_name { Ok(()) } else { Err(BadGroup::Name(name.to_owned())) }
+}
+
 /// All components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -51,10 +61,7 @@ impl Group {
             return Err(BadGroup::Count(members.len()));
         }
         for (place, member) in members.iter().enumerate() {
-            let good = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-            if member.name.is_empty() || member.name.len() > NAME_BYTES_MAX || !member.name.bytes().all(good) {
-                return Err(BadGroup::Name(member.name.clone()));
-            }
+            check_name(&member.name)?;
             let same =
                 |o: &Member| o.name == member.name || o.signing == member.signing || o.exchange == member.exchange;
             if members.iter().take(place).any(same) {
