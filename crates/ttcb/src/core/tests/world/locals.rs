@@ -90,7 +90,10 @@ impl World {
         let terms =
             Terms { decision, start_us: group_us + 40_000 + self.below(120_000), name: group_us, listed, entities };
         let tag = terms.tag(self.group.id());
-        let known = Known { terms, proposed: BTreeMap::new(), verdict: None, told_late: BTreeMap::new() };
+        let deadline_us = terms.start_us + crate::core::rules::AGREE_ROUNDS * ROUND_US;
+        let deadline_real_us = self.now_us + deadline_us.saturating_sub(group_us);
+        let known =
+            Known { terms, deadline_real_us, proposed: BTreeMap::new(), verdict: None, told_late: BTreeMap::new() };
         self.known.insert(tag, known);
         self.order.push_back(tag);
         if self.order.len() > 24 {
@@ -203,20 +206,16 @@ impl World {
         component.on_request(&mut cx, *place, &noise);
     }
 
-    /// What is decided now was decided in time, if the component says so.
+    /// What is decided now was decided in time, if the component says so: by the world's own time, too.
     pub(super) fn look(&mut self, index: Index) {
-        let Some(group_us) = self.group_us() else { return };
         let mut wrong = None;
-        if let Some(component) = &self.hosts[index.place()].component {
-            for tag in &self.order {
-                let Some(instance) = component.agreements.get(tag) else { continue };
-                let deadline = instance.deadline_us();
-                let Some(decided) = instance.decided().filter(|decided| !decided.late) else { continue };
-                if decided.at_us > deadline {
-                    wrong = Some(format!("{index:?} decided late and does not say so"));
-                } else if group_us.abs_diff(decided.at_us) > SLACK_US && decided.at_us > group_us {
-                    wrong = Some(format!("{index:?} decided in the future"));
-                }
+        let epoch = self.hosts[index.place()].epoch;
+        let Some(component) = &self.hosts[index.place()].component else { return };
+        for (tag, known) in self.order.iter().filter_map(|tag| Some((tag, self.known.get(tag)?))) {
+            let Some(decided) = component.agreements.get(tag).and_then(|instance| instance.decided()) else { continue };
+            let news = self.seen.insert((*tag, index.get(), epoch));
+            if news && !decided.late && self.now_us > known.deadline_real_us + SLACK_US {
+                wrong = Some(format!("{index:?} decided late and does not say so"));
             }
         }
         if let Some(wrong) = wrong {

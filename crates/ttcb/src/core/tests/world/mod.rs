@@ -2,7 +2,7 @@
 
 mod locals;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
@@ -23,7 +23,8 @@ use crate::core::rules::{ROUND, Rules};
 use crate::core::{Component, Setup};
 
 /// By how much clocks of different components may differ when the world judges whether something was late.
-const SLACK_US: u64 = 25_000;
+/// A steady clock is within 20 ms of a majority's, and one that has just settled within 25 ms of theirs.
+const SLACK_US: u64 = 50_000;
 const ROUND_US: u64 = ROUND.as_micros() as u64;
 
 /// What happens in a world.
@@ -84,6 +85,8 @@ struct Host {
 /// What the world knows of one agreement that honest entities make.
 struct Known {
     terms: Terms,
+    /// When its result is late, by the world's time.
+    deadline_real_us: u64,
     /// What each entity was told was taken.
     proposed: BTreeMap<u8, Block>,
     /// The first result that anybody was told of.
@@ -106,6 +109,7 @@ pub struct World {
     last_made_us: u64,
     recorded: Vec<(u64, Index, Vec<u8>)>,
     cut: Vec<bool>,
+    seen: BTreeSet<(Tag, u8, u32)>,
     pub decided: usize,
     pub in_time: usize,
     pub timing_failures: usize,
@@ -134,6 +138,7 @@ impl World {
             last_made_us: 0,
             recorded: Vec::new(),
             cut: vec![false; weather.components],
+            seen: BTreeSet::new(),
             decided: 0,
             in_time: 0,
             timing_failures: 0,
