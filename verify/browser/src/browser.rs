@@ -23,6 +23,8 @@ use crate::value::plain;
 pub const DEADLINE: Duration = Duration::from_secs(120);
 /// How long one script may take.
 const SCRIPT_WITHIN: Duration = Duration::from_secs(60);
+/// How long one question of many may take: an answer can be lost with the frame that was asked, and is asked for again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 
 const FLAGS: &[&str] = &[
@@ -159,11 +161,14 @@ impl Browser {
         let safe = format!("(() => {{ try {{ return {script} }} catch {{ return false }} }})()");
         let started = tokio::time::Instant::now();
         loop {
-            let value = match plugin {
-                Some(plugin) => self.in_plugin(page, plugin, &safe).await,
-                // A page on its way elsewhere gives no answer.
-                None => self.try_evaluate(page, &safe).await.unwrap_or_default(),
+            let asked = async {
+                match plugin {
+                    Some(plugin) => self.in_plugin(page, plugin, &safe).await,
+                    // A page on its way elsewhere gives no answer.
+                    None => self.try_evaluate(page, &safe).await.unwrap_or_default(),
+                }
             };
+            let value = tokio::time::timeout(ANSWER_WITHIN, asked).await.unwrap_or_default();
             if value == true {
                 return;
             }

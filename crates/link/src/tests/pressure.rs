@@ -306,7 +306,8 @@ async fn beside_a_slow_reader_those_who_are_but_a_little_slower_than_others_lose
     }
     let (start, lasting) = (Instant::now(), Duration::from_secs(10));
     let (mut held, mut lost) = (Duration::ZERO, [0; RATES.len()]);
-    while start.elapsed() < lasting {
+    // On a busy machine a sender takes longer to be too fast for the slow one.
+    while start.elapsed() < lasting || lost[3] == 0 && start.elapsed() < 6 * lasting {
         let fast_have_room = !pace::must_wait(audience.iter().take(3));
         let before = Instant::now();
         pace::ready(&audience).await;
@@ -320,7 +321,8 @@ async fn beside_a_slow_reader_those_who_are_but_a_little_slower_than_others_lose
     }
     assert_eq!(lost[..3], [0; 3], "who is hardly slower than the others loses nothing");
     assert!(lost[3] > 0, "the slow one was given all, so it was not slow");
-    assert!(held <= may_hold(lasting), "the slow one held the others up for {held:?} of {lasting:?}");
+    let lasted = start.elapsed();
+    assert!(held <= may_hold(lasted), "the slow one held the others up for {held:?} of {lasted:?}");
 }
 
 /// One that is slow, then fast, then slow again cannot hold up the others for more than a fifth of the time.
