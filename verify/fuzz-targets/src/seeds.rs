@@ -19,8 +19,8 @@ use ringfort_protocol::view::{Cause, Change, MemberEntry};
 use ringfort_protocol::wire::{self, LeaderNotice, MemberRequest, PeerMessage, Sorted};
 use ringfort_protocol::{Epoch, Incarnation, LeaderId, MemberId, Policy, SessionNumber};
 use ringfort_services::kv::{
-    Change, Condition, Delete, Event, Failed, KeyValue, KvReply, KvRequest, LeaseInfo, Operation, OperationResult,
-    Outcome, Position, Put, Range, Read, Refusal, Transacted, Transaction,
+    Change as KvChange, Condition, Delete, Event, Failed, KeyValue, KvReply, KvRequest, LeaseInfo, Operation,
+    OperationResult, Outcome, Position, Put, Range, Read, Refusal, Transacted, Transaction,
 };
 use ringfort_services::{Answer, Request, Stay};
 
@@ -160,8 +160,8 @@ fn store_outcomes() -> impl Iterator<Item = Outcome> {
         OperationResult::Count(4),
         OperationResult::Read { entries: vec![entry.clone()], more: true },
     ];
-    let put = Event { position: upto, change: Change::Put(entry.clone()), previous: Some(entry.clone()) };
-    let gone = Event { position: upto, change: Change::Deleted { key: entry.key.clone() }, previous: None };
+    let put = Event { position: upto, change: KvChange::Put(entry.clone()), previous: Some(entry.clone()) };
+    let gone = Event { position: upto, change: KvChange::Deleted { key: entry.key.clone() }, previous: None };
     let keys = vec![entry.key];
     [
         Outcome::Refused(Refusal::NoLease),
