@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::core::{Job, Part};
 use crate::driver::Shared;
@@ -25,15 +25,13 @@ pub(crate) enum Ask {
 }
 
 /// Starts the thread of a job. It ends when it is told to, when its channel is closed, or with the disk's first error.
-pub(crate) fn start(shared: &Arc<Shared>, job: Job, part: Part, chunk_bytes: u32) -> UnboundedSender<Ask> {
-    let (asks, asked) = unbounded_channel();
+pub(crate) fn start(shared: &Arc<Shared>, job: Job, part: Part, chunk_bytes: u32, asked: UnboundedReceiver<Ask>) {
     let (shared, folder) = (Arc::downgrade(shared), shared.folder.clone());
     tokio::task::spawn_blocking(move || {
         if let Err(error) = run(&shared, &folder, job, &part, chunk_bytes, asked) {
             answer(&shared, |shared| shared.step(|exchange, _| exchange.on_disk_failed(job, error.to_string())));
         }
     });
-    asks
 }
 
 fn run(

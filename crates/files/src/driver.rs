@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ringfort::protocol::policy::Service;
 use ringfort::protocol::{Rejected, Role, Time, UserName};
 use ringfort::{Event, Group, SendError};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -244,8 +244,10 @@ impl Shared {
                 }
                 Effect::Find(..) => {}
                 Effect::Open(job, part, chunk_bytes) => {
-                    let asks = disk::start(self, job, part, chunk_bytes);
+                    // Known before its thread runs: that has something to ask of itself at once if the file is empty.
+                    let (asks, asked) = unbounded_channel();
                     lock(&self.jobs).insert(job, asks);
+                    disk::start(self, job, part, chunk_bytes, asked);
                 }
                 Effect::Write(job, pieces) => self.ask(job, Ask::Write(pieces)),
                 Effect::Hash(job) => self.ask(job, Ask::Hash),
