@@ -72,6 +72,8 @@ impl Kv {
                             return Err(Refusal::Reply);
                         }
                         looked_at += 1;
+                        // Paid for also if the request is refused in the end.
+                        turn.look_at(8);
                         if deleted.insert(key) {
                             plan.free(key, item);
                         }
@@ -80,11 +82,9 @@ impl Kv {
             }
             // What two ranges have in common counts twice: it is looked at twice.
             if looked_at > DELETED_MAX {
-                turn.look_at(looked_at);
                 return Err(Refusal::Many);
             }
         }
-        turn.look_at(8 * looked_at);
         leased.remove(&0);
         leased.into_iter().try_for_each(|(id, more)| self.leases.has_room(id, more))?;
         plan.check()?;

@@ -13,8 +13,8 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
     events: VecDeque<(Position, Change)>,
-    /// The last revision of which not all is here.
-    oldest: Revision,
+    /// The last change that is not here: the last of its revision.
+    oldest: Position,
     /// Follows from the events.
     bytes: u64,
 }
@@ -36,15 +36,16 @@ impl History {
 
     fn forget_first(&mut self) {
         let Some(first) = self.events.front().map(|(position, _)| position.revision) else { return };
-        self.oldest = first;
         let count = self.events.partition_point(|(position, _)| position.revision <= first);
+        self.oldest = self.events.get(count - 1).map_or(self.oldest, |(position, _)| *position);
         self.bytes -= self.events.drain(..count).map(|(_, change)| change_cost(&change)).sum::<u64>();
     }
 
     /// Where in the list the changes behind a position begin; or behind which revision all are remembered.
     fn behind(&self, after: Position) -> Result<usize, Revision> {
-        if after.revision < self.oldest {
-            return Err(self.oldest);
+        // Also a position within the revision that was forgotten last: what has that revision behind it is not here.
+        if after < self.oldest {
+            return Err(self.oldest.revision);
         }
         Ok(self.events.partition_point(|(position, _)| *position <= after))
     }
@@ -100,7 +101,7 @@ impl BorshSerialize for History {
 
 impl BorshDeserialize for History {
     fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
-        let (oldest, events): (Revision, VecDeque<(Position, Change)>) = BorshDeserialize::deserialize_reader(reader)?;
+        let (oldest, events): (Position, VecDeque<(Position, Change)>) = BorshDeserialize::deserialize_reader(reader)?;
         let bytes = events.iter().map(|(_, change)| change_cost(change)).sum();
         Ok(History { events, oldest, bytes })
     }

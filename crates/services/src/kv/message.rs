@@ -119,7 +119,7 @@ pub struct KeyValue {
 }
 
 /// A place in the sequence of changes: behind so many of those that have one revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Position {
     /// The revision.
     pub revision: Revision,

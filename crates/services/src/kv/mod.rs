@@ -206,16 +206,17 @@ impl Kv {
         if slot >= WAIT_SLOTS {
             return Err(Refusal::Waits);
         }
+        let (changed, looked_at) = self.history.has_changed(&range, after);
+        turn.look_at(looked_at);
+        // A refusal changes nothing: what waits in the slot goes on waiting.
+        if !changed && !order.may_wait {
+            return Err(Refusal::Waits);
+        }
         if let Some(place) = self.waits.take_slot(order.user, slot) {
             turn.later.push((place, self.reply(Outcome::Replaced)));
         }
-        let (changed, looked_at) = self.history.has_changed(&range, after);
-        turn.look_at(looked_at);
         if changed {
             return Ok(Answer::Now(Outcome::Changed));
-        }
-        if !order.may_wait {
-            return Err(Refusal::Waits);
         }
         turn.look_at(self.leases.len());
         let next_end = self.leases.next_end(&range, order.time_us);

@@ -100,7 +100,7 @@ fn the_history_forgets_whole_revisions_and_says_from_where_it_remembers() {
     assert_eq!(world.ask(&wait).1, Outcome::Changed, "nobody knows, so whoever waits has to look");
     let puts: Vec<Operation> = (0..128).map(|key| put(&format!("k{key}"), "")).collect();
     for _ in 0..80 {
-        world.quick(&puts);
+        drop(world.quick(&puts));
     }
     assert!((HISTORY_EVENTS_MAX - 128..=HISTORY_EVENTS_MAX).contains(&world.kv.history.len()));
     let oldest = world.kv.revision - 64;
@@ -109,13 +109,36 @@ fn the_history_forgets_whole_revisions_and_says_from_where_it_remembers() {
     assert_eq!((first.len(), &first[0][..]), (200, &*format!("{} k0=", oldest + 1)));
 }
 
+#[test]
+fn who_has_read_a_part_of_a_revision_is_told_when_the_rest_of_it_is_forgotten() {
+    let mut history = History::default();
+    let gone = |key: String| Change::Deleted { key: key.into_bytes() };
+    history.push(2, vec![gone("a".to_owned()), gone("b".to_owned())]);
+    history.push(3, (0..HISTORY_EVENTS_MAX).map(|key| gone(format!("k{key:05}"))).collect());
+    let read = |changes| history.changes(&Range::all(), Position { revision: 2, changes }, 1, false);
+    assert_eq!(read(1), Err(2), "b was not read");
+    assert!(read(2).is_ok() && read(u32::MAX).is_ok());
+}
+
+#[test]
+fn a_refused_transaction_pays_for_the_keys_that_it_looked_at() {
+    let mut world = World::default();
+    for part in 0..32 {
+        drop(world.quick(&(0..128).map(|key| put(&format!("k{}", part * 128 + key), "")).collect::<Vec<_>>()));
+    }
+    let delete = Operation::Delete(Delete { range: Range::prefix(b"k"), previous: false });
+    let unknown = Operation::Put(Put { key: b"x".to_vec(), value: None, lease: Some(0), previous: false });
+    let applied = world.quick(&[delete, unknown]);
+    assert!(applied.work >= 128, "{}", applied.work);
+}
+
 impl World {
-    fn quick(&mut self, operations: &[Operation]) {
+    fn quick(&mut self, operations: &[Operation]) -> Applied {
         self.place += 1;
         let user = "ana".parse().unwrap();
         let order =
             Ordered { place: self.place, time_us: self.time_us, user: &user, role: Role::Member, may_wait: true };
-        drop(self.kv.apply(&order, &encode(&request(operations.to_vec()))));
+        self.kv.apply(&order, &encode(&request(operations.to_vec())))
     }
 }
 
