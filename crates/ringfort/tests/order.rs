@@ -33,7 +33,7 @@ impl Machine for Recorder {
     fn state(&mut self) -> Vec<u8> {
         let mut state = Vec::new();
         for message in self.0.lock().unwrap().iter() {
-            state.push(u8::try_from(message.len()).unwrap());
+            state.extend_from_slice(&u32::try_from(message.len()).unwrap().to_le_bytes());
             state.extend_from_slice(message);
         }
         state
@@ -41,8 +41,8 @@ impl Machine for Recorder {
 
     fn install(&mut self, _index: u64, state: Vec<u8>) {
         let (mut messages, mut rest) = (Vec::new(), &state[..]);
-        while let Some((length, after)) = rest.split_first() {
-            let (message, after) = after.split_at(usize::from(*length));
+        while let Some((length, after)) = rest.split_first_chunk() {
+            let (message, after) = after.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
             messages.push(message.to_vec());
             rest = after;
         }
