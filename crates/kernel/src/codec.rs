@@ -83,6 +83,19 @@ pub fn read_optional_bytes<R: Read>(reader: &mut R) -> io::Result<Option<Vec<u8>
     }
 }
 
+/// The same, several times: each of them as it comes.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_bytes_of_each<R: Read>(reader: &mut R) -> io::Result<Vec<Vec<u8>>> {
+    let count = u32::deserialize_reader(reader)?;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(read_bytes(reader)?);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +112,8 @@ mod tests {
         assert_eq!(read_optional_bytes(&mut &[0][..]).unwrap(), None);
         assert!(read_optional_bytes(&mut &[2][..]).is_err());
         assert!(read_bytes(&mut &[0xff, 0xff, 0xff, 0xff, 1][..]).is_err());
+        let several = vec![vec![1, 2], vec![], vec![3]];
+        assert_eq!(read_bytes_of_each(&mut encode(&several).as_slice()).unwrap(), several);
+        assert!(read_bytes_of_each(&mut &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..]).is_err());
     }
 }

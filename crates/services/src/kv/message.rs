@@ -1,7 +1,7 @@
 //! What the key-value store is asked, and what it replies.
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use ringfort_kernel::codec::read_bytes;
+use ringfort_kernel::codec::{read_bytes, read_bytes_of_each};
 use ringfort_protocol::UserName;
 
 use super::{DELETED_MAX, Range, TRANSACTION_MAX, Transacted, Transaction, WIDE_READS_MAX};
@@ -214,6 +214,7 @@ pub struct LeaseInfo {
     /// Who was granted it.
     pub user: UserName,
     /// Its keys, if they were asked for, as many as a reply holds.
+    #[borsh(deserialize_with = "read_bytes_of_each")]
     pub keys: Vec<Vec<u8>>,
     /// Whether it has more.
     pub more: bool,
