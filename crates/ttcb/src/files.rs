@@ -193,8 +193,10 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
 pub fn write_private(path: &Path, text: &str) -> Result<(), FileError> {
     let failed = |error| FileError::Write(path.to_path_buf(), error);
     let beside = path.with_extension("new");
+    // One that is there has the mode and the owner that somebody gave it, or leads elsewhere.
+    drop(fs::remove_file(&beside));
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.open(&beside).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&beside, path).map_err(failed)?;
@@ -208,6 +210,20 @@ mod tests {
 
     use super::*;
     use crate::system::os_rng;
+
+    #[test]
+    fn what_lies_where_a_secret_is_written_gives_it_neither_mode_nor_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, beside, other] = ["secrets", "secrets.new", "other"].map(|name| folder.path().join(name));
+        fs::write(&other, "theirs").unwrap();
+        std::os::unix::fs::symlink(&other, &beside).unwrap();
+        write_private(&path, "mine").unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "theirs");
+        fs::write(&beside, "left over").unwrap();
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o644)).unwrap();
+        write_private(&path, "mine").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn what_is_written_is_read_again_and_nothing_else_is() {
