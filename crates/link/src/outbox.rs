@@ -75,6 +75,8 @@ struct Queues {
     stalled: bool,
     /// While data is above the mark: when it rose there or last made progress, and bytes written since.
     window: Option<(Instant, usize)>,
+    /// Since when there is no data for the peer at all, neither here nor with the writer.
+    dry_since: Option<Instant>,
     hold: Hold,
 }
 
@@ -90,6 +92,7 @@ impl Queues {
             closed: false,
             stalled: false,
             window: None,
+            dry_since: Some(Instant::now()),
             hold: Hold::new(limits.hold_max, limits.relays),
         }
     }
@@ -323,7 +326,12 @@ impl Outbox {
         self.assess(&mut queues)
     }
 
-    /// Senders waited for it in this time, for it and a few others.
+    /// Since when its peer has had nothing more to read; `None` if there is something.
+    pub(super) fn dry_since(&self) -> Option<Instant> {
+        self.queues().dry_since
+    }
+
+    /// Senders waited for it in this time while others had nothing to read.
     pub(super) fn pay(&self, from: Instant, until: Instant) {
         let mut queues = self.queues();
         queues.hold.pay(from, until);
@@ -396,6 +404,7 @@ impl Outbox {
         if queues.data_bytes <= self.limits.data_mark_bytes() / 2 {
             queues.hold.caught_up();
         }
+        queues.dry_since = (queues.data_bytes == 0).then(|| queues.dry_since.unwrap_or(now));
         let load = match above && !queues.stalled && !queues.closed {
             true if queues.hold.loses() => Load::Slow,
             true if queues.hold.holds(now) => Load::Holding,

@@ -1,10 +1,13 @@
 //! Back-pressure from many receivers to one fast sender.
 //!
 //! A sender waits for receivers that are behind, instead of overflowing their queues:
-//! - for one of them as long as it has not held up senders for more than a sixth of the time, or for
+//! - for one of them as long as it has not held up the others for more than a sixth of the time, or for
 //!   [`LinkLimits::hold_max`](super::LinkLimits::hold_max) at once, at all leaders together. Beyond that nobody waits for it, and its queue takes
 //!   up what it is slower by. It loses data once that is full, and holds up nobody until it has caught up;
 //! - for most of them as long as it takes, at nobody's cost: then it is the sender that is too fast.
+//!
+//! The others are held up while half of all receivers have nothing to read. As long as they live on what is queued for them, a
+//! wait costs them nothing, and is not counted.
 //!
 //! Who waits, waits with all it says. So what it says now and then to a few who are behind, while it speaks to others too,
 //! waits for nobody ([`Asides`]); otherwise a private word to one who reads slowly would hold up all that everybody else is
@@ -76,7 +79,9 @@ pub async fn ready(audience: &[LinkSender]) {
         // Either way, look again: the others may have moved.
         let _ = timeout(LOOK_PERIOD, link.outbox.eased()).await;
         let now = Instant::now();
-        standing.payers().iter().for_each(|link| link.outbox.pay(since, now));
+        if let Some(from) = standing.held_up_from() {
+            standing.holding.iter().for_each(|link| link.outbox.pay(from.max(since), now));
+        }
         since = now;
     }
 }
@@ -84,7 +89,7 @@ pub async fn ready(audience: &[LinkSender]) {
 /// How the receivers of one sender stand, but for those that are stalled or gone.
 #[derive(Default)]
 struct Standing<'a> {
-    keep_up: usize,
+    keep_up: Vec<&'a LinkSender>,
     holding: Vec<&'a LinkSender>,
     behind: Vec<&'a LinkSender>,
     slow: Vec<&'a LinkSender>,
@@ -95,7 +100,7 @@ impl<'a> Standing<'a> {
         let mut standing = Standing::default();
         for link in audience {
             match link.outbox.load() {
-                Load::Light => standing.keep_up += 1,
+                Load::Light => standing.keep_up.push(link),
                 Load::Holding => standing.holding.push(link),
                 Load::Behind => standing.behind.push(link),
                 Load::Slow => standing.slow.push(link),
@@ -106,19 +111,22 @@ impl<'a> Standing<'a> {
     }
 
     fn whom_to_wait_for(&self) -> Option<&'a LinkSender> {
-        let most_are_behind = self.most_are_behind().then(|| self.behind.first()).flatten();
-        let most_are_slow = self.slow.len() > self.keep_up + self.holding.len() + self.behind.len();
+        let most_are_behind =
+            (self.holding.len() + self.behind.len() > self.keep_up.len()).then(|| self.behind.first()).flatten();
+        let most_are_slow = self.slow.len() > self.lose_nothing();
         let slow = self.slow.first().filter(|_| most_are_slow);
         self.holding.first().or(most_are_behind).or(slow).copied()
     }
 
-    /// Of those that lose nothing.
-    fn most_are_behind(&self) -> bool {
-        self.holding.len() + self.behind.len() > self.keep_up
+    /// How many keep up, or may still do so.
+    fn lose_nothing(&self) -> usize {
+        self.keep_up.len() + self.holding.len() + self.behind.len()
     }
 
-    /// Those by whom the others are held up.
-    fn payers(&self) -> &[&'a LinkSender] {
-        if self.most_are_behind() { &[] } else { &self.holding }
+    /// Since when half of those who lose nothing have had nothing to read; `None` if fewer than half have not.
+    fn held_up_from(&self) -> Option<Instant> {
+        let mut dry: Vec<Instant> = self.keep_up.iter().filter_map(|link| link.outbox.dry_since()).collect();
+        dry.sort_unstable();
+        dry.get(self.lose_nothing().div_ceil(2).checked_sub(1)?).copied()
     }
 }
