@@ -6,6 +6,8 @@ use std::process::{Command, ExitCode};
 
 /// One switch for all that there is twice: see `ringfort_crypto::BACK_ENDS`.
 const SWITCH: &str = "--cfg curve25519_dalek_backend=\"fiat\"";
+/// For tests alone these are not optimised: most of their time in the compiler goes there.
+const QUICK: [&str; 7] = ["agreement", "agreement-sim", "peer", "peer-keys", "peer-sim", "protocol", "sim"];
 /// Beside the first build, so that neither makes the other anew.
 const FOLDER: &str = "target/second";
 
@@ -24,8 +26,10 @@ pub fn build(root: &Path, options: &[String]) -> ExitCode {
 /// `--alone` the vectors only: leaders meet in `cargo test` too, if `RINGFORT_SECOND` names the second build's program.
 /// The demo is built as well: with these two, and no test, libraries have the features that a user's build gives them.
 pub fn test(root: &Path, options: &[String]) -> ExitCode {
-    let built = cargo(root, &["build", "--package", "ringfort-cli", "--package", "ringfort-demo", "--bins"], &[]);
-    let agree = built && cargo(root, &["test", "--package", "ringfort-crypto", "--lib"], &[]);
+    let level = |name: &&str| format!("profile.dev.package.ringfort-{name}.opt-level=0");
+    let quick: Vec<String> = QUICK.iter().flat_map(|name| ["--config".to_owned(), level(name)]).collect();
+    let built = cargo(root, &["build", "--package", "ringfort-cli", "--package", "ringfort-demo", "--bins"], &quick);
+    let agree = built && cargo(root, &["test", "--package", "ringfort-crypto", "--lib"], &quick);
     let program = root.join(FOLDER).join("debug/ringfort");
     let together = agree && {
         if options.iter().any(|option| option == "--alone") {

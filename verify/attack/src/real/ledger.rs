@@ -246,6 +246,17 @@ impl Ledger {
         owed
     }
 
+    /// What is owed, in words: whose message, to whom, and how long ago it was sent under which view.
+    pub fn owed_in_words(&mut self) -> Vec<String> {
+        let owed = self.owed();
+        let word = |(id, to): (MessageId, String)| {
+            let sent = self.sent.get(&id)?;
+            let view = sent.view.map_or_else(|| "one that nobody told".to_owned(), |view| format!("{view:?}"));
+            Some(format!("{} to {to}, sent {:.1} s ago, view {view}", id.text(), sent.at.elapsed().as_secs_f64()))
+        };
+        owed.into_iter().filter_map(word).collect()
+    }
+
     /// How many deliveries are owed of what was sent before `moment`, but for those to some users.
     pub fn owed_from_before(&mut self, moment: Instant, excused: &BTreeSet<String>) -> usize {
         let owed = self.owed();

@@ -10,6 +10,9 @@ use super::{JOIN_WITHIN, PATIENCE, Script};
 use crate::stage::{N, USERS};
 use crate::story::Tone;
 
+/// Messages that are owed and named.
+const OWED_SHOWN: usize = 5;
+
 impl Script {
     /// f+1 leaders down: nobody can join and no key can be made, but members talk. Then one more.
     pub(super) async fn too_few_leaders(&mut self) -> anyhow::Result<()> {
@@ -76,11 +79,12 @@ impl Script {
         desk.chapter("The books are closed");
         desk.with(|state| state.talking = false);
         let settled = self.stage.settled().await;
-        let (owed, totals) = desk.look(|state| (state.ledger.owed().len(), state.ledger.totals()));
-        let numbers = format!("{} sent, {} delivered, {owed} owed", totals.sent, totals.delivered);
+        let (owed, totals) = desk.look(|state| (state.ledger.owed_in_words(), state.ledger.totals()));
+        let mut numbers = format!("{} sent, {} delivered, {} owed", totals.sent, totals.delivered, owed.len());
+        owed.iter().take(OWED_SHOWN).for_each(|message| numbers.extend(["; ", message]));
         self.promise(
             "every message reached every member it was owed to",
-            settled && owed == 0 && totals.sent > 0,
+            settled && owed.is_empty() && totals.sent > 0,
             numbers,
         );
         self.promise("no message came twice", totals.duplicated == 0, totals.duplicated.to_string());
