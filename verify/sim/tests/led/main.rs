@@ -3,5 +3,6 @@
 mod corpus;
 mod mutants;
 mod mutator;
+mod outage;
 mod secrets;
 mod twins;

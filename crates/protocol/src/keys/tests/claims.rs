@@ -75,6 +75,26 @@ fn a_past_view_is_readable_by_f_plus_1_shares_and_installs_nothing() {
 }
 
 #[test]
+fn shares_of_a_past_view_add_up_whatever_is_installed_between_them() {
+    let world = World::new(4, 1, 2);
+    let (then, now) = (members(&[("ana", 1)]), members(&[("ana", 1), ("bo", 1)]));
+    let mut ana = world.in_view(6, &now);
+    let group = &world.group;
+    assert!(ana.tracker.on_past_claim(group, leader(3), &world.bare(3, 5, &then)).is_empty());
+    for epoch in 7..150 {
+        let _ = ana.hears(1, world.claim(1, epoch, &now));
+        assert!(installed(&ana.hears(2, world.claim(2, epoch, &now))).is_some());
+        if epoch == 9 {
+            let outputs = ana.tracker.on_past_claim(group, leader(4), &world.bare(4, 5, &then));
+            assert_eq!(readable(&outputs).map(|(view, _)| view), Some(world.view(5, &then)));
+            assert_eq!(ana.tracker.sizes_for_tests().0, 0, "what is read is forgotten");
+            assert!(ana.tracker.on_past_claim(group, leader(3), &world.bare(3, 5, &then)).is_empty());
+        }
+    }
+    assert_eq!(ana.tracker.sizes_for_tests().0, 0, "and so is what nobody supplied");
+}
+
+#[test]
 fn a_bad_share_of_a_past_view_is_blamed() {
     let world = World::new(4, 1, 2);
     let (then, now) = (members(&[("ana", 1)]), members(&[("ana", 1), ("bo", 1)]));

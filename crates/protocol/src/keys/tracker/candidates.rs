@@ -34,6 +34,8 @@ pub(super) struct Candidate {
     /// Who told them.
     told_by: Option<LeaderId>,
     pub key: Option<Secret32>,
+    /// Messages wait for it, and leaders were asked for its shares: each answers once, whatever is installed meanwhile.
+    pub is_awaited: bool,
 }
 
 impl Candidate {

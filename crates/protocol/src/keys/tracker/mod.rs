@@ -23,6 +23,9 @@ use candidates::{Candidate, Changes};
 use content::Content;
 use ended::Ends;
 
+/// Views before the installed one whose shares are kept until there are enough of them: as many as leaders keep.
+const PAST_VIEWS_MAX: u64 = 128;
+
 /// Follows what leaders claim and installs views.
 pub struct ViewTracker {
     /// That of the stay: no view of another can be installed.
@@ -239,6 +242,7 @@ impl ViewTracker {
         let claimed = Claimed { view: claim.view, refreshes: claim.refreshes };
         if self.installed.as_ref().is_some_and(|v| v.id != claim.view) {
             self.consider(from, claimed, &claim.share);
+            self.candidates.get_mut(&claimed).into_iter().for_each(|candidate| candidate.is_awaited = true);
             self.try_read(group, claimed, &mut out);
         }
         out
@@ -356,7 +360,9 @@ impl ViewTracker {
         self.before = before.map(|digest| (digest, undo));
         self.installed = Some(Installed { id: claimed.view, refreshes: claimed.refreshes, members });
         self.keep_late(claimed, &words);
-        self.candidates.retain(|c, _| c.view.epoch >= claimed.view.epoch);
+        let oldest = claimed.view.epoch.0.saturating_sub(PAST_VIEWS_MAX);
+        self.candidates
+            .retain(|c, state| c.view.epoch >= claimed.view.epoch || state.is_awaited && c.view.epoch.0 >= oldest);
         self.lists.retain(|_, (digest, _)| self.candidates.keys().any(|c| c.view.digest == *digest));
         let changes = changes.into_values().collect();
         out.push(TrackerOutput::Installed { view: claimed.view, key, words, late, changes, departed });
@@ -384,6 +390,9 @@ impl ViewTracker {
         if self.reads && confirmed && safe && self.complete_key(group, claimed, out) {
             let key = self.candidates.get(&claimed).and_then(|c| c.key.clone());
             out.extend(key.map(|key| TrackerOutput::Readable { view: claimed.view, key }));
+            if older {
+                self.candidates.remove(&claimed);
+            }
         }
     }
 }
