@@ -1,7 +1,7 @@
 //! Many agreements at once: whose are spoken of, and that nobody's hold up another's.
 
 use super::super::agreements::{AGREEMENTS_OF_USER_MAX, Agreements};
-use super::super::frame::RECORDS;
+use super::super::frame::{RECORDS, Record};
 use super::super::ids::{COMPONENTS_MAX, Decision, Entity, Epoch, Index, Tag};
 use super::super::instance::Terms;
 use super::super::rules::{AGREE_ROUNDS, ROUND, Rules};
@@ -114,24 +114,52 @@ fn users_of_one_host_take_turns() {
     assert_eq!(waited, [5, 7, 9, 11]);
 }
 
-#[test]
-fn what_entities_of_several_propose_takes_the_room_of_the_one_that_has_most() {
+/// A component that has heard all that the first said, whose users open what they may.
+fn third(users: u32) -> Agreements {
     let mut components = group(3);
-    flood(&mut components[0], 3, 4);
-    // All that the first said is heard by the third.
+    flood(&mut components[0], 3, users);
+    let (heard, mut third) = (Index::new(0).unwrap(), components.remove(2));
     for _ in 0..40 {
         for record in components[0].next_records().iter().flatten() {
-            components[2].on_record(Index::new(0).unwrap(), Epoch(1), record, BEGIN_US, true);
+            third.on_record(heard, Epoch(1), record, BEGIN_US, true);
         }
         components[0].on_round(BEGIN_US, true);
     }
-    let (full, full_terms) = terms(3, 1);
-    let mut other = group(3).remove(0);
-    other.propose(full, &full_terms, [1; 32], 1, BEGIN_US).unwrap();
-    let mut record = other.next_records()[0].unwrap();
-    components[2].on_record(Index::new(0).unwrap(), Epoch(1), &record, BEGIN_US, true);
-    assert!(components[2].get(&full).is_none(), "one component has its share, and no more");
-    record.proposals.insert(Index::new(1).unwrap(), [2; 32]);
-    components[2].on_record(Index::new(0).unwrap(), Epoch(1), &record, BEGIN_US, true);
-    assert!(components[2].get(&full).is_some(), "an entity of another host proposed in it too");
+    third
+}
+
+/// What the first says of an agreement in which its entity proposed, and an entity of the second too or not.
+fn said_of(name: u64, both: bool) -> Record {
+    let (tag, terms) = terms(3, name);
+    let mut first = group(3).remove(0);
+    first.propose(tag, &terms, [1; 32], 1, BEGIN_US).unwrap();
+    let mut record = first.next_records()[0].unwrap();
+    if both {
+        record.proposals.insert(Index::new(1).unwrap(), [2; 32]);
+    }
+    record
+}
+
+#[test]
+fn what_entities_of_several_propose_has_the_turns_of_each() {
+    let (mut third, first) = (third(3), Index::new(0).unwrap());
+    for both in [false, true] {
+        third.on_record(first, Epoch(1), &said_of(1, both), BEGIN_US, true);
+    }
+    let tag = said_of(1, true).tag;
+    let rounds = (1..=8).filter(|round| {
+        third.on_round(BEGIN_US + round * ROUND_US, true);
+        third.next_records().iter().flatten().any(|record| record.tag == tag)
+    });
+    assert_eq!(rounds.count(), 8, "it is spoken of in each round, whatever else the first host does");
+}
+
+#[test]
+fn what_entities_of_several_propose_takes_the_room_of_the_one_that_has_most() {
+    let (mut third, first) = (third(4), Index::new(0).unwrap());
+    third.on_record(first, Epoch(1), &said_of(1, false), BEGIN_US, true);
+    let tag = said_of(1, true).tag;
+    assert!(third.get(&tag).is_none(), "one component has its share, and no more");
+    third.on_record(first, Epoch(1), &said_of(1, true), BEGIN_US, true);
+    assert!(third.get(&tag).is_some(), "an entity of another host proposed in it too");
 }
