@@ -80,6 +80,6 @@ impl World {
 
     /// Agreements that a component has open.
     pub fn open_agreements(&self, index: Index) -> usize {
-        self.hosts[index.place()].component.as_ref().unwrap().agreements.len()
+        self.hosts[index.place()].component.as_ref().unwrap().agreements.count()
     }
 }
