@@ -11,10 +11,11 @@ use std::time::Duration;
 use ringfort_crypto::kem::{KemPublic, KemSecret};
 use ringfort_crypto::secret::Secret32;
 
-use crate::core::call::{CALL_BYTES, CALL_HEADER_BYTES, Kind, clear, read_call_header};
+use crate::core::asking::greeted;
+use crate::core::call::{CALL_BYTES, Kind, clear, is_busy, read_call_header};
 pub use crate::core::call::{Call, Function, Refusal, Reply, Status, Timing, Verdict};
 pub use crate::core::entities::key_name;
-use crate::core::entities::{Channel, Direction, greeted};
+use crate::core::entities::{Channel, Direction};
 pub use crate::core::group::Group;
 pub use crate::core::ids::{Block, COMPONENTS_MAX, Decision, ENTITY_KEY_BYTES, Entity, Epoch, Index, Mask, Tag};
 pub use crate::core::instance::Terms;
@@ -241,9 +242,5 @@ impl Client {
 }
 
 fn unless_busy(answer: &[u8; CALL_BYTES]) -> Result<(), ClientError> {
-    let head: Option<&[u8; CALL_HEADER_BYTES]> = answer.first_chunk();
-    match head.and_then(read_call_header) {
-        Some((Kind::Busy, _)) => Err(ClientError::Busy),
-        _ => Ok(()),
-    }
+    if is_busy(answer) { Err(ClientError::Busy) } else { Ok(()) }
 }

@@ -20,6 +20,7 @@ use rand_core::CryptoRng;
 use ringfort_crypto::kem::{KemPublic, KemSecret};
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::{SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
 
 use crate::core::group::{BadGroup, Group, Member, Secrets};
 use crate::core::ids::COMPONENTS_MAX;
@@ -94,13 +95,16 @@ pub fn read_group(path: &Path) -> Result<GroupFile, FileError> {
 fn member_of(line: &str) -> Option<(Member, SocketAddr)> {
     let mut words = line.split(' ');
     let (name, address) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
-    let signing = VerifyingKey::from_bytes(&key(words.next()?)?).ok()?;
-    let exchange = KemPublic::from_bytes(&key(words.next()?)?).ok()?;
+    let signing = VerifyingKey::from_bytes(&*key(words.next()?)?).ok()?;
+    let exchange = KemPublic::from_bytes(&*key(words.next()?)?).ok()?;
     words.next().is_none().then_some((Member { name, signing, exchange }, address))
 }
 
-fn key(digits: &str) -> Option<[u8; 32]> {
-    HEXLOWER.decode(digits.as_bytes()).ok()?.try_into().ok()
+fn key(digits: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    let fits = HEXLOWER.decode_len(digits.len()) == Ok(key.len());
+    HEXLOWER.decode_mut(digits.as_bytes().get(..64).filter(|_| fits)?, &mut *key).ok()?;
+    Some(key)
 }
 
 /// The text of a group's file.
@@ -123,17 +127,11 @@ pub fn read_secrets(path: &Path) -> Result<Secrets, FileError> {
     }
     let text = read(path)?;
     let mut lines = text.lines();
-    let mut secret = |at: usize, wanted: Option<&str>| {
-        let line = lines.next().filter(|line| wanted.is_none_or(|wanted| wanted == *line));
-        line.ok_or_else(|| FileError::Line(path.to_path_buf(), at)).map(str::to_owned)
-    };
-    secret(1, Some(SECRETS_LINE))?;
-    let (signing, exchange) = (secret(2, None)?, secret(3, None)?);
-    let bytes = |at, line: &str| key(line).map(Secret32::new).ok_or_else(|| FileError::Line(path.to_path_buf(), at));
-    Ok(Secrets {
-        signing: SigningKey::from_secret(&bytes(2, &signing)?),
-        exchange: KemSecret::from_secret(&bytes(3, &exchange)?),
-    })
+    let wrong = |at| FileError::Line(path.to_path_buf(), at);
+    lines.next().filter(|line| *line == SECRETS_LINE).ok_or_else(|| wrong(1))?;
+    let mut secret = |at| lines.next().and_then(key).map(|key| Secret32::new(*key)).ok_or_else(|| wrong(at));
+    let (signing, exchange) = (secret(2)?, secret(3)?);
+    Ok(Secrets { signing: SigningKey::from_secret(&signing), exchange: KemSecret::from_secret(&exchange) })
 }
 
 /// New secrets, written to a file that nobody else reads.
@@ -145,15 +143,26 @@ pub fn create_secrets(path: &Path, rng: &mut dyn CryptoRng) -> Result<Secrets, F
         return Err(FileError::Exists(path.to_path_buf()));
     }
     let secrets = Secrets { signing: SigningKey::generate(rng), exchange: KemSecret::generate(rng) };
-    let digits = [secrets.signing.to_secret(), secrets.exchange.to_secret()].map(|s| HEXLOWER.encode(s.expose()));
-    write_private(path, &format!("{SECRETS_LINE}\n{}\n{}\n", digits[0], digits[1]))?;
+    let mut text = room();
+    text.push_str(SECRETS_LINE);
+    for secret in [secrets.signing.to_secret(), secrets.exchange.to_secret()] {
+        text.push('\n');
+        HEXLOWER.encode_append(secret.expose(), &mut text);
+    }
+    text.push('\n');
+    write_private(path, &text)?;
     Ok(secrets)
 }
 
-fn read(path: &Path) -> Result<String, FileError> {
+/// For the text of a whole file at once: one that grows leaves copies behind, which nobody wipes.
+fn room() -> Zeroizing<String> {
+    Zeroizing::new(String::with_capacity(2 * FILE_BYTES_MAX as usize))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let failed = |error| FileError::Read(path.to_path_buf(), error);
     let file = fs::File::open(path).map_err(failed)?;
-    let mut text = String::new();
+    let mut text = room();
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
 }
@@ -248,6 +257,47 @@ mod tests {
         }
         fs::write(&path, group_text(&[one.clone(), one])).unwrap();
         assert!(matches!(read_group(&path), Err(FileError::Group(_, BadGroup::Twice(_)))));
+    }
+
+    /// How often the text of a secret lies in this process's memory. It is compared digit by digit, so that to look for
+    /// it makes no text.
+    #[cfg(target_os = "linux")]
+    fn texts_in_memory(secret: &Secret32) -> usize {
+        use std::io::{Seek, SeekFrom};
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mut memory = fs::File::open("/proc/self/mem").unwrap();
+        let mut found = 0;
+        for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+            let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+            let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
+            let mut bytes = Vec::new();
+            if memory.seek(SeekFrom::Start(from)).is_err() || (&memory).take(to - from).read_to_end(&mut bytes).is_err()
+            {
+                continue;
+            }
+            let digit = |at: usize| {
+                let byte = secret.expose()[at / 2];
+                char::from_digit(u32::from(if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 }), 16).unwrap() as u8
+            };
+            let first = [digit(0), digit(1), digit(2)];
+            let starts = bytes.windows(64).filter(|window| window[..3] == first);
+            found += starts.filter(|window| (0..64).all(|at| window[at] == digit(at))).count();
+        }
+        found
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn no_text_of_a_key_stays_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets");
+        let made = create_secrets(&path, &mut os_rng()).unwrap();
+        let read = read_secrets(&path).unwrap();
+        for secret in [made.signing.to_secret(), made.exchange.to_secret(), read.signing.to_secret()] {
+            assert_eq!(texts_in_memory(&secret), 0);
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(texts_in_memory(&made.exchange.to_secret()) > 0, "vacuous: {} digits are not found", text.len());
     }
 
     #[test]

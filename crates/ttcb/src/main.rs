@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use ringfort_ttcb::client::{Client, ClientError};
 use ringfort_ttcb::core::Setup;
 use ringfort_ttcb::core::group::check_name;
-use ringfort_ttcb::driver::{Driver, Options};
+use ringfort_ttcb::driver::{Driver, OpenError, Options};
 use ringfort_ttcb::files::{FileError, create_secrets, read_group, read_secrets};
 use ringfort_ttcb::root::{File, Root};
 use ringfort_ttcb::site::{self, Site};
@@ -41,7 +41,9 @@ enum Failure {
     Client(#[from] ClientError),
     #[error("{0} is not in {1}: a component runs for its own line of the group's file, and its secrets have to fit it")]
     NoSuchMember(PathBuf, PathBuf),
-    #[error("the component cannot run: {0}")]
+    #[error("the component cannot start: {0}")]
+    Open(#[from] OpenError),
+    #[error("the component cannot go on: {0}")]
     Run(#[from] io::Error),
 }
 
@@ -146,6 +148,7 @@ fn status(site: &Path, socket: &Path) -> Result<ExitCode, Failure> {
     println!("hears: {}", site.names(status.heard));
     println!("missed rounds: {} times, at most {} us between two", status.gaps, status.gap_us_max);
     println!("frames that did not count: {}, of them of a second start: {}", status.refused, status.clones);
+    println!("alarms raised: {}", status.alarms);
     Ok(ExitCode::SUCCESS)
 }
 

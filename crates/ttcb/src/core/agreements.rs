@@ -1,7 +1,7 @@
 //! All agreements at one component: a table of fixed size that refuses when it is full and never evicts.
 
 use super::frame::{RECORDS, Record};
-use super::ids::{Block, Epoch, Index, Tag};
+use super::ids::{Block, COMPONENTS_MAX, Epoch, Index, Tag};
 use super::instance::{Instance, Terms};
 use super::rules::{AHEAD_MAX, LIFETIME, Rule, Rules};
 
@@ -35,7 +35,15 @@ struct Entry {
     origin: Index,
     /// Whose proposal it has here.
     user: Option<u32>,
-    sent_round: u64,
+    /// When it was last spoken of, in records.
+    sent: u64,
+}
+
+impl Entry {
+    /// Whether it is among what is done for a component's entities.
+    fn is_of(&self, index: Index) -> bool {
+        self.origin == index || self.instance.proposers().has(index)
+    }
 }
 
 /// The table.
@@ -44,12 +52,23 @@ pub struct Agreements {
     epoch: Epoch,
     rules: Rules,
     entries: Vec<Entry>,
+    /// Records that were said.
+    said: u64,
+    /// When each component last had its turn, in records.
+    turns: [u64; COMPONENTS_MAX],
 }
 
 impl Agreements {
     /// An empty table, whose memory is taken now.
     pub fn new(me: Index, epoch: Epoch, rules: Rules) -> Self {
-        Agreements { me, epoch, rules, entries: Vec::with_capacity(AGREEMENTS_MAX) }
+        let entries = Vec::with_capacity(AGREEMENTS_MAX);
+        Agreements { me, epoch, rules, entries, said: 0, turns: [0; COMPONENTS_MAX] }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.entries.len()
     }
 
     /// An agreement.
@@ -99,12 +118,15 @@ impl Agreements {
         Ok(())
     }
 
+    fn of_origin(&self, origin: Index) -> usize {
+        self.entries.iter().filter(|entry| entry.origin == origin).count()
+    }
+
     fn open(&mut self, instance: Instance, origin: Index) -> Option<usize> {
-        let of_origin = self.entries.iter().filter(|entry| entry.origin == origin).count();
-        if self.entries.len() >= AGREEMENTS_MAX || of_origin >= AGREEMENTS_OF_COMPONENT_MAX {
+        if self.entries.len() >= AGREEMENTS_MAX || self.of_origin(origin) >= AGREEMENTS_OF_COMPONENT_MAX {
             return None;
         }
-        self.entries.push(Entry { instance, origin, user: None, sent_round: 0 });
+        self.entries.push(Entry { instance, origin, user: None, sent: 0 });
         Some(self.entries.len() - 1)
     }
 
@@ -123,7 +145,9 @@ impl Agreements {
             if over || record.start_us > now_us.saturating_add(2 * AHEAD_US) {
                 return None;
             }
-            let origin = record.proposals.mask.iter().next().unwrap_or(from);
+            // It takes the room of a component whose entity proposed: of several, of the one that has most left.
+            let proposers = record.proposals.mask.iter();
+            let origin = proposers.min_by_key(|index| self.of_origin(*index)).unwrap_or(from);
             self.open(Instance::new(record.tag, record.listed, record.decision, record.start_us, record.epochs), origin)
         });
         if let Some(Entry { instance, .. }) = at.and_then(|at| self.entries.get_mut(at)) {
@@ -142,18 +166,27 @@ impl Agreements {
         }
     }
 
-    /// What to say this round: of those that are due, those that have waited longest.
-    pub fn next_records(&mut self, round: u64) -> [Option<Record>; RECORDS] {
-        let mut records = [None; RECORDS];
-        for place in &mut records {
-            let due = self.entries.iter_mut().filter(|entry| entry.instance.due > 0 && entry.sent_round < round);
-            if let Some(entry) = due.min_by_key(|entry| entry.sent_round) {
-                entry.sent_round = round;
-                entry.instance.due -= 1;
-                *place = Some(entry.instance.record());
-            }
-        }
-        records
+    /// What to say this round.
+    pub fn next_records(&mut self) -> [Option<Record>; RECORDS] {
+        let before = self.said;
+        [(); RECORDS].map(|()| self.next_record(before))
+    }
+
+    /// Components have their turns, and so have the users of this one within its own: the agreements of one, however many
+    /// they are, do not hold up those of another. In a turn the one that has waited longest is spoken of.
+    fn next_record(&mut self, before: u64) -> Option<Record> {
+        let due = || self.entries.iter().filter(|entry| entry.instance.due > 0 && entry.sent <= before);
+        let waiting = Index::all().filter(|index| due().any(|entry| entry.is_of(*index)));
+        let turn = waiting.min_by_key(|index| self.turns.get(index.place()).copied())?;
+        let of_user = |user| self.entries.iter().filter(|entry| entry.user == user).map(|entry| entry.sent).max();
+        let waited = |entry: &&Entry| ((turn == self.me).then(|| of_user(entry.user)), entry.sent);
+        let tag = due().filter(|entry| entry.is_of(turn)).min_by_key(waited)?.instance.tag;
+        self.said += 1;
+        *self.turns.get_mut(turn.place())? = self.said;
+        let entry = self.entries.iter_mut().find(|entry| entry.instance.tag == tag)?;
+        entry.sent = self.said;
+        entry.instance.due -= 1;
+        Some(entry.instance.record())
     }
 }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The first request authenticates, in clear: the answer is signed. All others are sealed under the key that it
-//! established, numbered, and answered under the same number.
+//! established, numbered, and answered under the same number. The entity's half of the format is in [`super::asking`].
 
 use super::bytes::{Reader, Writer};
 use super::ids::{Block, COMPONENTS_MAX, Decision, Entity, Epoch, Index, Mask, Tag};
@@ -119,6 +119,8 @@ pub struct Status {
     pub refused: u64,
     /// Of them, those of another start with an epoch that is taken: a key file is on two hosts.
     pub clones: u64,
+    /// Alarms that were raised.
+    pub alarms: u64,
 }
 
 /// What came of an agreement.
@@ -161,18 +163,6 @@ impl Verdict {
         to.put(&self.latency_us.to_le_bytes());
         bytes
     }
-
-    fn decode(from: &mut Reader<'_>) -> Option<Self> {
-        let (tag, some, block) = (from.take()?, from.bool()?, from.take()?);
-        if !some && block != Block::default() {
-            return None;
-        }
-        let mut mask = || Mask::from_bits(from.u16()?);
-        let (proposed_any, proposed_ok, deviant, elsewhere, silent) = (mask()?, mask()?, mask()?, mask()?, mask()?);
-        let block = some.then_some(block);
-        let (late, latency_us) = (from.bool()?, from.u32()?);
-        Some(Verdict { tag, block, proposed_any, proposed_ok, deviant, elsewhere, silent, late, latency_us })
-    }
 }
 
 /// Why a call is refused.
@@ -203,17 +193,6 @@ pub enum Refusal {
     #[error("nothing is known of it, or no more")]
     Unknown = 8,
 }
-
-const REFUSALS: [Refusal; 8] = [
-    Refusal::Malformed,
-    Refusal::NotSynchronised,
-    Refusal::TooLate,
-    Refusal::TooFar,
-    Refusal::Full,
-    Refusal::AlreadyProposed,
-    Refusal::NotListed,
-    Refusal::Unknown,
-];
 
 /// What becomes of something that has to be done in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,59 +236,9 @@ pub enum Reply {
     Refused(Refusal),
 }
 
-type CallBody = [u8; CALL_BODY_BYTES];
+pub(super) type CallBody = [u8; CALL_BODY_BYTES];
 
 impl Call {
-    /// As it is sealed.
-    pub fn encode(&self) -> CallBody {
-        let mut bytes = [0; CALL_BODY_BYTES];
-        let mut to = Writer::new(&mut bytes);
-        match self {
-            Call::Status => to.put(&[1]),
-            Call::Random => to.put(&[2]),
-            Call::Timestamp(hash) => {
-                to.put(&[3]);
-                to.put(hash);
-            }
-            Call::Propose(terms, block) => {
-                to.put(&[4, terms.decision.code()]);
-                to.put(&terms.start_us.to_le_bytes());
-                to.put(&terms.name.to_le_bytes());
-                to.put(&terms.listed.bits().to_le_bytes());
-                for entity in &terms.entities {
-                    to.put(&entity.epoch.0.to_le_bytes());
-                    to.put(&entity.key);
-                }
-                to.put(block);
-            }
-            Call::Decide(tag) => {
-                to.put(&[5]);
-                to.put(tag);
-            }
-            Call::BlockOf(tag, index) => {
-                to.put(&[6]);
-                to.put(tag);
-                to.put(&[index.get()]);
-            }
-            Call::StartMeasure => to.put(&[7]),
-            Call::StopMeasure(handle) => to.put(&[8, *handle]),
-            Call::Execute(function, not_before, deadline, hash) => {
-                to.put(&[9, *function as u8]);
-                to.put(&not_before.to_le_bytes());
-                to.put(&deadline.to_le_bytes());
-                to.put(hash);
-            }
-            Call::Executed(handle) => to.put(&[10, *handle]),
-            Call::Watch(deadline) => {
-                to.put(&[11]);
-                to.put(&deadline.to_le_bytes());
-            }
-            Call::Done(handle) => to.put(&[12, *handle]),
-            Call::Watched(handle) => to.put(&[13, *handle]),
-        }
-        bytes
-    }
-
     /// The call of these bytes; `None` if they are none.
     pub fn decode(bytes: &CallBody) -> Option<Self> {
         let mut from = Reader::new(bytes);
@@ -360,19 +289,9 @@ impl Status {
         to.put(&self.heard.bits().to_le_bytes());
         self.epochs.iter().for_each(|epoch| to.put(&epoch.0.to_le_bytes()));
         to.put(&self.gaps.to_le_bytes());
-        [self.gap_us_max, self.refused, self.clones].iter().for_each(|number| to.put(&number.to_le_bytes()));
-    }
-
-    fn decode(from: &mut Reader<'_>) -> Option<Self> {
-        let (me, count, timely) = (Index::new(usize::from(from.u8()?))?, from.u8()?, from.bool()?);
-        let (now_us, error_us, heard) = (from.u64()?, from.u64()?.checked_sub(1), Mask::from_bits(from.u16()?)?);
-        let mut epochs = [Epoch::default(); COMPONENTS_MAX];
-        for epoch in &mut epochs {
-            *epoch = Epoch(from.u32()?);
-        }
-        let gaps = from.u32()?;
-        let (gap_us_max, refused, clones) = (from.u64()?, from.u64()?, from.u64()?);
-        Some(Status { me, count, timely, now_us, error_us, heard, epochs, gaps, gap_us_max, refused, clones })
+        [self.gap_us_max, self.refused, self.clones, self.alarms]
+            .iter()
+            .for_each(|number| to.put(&number.to_le_bytes()));
     }
 }
 
@@ -427,34 +346,11 @@ impl Reply {
         }
         bytes
     }
+}
 
-    /// The answer of these bytes; `None` if they are none.
-    pub fn decode(bytes: &CallBody) -> Option<Self> {
-        let mut from = Reader::new(bytes);
-        let timing = |code: u8| [Timing::Pending, Timing::Met, Timing::Failed].get(usize::from(code)).copied();
-        let reply = match from.u8()? {
-            1 => Reply::Status(Status::decode(&mut from)?),
-            2 => Reply::Random(from.take()?),
-            3 => Reply::Timestamp(from.u64()?, from.u64()?, from.take()?),
-            4 => Reply::Proposed(from.take()?),
-            5 => Reply::Pending,
-            6 => Reply::TimingFailure,
-            7 => Reply::Decided(Verdict::decode(&mut from)?, from.take()?),
-            8 => match (from.bool()?, from.take()?) {
-                (true, block) => Reply::BlockOf(Some(block)),
-                (false, block) if block == Block::default() => Reply::BlockOf(None),
-                _ => return None,
-            },
-            9 => Reply::Handle(from.u8()?),
-            10 => Reply::Measured(from.u64()?, from.u64()?),
-            11 => Reply::Executed(timing(from.u8()?)?, from.u64()?, from.take()?),
-            12 => Reply::Watched(timing(from.u8()?)?),
-            13 => Reply::Refused(REFUSALS.get(usize::from(from.u8()?).checked_sub(1)?).copied()?),
-            _ => return None,
-        };
-        from.end()?;
-        Some(reply)
-    }
+/// Whether an answer says that its user asks too much.
+pub fn is_busy(answer: &[u8; CALL_BYTES]) -> bool {
+    answer.first_chunk().and_then(read_call_header).is_some_and(|(kind, _)| kind == Kind::Busy)
 }
 
 /// A message of local authentication in clear: its fields, then zeros.

@@ -7,11 +7,10 @@
 use ringfort_crypto::aead::AeadKey;
 use ringfort_crypto::hash::digest;
 use ringfort_crypto::kem::{KemPublic, KemSecret};
-use ringfort_crypto::sign::{Signature, VerifyingKey};
 use ringfort_kernel::{Budget, Cx, Time};
 
 use super::bytes::{Reader, Writer};
-use super::call::{CALL_BYTES, CALL_HEADER_BYTES, Call, Kind, Reply, call_header, clear, read_call_header};
+use super::call::{CALL_BYTES, CALL_HEADER_BYTES, Call, Function, Kind, Reply, call_header, clear, read_call_header};
 use super::group::{Group, Secrets};
 use super::ids::{ENTITY_KEY_BYTES, Epoch, Index};
 use super::timed::Timed;
@@ -25,9 +24,10 @@ pub const USERS_MAX: usize = 16;
 /// Calls of one user in a second, and at once.
 const CALLS_PER_SECOND: u64 = 200;
 const CALLS_AT_ONCE: u64 = 400;
-/// What authentication costs, in calls.
+/// What authentication costs, in calls, and what an alarm does, which somebody has to read.
 const HELLO_CALLS: u64 = 10;
-const HELLO_LABEL: &str = "ttcb local authentication";
+const ALARM_CALLS: u64 = 100;
+pub(super) const HELLO_LABEL: &str = "ttcb local authentication";
 
 /// What an entity's key is called.
 pub fn key_name(public: &KemPublic) -> [u8; ENTITY_KEY_BYTES] {
@@ -133,11 +133,11 @@ impl Entities {
         let Some((kind, number)) = read_call_header(head) else { return unread(0) };
         let Some(connection) = self.connections.get_mut(place).and_then(Option::as_mut) else { return unread(number) };
         let user = connection.user;
+        let busy = || Asked::Answered(clear(Kind::Busy, number, &[]));
         let account = self.accounts.iter_mut().flatten().find(|account| account.user == user);
         let cost = if kind == Kind::Hello { HELLO_CALLS } else { 1 };
-        if !account.is_some_and(|account| account.calls.take(cx.now, cost)) {
-            return Asked::Answered(clear(Kind::Busy, number, &[]));
-        }
+        let paid = account.and_then(|account| account.calls.take(cx.now, cost).then_some(account));
+        let Some(account) = paid else { return busy() };
         match kind {
             Kind::Hello => match hello(cx, number, rest, user, me) {
                 Some((session, answer)) => {
@@ -154,6 +154,7 @@ impl Entities {
                 }
                 session.newest = number;
                 match Call::decode(&body) {
+                    Some(Call::Execute(Function::Alarm, ..)) if !account.calls.take(cx.now, ALARM_CALLS) => busy(),
                     Some(call) => Asked::Call(session, number, call),
                     None => {
                         let refused = Reply::Refused(super::call::Refusal::Malformed);
@@ -195,16 +196,16 @@ fn hello(
 }
 
 /// What a component signs in local authentication.
-struct Greeting {
-    index: Index,
-    epoch: Epoch,
-    own: KemPublic,
-    public: KemPublic,
-    challenge: [u8; 32],
+pub(super) struct Greeting {
+    pub index: Index,
+    pub epoch: Epoch,
+    pub own: KemPublic,
+    pub public: KemPublic,
+    pub challenge: [u8; 32],
 }
 
 impl Greeting {
-    fn bytes(&self) -> [u8; 101] {
+    pub fn bytes(&self) -> [u8; 101] {
         let mut bytes = [0; 101];
         let mut to = Writer::new(&mut bytes);
         to.put(&[self.index.get()]);
@@ -214,30 +215,6 @@ impl Greeting {
         to.put(&self.challenge);
         bytes
     }
-}
-
-/// What an entity does with the answer: which component it is, in which epoch, and the key of their session.
-///
-/// `None` if the answer is not one of the group's components to this challenge.
-pub fn greeted(
-    group: &Group,
-    secret: &KemSecret,
-    challenge: &[u8; 32],
-    answer: &[u8; CALL_BYTES],
-) -> Option<(Index, Epoch, Channel)> {
-    let (head, rest) = answer.split_first_chunk::<CALL_HEADER_BYTES>()?;
-    if read_call_header(head)?.0 != Kind::Hello {
-        return None;
-    }
-    let mut from = Reader::new(rest);
-    let (index, epoch) = (Index::new(usize::from(from.u8()?))?, Epoch(from.u32()?));
-    let own = KemPublic::from_bytes(&from.take()?).ok()?;
-    let signature = Signature::from_bytes(from.take()?);
-    from.end()?;
-    let greeting = Greeting { index, epoch, own, public: secret.public(), challenge: *challenge };
-    let key: &VerifyingKey = &group.member(index)?.signing;
-    key.verify(HELLO_LABEL, &[group.id(), &greeting.bytes()], &signature).ok()?;
-    Some((index, epoch, Channel::new(secret, &own, group, challenge)?))
 }
 
 /// Which way a message goes: numbers of the two do not meet in a nonce.
@@ -254,7 +231,7 @@ pub enum Direction {
 pub struct Channel(AeadKey);
 
 impl Channel {
-    fn new(mine: &KemSecret, theirs: &KemPublic, group: &Group, challenge: &[u8; 32]) -> Option<Self> {
+    pub(super) fn new(mine: &KemSecret, theirs: &KemPublic, group: &Group, challenge: &[u8; 32]) -> Option<Self> {
         mine.agree(theirs, "ttcb session", &[group.id(), challenge]).map(|key| Channel(AeadKey::new(&key)))
     }
 

@@ -4,6 +4,8 @@
 //! is all that is ever said, so any record of any component can stand in for one that was lost. Nothing here trusts a
 //! clock but the order in which coordinators try. (F6, F7)
 
+use std::cmp::Reverse;
+
 use ringfort_crypto::hash::digest;
 
 use super::frame::{Proposals, Record};
@@ -125,13 +127,8 @@ impl Outcome {
 /// The block that most proposed, and how many did.
 fn most(proposals: &Proposals) -> Option<(Block, usize)> {
     let votes = |block: &Block| proposals.iter().filter(|(_, other)| *other == block).count();
-    // The last of equals would win; reversed, it is the lowest component's.
-    let all: [Option<(Index, &Block)>; COMPONENTS_MAX] = {
-        let mut all = [None; COMPONENTS_MAX];
-        all.iter_mut().zip(proposals.iter()).for_each(|(place, proposal)| *place = Some(proposal));
-        all
-    };
-    let best = all.iter().rev().flatten().max_by_key(|(_, block)| votes(block))?;
+    // Of equals the lowest component's.
+    let best = proposals.iter().max_by_key(|(index, block)| (votes(block), Reverse(*index)))?;
     Some((*best.1, votes(best.1)))
 }
 
@@ -220,6 +217,12 @@ impl Instance {
     /// What the local entity proposed.
     pub fn proposed(&self, me: Index) -> Option<&Block> {
         self.known.get(me)
+    }
+
+    /// Whose entities proposed in it, as far as it is known here.
+    pub fn proposers(&self) -> Mask {
+        let decided = self.decided.map_or(Mask::EMPTY, |decided| decided.proposals.mask);
+        [self.known.mask, self.value.mask, decided].into_iter().flat_map(Mask::iter).collect()
     }
 
     /// The local entity's proposal.

@@ -3,6 +3,7 @@
 //! Time and randomness are arguments. Tables have a fixed size, refuse when they are full, and never evict.
 
 pub mod agreements;
+pub mod asking;
 pub mod bytes;
 pub mod call;
 pub mod clock;
@@ -15,6 +16,8 @@ pub mod peers;
 pub mod rules;
 pub mod signed;
 pub mod timed;
+
+use std::collections::VecDeque;
 
 use ringfort_crypto::secret::Secret;
 use ringfort_kernel::{Cx, Time};
@@ -57,7 +60,26 @@ pub struct Component {
     last_round: Time,
     good_rounds: u64,
     counts: Counts,
+    alarms: VecDeque<Alarm>,
 }
+
+/// An alarm that an entity had raised (F2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Which one since the start: a number that is missing was not kept, for there were too many at once.
+    pub number: u64,
+    /// Whose process asked for it.
+    pub user: u32,
+    /// The entity's key.
+    pub key: [u8; ids::ENTITY_KEY_BYTES],
+    /// The group's time.
+    pub at_us: u64,
+    /// What the entity gave.
+    pub hash: ids::Block,
+}
+
+/// Alarms that are kept until they are written.
+const ALARMS_MAX: usize = 64;
 
 /// What a component counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +111,7 @@ impl Component {
             last_round: cx.now,
             good_rounds: 0,
             counts: Counts::default(),
+            alarms: VecDeque::with_capacity(ALARMS_MAX),
             group,
             me,
             secrets,
@@ -142,7 +165,7 @@ impl Component {
             self.agreements.on_round(now_us, timely);
             self.execute(now_us, timely);
         }
-        let records = self.agreements.next_records(self.round);
+        let records = self.agreements.next_records();
         let others: Vec<Index> = self.peers.indices().collect();
         for to in others {
             let (echo_epoch, echo_boot, echo) = self.peers.echo_to(to);
@@ -191,21 +214,32 @@ impl Component {
             return;
         }
         let (group, me, epoch, secrets, counts) = (&self.group, self.me, self.epoch, &self.secrets, &mut self.counts);
+        let alarms = &mut self.alarms;
         for session in self.entities.sessions() {
-            let key = session.key;
+            let (user, key) = (session.user, session.key);
             session.timed.on_round(now_us, |function, at_us, hash| match function {
                 Function::Token => signed::token(group, me, epoch, &key, at_us, hash).sign(secrets),
                 Function::Alarm => {
                     counts.alarms += 1;
+                    if alarms.len() < ALARMS_MAX {
+                        alarms.push_back(Alarm { number: counts.alarms, user, key, at_us, hash: *hash });
+                    }
                     [0; 64]
                 }
             });
         }
     }
 
-    /// Alarms that were raised in time since the start.
-    pub fn alarms(&self) -> u64 {
-        self.counts.alarms
+    /// The next alarm that was raised, to be written.
+    pub fn next_alarm(&mut self) -> Option<Alarm> {
+        self.alarms.pop_front()
+    }
+
+    /// The machine has slept: what was measured before it says little of what is now.
+    pub fn on_wake(&mut self, now: Time) {
+        self.good_rounds = 0;
+        self.clock.on_wake(micros(now));
+        self.entities.sessions().for_each(|session| session.timed.on_wake());
     }
 
     /// How it is.
@@ -227,6 +261,7 @@ impl Component {
             gap_us_max: self.counts.gap_us_max,
             refused: self.counts.refused,
             clones: self.counts.clones,
+            alarms: self.counts.alarms,
         }
     }
 

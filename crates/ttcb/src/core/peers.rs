@@ -32,6 +32,17 @@ pub enum Refusal {
     TooMany,
 }
 
+/// Which start of its sender a frame is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// The one that is heard.
+    Current,
+    /// One that was not heard before.
+    New,
+    /// Another with the number of the one that is heard.
+    Clone,
+}
+
 /// A start of a peer that is heard.
 struct Session {
     epoch: Epoch,
@@ -99,7 +110,8 @@ impl Peers {
         let header = Header::decode(head).filter(|header| header.to == self.me).ok_or(Refusal::Malformed)?;
         let peer = self.peers.iter_mut().find(|(index, _)| *index == header.from);
         let (_, peer) = peer.ok_or(Refusal::Malformed)?;
-        let fresh = peer.check(&self.rules, now, &header)?;
+        let start = peer.check(&self.rules, now, &header)?;
+        let fresh = start != Start::Current;
         let derived;
         let key = match (&peer.current, fresh) {
             (Some(session), false) => &session.key,
@@ -111,6 +123,9 @@ impl Peers {
         let body = key.open(&nonce(header.number), head, sealed).map_err(|_| Refusal::NotAuthentic)?;
         let body: [u8; BODY_BYTES] = body.try_into().map_err(|_| Refusal::Malformed)?;
         let body = Body::decode(&body).ok_or(Refusal::Malformed)?;
+        if start == Start::Clone {
+            return Err(Refusal::Clone);
+        }
         if peer.known.is_none_or(|(epoch, _)| epoch < header.epoch) {
             peer.known = Some((header.epoch, header.boot));
         }
@@ -180,21 +195,22 @@ impl Peers {
 }
 
 impl Peer {
-    /// Whether the frame is of a start that is not the current one; an error if it cannot count.
-    fn check(&mut self, rules: &Rules, now: Time, header: &Header) -> Result<bool, Refusal> {
+    /// Of which start the frame says it is: anybody could say so. An error if it cannot count.
+    fn check(&mut self, rules: &Rules, now: Time, header: &Header) -> Result<Start, Refusal> {
+        let mut start = Start::New;
         if let Some(session) = &self.current {
             if session.epoch == header.epoch && session.boot == header.boot {
                 let newer = header.number > session.newest || !rules.enforces(Rule::Replay);
-                return if newer { Ok(false) } else { Err(Refusal::Replayed) };
+                return if newer { Ok(Start::Current) } else { Err(Refusal::Replayed) };
             }
             if session.epoch == header.epoch {
-                return Err(Refusal::Clone);
+                start = Start::Clone;
             }
             if header.epoch < session.epoch && rules.enforces(Rule::Epoch) {
                 return Err(Refusal::OldEpoch);
             }
         }
-        if self.strange.take(now, 1) { Ok(true) } else { Err(Refusal::TooMany) }
+        if self.strange.take(now, 1) { Ok(start) } else { Err(Refusal::TooMany) }
     }
 }
 

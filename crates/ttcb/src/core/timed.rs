@@ -59,6 +59,11 @@ impl Timed {
         Some(now_ns.saturating_sub(started))
     }
 
+    /// The machine has slept for a time that is not known well: what was being measured no longer is.
+    pub fn on_wake(&mut self) {
+        self.measures = [None; MEASURES_MAX];
+    }
+
     /// Watches that something is done by the deadline.
     pub fn watch(&mut self, deadline_us: u64, now_us: u64) -> Result<u8, Refused> {
         if deadline_us > now_us.saturating_add(AHEAD_US) {

@@ -81,6 +81,9 @@ fn of_an_earlier_start_nothing_counts_and_a_second_one_of_the_same_number_is_not
     let recorded = frame(&mut one, 1);
     assert_eq!(opened(&mut other, &recorded), Ok(false));
 
+    let mut forged = frame(&mut one, 1);
+    forged[8] ^= 1;
+    assert_eq!(opened(&mut other, &forged), Err(Refusal::NotAuthentic), "anybody can name another start");
     let mut copy = two.start(0, 4, 9);
     assert_eq!(opened(&mut other, &frame(&mut copy, 1)), Err(Refusal::Clone));
 

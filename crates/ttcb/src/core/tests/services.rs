@@ -9,12 +9,13 @@ use ringfort_crypto::sign::SigningKey;
 use ringfort_kernel::{Cx, Time};
 
 use super::super::agreements::AGREEMENTS_OF_USER_MAX;
+use super::super::asking::greeted;
 use super::super::call::{CALL_BYTES, Call, Function, Kind, Refusal, Reply, Timing, clear, read_call_header};
-use super::super::entities::{CONNECTIONS_OF_USER_MAX, Channel, Direction, USERS_MAX, greeted, key_name};
+use super::super::entities::{CONNECTIONS_OF_USER_MAX, Channel, Direction, USERS_MAX, key_name};
 use super::super::group::{Group, Secrets};
 use super::super::ids::{COMPONENTS_MAX, Decision, Entity, Epoch, Index, Mask};
 use super::super::instance::Terms;
-use super::super::{Component, Setup, signed};
+use super::super::{Alarm, Component, Setup, signed};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -273,7 +274,7 @@ fn a_component_that_slept_says_of_nothing_that_it_was_in_time() {
     alone.millis += 2_000;
     assert_eq!(alone.ask(&Call::Done(watch)), Reply::Watched(Timing::Failed));
     alone.pass(200);
-    assert_eq!(alone.component.alarms(), 0, "its interval was slept over");
+    assert_eq!(alone.component.next_alarm(), None, "its interval was slept over");
     assert!(matches!(alone.ask(&Call::Executed(execution)), Reply::Executed(Timing::Failed, ..)));
 }
 
@@ -293,6 +294,54 @@ fn functions_are_executed_in_their_interval() {
     assert!((from..=from + 50_000).contains(&at));
     let key = key_name(&alone.secret.public());
     assert_eq!(signed::token(&alone.group, alone.me(), EPOCH, &key, at, &[5; 32]).verify(&signature), Ok(()));
-    assert!(matches!(alone.ask(&Call::Executed(alarm)), Reply::Executed(Timing::Met, ..)));
-    assert_eq!(alone.component.alarms(), 1);
+    let Reply::Executed(Timing::Met, at_us, _) = alone.ask(&Call::Executed(alarm)) else { panic!("not executed") };
+    let expected = Alarm { number: 1, user: 1000, key, at_us, hash: [0; 32] };
+    assert_eq!((alone.component.next_alarm(), alone.component.next_alarm()), (Some(expected), None));
+}
+
+#[test]
+fn alarms_cost_more_than_other_calls_and_those_that_nobody_takes_are_bounded() {
+    let mut alone = Alone::new();
+    let (mut raised, mut busy) = (0, 0);
+    for _ in 0..1_000 {
+        let now_us = alone.time();
+        let request = alone.sealed(&Call::Execute(Function::Alarm, now_us, now_us + 50_000, [0; 32]));
+        let answer = alone.send(alone.place, &request);
+        match alone.channel.as_ref().unwrap().open(Direction::Answer, &answer) {
+            Some(body) => {
+                let Some(Reply::Handle(handle)) = Reply::decode(&body) else { panic!("refused") };
+                alone.pass(10);
+                raised += 1;
+                while kind(&{
+                    let request = alone.sealed(&Call::Executed(handle));
+                    alone.send(alone.place, &request)
+                }) == Kind::Busy
+                {
+                    alone.pass(10);
+                }
+            }
+            None => busy += 1,
+        }
+        alone.pass(100);
+    }
+    // 100 seconds and more, of 200 calls each.
+    assert!((100..250).contains(&raised) && busy > 100, "{raised} raised, {busy} refused");
+    let kept: Vec<u64> = std::iter::from_fn(|| alone.component.next_alarm()).map(|alarm| alarm.number).collect();
+    assert_eq!(kept, (1..=64).collect::<Vec<u64>>(), "more are counted, and not kept");
+    let now = alone.now();
+    assert_eq!(alone.component.status(now).alarms, raised);
+}
+
+#[test]
+fn a_machine_that_slept_measures_no_duration_over_that_and_is_not_timely() {
+    let mut alone = Alone::new();
+    let Reply::Handle(measure) = alone.ask(&Call::StartMeasure) else { panic!("no handle") };
+    let now = alone.now();
+    assert!(alone.component.status(now).timely);
+    alone.component.on_wake(now);
+    assert!(!alone.component.status(now).timely);
+    assert_eq!(alone.ask(&Call::StopMeasure(measure)), Reply::Refused(Refusal::Unknown));
+    alone.pass(200);
+    let now = alone.now();
+    assert!(alone.component.status(now).timely);
 }

@@ -1,5 +1,6 @@
 //! What holds in every weather.
 
+use super::super::agreements::AGREEMENTS_OF_COMPONENT_MAX;
 use super::super::ids::Index;
 use super::super::rules::Rules;
 use super::world::{Weather, World};
@@ -111,5 +112,34 @@ fn old_frames_tell_a_component_that_was_started_again_nothing() {
         let status = world.status(again);
         assert_eq!((status.heard.count(), status.error_us), (1, None), "seed {seed}: it hears nobody");
         assert!(!status.timely && status.refused > 50, "seed {seed}: {status:?}");
+    }
+}
+
+#[test]
+fn a_hacked_component_fills_no_more_than_its_room_moves_no_clock_and_leaves_nothing_behind() {
+    for seed in 0..seeds().min(6) {
+        let components = 4 + (seed % 3) as usize;
+        let mut world = World::new(seed, Weather { components, ..Weather::FAIR }, Rules::default());
+        let all: Vec<Index> = (0..components).filter_map(Index::new).collect();
+        world.run_for(600);
+        (world.quiet, world.weather.hostile_entities) = (true, false);
+        let hacked = all[components - 1];
+        world.hack(hacked, 1_500);
+        for index in &all[..components - 1] {
+            let open = world.open_agreements(*index);
+            assert!(open > 0 && open <= AGREEMENTS_OF_COMPONENT_MAX * components, "seed {seed}: {open} are open");
+            let status = world.status(*index);
+            assert!(status.timely && status.error_us.is_some(), "seed {seed}: {status:?}");
+            assert!(status.heard.has(hacked), "vacuous: it is not heard");
+        }
+        assert_eq!(world.violation, None, "seed {seed}");
+        // It is put right, and what it opened is over.
+        world.restart(hacked);
+        world.run_for(8_500);
+        world.quiet = false;
+        let before = world.decided;
+        world.run_for(2_500);
+        assert_eq!(world.violation, None, "seed {seed}");
+        assert!(world.decided >= before + 4 * components && world.timing_failures == 0, "seed {seed}");
     }
 }

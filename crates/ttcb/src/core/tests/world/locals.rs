@@ -8,8 +8,9 @@ use ringfort_crypto::secret::Secret32;
 use ringfort_kernel::Cx;
 
 use super::{Known, ROUND_US, SLACK_US, World};
+use crate::core::asking::greeted;
 use crate::core::call::{CALL_BYTES, Call, Kind, Reply, Verdict, clear};
-use crate::core::entities::{Direction, greeted, key_name};
+use crate::core::entities::{Direction, key_name};
 use crate::core::frame::Proposals;
 use crate::core::ids::{Block, COMPONENTS_MAX, Decision, Entity, Epoch, Index, Tag};
 use crate::core::instance::{Outcome, Terms};
@@ -225,10 +226,11 @@ impl World {
 
     /// A clock that states a bound differs from a majority's clocks by no more.
     pub(super) fn check_clock(&mut self, index: Index) {
-        let Some(mine) = self.reading(index) else { return };
         let raw_us = crate::core::micros(self.local(index));
-        let component = self.hosts[index.place()].component.as_ref().unwrap();
+        let Some(component) = self.hosts[index.place()].component.as_mut() else { return };
+        let mine = component.clock.now(raw_us);
         let Some(error) = component.clock.error_us(raw_us) else { return };
+        let component = self.hosts[index.place()].component.as_ref().unwrap();
         // Of those that were started again since it heard them, it says nothing.
         let known = |other: &Index| component.peers.epoch_of(*other) == Some(Epoch(self.hosts[other.place()].epoch));
         let close = |other: &Index| self.reading(*other).is_none_or(|theirs| theirs.abs_diff(mine) <= error);

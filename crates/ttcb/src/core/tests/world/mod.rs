@@ -1,5 +1,6 @@
 //! A deterministic world: components, entities and a hostile network under one seed.
 
+mod hacked;
 mod locals;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -108,6 +109,10 @@ pub struct World {
     order: VecDeque<Tag>,
     last_made_us: u64,
     recorded: Vec<(u64, Index, Vec<u8>)>,
+    /// The front of what each component sent last, which anybody reads.
+    heads: BTreeMap<u8, Header>,
+    /// Honest entities make and propose nothing.
+    pub quiet: bool,
     cut: Vec<bool>,
     seen: BTreeSet<(Tag, u8, u32)>,
     pub decided: usize,
@@ -137,6 +142,8 @@ impl World {
             order: VecDeque::new(),
             last_made_us: 0,
             recorded: Vec::new(),
+            heads: BTreeMap::new(),
+            quiet: false,
             cut: vec![false; weather.components],
             seen: BTreeSet::new(),
             decided: 0,
@@ -225,7 +232,9 @@ impl World {
                 if let Some(wait) = self.sleeping(index) {
                     return self.at(wait, Event::Entity(index, epoch));
                 }
-                self.entity(index);
+                if !self.quiet {
+                    self.entity(index);
+                }
                 if self.weather.hostile_entities {
                     self.hostile_entity(index);
                 }
@@ -326,6 +335,8 @@ impl World {
     }
 
     fn post(&mut self, from: Index, to: Index, frame: Vec<u8>) {
+        let head = frame.first_chunk().and_then(Header::decode);
+        self.heads.extend(head.map(|head| (from.get(), head)));
         if self.cut[from.place()] != self.cut[to.place()] {
             return;
         }
