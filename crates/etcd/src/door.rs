@@ -20,6 +20,9 @@ use crate::error::Refusal;
 /// How long whoever tried a wrong password waits; one at a time does.
 const WRONG_WAITS: Duration = Duration::from_millis(500);
 
+/// Logins of one connection at once.
+const LOGINS_MAX: usize = 8;
+
 /// A password that is asked for, of a user.
 #[derive(Clone)]
 pub struct Password {
@@ -45,17 +48,28 @@ pub fn fresh_secret() -> std::io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(HEXLOWER.encode(&*bytes)))
 }
 
-/// The one behind a connection: whether it has shown who it is.
-#[derive(Clone, Debug, Default)]
-pub struct Visitor(Arc<AtomicBool>);
+/// The one behind a connection.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// Whether it has shown who it is.
+    known: Arc<AtomicBool>,
+    /// What it may say at once to show it: who guesses takes no room from others.
+    pub logins: Arc<Semaphore>,
+}
+
+impl Default for Visitor {
+    fn default() -> Self {
+        Visitor { known: Arc::default(), logins: Arc::new(Semaphore::new(LOGINS_MAX)) }
+    }
+}
 
 impl Visitor {
     pub fn is_known(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.known.load(Ordering::Relaxed)
     }
 
     fn known(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.known.store(true, Ordering::Relaxed);
     }
 }
 

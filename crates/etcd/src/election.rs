@@ -62,7 +62,11 @@ fn resumed(leader: Option<pb::LeaderKey>) -> Result<(Vec<u8>, Revision, i64), Re
 /// `Proclaim`.
 pub async fn proclaim<S: Store>(front: Arc<Front<S>>, asked: pb::ProclaimRequest) -> Result<pb::Done, Status> {
     let (key, since, lease) = resumed(asked.leader)?;
-    let lease = queue::lease(&front, lease).await?;
+    let lease = match queue::lease(&front, lease).await {
+        // Who is not elected is told that first.
+        Err(status) if status.code() == tonic::Code::NotFound => u64::try_from(lease).unwrap_or(u64::MAX),
+        lease => lease?,
+    };
     Ok(pb::Done { header: front.header(say(&front, &key, since, &asked.value, lease).await?) })
 }
 

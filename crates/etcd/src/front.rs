@@ -75,6 +75,8 @@ pub struct Front<S> {
     pub store: S,
     pub identity: Identity,
     pub door: Door,
+    /// Where clients reach it.
+    pub endpoint: String,
     pub hub: Hub,
     pub calls: Arc<Semaphore>,
     pub streams: Arc<Semaphore>,
@@ -92,12 +94,13 @@ struct Now {
 }
 
 impl<S: Store> Front<S> {
-    pub fn new(store: S, identity: Identity, door: Door) -> Self {
+    pub fn new(store: S, identity: Identity, door: Door, endpoint: String) -> Self {
         Front {
             store,
             identity,
             door,
-            hub: Hub::default(),
+            endpoint,
+            hub: Hub::new(),
             calls: Arc::new(Semaphore::new(CALLS_MAX)),
             streams: Arc::new(Semaphore::new(ENDLESS_MAX)),
             wide: Semaphore::new(WIDE_MAX),

@@ -10,57 +10,105 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ringfort_services::kv::{Change, Event, KvRequest, Outcome, Position, Range, Revision};
-use tokio::sync::{Notify, mpsc};
+use ringfort_services::kv::{Change, Event, Range, Revision};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tonic::Status;
 
 use crate::front::Front;
-use crate::kv::behind;
-use crate::store::{Store, Unanswered};
+use crate::reading::{Read, Reading};
+use crate::store::Store;
 
 /// Watches at once, of all clients.
 const WATCHES_MAX: usize = 4096;
-/// Changes in one reply.
-const CHANGES_MAX: u32 = 1024;
+/// Readings at once for those that are behind.
+const CATCHING_UP_MAX: usize = 4;
 /// Between two tries when there is no reply.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Names a watch of the front.
 pub type WatchKey = u64;
 
-/// What a watch is told.
+/// What a client's stream is told.
 #[derive(Debug)]
 pub enum Told {
-    /// Changes, whole revisions, and the revision up to which everything is told.
-    Changed { watch: WatchKey, events: Vec<Event>, upto: Revision },
+    /// Changes, of which some of its watches want some.
+    Changed(Changed),
     /// What comes next is forgotten; what is behind this revision is not.
     Compacted { watch: WatchKey, oldest: Revision },
     /// Nothing else has changed up to this revision.
     Progress { watch: Option<WatchKey>, upto: Revision },
 }
 
+/// Changes, whole revisions, which all streams have together; and which watches of one stream want some of them.
+#[derive(Debug)]
+pub struct Changed {
+    events: Arc<Vec<Event>>,
+    parts: Vec<(WatchKey, Arc<Filter>, Revision)>,
+    /// Up to here these watches are told everything.
+    pub upto: Revision,
+}
+
+impl Changed {
+    /// For each of the watches what it wants: made when it is asked for, so that what waits is there once.
+    pub fn parts(&self) -> impl Iterator<Item = (WatchKey, Vec<Event>)> {
+        self.parts.iter().map(|(key, filter, next)| {
+            let wanted = self.events.iter().filter(|event| filter.wants(event, *next));
+            (*key, wanted.map(|event| filter.shown(event)).collect())
+        })
+    }
+}
+
+/// Which changes a watch wants.
+#[derive(Debug)]
+pub struct Filter {
+    pub range: Range,
+    /// Which kinds of changes: puts, deletes.
+    pub kinds: (bool, bool),
+    pub previous: bool,
+}
+
+impl Filter {
+    fn wants(&self, event: &Event, next: Revision) -> bool {
+        let (kind, key) = match &event.change {
+            Change::Put(entry) => (self.kinds.0, &entry.key),
+            Change::Deleted { key } => (self.kinds.1, key),
+        };
+        kind && event.position.revision >= next && self.range.contains(key)
+    }
+
+    fn shown(&self, event: &Event) -> Event {
+        let previous = event.previous.as_ref().filter(|_| self.previous).cloned();
+        Event { previous, ..Event { position: event.position, change: event.change.clone(), previous: None } }
+    }
+}
+
+/// Where what watches of one client are told goes.
+#[derive(Clone)]
+pub struct Outlet {
+    stream: u64,
+    to: mpsc::Sender<Told>,
+}
+
 /// A watch.
 #[derive(Clone)]
-pub struct Watch {
+struct Watch {
     key: WatchKey,
-    range: Range,
-    /// Which kinds of changes it is told: puts, deletes.
-    kinds: (bool, bool),
-    previous: bool,
+    filter: Arc<Filter>,
     /// The next revision that it is to be told of.
     next: Revision,
-    to: mpsc::Sender<Told>,
+    outlet: Outlet,
     alive: Arc<AtomicBool>,
 }
 
-#[derive(Default)]
 pub struct Hub {
     state: Mutex<State>,
     wanted: Notify,
+    catching_up: Semaphore,
 }
 
 #[derive(Default)]
 struct State {
+    streams: u64,
     keys: WatchKey,
     /// Of all watches, those that are behind too.
     count: usize,
@@ -71,9 +119,7 @@ struct State {
 
 /// What a new watch is to be told.
 pub struct Wish {
-    pub range: Range,
-    pub kinds: (bool, bool),
-    pub previous: bool,
+    pub filter: Filter,
     /// From which revision on.
     pub next: Revision,
 }
@@ -108,32 +154,45 @@ impl Drop for Following {
 }
 
 impl Hub {
+    pub fn new() -> Self {
+        let catching_up = Semaphore::new(CATCHING_UP_MAX);
+        Hub { state: Mutex::default(), wanted: Notify::new(), catching_up }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// For a client, of whom so much may wait.
+    pub fn outlet(&self, told_max: usize) -> (Outlet, mpsc::Receiver<Told>) {
+        let (to, told) = mpsc::channel(told_max);
+        let mut state = self.lock();
+        state.streams += 1;
+        (Outlet { stream: state.streams, to }, told)
+    }
+
     /// Tells how far watches of one client are, if none of them is behind. Comes behind what they are told before.
-    pub fn tell_progress(&self, watches: &[WatchKey], together: bool, to: &mpsc::Sender<Told>) {
+    pub fn tell_progress(&self, watches: &[WatchKey], together: bool, outlet: &Outlet) {
         let state = self.lock();
         let here = |key: &WatchKey| state.watches.get(key).map(|watch| state.seen.max(watch.next.saturating_sub(1)));
         if together {
             if let Some(upto) = watches.iter().map(here).min().flatten() {
                 // A client that does not read asks again.
-                let _ = to.try_send(Told::Progress { watch: None, upto });
+                let _ = outlet.to.try_send(Told::Progress { watch: None, upto });
             }
             return;
         }
         for key in watches {
             if let Some(upto) = here(key) {
-                let _ = to.try_send(Told::Progress { watch: Some(*key), upto });
+                let _ = outlet.to.try_send(Told::Progress { watch: Some(*key), upto });
             }
         }
     }
 }
 
 /// Begins a watch; `None` if there are too many. `now` is the store's revision, not older than the wish.
-pub fn follow<S: Store>(front: &Arc<Front<S>>, wish: Wish, now: Revision, to: mpsc::Sender<Told>) -> Option<Following> {
-    let Wish { range, kinds, previous, next } = wish;
+pub fn follow<S: Store>(front: &Arc<Front<S>>, wish: Wish, now: Revision, outlet: Outlet) -> Option<Following> {
+    let Wish { filter, next } = wish;
     let alive = Arc::new(AtomicBool::new(true));
     let key = {
         let mut state = front.hub.lock();
@@ -144,55 +203,99 @@ pub fn follow<S: Store>(front: &Arc<Front<S>>, wish: Wish, now: Revision, to: mp
         state.keys += 1;
         state.keys
     };
-    let watch = Watch { key, range, kinds, previous, next, to, alive: alive.clone() };
-    if next <= now || !attach(front, &watch, now) {
-        tokio::spawn(catch_up(front.clone(), watch));
-    }
+    let watch = Watch { key, filter: Arc::new(filter), next, outlet, alive: alive.clone() };
+    let behind = if next <= now { vec![watch] } else { attach(front, vec![watch], now) };
+    catch_up(front, behind);
     Some(Following { key, alive, hub: front.clone() })
 }
 
-/// Lets a watch be told by all the others' reading, if that is not ahead of it. It knows all up to `known`.
-fn attach<S: Store>(front: &Front<S>, watch: &Watch, known: Revision) -> bool {
+/// Lets watches be told by all the others' reading, where that is not ahead of them, and returns those of which it is. They know
+/// all up to `known`.
+fn attach<S: Store>(front: &Front<S>, watches: Vec<Watch>, known: Revision) -> Vec<Watch> {
     let mut state = front.hub.lock();
     if state.watches.is_empty() {
         // Nobody has followed for a while, and nobody misses what was in between.
         state.seen = state.seen.max(known);
     }
-    if state.seen >= watch.next {
-        return false;
-    }
-    if watch.alive.load(Ordering::SeqCst) {
-        state.watches.insert(watch.key, watch.clone());
+    let (here, behind): (Vec<Watch>, Vec<Watch>) = watches.into_iter().partition(|watch| state.seen < watch.next);
+    for watch in here.into_iter().filter(|watch| watch.alive.load(Ordering::SeqCst)) {
+        state.watches.insert(watch.key, watch);
         front.hub.wanted.notify_one();
     }
-    true
+    behind
 }
 
-/// Reads for one watch until it is where the others are.
-async fn catch_up<S: Store>(front: Arc<Front<S>>, mut watch: Watch) {
-    let mut reading = Reading::new(watch.next.saturating_sub(1));
-    while watch.alive.load(Ordering::SeqCst) && !watch.to.is_closed() {
-        let read = reading.read(&front, &watch.range, watch.previous).await;
-        let (events, upto) = match read {
-            Ok(Read::Whole { events, upto }) => (events, upto),
+/// Lets watches of one stream that are behind read for themselves.
+fn catch_up<S: Store>(front: &Arc<Front<S>>, watches: Vec<Watch>) {
+    let begin = |first: &Watch| drop(tokio::spawn(read_for(front.clone(), first.outlet.to.clone(), watches.clone())));
+    watches.first().into_iter().for_each(begin);
+}
+
+/// Reads for watches of one stream until they are where the others are.
+async fn read_for<S: Store>(front: Arc<Front<S>>, to: mpsc::Sender<Told>, mut watches: Vec<Watch>) {
+    let ranges = watches.iter().map(|watch| &watch.filter.range);
+    let Some(range) = ranges.cloned().reduce(|one, other| one.with(&other)) else { return };
+    let previous = watches.iter().any(|watch| watch.filter.previous);
+    let mut reading = Reading::new(first_of(&watches));
+    loop {
+        // Nothing is read for a client that does not read.
+        let Ok(slot) = to.reserve().await else { return };
+        watches.retain(|watch| watch.alive.load(Ordering::SeqCst));
+        if watches.is_empty() {
+            return;
+        }
+        let read = {
+            let _turn = front.hub.catching_up.acquire().await;
+            reading.read(&front, &range, previous).await
+        };
+        match read {
+            Ok(Read::Whole { events, upto, .. }) => {
+                let changed = Changed::of(watches.iter(), &Arc::new(events), upto);
+                if let Some(changed) = changed {
+                    slot.send(Told::Changed(changed));
+                }
+                watches.iter_mut().for_each(|watch| watch.next = watch.next.max(upto + 1));
+                if !reading.more {
+                    watches = attach(&front, watches, upto);
+                }
+            }
             Ok(Read::Compacted(oldest)) => {
-                let _ = watch.to.send(Told::Compacted { watch: watch.key, oldest }).await;
-                return;
+                drop(slot);
+                let (lost, left): (Vec<Watch>, Vec<Watch>) =
+                    watches.into_iter().partition(|watch| watch.next <= oldest);
+                watches = left;
+                for watch in lost {
+                    if to.send(Told::Compacted { watch: watch.key, oldest }).await.is_err() {
+                        return;
+                    }
+                }
+                reading = Reading::new(first_of(&watches));
             }
             Err(_) => {
+                drop(slot);
                 tokio::time::sleep(PAUSE).await;
-                continue;
             }
-        };
-        if let Some(told) = watch.part_of(&events, upto)
-            && watch.to.send(told).await.is_err()
-        {
-            return;
         }
-        watch.next = watch.next.max(upto + 1);
-        if !reading.more && attach(&front, &watch, upto) {
-            return;
-        }
+    }
+}
+
+/// Behind which revision the first of some watches has to read.
+fn first_of(watches: &[Watch]) -> Revision {
+    watches.iter().map(|watch| watch.next.saturating_sub(1)).min().unwrap_or(0)
+}
+
+impl Changed {
+    /// What some watches want, if anything.
+    fn of<'a>(watches: impl Iterator<Item = &'a Watch>, events: &Arc<Vec<Event>>, upto: Revision) -> Option<Self> {
+        let wants = |watch: &&Watch| watch.wants_any(events);
+        let parts: Vec<_> = watches.filter(wants).map(|watch| (watch.key, watch.filter.clone(), watch.next)).collect();
+        (!parts.is_empty()).then(|| Changed { events: events.clone(), parts, upto })
+    }
+}
+
+impl Watch {
+    fn wants_any(&self, events: &[Event]) -> bool {
+        events.iter().any(|event| self.filter.wants(event, self.next))
     }
 }
 
@@ -218,13 +321,13 @@ async fn tell_changes<S: Store>(front: &Arc<Front<S>>, seen: Revision) -> Result
     front.store.changed(seen).await.map_err(Status::from)?;
     let mut reading = Reading::new(seen);
     loop {
-        let previous = front.hub.lock().watches.values().any(|watch| watch.previous);
+        let previous = front.hub.lock().watches.values().any(|watch| watch.filter.previous);
         match reading.read(front, &Range::all(), previous).await? {
-            Read::Whole { events, upto } => tell(front, &events, upto, previous),
+            Read::Whole { events, upto, previous } => tell(front, Arc::new(events), upto, previous),
             Read::Compacted(_) => {
-                // Each reads for itself, and finds out what of its part is forgotten.
+                // They read for themselves, and find out what of their part is forgotten.
                 let watches = std::mem::take(&mut front.hub.lock().watches);
-                watches.into_values().for_each(|watch| drop(tokio::spawn(catch_up(front.clone(), watch))));
+                by_stream(watches.into_values()).into_values().for_each(|watches| catch_up(front, watches));
                 return Ok(());
             }
         }
@@ -234,119 +337,33 @@ async fn tell_changes<S: Store>(front: &Arc<Front<S>>, seen: Revision) -> Result
     }
 }
 
-/// `previous`: whether the changes come with what was before.
-fn tell<S: Store>(front: &Arc<Front<S>>, events: &[Event], upto: Revision, previous: bool) {
+fn by_stream(watches: impl Iterator<Item = Watch>) -> BTreeMap<u64, Vec<Watch>> {
+    watches.fold(BTreeMap::new(), |mut all: BTreeMap<u64, Vec<Watch>>, watch| {
+        all.entry(watch.outlet.stream).or_default().push(watch);
+        all
+    })
+}
+
+/// `previous`: whether the changes come with what was before. A stream is told once of what all of its watches want. Watches have
+/// to read for themselves whose client does not read, and those that came when the changes were asked for already without what was
+/// before, which they want.
+fn tell<S: Store>(front: &Arc<Front<S>>, events: Arc<Vec<Event>>, upto: Revision, previous: bool) {
     let mut state = front.hub.lock();
     state.seen = state.seen.max(upto);
-    let behind: Vec<WatchKey> =
-        state.watches.values_mut().filter_map(|watch| watch.tell(events, upto, previous)).collect();
-    for key in behind {
-        if let Some(watch) = state.watches.remove(&key) {
-            tokio::spawn(catch_up(front.clone(), watch));
+    let concerned = state.watches.values().filter(|watch| watch.wants_any(&events)).cloned();
+    for (_, watches) in by_stream(concerned) {
+        let (blind, told): (Vec<Watch>, Vec<Watch>) =
+            watches.into_iter().partition(|watch| watch.filter.previous && !previous);
+        let mut behind = blind;
+        let changed = Changed::of(told.iter(), &events, upto);
+        let outlet = told.first().map(|watch| watch.outlet.to.clone());
+        if let Some((changed, to)) = changed.zip(outlet)
+            && let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(Told::Changed(changed))
+        {
+            behind.extend(told);
         }
+        behind.iter().for_each(|watch| drop(state.watches.remove(&watch.key)));
+        catch_up(front, behind);
     }
-}
-
-impl Watch {
-    /// Returns its key if it has to read for itself: its client does not read, or it came when the changes were asked for already
-    /// without what was before, which it wants.
-    fn tell(&mut self, events: &[Event], upto: Revision, previous: bool) -> Option<WatchKey> {
-        if self.previous && !previous {
-            return Some(self.key);
-        }
-        if let Some(told) = self.part_of(events, upto) {
-            match self.to.try_send(told) {
-                // Whoever has gone takes its watches along.
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => return Some(self.key),
-            }
-        }
-        self.next = self.next.max(upto + 1);
-        None
-    }
-
-    fn part_of(&self, events: &[Event], upto: Revision) -> Option<Told> {
-        let events: Vec<Event> =
-            events.iter().filter(|event| self.wants(event)).map(|event| self.shown(event)).collect();
-        (!events.is_empty()).then_some(Told::Changed { watch: self.key, events, upto })
-    }
-
-    fn wants(&self, event: &Event) -> bool {
-        let (kind, key) = match &event.change {
-            Change::Put(entry) => (self.kinds.0, &entry.key),
-            Change::Deleted { key } => (self.kinds.1, key),
-        };
-        kind && event.position.revision >= self.next && self.range.contains(key)
-    }
-
-    fn shown(&self, event: &Event) -> Event {
-        let previous = event.previous.as_ref().filter(|_| self.previous).cloned();
-        Event { previous, ..Event { position: event.position, change: event.change.clone(), previous: None } }
-    }
-}
-
-/// Reads changes one part after the other, and gives out whole revisions.
-struct Reading {
-    after: Position,
-    /// Changes of a revision of which others may be in the next part.
-    begun: Vec<Event>,
-    more: bool,
-}
-
-enum Read {
-    Whole { events: Vec<Event>, upto: Revision },
-    Compacted(Revision),
-}
-
-impl Reading {
-    fn new(after: Revision) -> Self {
-        Reading { after: behind(after), begun: Vec::new(), more: true }
-    }
-
-    async fn read<S: Store>(&mut self, front: &Front<S>, range: &Range, previous: bool) -> Result<Read, Status> {
-        let request = KvRequest::Changes { range: range.clone(), after: self.after, limit: CHANGES_MAX, previous };
-        match front.ask(request).await? {
-            (_, Outcome::Changes { events, upto, more }) => {
-                self.begun.extend(events);
-                (self.after, self.more) = (upto, more);
-                Ok(self.whole(upto.revision))
-            }
-            (_, Outcome::Compacted { oldest }) => Ok(Read::Compacted(oldest)),
-            _ => Err(Unanswered::Version.into()),
-        }
-    }
-
-    /// If there is more, the last revision that is told may have other changes in the next part.
-    fn whole(&mut self, told: Revision) -> Read {
-        let upto = if self.more { told.saturating_sub(1) } else { told };
-        let whole = self.begun.partition_point(|event| event.position.revision <= upto);
-        let rest = self.begun.split_off(whole);
-        Read::Whole { events: std::mem::replace(&mut self.begun, rest), upto }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(revision: Revision, changes: u32) -> Event {
-        let change = Change::Deleted { key: vec![u8::try_from(changes).unwrap()] };
-        Event { position: Position { revision, changes }, change, previous: None }
-    }
-
-    fn revisions(read: Read) -> (Vec<(Revision, u32)>, Revision) {
-        let Read::Whole { events, upto } = read else { panic!("nothing is compacted") };
-        (events.iter().map(|event| (event.position.revision, event.position.changes)).collect(), upto)
-    }
-
-    #[test]
-    fn a_revision_is_told_whole() {
-        let mut reading = Reading::new(4);
-        reading.begun.extend([event(5, 1), event(6, 1), event(6, 2)]);
-        reading.more = true;
-        assert_eq!(revisions(reading.whole(6)), (vec![(5, 1)], 5));
-        reading.begun.extend([event(6, 3), event(7, 1)]);
-        reading.more = false;
-        assert_eq!(revisions(reading.whole(7)), (vec![(6, 1), (6, 2), (6, 3), (7, 1)], 7));
-    }
+    state.watches.values_mut().for_each(|watch| watch.next = watch.next.max(upto + 1));
 }

@@ -29,6 +29,7 @@ mod lease;
 mod lock;
 mod pb;
 mod queue;
+mod reading;
 mod rpc;
 mod server;
 mod store;
@@ -48,7 +49,7 @@ use front::Front;
 
 /// Serves clients until the future is dropped.
 pub async fn serve<S: Store>(store: S, identity: Identity, door: Door, listener: Listener) {
-    let front = Arc::new(Front::new(store, identity, door));
+    let front = Arc::new(Front::new(store, identity, door, listener.endpoint().to_owned()));
     tokio::select! {
         () = hub::run(front.clone()) => {}
         () = server::serve(front, listener) => {}

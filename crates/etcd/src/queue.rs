@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::error::Refusal;
 use crate::front::Front;
-use crate::hub::{self, Told, Wish};
+use crate::hub::{self, Filter, Told, Wish};
 use crate::kv::reading;
 use crate::lease;
 use crate::pb;
@@ -105,9 +105,10 @@ pub async fn turn<S: Store>(front: &Arc<Front<S>>, place: &Place) -> Result<(), 
 
 /// Returns once a key has been deleted behind a revision, or once that cannot be told: look again then.
 async fn gone<S: Store>(front: &Arc<Front<S>>, key: &[u8], after: Revision) -> Result<(), Status> {
-    let (to, mut told) = mpsc::channel(TOLD_MAX);
-    let wish = Wish { range: Range::key(key), kinds: (false, true), previous: false, next: after + 1 };
-    let _following = hub::follow(front, wish, after, to).ok_or(Refusal::TooManyRequests)?;
+    let (outlet, mut told) = front.hub.outlet(TOLD_MAX);
+    let filter = Filter { range: Range::key(key), kinds: (false, true), previous: false };
+    let _following =
+        hub::follow(front, Wish { filter, next: after + 1 }, after, outlet).ok_or(Refusal::TooManyRequests)?;
     // Deletions alone are told.
     let _ = told.recv().await;
     Ok(())
@@ -121,17 +122,19 @@ pub struct Changes {
 
 impl Changes {
     pub fn follow<S: Store>(front: &Arc<Front<S>>, range: Range, after: Revision) -> Result<Self, Status> {
-        let (to, told) = mpsc::channel(TOLD_MAX);
-        let wish = Wish { range, kinds: (true, true), previous: false, next: after + 1 };
-        let following = hub::follow(front, wish, after, to).ok_or(Refusal::TooManyRequests)?;
+        let (outlet, told) = front.hub.outlet(TOLD_MAX);
+        let filter = Filter { range, kinds: (true, true), previous: false };
+        let following =
+            hub::follow(front, Wish { filter, next: after + 1 }, after, outlet).ok_or(Refusal::TooManyRequests)?;
         Ok(Changes { told, _following: following })
     }
 
     pub async fn next(&mut self) -> Option<Vec<(Revision, Change)>> {
         loop {
             match self.told.recv().await? {
-                Told::Changed { events, .. } => {
-                    return Some(events.into_iter().map(|event| (event.position.revision, event.change)).collect());
+                Told::Changed(changed) => {
+                    let events = changed.parts().flat_map(|(_, events)| events);
+                    return Some(events.map(|event| (event.position.revision, event.change)).collect());
                 }
                 Told::Compacted { .. } => return None,
                 Told::Progress { .. } => {}

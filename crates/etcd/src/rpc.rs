@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use prost::Message;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::server::{Grpc, StreamingService, UnaryService};
@@ -22,7 +22,7 @@ use crate::{election, kv, lease, lock, system, watch};
 
 /// The longest request, in bytes: the store takes far less, and says so in etcd's words.
 const REQUEST_BYTES_MAX: usize = 512 * 1024;
-/// The longest request in a stream.
+/// The longest request in a stream, and the longest login.
 const WISH_BYTES_MAX: usize = 16 * 1024;
 
 type Answered = http::Response<Body>;
@@ -34,57 +34,61 @@ pub async fn answer<S: Store>(front: Arc<Front<S>>, visitor: Visitor, request: h
     let path = request.uri().path().to_owned();
     let (service, method) = path.strip_prefix('/').and_then(|path| path.split_once('/')).unwrap_or_default();
     if service == "etcdserverpb.Auth" && method == "Authenticate" {
-        return unary(front, request, move |front, asked| system::authenticate(front, visitor.clone(), asked)).await;
+        let logins = visitor.logins.clone();
+        let login = move |front, asked| system::authenticate(front, visitor.clone(), asked);
+        return unary(front, Room(&logins, WISH_BYTES_MAX), request, login).await;
     }
     if let Err(refusal) = front.door.check(request.headers(), &visitor) {
         return Status::from(refusal).into_http();
     }
+    let (soon, endless) = (front.calls.clone(), front.streams.clone());
+    let (soon, endless) = (|| Room(&soon, REQUEST_BYTES_MAX), || Room(&endless, REQUEST_BYTES_MAX));
     match service {
         "etcdserverpb.KV" => match method {
-            "Range" => unary(front, request, kv::range).await,
-            "Put" => unary(front, request, kv::put).await,
-            "DeleteRange" => unary(front, request, kv::delete_range).await,
-            "Txn" => unary(front, request, kv::txn).await,
-            "Compact" => unary(front, request, kv::compact).await,
+            "Range" => unary(front, soon(), request, kv::range).await,
+            "Put" => unary(front, soon(), request, kv::put).await,
+            "DeleteRange" => unary(front, soon(), request, kv::delete_range).await,
+            "Txn" => unary(front, soon(), request, kv::txn).await,
+            "Compact" => unary(front, soon(), request, kv::compact).await,
             _ => unknown(&path),
         },
         "etcdserverpb.Watch" if method == "Watch" => streaming(front, request, watch::watch).await,
         "etcdserverpb.Lease" => match method {
-            "LeaseGrant" => unary(front, request, lease::grant).await,
-            "LeaseRevoke" => unary(front, request, lease::revoke).await,
+            "LeaseGrant" => unary(front, soon(), request, lease::grant).await,
+            "LeaseRevoke" => unary(front, soon(), request, lease::revoke).await,
             "LeaseKeepAlive" => streaming(front, request, lease::keep_alive).await,
-            "LeaseTimeToLive" => unary(front, request, lease::time_to_live).await,
-            "LeaseLeases" => unary(front, request, lease::leases).await,
+            "LeaseTimeToLive" => unary(front, soon(), request, lease::time_to_live).await,
+            "LeaseLeases" => unary(front, soon(), request, lease::leases).await,
             _ => unknown(&path),
         },
         "v3lockpb.Lock" => match method {
-            "Lock" => patient(front, request, lock::lock).await,
-            "Unlock" => unary(front, request, lock::unlock).await,
+            "Lock" => unary(front, endless(), request, lock::lock).await,
+            "Unlock" => unary(front, soon(), request, lock::unlock).await,
             _ => unknown(&path),
         },
         "v3electionpb.Election" => match method {
-            "Campaign" => patient(front, request, election::campaign).await,
-            "Proclaim" => unary(front, request, election::proclaim).await,
-            "Leader" => unary(front, request, election::leader).await,
+            "Campaign" => unary(front, endless(), request, election::campaign).await,
+            "Proclaim" => unary(front, soon(), request, election::proclaim).await,
+            "Leader" => unary(front, soon(), request, election::leader).await,
             "Observe" => streaming(front, request, election::observe).await,
-            "Resign" => unary(front, request, election::resign).await,
+            "Resign" => unary(front, soon(), request, election::resign).await,
             _ => unknown(&path),
         },
-        _ => of_the_system(front, service, method, request).await,
+        _ => of_the_system(front, soon(), (service, method), request).await,
     }
 }
 
 async fn of_the_system<S: Store>(
     front: Arc<Front<S>>,
-    service: &str,
-    method: &str,
+    room: Room<'_>,
+    (service, method): (&str, &str),
     request: http::Request<Incoming>,
 ) -> Answered {
     match (service, method) {
-        ("etcdserverpb.Cluster", "MemberList") => unary(front, request, system::member_list).await,
-        ("etcdserverpb.Maintenance", "Status") => unary(front, request, system::status).await,
-        ("etcdserverpb.Maintenance", "Alarm") => unary(front, request, system::alarm).await,
-        ("etcdserverpb.Auth", "AuthStatus") => unary(front, request, system::auth_status).await,
+        ("etcdserverpb.Cluster", "MemberList") => unary(front, room, request, system::member_list).await,
+        ("etcdserverpb.Maintenance", "Status") => unary(front, room, request, system::status).await,
+        ("etcdserverpb.Maintenance", "Alarm") => unary(front, room, request, system::alarm).await,
+        ("etcdserverpb.Auth", "AuthStatus") => unary(front, room, request, system::auth_status).await,
         _ => unknown(request.uri().path()),
     }
 }
@@ -94,23 +98,11 @@ fn unknown(path: &str) -> Answered {
     Status::unimplemented(told.replace(|c: char| !(' '..='~').contains(&c), "?")).into_http()
 }
 
-/// One request, one answer, soon.
-async fn unary<S, Q, R, F, A>(front: Arc<Front<S>>, request: http::Request<Incoming>, f: F) -> Answered
-where
-    S: Store,
-    Q: Message + Default + Send + 'static,
-    R: Message + Default + Send + 'static,
-    F: Fn(Arc<Front<S>>, Q) -> A + Send,
-    A: Future<Output = Result<R, Status>> + Send + 'static,
-{
-    match front.calls.clone().try_acquire_owned() {
-        Ok(permit) => once(front, permit, request, f).await,
-        Err(_) => Status::from(Refusal::TooManyRequests).into_http(),
-    }
-}
+/// Room for requests: how many at once, and how long they may be.
+struct Room<'a>(&'a Arc<Semaphore>, usize);
 
-/// One request, and one answer that may take for ever.
-async fn patient<S, Q, R, F, A>(front: Arc<Front<S>>, request: http::Request<Incoming>, f: F) -> Answered
+/// One request, and one answer.
+async fn unary<S, Q, R, F, A>(front: Arc<Front<S>>, room: Room<'_>, request: http::Request<Incoming>, f: F) -> Answered
 where
     S: Store,
     Q: Message + Default + Send + 'static,
@@ -118,30 +110,13 @@ where
     F: Fn(Arc<Front<S>>, Q) -> A + Send,
     A: Future<Output = Result<R, Status>> + Send + 'static,
 {
-    match front.streams.clone().try_acquire_owned() {
-        Ok(permit) => once(front, permit, request, f).await,
-        Err(_) => Status::from(Refusal::TooManyRequests).into_http(),
-    }
-}
-
-async fn once<S, Q, R, F, A>(
-    front: Arc<Front<S>>,
-    permit: OwnedSemaphorePermit,
-    request: http::Request<Incoming>,
-    f: F,
-) -> Answered
-where
-    S: Store,
-    Q: Message + Default + Send + 'static,
-    R: Message + Default + Send + 'static,
-    F: Fn(Arc<Front<S>>, Q) -> A + Send,
-    A: Future<Output = Result<R, Status>> + Send + 'static,
-{
+    let Room(permits, bytes_max) = room;
+    let Ok(_permit) = permits.clone().try_acquire_owned() else {
+        return Status::from(Refusal::TooManyRequests).into_http();
+    };
     let codec = ProstCodec::<R, Q>::default();
-    let mut grpc = Grpc::new(codec).max_decoding_message_size(REQUEST_BYTES_MAX);
-    let answered = grpc.unary(Once { front, f, of: PhantomData }, request).await;
-    drop(permit);
-    answered
+    let mut grpc = Grpc::new(codec).max_decoding_message_size(bytes_max);
+    grpc.unary(Once { front, f, of: PhantomData }, request).await
 }
 
 /// Requests and answers until one side ends.

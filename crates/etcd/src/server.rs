@@ -1,5 +1,6 @@
 //! The listener and its connections.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -13,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::authority::Mended;
@@ -171,35 +172,79 @@ async fn open_socket(path: &Path) -> Result<UnixListener, ListenError> {
     UnixListener::bind(path).map_err(failed)
 }
 
-/// Serves for ever. What it serves ends when the future is dropped.
-pub async fn serve<S: Store>(front: Arc<Front<S>>, listener: Listener) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
-        match &listener.kind {
-            Kind::Unix(unix, _) => match unix.accept().await {
-                Ok((stream, _)) => drop(connections.spawn(attend(front.clone(), Mended::new(stream), permit))),
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            },
-            Kind::Tcp(tcp) => match tcp.accept().await {
-                Ok((stream, _)) => {
-                    let _ = stream.set_nodelay(true);
-                    connections.spawn(attend(front.clone(), stream, permit));
-                }
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            },
-        }
+/// A connection, of whatever kind.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> Wire for IO {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Wire>> {
+        Ok(match &self.kind {
+            Kind::Unix(unix, _) => Box::new(Mended::new(unix.accept().await?.0)),
+            Kind::Tcp(tcp) => {
+                let (stream, _) = tcp.accept().await?;
+                let _ = stream.set_nodelay(true);
+                Box::new(stream)
+            }
+        })
     }
 }
 
-async fn attend<S, IO>(front: Arc<Front<S>>, stream: IO, permit: OwnedSemaphorePermit)
-where
-    S: Store,
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (visitor, locked) = (Visitor::default(), front.door.is_locked());
+/// Room for connections. At a locked port strangers have it until others want it, those that came first the shortest.
+struct Hall {
+    room: Arc<Semaphore>,
+    /// Who has not shown who it is, the first to come first; what is dropped sends it away.
+    strangers: VecDeque<(Visitor, oneshot::Sender<()>)>,
+}
+
+impl Hall {
+    async fn admit(&mut self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            self.strangers.retain(|(visitor, goes)| !visitor.is_known() && !goes.is_closed());
+            if let Ok(permit) = self.room.clone().try_acquire_owned() {
+                return Some(permit);
+            }
+            let Some(first) = self.strangers.pop_front() else { return self.room.clone().acquire_owned().await.ok() };
+            drop(first);
+            let made = tokio::time::timeout(PAUSE, self.room.clone().acquire_owned()).await;
+            if let Ok(permit) = made {
+                return permit.ok();
+            }
+        }
+    }
+
+    fn note(&mut self, visitor: &Visitor) -> oneshot::Receiver<()> {
+        let (stays, goes) = oneshot::channel();
+        self.strangers.push_back((visitor.clone(), stays));
+        goes
+    }
+}
+
+/// Serves for ever. What it serves ends when the future is dropped.
+pub async fn serve<S: Store>(front: Arc<Front<S>>, listener: Listener) {
+    let mut hall = Hall { room: Arc::new(Semaphore::new(CONNECTIONS_MAX)), strangers: VecDeque::new() };
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(wire) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        let Some(permit) = hall.admit().await else { return };
+        let visitor = Visitor::default();
+        let goes = front.door.is_locked().then(|| hall.note(&visitor));
+        connections.spawn(attend(front.clone(), wire, (visitor, goes), permit));
+    }
+}
+
+type Guest = (Visitor, Option<oneshot::Receiver<()>>);
+
+async fn attend<S: Store>(
+    front: Arc<Front<S>>,
+    wire: Box<dyn Wire>,
+    (visitor, goes): Guest,
+    permit: OwnedSemaphorePermit,
+) {
     let service = {
         let visitor = visitor.clone();
         service_fn(move |request| {
@@ -218,15 +263,20 @@ where
             .max_header_list_size(HEADERS_BYTES_MAX)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE_WITHIN)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(wire), service)
     );
+    let has_to_go = async {
+        let Some(goes) = goes else { return std::future::pending().await };
+        // Sent away, or there for too long.
+        let _ = tokio::time::timeout(STRANGER_STAYS, goes).await;
+    };
     let ended = tokio::select! {
         ended = served.as_mut() => Some(ended),
-        () = tokio::time::sleep(STRANGER_STAYS) => None,
+        () = has_to_go => None,
     };
     // A stranger goes, with what it has begun.
     let ended = match ended {
-        None if locked && !visitor.is_known() => return drop(permit),
+        None if !visitor.is_known() => return drop(permit),
         None => served.await,
         Some(ended) => ended,
     };

@@ -12,13 +12,14 @@ use crate::store::Store;
 /// The version of etcd whose interface this is.
 const VERSION: &str = "3.4.0";
 
-/// `MemberList`: the leaders. They serve no clients of etcd themselves, so they have no address for them.
+/// `MemberList`: the leaders. Clients reach each of them by the front alone, so it is the address of all: clients that go on with
+/// the addresses that they find here come back to it.
 pub async fn member_list<S: Store>(front: Arc<Front<S>>, _: pb::Nothing) -> Result<pb::MemberListResponse, Status> {
     let members = front.identity.leaders.iter().map(|leader| pb::Member {
         id: leader.id,
         name: leader.name.clone(),
         peer_urls: vec![leader.address.clone()],
-        client_urls: Vec::new(),
+        client_urls: vec![front.endpoint.clone()],
     });
     Ok(pb::MemberListResponse { header: front.header(front.revision().await?), members: members.collect() })
 }

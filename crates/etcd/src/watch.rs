@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfort_services::kv::{Change, End, Event, KvRequest, Range};
+use prost::Message;
+use ringfort_services::kv::{Change, End, Event, KEY_BYTES_MAX, KvRequest, Range, Revision};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::error::Refusal;
 use crate::front::{Front, signed};
-use crate::hub::{self, Following, Told, WatchKey};
+use crate::hub::{self, Filter, Following, Outlet, Told, WatchKey};
 use crate::kv::{behind, keys, shown};
 use crate::pb;
 use crate::rpc::Replies;
@@ -19,9 +20,11 @@ use crate::store::Store;
 
 /// Watches of one stream.
 const WATCHES_MAX: usize = 1024;
-/// What waits for a client that does not read, each up to some reply of the store: beyond that a watch is behind.
-const TOLD_MAX: usize = 8;
-const ANSWERS_MAX: usize = 4;
+/// What waits for a client that does not read, each up to some reply of the store: beyond that its watches are behind.
+const TOLD_MAX: usize = 4;
+const ANSWERS_MAX: usize = 1;
+/// An answer that is longer comes in parts, for a client that takes such.
+const FRAGMENT_BYTES: usize = 1024 * 1024;
 /// How often whoever wants to know is told that nothing has changed.
 const PROGRESS: Duration = Duration::from_secs(60);
 /// The name of no watch.
@@ -34,8 +37,9 @@ pub async fn watch<S: Store>(
     asked: Streaming<pb::WatchRequest>,
 ) -> Result<Replies<pb::WatchResponse>, Status> {
     let (answers, replies) = mpsc::channel(ANSWERS_MAX);
-    let (to, told) = mpsc::channel(TOLD_MAX);
-    let stream = Stream { front, answers, to, watches: BTreeMap::new(), names: BTreeMap::new(), next: 0, reads: false };
+    let (outlet, told) = front.hub.outlet(TOLD_MAX);
+    let stream =
+        Stream { front, answers, outlet, watches: BTreeMap::new(), names: BTreeMap::new(), next: 0, reads: false };
     tokio::spawn(stream.run(permit, asked, told));
     Ok(ReceiverStream::new(replies))
 }
@@ -43,7 +47,7 @@ pub async fn watch<S: Store>(
 struct Stream<S> {
     front: Arc<Front<S>>,
     answers: mpsc::Sender<Result<pb::WatchResponse, Status>>,
-    to: mpsc::Sender<Told>,
+    outlet: Outlet,
     watches: BTreeMap<WatchKey, Watched>,
     names: BTreeMap<i64, WatchKey>,
     next: i64,
@@ -56,6 +60,8 @@ struct Watched {
     /// Whether it wants to know that nothing has changed, and whether it was told something since it was last asked.
     progress: bool,
     told: bool,
+    /// Whether it takes answers in parts.
+    fragment: bool,
     _following: Following,
 }
 
@@ -100,7 +106,7 @@ impl<S: Store> Stream<S> {
             Some(pb::Wish::Cancel(pb::WatchCancelRequest { watch_id })) => self.cancel(watch_id).await,
             Some(pb::Wish::Progress(_)) => {
                 let watches: Vec<WatchKey> = self.watches.keys().copied().collect();
-                self.front.hub.tell_progress(&watches, true, &self.to);
+                self.front.hub.tell_progress(&watches, true, &self.outlet);
                 Ok(())
             }
             // etcd says nothing either.
@@ -139,13 +145,14 @@ impl<S: Store> Stream<S> {
         };
         let created = pb::WatchResponse { header, watch_id: name, created: true, ..pb::WatchResponse::default() };
         let kinds = (!wish.filters.contains(&0), !wish.filters.contains(&1));
-        let wanted = hub::Wish { range, kinds, previous: wish.prev_kv, next };
-        let Some(following) = hub::follow(&self.front, wanted, now, self.to.clone()) else {
+        let wanted = hub::Wish { filter: Filter { range, kinds, previous: wish.prev_kv }, next };
+        let Some(following) = hub::follow(&self.front, wanted, now, self.outlet.clone()) else {
             return self.answer(refused(Refusal::TooManyRequests.told().1)).await;
         };
         let key = following.key;
         self.names.insert(name, key);
-        self.watches.insert(key, Watched { name, progress: wish.progress_notify, told: false, _following: following });
+        let (progress, fragment) = (wish.progress_notify, wish.fragment);
+        self.watches.insert(key, Watched { name, progress, told: false, fragment, _following: following });
         // What it is told waits until this function is done.
         self.answer(created).await
     }
@@ -167,6 +174,15 @@ impl<S: Store> Stream<S> {
         let range = keys(key, &wish.range_end);
         if matches!(&range.end, End::Before(end) if *end <= range.start) {
             return Err("mvcc: watcher range is empty");
+        }
+        // No key is there, or begins a part of them, that is longer.
+        let (start, end) = match &range.end {
+            End::Start => (range.start.len() + 1, 0),
+            End::Before(end) => (range.start.len(), end.len()),
+            End::Last => (range.start.len(), 0),
+        };
+        if start.max(end) > KEY_BYTES_MAX + 1 {
+            return Err(Refusal::TooLarge.told().1);
         }
         if self.watches.len() >= WATCHES_MAX {
             return Err(Refusal::TooManyRequests.told().1);
@@ -210,15 +226,11 @@ impl<S: Store> Stream<S> {
 
     async fn tell(&mut self, told: Told) -> Result<(), Over> {
         let answer = match told {
-            Told::Changed { watch, events, upto } => {
-                let Some(watched) = self.watches.get_mut(&watch) else { return Ok(()) };
-                watched.told = true;
-                pb::WatchResponse {
-                    header: self.front.header(upto),
-                    watch_id: watched.name,
-                    events: events.into_iter().map(event).collect(),
-                    ..pb::WatchResponse::default()
+            Told::Changed(changed) => {
+                for (watch, events) in changed.parts() {
+                    self.tell_changes(watch, events, changed.upto).await?;
                 }
+                return Ok(());
             }
             Told::Compacted { watch, oldest } => {
                 let Some(watched) = self.watches.remove(&watch) else { return Ok(()) };
@@ -246,6 +258,19 @@ impl<S: Store> Stream<S> {
         self.answer(answer).await
     }
 
+    async fn tell_changes(&mut self, watch: WatchKey, events: Vec<Event>, upto: Revision) -> Result<(), Over> {
+        let Some(watched) = self.watches.get_mut(&watch) else { return Ok(()) };
+        watched.told = true;
+        let (header, watch_id, fragment) = (self.front.header(upto), watched.name, watched.fragment);
+        let mut parts = in_parts(events.into_iter().map(event).collect(), fragment).into_iter().peekable();
+        while let Some(events) = parts.next() {
+            let fragment = parts.peek().is_some();
+            self.answer(pb::WatchResponse { header, watch_id, fragment, events, ..pb::WatchResponse::default() })
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Those that were told of a change know how far they are.
     fn tell_progress(&mut self) {
         let asks = |(key, watched): (&WatchKey, &mut Watched)| {
@@ -254,9 +279,25 @@ impl<S: Store> Stream<S> {
         };
         let watches: Vec<WatchKey> = self.watches.iter_mut().filter_map(asks).collect();
         if !watches.is_empty() {
-            self.front.hub.tell_progress(&watches, false, &self.to);
+            self.front.hub.tell_progress(&watches, false, &self.outlet);
         }
     }
+}
+
+/// Changes in parts that are not long, where one change alone is not.
+fn in_parts(events: Vec<pb::Event>, fragment: bool) -> Vec<Vec<pb::Event>> {
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for event in events {
+        bytes += event.encoded_len();
+        match parts.last_mut() {
+            Some(last) if last.is_empty() || !fragment || bytes <= FRAGMENT_BYTES => last.push(event),
+            _ => {
+                bytes = event.encoded_len();
+                parts.push(vec![event]);
+            }
+        }
+    }
+    parts
 }
 
 /// A change as etcd tells it.

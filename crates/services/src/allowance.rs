@@ -26,9 +26,9 @@ impl Allowance {
         self.left.saturating_add(gained).min(millionths(burst))
     }
 
-    /// Whether there is something left for a request.
-    pub fn covers_one(self, time_us: u64, rate: Rate) -> bool {
-        self.left_at(time_us, rate) >= MILLION
+    /// Whether there is something left for so many requests.
+    pub fn covers(self, requests: u64, time_us: u64, rate: Rate) -> bool {
+        self.left_at(time_us, rate) >= millionths(requests)
     }
 
     /// A request is applied that counts for so many.

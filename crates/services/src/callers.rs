@@ -73,8 +73,12 @@ impl Callers {
 
     /// Whether the stay may ask now: valid requests cost everybody a signature each, whoever puts them into the order.
     pub fn can_pay(&self, stay: &Stay, time_us: u64, rules: &Rules) -> bool {
-        let record = self.of(stay);
-        record.is_none_or(|record| record.allowance.covers_one(time_us, RATE)) || !rules.enforces(Rule::Paid)
+        self.can_pay_for(stay, 1, time_us) || !rules.enforces(Rule::Paid)
+    }
+
+    /// Whether so many requests of the stay could be paid.
+    pub fn can_pay_for(&self, stay: &Stay, requests: u64, time_us: u64) -> bool {
+        self.of(stay).is_none_or(|record| record.allowance.covers(requests, time_us, RATE))
     }
 
     /// Whether another reply to the stay may be put off.

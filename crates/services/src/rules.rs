@@ -28,6 +28,8 @@ pub(crate) enum Rule {
     Paid,
     /// And so has what one leader puts into the order, however many stays signed it.
     PaidByLeader,
+    /// A leader puts into the order what can be paid; what cannot yet waits in its member's lane.
+    HeldBack,
     /// Who put a forged request into the order is not listened to for a while.
     Muted,
     /// A member's requests that wait have a bound.

@@ -135,10 +135,51 @@ fn etcdctl_puts_reads_watches_leases_locks_and_elects_with_one_leader_killed() {
     assert_eq!(finish(ben).succeeded(), "green");
     let members = ctl(&["member", "list"]).succeeded();
     assert_eq!(members.lines().count(), 4, "{members}");
+    let health = ctl(&["endpoint", "health", "--cluster"]).succeeded();
+    assert!(health.contains("is healthy"), "who goes on with the members' addresses comes back: {health}");
     let refused = ctl(&["member", "add", "more", "--peer-urls=http://127.0.0.1:1"]);
     assert!(refused.status != 0 && refused.err.contains("does not offer this"), "{refused:?}");
     assert_eq!(front.terminate(), 0);
     assert!(!socket.exists(), "nobody waits at a socket that nobody listens on");
+}
+
+/// The front sleeps for longer than leaders wait. Meanwhile others write, and what its clients have begun goes on behind it.
+#[test]
+fn a_front_whose_stay_is_lost_joins_again_and_its_clients_go_on() {
+    if !has_etcdctl() {
+        return;
+    }
+    let mut world = World::new("order = true\n");
+    (1..=4).for_each(|number| world.start(number));
+    let mut ben = world.listen(BEN, &[]);
+    let mut front = serve(&world, &["--listen", &format!("unix:{}", text(&world.path("front/etcd.sock")))]);
+    let endpoint = front.event("serving")["endpoint"].as_str().unwrap().to_owned();
+    let folder = world.path("");
+    let watch = Follower::start(&folder, &endpoint, &["watch", "--prefix", "col"]);
+    let held = Follower::start(&folder, &endpoint, &["lock", "--ttl=600", "gate"]);
+    held.prints("gate/");
+    let next = Follower::start(&folder, &endpoint, &["lock", "--ttl=600", "gate", "echo", "mine"]);
+    eventually("two in the queue, and a watch", || {
+        ctl(&endpoint, &["put", "colour", "red"]).succeeded();
+        let queue = ctl(&endpoint, &["get", "gate/", "--prefix", "--keys-only"]).succeeded();
+        let watches = std::fs::read_to_string(&watch.out).unwrap().contains("PUT\ncolour\nred\n");
+        (watches && queue.matches("gate/").count() == 2).then_some(())
+    });
+    front.signal(Signal::STOP);
+    ben.next("Ana's end", |line| line["event"] == "view" && line["left"][0]["user"] == "ana");
+    let group = world.group();
+    let mut put = ringfort(&["kv", "put", text(&group), "--user", BEN.0, "colour", "blue"]);
+    put.env("RINGFORT_PASSWORD", BEN.1);
+    finish(put).succeeded();
+    front.signal(Signal::CONT);
+    front.event("lost");
+    front.event("joined_again");
+    watch.prints("PUT\ncolour\nblue\n");
+    assert_eq!(ctl(&endpoint, &["put", "colour", "green", "--prev-kv"]).succeeded(), "OK\ncolour\nblue\n");
+    watch.prints("PUT\ncolour\nblue\nPUT\ncolour\ngreen\n");
+    held.stop(Signal::INT);
+    next.prints("mine");
+    assert_eq!(front.terminate(), 0);
 }
 
 #[test]

@@ -200,10 +200,10 @@ fn branch(asked: Vec<pb::RequestOp>) -> Result<(Vec<Operation>, Branch), Status>
 }
 
 /// What a limit leaves out is counted too, so that takes another operation.
-fn add_range(asked: &pb::RangeRequest, operations: &mut Vec<Operation>, wanted: &mut Branch) -> Result<(), Refusal> {
+fn add_range(asked: &pb::RangeRequest, operations: &mut Vec<Operation>, wanted: &mut Branch) -> Result<(), Status> {
     let read = read(asked)?;
     if asked.revision > 0 {
-        return Err(Refusal::Compacted);
+        return Err(unsupported("reads of the past within a transaction"));
     }
     if read.shows == Shows::Count {
         wanted.0.push(Wanted::Count);

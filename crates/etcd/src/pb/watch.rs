@@ -36,6 +36,9 @@ pub struct WatchCreateRequest {
     pub prev_kv: bool,
     #[prost(int64, tag = "7")]
     pub watch_id: i64,
+    /// Long answers may come in parts.
+    #[prost(bool, tag = "8")]
+    pub fragment: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -58,6 +61,9 @@ pub struct WatchResponse {
     pub compact_revision: i64,
     #[prost(string, tag = "6")]
     pub cancel_reason: String,
+    /// There is more of this answer.
+    #[prost(bool, tag = "7")]
+    pub fragment: bool,
     #[prost(message, repeated, tag = "11")]
     pub events: Vec<Event>,
 }

@@ -3,6 +3,7 @@
 mod concurrency;
 mod etcd;
 mod keys;
+mod leaders;
 mod leases;
 mod limits;
 mod watches;
@@ -47,6 +48,8 @@ struct Inner {
     role: Role,
     /// There are no replies.
     silent: bool,
+    /// How often changes were read.
+    changes_read: usize,
 }
 
 impl Memory {
@@ -61,12 +64,14 @@ impl Memory {
             user,
             role: Role::Member,
             silent: false,
+            changes_read: 0,
         })))
     }
 
     fn apply(&self, request: &KvRequest) -> KvReply {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.place += 1;
+        inner.changes_read += usize::from(matches!(request, KvRequest::Changes { .. }));
         let time_us = u64::try_from((inner.begun.elapsed() + inner.forward).as_micros()).unwrap() + 1_000_000;
         let Inner { machine, place, user, role, .. } = &mut *inner;
         let order = Ordered { place: *place, time_us, user, role: *role, may_wait: false };
@@ -74,6 +79,10 @@ impl Memory {
             Reply::Now { reply, .. } => decode(&reply).unwrap(),
             Reply::Later { .. } => panic!("nothing here may wait"),
         }
+    }
+
+    fn changes_read(&self) -> usize {
+        self.0.lock().unwrap().changes_read
     }
 
     fn put_forward(&self, by: Duration) {
@@ -130,16 +139,21 @@ impl Running {
     }
 
     async fn behind(door: Door) -> Self {
-        let listener = Listener::open(&Address::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
-        let address = listener.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
         let memory = Memory::new();
-        let serving = tokio::spawn(crate::serve(memory.clone(), identity(), door, listener));
+        let (address, serving) = serve(memory.clone(), door).await;
         Running { memory, address, serving }
     }
 
     async fn client(&self) -> Client {
         Client::connect(self.address).await
     }
+}
+
+/// Serves before a store at a port of its own.
+async fn serve<S: Store>(store: S, door: Door) -> (SocketAddr, JoinHandle<()>) {
+    let listener = Listener::open(&Address::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+    let address = listener.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
+    (address, tokio::spawn(crate::serve(store, identity(), door, listener)))
 }
 
 fn identity() -> Identity {
@@ -193,12 +207,23 @@ impl Client {
         Q: Message + Default + 'static,
         R: Message + Default + 'static,
     {
+        self.begin(method, None).await
+    }
+
+    /// A stream in which something is asked at once: etcd says nothing before.
+    async fn begin<Q, R>(&self, method: &'static str, first: Option<Q>) -> Result<Talk<Q, R>, Status>
+    where
+        Q: Message + Default + 'static,
+        R: Message + Default + 'static,
+    {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         grpc.ready().await.unwrap();
         let (asks, asked) = mpsc::channel(64);
+        first.into_iter().for_each(|first| drop(asks.try_send(first)));
         let (path, codec) = (PathAndQuery::from_static(method), ProstCodec::<Q, R>::default());
-        let answers = grpc.streaming(self.request(ReceiverStream::new(asked)), path, codec).await?.into_inner();
-        Ok(Talk { asks, answers })
+        let begun = grpc.streaming(self.request(ReceiverStream::new(asked)), path, codec);
+        let begun = tokio::time::timeout(DEADLINE, begun).await.unwrap_or_else(|_| panic!("{method} does not begin"));
+        Ok(Talk { asks, answers: begun?.into_inner() })
     }
 
     async fn range(&self, asked: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {

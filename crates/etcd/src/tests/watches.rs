@@ -1,5 +1,7 @@
 //! `Watch`.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 type Watching = Talk<pb::WatchRequest, pb::WatchResponse>;
@@ -213,4 +215,81 @@ async fn watches_go_on_when_the_store_answers_again() {
     front.memory.fall_silent(false);
     client.set("a", "2").await;
     assert_eq!(stream.changes(1).await, [change(watch, pb::PUT, "a", 2)]);
+}
+
+#[tokio::test]
+async fn one_change_for_many_watches_of_a_stream_is_read_once() {
+    let front = Running::start().await;
+    let client = front.client().await;
+    let mut stream = client.watch().await;
+    for _ in 0..500 {
+        stream.create(watch_from("a", "", 0)).await;
+    }
+    let before = front.memory.changes_read();
+    for step in 0..3 {
+        client.set("a", "1").await;
+        let mut told = stream.changes(500).await;
+        told.sort();
+        assert!(told.into_iter().map(|told| (told.0, told.3)).eq((0..500).map(|watch| (watch, step + 2))));
+    }
+    let read = front.memory.changes_read() - before;
+    assert!(read < 20, "{read} readings of the store for three changes");
+}
+
+#[tokio::test]
+async fn nothing_is_read_for_a_client_that_does_not_read() {
+    let front = Running::start().await;
+    let client = front.client().await;
+    let value = "v".repeat(20_000);
+    let mut stream = client.watch().await;
+    for _ in 0..100 {
+        stream.create(watch_from("a", "b", 0)).await;
+    }
+    let before = front.memory.changes_read();
+    let other = front.client().await;
+    for key in 0..30 {
+        other.set(&format!("a{key}"), &value).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let read = front.memory.changes_read() - before;
+    assert!(read <= 60, "{read} readings for thirty changes and nobody who reads");
+    // It misses nothing when it reads after all.
+    let mut told = BTreeMap::new();
+    while told.values().sum::<usize>() < 100 * 30 {
+        let answer = stream.next().await.unwrap();
+        *told.entry(answer.watch_id).or_insert(0) += answer.events.len();
+    }
+    assert!(told.len() == 100 && told.values().all(|count| *count == 30));
+}
+
+#[tokio::test]
+async fn a_watch_tells_what_a_key_was_that_was_put_long_ago() {
+    let front = Running::start().await;
+    let client = front.client().await;
+    client.set("old", "1").await;
+    for _ in 0..70 {
+        let success = (0..128).map(|key| op(pb::Asked::Put(put(&format!("k{key}"), "")))).collect();
+        client.txn(pb::TxnRequest { success, ..pb::TxnRequest::default() }).await.unwrap();
+    }
+    let mut stream = client.watch().await;
+    let wish = pb::WatchCreateRequest { prev_kv: true, ..watch_from("old", "", 0) };
+    stream.create(wish).await;
+    let now = client.set("old", "2").await;
+    let told = stream.next().await.unwrap();
+    assert_eq!(told.events[0].prev_kv.as_ref().expect("etcd tells it").value, b"1");
+    client.delete(delete("old")).await.unwrap();
+    let past = |revision| client.range(pb::RangeRequest { revision, ..range("old") });
+    assert_eq!(past(now).await.unwrap().kvs[0].value, b"2");
+    assert_eq!(past(now - 1).await.unwrap().kvs[0].value, b"1", "the past that is remembered can be read");
+}
+
+#[tokio::test]
+async fn a_watch_for_a_key_that_cannot_be_is_refused() {
+    let front = Running::start().await;
+    let client = front.client().await;
+    let mut stream = client.watch().await;
+    let long = "k".repeat(2000);
+    for (key, end) in [(&*long, ""), ("a", &*long), (&*long, "\0")] {
+        assert_eq!(stream.refused(watch_from(key, end, 0)).await, crate::error::Refusal::TooLarge.told().1);
+    }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ringfort_protocol::UserName;
 
-use super::read::Room;
+use super::history::Made;
+use super::read::{COMPARED_BYTES, Room};
 use super::{
-    Answer, Change, Condition, DELETED_MAX, Delete, Failed, Item, KEYS_MAX, Kv, LeaseId, Operation, OperationResult,
-    Outcome, Put, Range, Refusal, Relation, Revision, STORE_BYTES_MAX, Target, Transacted, Transaction, Turn,
-    USER_BYTES_MAX, cost,
+    Answer, Change, Condition, DELETED_MAX, Delete, Failed, Item, KEPT_VALUES_BYTES_MAX, KEYS_MAX, Kv, LeaseId,
+    Operation, OperationResult, Outcome, Put, Range, Refusal, Relation, Revision, STORE_BYTES_MAX, Target, Transacted,
+    Transaction, Turn, USER_BYTES_MAX, cost,
 };
 use crate::machine::Ordered;
 
@@ -59,13 +60,14 @@ impl Kv {
 
     /// Whether the changes may be made, all of them together; and what room is left in the reply.
     fn check_changes(&self, user: &UserName, operations: &[Operation], turn: &mut Turn) -> Result<Room, Refusal> {
-        let mut plan = Plan { kv: self, user, keys: self.keys.len() as u64, bytes: self.bytes, used: self.used(user) };
+        let (keys, used) = (self.keys.len() as u64, self.used(user));
+        let mut plan = Plan { kv: self, user, keys, bytes: self.bytes, used, kept: 0 };
         let (mut deleted, mut looked_at, mut room) = (BTreeSet::new(), 0, Room::default());
         let mut leased: BTreeMap<LeaseId, usize> = BTreeMap::new();
         for operation in operations {
             match operation {
                 Operation::Read(_) => {}
-                Operation::Put(put) => *leased.entry(plan.put(put, &mut room)?).or_default() += 1,
+                Operation::Put(put) => *leased.entry(plan.put(put, &mut room, turn)?).or_default() += 1,
                 Operation::Delete(Delete { range, previous }) => {
                     for (key, item) in self.in_range(range).take(DELETED_MAX + 1) {
                         if *previous && !deleted.contains(key) && !room.take(cost(key, &item.value)) {
@@ -113,7 +115,7 @@ impl Kv {
         results
     }
 
-    fn put(&mut self, order: &Ordered<'_>, put: Put, changes: &mut Vec<Change>) -> OperationResult {
+    fn put(&mut self, order: &Ordered<'_>, put: Put, changes: &mut Vec<Made>) -> OperationResult {
         let modified = self.revision + 1;
         let before = self.remove(&put.key);
         let (created, version) = before.as_ref().map_or((modified, 1), |old| (old.created, old.version + 1));
@@ -129,22 +131,25 @@ impl Kv {
         };
         self.account(order.user, cost(&put.key, &item.value), 0);
         self.leases.attach(item.lease, &put.key);
-        changes.push(Change::Put(item.shown(&put.key)));
-        let previous = before.as_ref().filter(|_| put.previous).map(|old| old.shown(&put.key));
+        let before = before.map(|old| old.shown(&put.key));
+        let previous = before.as_ref().filter(|_| put.previous).cloned();
+        let existed = before.is_some();
+        changes.push(Made { change: Change::Put(item.clone().shown(&put.key)), previous: before });
         self.keys.insert(put.key, item);
-        OperationResult::Put { existed: before.is_some(), previous }
+        OperationResult::Put { existed, previous }
     }
 
-    fn delete(&mut self, delete: &Delete, changes: &mut Vec<Change>) -> OperationResult {
+    fn delete(&mut self, delete: &Delete, changes: &mut Vec<Made>) -> OperationResult {
         let keys: Vec<Vec<u8>> = self.in_range(&delete.range).map(|(key, _)| key.clone()).collect();
         let (mut count, mut previous) = (0, Vec::new());
         for key in keys {
             let Some(old) = self.remove(&key) else { continue };
             count += 1;
+            let old = old.shown(&key);
             if delete.previous {
-                previous.push(old.shown(&key));
+                previous.push(old.clone());
             }
-            changes.push(Change::Deleted { key });
+            changes.push(Made { change: Change::Deleted { key }, previous: Some(old) });
         }
         OperationResult::Deleted { count, previous }
     }
@@ -158,12 +163,12 @@ impl Kv {
     }
 
     /// What was changed has one revision; whoever waited for it is told.
-    pub(super) fn commit(&mut self, changes: Vec<Change>, turn: &mut Turn) {
+    pub(super) fn commit(&mut self, changes: Vec<Made>, turn: &mut Turn) {
         if changes.is_empty() {
             return;
         }
         self.revision += 1;
-        let mut keys: Vec<&[u8]> = changes.iter().map(Change::key).collect();
+        let mut keys: Vec<&[u8]> = changes.iter().map(|made| made.change.key()).collect();
         keys.sort_unstable();
         let met = self.waits.on_changed(self.revision, &keys);
         let told = self.reply(Outcome::Changed);
@@ -197,6 +202,8 @@ struct Plan<'a> {
     keys: u64,
     bytes: u64,
     used: u64,
+    /// Values that keys keep: they are changes all the same.
+    kept: u64,
 }
 
 impl Plan<'_> {
@@ -208,7 +215,7 @@ impl Plan<'_> {
     }
 
     /// Returns the lease that the key would be attached to anew; 0 for none.
-    fn put(&mut self, put: &Put, room: &mut Room) -> Result<LeaseId, Refusal> {
+    fn put(&mut self, put: &Put, room: &mut Room, turn: &mut Turn) -> Result<LeaseId, Refusal> {
         let old = self.kv.keys.get(&put.key);
         if old.is_none() && (put.value.is_none() || put.lease.is_none()) {
             return Err(Refusal::NoKey);
@@ -220,6 +227,14 @@ impl Plan<'_> {
             }
         }
         let value = put.value.as_deref().or(old.map(|old| old.value.as_slice())).unwrap_or_default();
+        if put.value.is_none() {
+            // A short request, of which much is written.
+            turn.look_at(value.len() / COMPARED_BYTES);
+            self.kept += value.len() as u64;
+            if self.kept > KEPT_VALUES_BYTES_MAX {
+                return Err(Refusal::Many);
+            }
+        }
         let added = cost(&put.key, value);
         self.keys += 1;
         self.bytes += added;

@@ -5,40 +5,133 @@ use std::collections::{BTreeMap, VecDeque};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{
-    Change, ENTRY_BYTES, Event, HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, KeyValue, Position, READ_BYTES_MAX, Range,
-    Revision, cost,
+    Change, ENTRY_BYTES, Event, HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, KeyValue, PREVIOUS_BYTES_MAX, Position,
+    READ_BYTES_MAX, Range, Revision, cost,
 };
 
 /// Whole revisions, the last ones, as many as there is room for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
-    events: VecDeque<(Position, Change)>,
+    events: VecDeque<Remembered>,
+    /// The number of the first change that is here: so many were forgotten.
+    first: u64,
     /// The last change that is not here: the last of its revision.
     oldest: Position,
-    /// Follows from the events.
+    /// Follow from the events: what they take, and the number of the last one of each key.
     bytes: u64,
+    last: BTreeMap<Vec<u8>, u64>,
 }
 
-/// A part of the changes: they, up to where everything is told, and whether there is more.
-pub(super) type Part = (Vec<Event>, Position, bool);
+/// A change, and what its key was before.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub change: Change,
+    pub previous: Option<KeyValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+struct Remembered {
+    position: Position,
+    change: Change,
+    /// What the key was before, if the change that made it so is not here.
+    previous: Option<KeyValue>,
+    /// Follow from the others: the numbers of the key's last change before this one, and of its next.
+    #[borsh(skip)]
+    before: Option<u64>,
+    #[borsh(skip)]
+    next: Option<u64>,
+}
+
+/// A part of the changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub events: Vec<Event>,
+    /// Up to where everything is told.
+    pub upto: Position,
+    pub more: bool,
+    /// How many were looked at.
+    pub looked_at: usize,
+}
 
 impl History {
-    /// What has one revision.
-    pub fn push(&mut self, revision: Revision, changes: Vec<Change>) {
-        for (change, number) in changes.into_iter().zip(1..) {
-            self.bytes += change_cost(&change);
-            self.events.push_back((Position { revision, changes: number }, change));
+    /// What has one revision: each key once.
+    pub fn push(&mut self, revision: Revision, changes: Vec<Made>) {
+        let mut room = PREVIOUS_BYTES_MAX;
+        for (Made { change, previous }, number) in changes.into_iter().zip(1..) {
+            let is_here = self.last.contains_key(change.key());
+            let previous = previous.filter(|previous| !is_here && entry_cost(previous) <= room);
+            room -= previous.as_ref().map_or(0, entry_cost);
+            self.add(Remembered {
+                position: Position { revision, changes: number },
+                change,
+                previous,
+                before: None,
+                next: None,
+            });
         }
         while self.events.len() > HISTORY_EVENTS_MAX || self.bytes > HISTORY_BYTES_MAX {
+            if self.events.front().is_none_or(|first| first.position.revision == revision) {
+                // Without what was before, whatever has one revision has room.
+                self.events.iter_mut().for_each(|event| event.previous = None);
+                self.bytes = self.events.iter().map(Remembered::cost).sum();
+                return;
+            }
             self.forget_first();
         }
     }
 
+    fn add(&mut self, mut event: Remembered) {
+        let number = self.first + self.events.len() as u64;
+        event.before = self.last.insert(event.change.key().to_vec(), number);
+        if let Some(before) = event.before.and_then(|before| self.numbered_mut(before)) {
+            before.next = Some(number);
+        }
+        self.bytes += event.cost();
+        self.events.push_back(event);
+    }
+
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    fn numbered_mut(&mut self, number: u64) -> Option<&mut Remembered> {
+        self.index(number).and_then(|index| self.events.get_mut(index))
+    }
+
     fn forget_first(&mut self) {
-        let Some(first) = self.events.front().map(|(position, _)| position.revision) else { return };
-        let count = self.events.partition_point(|(position, _)| position.revision <= first);
-        self.oldest = self.events.get(count - 1).map_or(self.oldest, |(position, _)| *position);
-        self.bytes -= self.events.drain(..count).map(|(_, change)| change_cost(&change)).sum::<u64>();
+        let Some(revision) = self.events.front().map(|event| event.position.revision) else { return };
+        let count = self.events.partition_point(|event| event.position.revision <= revision);
+        self.first += count as u64;
+        for event in self.events.drain(..count).collect::<Vec<_>>() {
+            self.oldest = event.position;
+            self.bytes -= event.cost();
+            match event.next {
+                Some(next) => self.hand_on(event.change, next),
+                None => drop(self.last.remove(event.change.key())),
+            }
+        }
+    }
+
+    /// What a change made of its key is what the next one was made from.
+    fn hand_on(&mut self, change: Change, next: u64) {
+        let previous = match change {
+            Change::Put(entry) => Some(entry),
+            Change::Deleted { .. } => None,
+        };
+        let bytes = previous.as_ref().map_or(0, entry_cost);
+        if let Some(next) = self.numbered_mut(next) {
+            next.before = None;
+            next.previous = previous;
+            self.bytes += bytes;
+        }
+    }
+
+    fn previous<'a>(&'a self, event: &'a Remembered) -> Option<&'a KeyValue> {
+        let Some(before) = event.before else { return event.previous.as_ref() };
+        match &self.events.get(self.index(before)?)?.change {
+            Change::Put(entry) => Some(entry),
+            Change::Deleted { .. } => None,
+        }
     }
 
     /// Where in the list the changes behind a position begin; or behind which revision all are remembered.
@@ -47,13 +140,13 @@ impl History {
         if after < self.oldest {
             return Err(self.oldest.revision);
         }
-        Ok(self.events.partition_point(|(position, _)| *position <= after))
+        Ok(self.events.partition_point(|event| event.position <= after))
     }
 
     /// Whether something in a range has changed behind a revision, or that is not remembered; and how much was looked at.
     pub fn has_changed(&self, range: &Range, after: Revision) -> (bool, usize) {
         let Ok(first) = self.behind(Position { revision: after, changes: u32::MAX }) else { return (true, 0) };
-        let changed = self.events.iter().skip(first).any(|(_, change)| range.contains(change.key()));
+        let changed = self.events.iter().skip(first).any(|event| range.contains(event.change.key()));
         (changed, self.events.len() - first)
     }
 
@@ -64,46 +157,54 @@ impl History {
     pub fn changes(&self, range: &Range, after: Position, limit: u32, previous: bool) -> Result<Part, Revision> {
         let first = self.behind(after)?;
         let limit = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
-        let (mut before, mut told, mut bytes, mut upto): (BTreeMap<&[u8], &KeyValue>, Vec<Event>, u64, Position) =
-            (BTreeMap::new(), Vec::new(), 0, after);
-        let skipped = if previous { 0 } else { first };
-        for (number, (position, change)) in (skipped..).zip(self.events.iter().skip(skipped)) {
-            if range.contains(change.key()) {
-                let was = before.remove(change.key()).filter(|_| previous && number >= first);
-                if let Change::Put(entry) = change {
-                    before.insert(&entry.key, entry);
+        let (mut part, mut bytes) = (Part { events: Vec::new(), upto: after, more: false, looked_at: 0 }, 0);
+        for event in self.events.iter().skip(first) {
+            part.looked_at += 1;
+            if range.contains(event.change.key()) {
+                let was = if previous { self.previous(event) } else { None };
+                bytes += change_cost(&event.change) + was.map_or(0, entry_cost);
+                if part.events.len() >= limit || bytes > READ_BYTES_MAX && !part.events.is_empty() {
+                    part.more = true;
+                    break;
                 }
-                if number >= first {
-                    bytes += change_cost(change) + was.map_or(0, entry_cost);
-                    if told.len() >= limit || bytes > READ_BYTES_MAX && !told.is_empty() {
-                        return Ok((told, upto, true));
-                    }
-                    told.push(Event { position: *position, change: change.clone(), previous: was.cloned() });
-                }
+                let (position, change) = (event.position, event.change.clone());
+                part.events.push(Event { position, change, previous: was.cloned() });
             }
-            if number >= first {
-                upto = *position;
-            }
+            part.upto = event.position;
         }
-        Ok((told, upto, false))
+        Ok(part)
     }
 
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.events.len()
+    }
+
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Remembered {
+    fn cost(&self) -> u64 {
+        change_cost(&self.change) + self.previous.as_ref().map_or(0, entry_cost)
     }
 }
 
 impl BorshSerialize for History {
     fn serialize<W: std::io::Write>(&self, writer: &mut W) -> std::io::Result<()> {
-        (self.oldest, &self.events).serialize(writer)
+        (self.first, self.oldest, &self.events).serialize(writer)
     }
 }
 
 impl BorshDeserialize for History {
     fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
-        let (oldest, events): (Position, VecDeque<(Position, Change)>) = BorshDeserialize::deserialize_reader(reader)?;
-        let bytes = events.iter().map(|(_, change)| change_cost(change)).sum();
-        Ok(History { events, oldest, bytes })
+        let (first, oldest, events): (u64, Position, VecDeque<Remembered>) =
+            BorshDeserialize::deserialize_reader(reader)?;
+        let mut history = History { first, oldest, ..History::default() };
+        events.into_iter().for_each(|event| history.add(event));
+        Ok(history)
     }
 }
 

@@ -14,8 +14,10 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leases {
     leases: BTreeMap<LeaseId, Lease>,
-    /// Follows from the leases: when each ends.
+    /// Follow from the leases: when each ends, when those end that have keys, and how many each user was granted.
     ends: BTreeSet<(u64, LeaseId)>,
+    holding: BTreeSet<(u64, LeaseId)>,
+    granted: BTreeMap<UserName, usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -48,24 +50,33 @@ impl Leases {
         if self.leases.contains_key(&id) {
             return Err(Refusal::LeaseExists);
         }
-        let of_user = self.leases.values().filter(|lease| lease.user == *user).count();
+        let of_user = self.granted.get(user).copied().unwrap_or(0);
         if self.leases.len() >= LEASES_MAX || of_user >= USER_LEASES_MAX {
             return Err(Refusal::Leases);
         }
         let chosen = || (place..).find(|id| *id > 0 && !self.leases.contains_key(id)).unwrap_or(place);
         let id = if id == 0 { chosen() } else { id };
         let ends_us = end_of(time_us, ttl_s);
-        self.ends.insert((ends_us, id));
-        self.leases.insert(id, Lease { ttl_s, ends_us, user: user.clone(), keys: BTreeSet::new() });
+        self.insert(id, Lease { ttl_s, ends_us, user: user.clone(), keys: BTreeSet::new() });
         Ok(id)
+    }
+
+    fn insert(&mut self, id: LeaseId, lease: Lease) {
+        self.ends.insert((lease.ends_us, id));
+        *self.granted.entry(lease.user.clone()).or_default() += 1;
+        self.leases.insert(id, lease);
     }
 
     /// Returns for how long it lasts from now on.
     pub fn renew(&mut self, id: LeaseId, time_us: u64) -> Result<u32, Refusal> {
         let lease = self.leases.get_mut(&id).ok_or(Refusal::NoLease)?;
-        self.ends.remove(&(lease.ends_us, id));
+        let before = (lease.ends_us, id);
         lease.ends_us = end_of(time_us, lease.ttl_s);
+        self.ends.remove(&before);
         self.ends.insert((lease.ends_us, id));
+        if self.holding.remove(&before) {
+            self.holding.insert((lease.ends_us, id));
+        }
         Ok(lease.ttl_s)
     }
 
@@ -73,6 +84,13 @@ impl Leases {
     pub fn end(&mut self, id: LeaseId) -> Result<BTreeSet<Vec<u8>>, Refusal> {
         let lease = self.leases.remove(&id).ok_or(Refusal::NoLease)?;
         self.ends.remove(&(lease.ends_us, id));
+        self.holding.remove(&(lease.ends_us, id));
+        if let Some(granted) = self.granted.get_mut(&lease.user) {
+            *granted -= 1;
+            if *granted == 0 {
+                self.granted.remove(&lease.user);
+            }
+        }
         Ok(lease.keys)
     }
 
@@ -101,6 +119,7 @@ impl Leases {
         })
     }
 
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.leases.len()
     }
@@ -109,14 +128,15 @@ impl Leases {
         self.leases.keys().copied().collect()
     }
 
-    /// How long until the first ends that has keys in a range.
-    pub fn next_end(&self, range: &Range, time_us: u64) -> Option<Duration> {
-        let bounds = range.bounds()?;
+    /// How long until the first ends that has keys in a range, and how many were looked at.
+    pub fn next_end(&self, range: &Range, time_us: u64) -> (Option<Duration>, usize) {
+        let Some(bounds) = range.bounds() else { return (None, 0) };
         let has_keys = |id: &LeaseId| {
             self.leases.get(id).is_some_and(|lease| lease.keys.range::<[u8], _>(bounds).next().is_some())
         };
-        let (ends_us, _) = self.ends.iter().find(|(_, id)| has_keys(id))?;
-        Some(Duration::from_micros(ends_us.saturating_sub(time_us)))
+        let found = (0..).zip(&self.holding).find(|(_, (_, id))| has_keys(id));
+        let left = found.map(|(_, (ends_us, _))| Duration::from_micros(ends_us.saturating_sub(time_us)));
+        (left, found.map_or(self.holding.len(), |(number, _)| number))
     }
 
     /// Whether a lease is there that has room for so many keys more.
@@ -127,13 +147,17 @@ impl Leases {
 
     /// Attaches a key; 0 names no lease. Returns whether there is such a lease.
     pub fn attach(&mut self, id: LeaseId, key: &[u8]) -> bool {
-        let lease = self.leases.get_mut(&id);
-        id == 0 || lease.is_some_and(|lease| lease.keys.insert(key.to_vec()))
+        let Some(lease) = self.leases.get_mut(&id) else { return id == 0 };
+        self.holding.insert((lease.ends_us, id));
+        lease.keys.insert(key.to_vec())
     }
 
     pub fn detach(&mut self, id: LeaseId, key: &[u8]) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.keys.remove(key);
+            if lease.keys.is_empty() {
+                self.holding.remove(&(lease.ends_us, id));
+            }
         }
     }
 }
@@ -146,8 +170,9 @@ impl BorshSerialize for Leases {
 
 impl BorshDeserialize for Leases {
     fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
-        let leases: BTreeMap<LeaseId, Lease> = BorshDeserialize::deserialize_reader(reader)?;
-        let ends = leases.iter().map(|(id, lease)| (lease.ends_us, *id)).collect();
-        Ok(Leases { leases, ends })
+        let saved: BTreeMap<LeaseId, Lease> = BorshDeserialize::deserialize_reader(reader)?;
+        let mut leases = Leases::default();
+        saved.into_iter().for_each(|(id, lease)| leases.insert(id, lease));
+        Ok(leases)
     }
 }

@@ -30,6 +30,10 @@ pub const LEASE_TTL_S: std::ops::RangeInclusive<u32> = 1..=30 * 24 * 3600;
 pub const HISTORY_EVENTS_MAX: usize = 8192;
 /// What they take, each with [`ENTRY_BYTES`] more, in bytes.
 pub const HISTORY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Of what has one revision, what keys were before that is older than the history is remembered up to so much, in bytes.
+pub const PREVIOUS_BYTES_MAX: u64 = 1024 * 1024;
+/// What the values have together that one transaction puts again as they are, in bytes.
+pub const KEPT_VALUES_BYTES_MAX: u64 = 1024 * 1024;
 /// Ranges for which one user may wait at once.
 pub const WAIT_SLOTS: u8 = 8;
 
@@ -256,7 +260,8 @@ pub enum Refusal {
     /// The transaction is too large.
     #[error(
         "a transaction has {TRANSACTION_MAX} conditions and {TRANSACTION_MAX} operations at most, counts or sorts \
-         {WIDE_READS_MAX} ranges at most, and deletes {DELETED_MAX} keys at most"
+         {WIDE_READS_MAX} ranges at most, deletes {DELETED_MAX} keys at most, and leaves keys values of {} KiB at most",
+        KEPT_VALUES_BYTES_MAX / 1024
     )]
     Many = 7,
     /// A key is there twice.

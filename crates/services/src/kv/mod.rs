@@ -33,7 +33,7 @@ pub use transaction::{
 };
 
 use crate::machine::{Applied, Machine, Ordered, Reply};
-use history::History;
+use history::{History, Made, Part};
 use lease::Leases;
 use wait::{Wait, Waits};
 
@@ -185,9 +185,9 @@ impl Kv {
     }
 
     fn changes(&self, range: &Range, after: Position, (limit, previous): (u32, bool), turn: &mut Turn) -> Outcome {
-        turn.look_at(self.history.len());
         match self.history.changes(range, after, limit, previous) {
-            Ok((events, upto, more)) => {
+            Ok(Part { events, upto, more, looked_at }) => {
+                turn.look_at(looked_at);
                 let all = Position { revision: self.revision, changes: u32::MAX };
                 Outcome::Changes { events, upto: if more { upto } else { all.max(after) }, more }
             }
@@ -218,8 +218,8 @@ impl Kv {
         if changed {
             return Ok(Answer::Now(Outcome::Changed));
         }
-        turn.look_at(self.leases.len());
-        let next_end = self.leases.next_end(&range, order.time_us);
+        let (next_end, looked_at) = self.leases.next_end(&range, order.time_us);
+        turn.look_at(looked_at);
         let ends_us = next_end.map(|left| u64::try_from(left.as_micros()).unwrap_or(u64::MAX));
         self.waits.insert(order.place, Wait { user: order.user.clone(), slot, range, after });
         Ok(Answer::Later(WaitNote { revision: self.revision, ends_us }))
@@ -236,7 +236,11 @@ impl Kv {
     /// The keys of a lease go, at one revision.
     fn end_lease(&mut self, id: LeaseId, turn: &mut Turn) -> Result<(), Refusal> {
         let keys = self.leases.end(id)?;
-        let changes = keys.into_iter().filter_map(|key| self.remove(&key).map(|_| Change::Deleted { key })).collect();
+        let gone = |key: Vec<u8>| {
+            let previous = self.remove(&key)?.shown(&key);
+            Some(Made { change: Change::Deleted { key }, previous: Some(previous) })
+        };
+        let changes = keys.into_iter().filter_map(gone).collect();
         self.commit(changes, turn);
         Ok(())
     }
@@ -248,8 +252,9 @@ impl Kv {
 }
 
 impl Item {
-    fn shown(&self, key: &[u8]) -> KeyValue {
-        self.shown_with(key, self.value.clone())
+    fn shown(mut self, key: &[u8]) -> KeyValue {
+        let value = std::mem::take(&mut self.value);
+        self.shown_with(key, value)
     }
 
     fn shown_with(&self, key: &[u8], value: Vec<u8>) -> KeyValue {

@@ -76,6 +76,28 @@ impl Range {
         }
     }
 
+    /// The shortest range that has all keys of both.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        if self == other {
+            return self.clone();
+        }
+        let end = match (self.end_key(), other.end_key()) {
+            (Some(one), Some(other)) => End::Before(one.max(other)),
+            _ => End::Last,
+        };
+        Range { start: self.start.clone().min(other.start.clone()), end }
+    }
+
+    /// The first key behind it; `None` if there is none.
+    pub(super) fn end_key(&self) -> Option<Vec<u8>> {
+        match &self.end {
+            End::Start => Some([&self.start, &[0][..]].concat()),
+            End::Before(end) => Some(end.clone()),
+            End::Last => None,
+        }
+    }
+
     /// Whether a key is in it.
     pub fn contains(&self, key: &[u8]) -> bool {
         match &self.end {

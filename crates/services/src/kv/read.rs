@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::{By, Item, Kv, OperationResult, READ_BYTES_MAX, Read, Shows, Turn, cost};
 
-/// Bytes in one value that are as much work to compare as one key is to look at.
-const COMPARED_BYTES: usize = 128;
+/// Bytes in one value that are as much work to compare or to copy as one key is to look at.
+pub(super) const COMPARED_BYTES: usize = 128;
 
 /// What one reply has room for.
 #[derive(Debug, Default)]
@@ -53,6 +53,8 @@ impl Kv {
         }
         let mut found: Vec<Found<'_>> = found.collect();
         turn.look_at(looked_at);
+        // To sort them takes as many comparisons for each as their number has binary digits.
+        turn.look_at(found.len() * (found.len() | 1).ilog2() as usize / 8);
         found.sort_by(|one, other| compared(read, *one, *other));
         shown(read, found.into_iter(), room, turn)
     }

@@ -53,6 +53,8 @@ pub struct Replica<M> {
     /// What follows from the order alone: the same at every honest leader.
     common: Common,
     machine: M,
+    /// The order's time, as of the last entry.
+    time_us: u64,
     /// The stays accepted here, once that is known.
     members: Option<BTreeMap<UserName, Stay>>,
     /// Whether words were put into the order and are not seen in it yet.
@@ -104,6 +106,7 @@ impl<M: Machine> Replica<M> {
             policy,
             common: Common::default(),
             machine: M::default(),
+            time_us: 0,
             members: None,
             is_telling: false,
             may_differ: true,
@@ -153,6 +156,7 @@ impl<M: Machine> Replica<M> {
         if self.is_lost {
             return Vec::new();
         }
+        self.time_us = origin.time_us;
         let mut out = Outcome::default();
         for message in messages {
             match Message::decode(message) {
@@ -189,7 +193,7 @@ impl<M: Machine> Replica<M> {
         if !words.let_speak(&request.stay, &self.rules)
             || !callers.is_fresh(&request, &self.rules)
             || !callers.can_pay(&request.stay, origin.time_us, &self.rules)
-            || !allowance.covers_one(origin.time_us, RATE) && self.rules.enforces(Rule::PaidByLeader)
+            || !allowance.covers(1, origin.time_us, RATE) && self.rules.enforces(Rule::PaidByLeader)
         {
             return;
         }
@@ -276,9 +280,18 @@ impl<M: Machine> Replica<M> {
             self.may_differ = false;
             out.extend(unsaid.map(|words| Output::Submit(words.encode())));
         }
-        let Replica { common, rules, waiting, .. } = self;
+        let Replica { common, rules, waiting, me, time_us, .. } = self;
         if !waiting.is_empty() {
-            let may_speak = |stay: &Stay| common.words.let_speak(stay, rules);
+            let allowance = common.allowances.get(me).copied().unwrap_or(Allowance::full(RATE));
+            // What nobody can pay would be as if it were not in the order. One goes in all the same: with it the order's time goes on.
+            let can_pay = |stay: &Stay, own: usize, all: usize| {
+                common.callers.can_pay_for(stay, own as u64 + 1, *time_us)
+                    && allowance.covers(all as u64 + 1, *time_us, RATE)
+            };
+            let may_speak = |stay: &Stay, own, all| {
+                let can_pay = all == 0 || can_pay(stay, own, all) || !rules.enforces(Rule::HeldBack);
+                can_pay && common.words.let_speak(stay, rules)
+            };
             while let Some(bytes) = waiting.next(rules, may_speak) {
                 out.push(Output::Submit(Message::Request(bytes).encode()));
             }
@@ -325,5 +338,77 @@ impl<M: Machine> Replica<M> {
     /// Requests that were applied.
     pub fn applied(&self) -> u64 {
         self.common.place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{APPLIED_BURST, APPLIED_PER_S};
+    use crate::tests::hostile::signed;
+    use crate::tests::world::{Member, World, leader, put, rules};
+
+    /// A leader whose blocks may have nothing more applied, or one of whose members may not. Of requests that wait there,
+    /// how many of each member's are put into the order until all that are in it have come.
+    fn put_into_the_order(rules: Rules, of_all: u64, of_ana: u64) -> (usize, usize) {
+        let mut world = World::new(1, (4, 1), rules, &[], &["ana", "ben"]);
+        while world.step() {}
+        let members: Vec<&Member> = world.members.iter().collect();
+        let replica = &mut world.servers.get_mut(&leader(1)).unwrap().replica;
+        replica.time_us = 1_000_000;
+        let mut spent = Allowance::full(RATE);
+        spent.spend(of_all, 1_000_000, RATE);
+        replica.common.allowances.insert(leader(1), spent);
+        let paid = Request::decode(&signed(members[0], 1, &put("a", ""))).unwrap();
+        let came = crate::machine::Applied {
+            reply: Reply::Now { reply: Vec::new(), kept: None },
+            later: Vec::new(),
+            work: of_ana,
+        };
+        drop(replica.common.callers.note(&paid, (1, 1_000_000), &came, &replica.common.words));
+        let mut submitted = vec![0, 0];
+        for number in 2..=12 {
+            for (member, submitted) in members.iter().zip(&mut submitted) {
+                let out = replica.on_request(&member.stay, &signed(member, number, &put("a", "")));
+                *submitted += out.iter().filter(|output| matches!(output, Output::Submit(_))).count();
+            }
+        }
+        (submitted[0], submitted[1])
+    }
+
+    #[test]
+    fn what_cannot_be_paid_yet_waits_in_its_lane_and_is_not_lost_in_the_order() {
+        let rules = rules(4, 1);
+        assert_eq!(put_into_the_order(rules, 0, 0), (11, 11));
+        assert_eq!(put_into_the_order(rules, LEADER_BURST, 0), (1, 0), "one goes, so that time passes");
+        assert_eq!(put_into_the_order(rules, LEADER_BURST - 5, 0), (3, 2), "as many as there is something left for");
+        assert_eq!(put_into_the_order(rules, 0, APPLIED_BURST), (1, 11), "who asks too much waits alone");
+        assert_eq!(put_into_the_order(rules.without(Rule::HeldBack), LEADER_BURST, 0), (11, 11), "the rule does that");
+    }
+
+    #[test]
+    fn what_was_held_back_goes_on_with_the_orders_time() {
+        let mut world = World::new(1, (4, 1), rules(4, 1), &[], &["ana"]);
+        while world.step() {}
+        let member = &world.members[0];
+        let replica = &mut world.servers.get_mut(&leader(1)).unwrap().replica;
+        let mut spent = Allowance::full(RATE);
+        spent.spend(LEADER_BURST + 100, 1_000_000, RATE);
+        replica.common.allowances.insert(leader(1), spent);
+        replica.time_us = 1_000_000;
+        let mut out = Vec::new();
+        (1..=10)
+            .for_each(|number| out.extend(replica.on_request(&member.stay, &signed(member, number, &put("a", "")))));
+        let [Output::Submit(first)] = &out[..] else { panic!("{out:?}") };
+        let stay = member.stay.id.clone();
+        let (before, origin) = (replica.applied(), |index, time_us| Origin { index, time_us, author: leader(1) });
+        let out = replica.on_entry(origin(100, 1_000_010), [&first[..]]);
+        let [Output::Submit(second)] = &out[..] else { panic!("{out:?}") };
+        assert_eq!(replica.applied(), before, "the first could not be paid");
+        let later = 1_000_000 + 200 * 1_000_000 / APPLIED_PER_S;
+        let out = replica.on_entry(origin(101, later), [&second[..]]);
+        assert_eq!(replica.applied(), before + 1);
+        let answers = out.iter().filter(|output| matches!(output, Output::Answer(to, _) if *to == stay)).count();
+        assert_eq!((answers, out.len()), (1, 9), "the others go together");
     }
 }

@@ -15,8 +15,9 @@ pub(super) struct Waiting {
     lanes: BTreeMap<UserName, Lane>,
     /// Bytes that wait.
     bytes: usize,
-    /// Bytes that were put into the order.
+    /// Bytes that were put into the order, and how many requests.
     under_way: usize,
+    sent: usize,
     /// Who was served last.
     turn: Option<UserName>,
 }
@@ -65,10 +66,12 @@ impl Waiting {
         }
     }
 
-    /// The next request to be put into the order, of the next member that may speak; none while too much is under way.
-    pub fn next(&mut self, rules: &Rules, may_speak: impl Fn(&Stay) -> bool) -> Option<Vec<u8>> {
+    /// The next request to be put into the order, of the next member that may speak; none while too much is under way. Whether one
+    /// may speak is asked with how many of its requests are under way, and how many of all members.
+    pub fn next(&mut self, rules: &Rules, may_speak: impl Fn(&Stay, usize, usize) -> bool) -> Option<Vec<u8>> {
         let has_waiting = |(user, lane): (&UserName, &Lane)| {
-            let first = lane.waiting.first_key_value().filter(|_| may_speak(&lane.stay))?;
+            let may_speak = |_: &_| may_speak(&lane.stay, lane.sent.len(), self.sent);
+            let first = lane.waiting.first_key_value().filter(may_speak)?;
             Some((user.clone(), *first.0, first.1.len()))
         };
         let start = self.turn.clone().filter(|_| rules.enforces(Rule::InTurn));
@@ -86,6 +89,7 @@ impl Waiting {
         lane.sent.insert(number, length);
         self.bytes -= length;
         self.under_way += length;
+        self.sent += 1;
         self.turn = Some(user);
         Some(bytes)
     }
@@ -93,7 +97,10 @@ impl Waiting {
     /// What was put into the order is in it, or nobody knows what became of it.
     pub fn arrived(&mut self, stay: &Stay, number: u64) {
         let Some(lane) = self.lanes.get_mut(&stay.id.user).filter(|lane| lane.stay == *stay) else { return };
-        self.under_way -= lane.sent.remove(&number).unwrap_or(0);
+        if let Some(length) = lane.sent.remove(&number) {
+            self.under_way -= length;
+            self.sent -= 1;
+        }
         self.tidy(&stay.id.user);
     }
 
@@ -101,7 +108,7 @@ impl Waiting {
     pub fn lose_sight(&mut self) {
         self.lanes.values_mut().for_each(|lane| lane.sent.clear());
         self.lanes.retain(|_, lane| !lane.waiting.is_empty());
-        self.under_way = 0;
+        (self.under_way, self.sent) = (0, 0);
     }
 
     /// A request was applied, whoever put it into the order.
@@ -130,6 +137,7 @@ impl Waiting {
         if let Some(lane) = self.lanes.remove(user) {
             self.bytes -= lane.bytes;
             self.under_way -= lane.sent.values().sum::<usize>();
+            self.sent -= lane.sent.len();
         }
     }
 
@@ -158,7 +166,7 @@ mod tests {
     }
 
     fn served(waiting: &mut Waiting) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| waiting.next(&rules(), |_| true)).collect()
+        std::iter::from_fn(|| waiting.next(&rules(), |_, _, _| true)).collect()
     }
 
     #[test]
@@ -183,7 +191,7 @@ mod tests {
             waiting.push(&stay(user), number, format!("{user} {number}").into(), &rules());
         }
         let rules = rules().without(Rule::InTurn);
-        let order: Vec<Vec<u8>> = std::iter::from_fn(|| waiting.next(&rules, |_| true)).collect();
+        let order: Vec<Vec<u8>> = std::iter::from_fn(|| waiting.next(&rules, |_, _, _| true)).collect();
         assert_eq!(order, [b"ana 1", b"ana 2", b"ben 7"]);
     }
 
@@ -195,9 +203,9 @@ mod tests {
             waiting.push(&stay("ben"), number, vec![0; 60_000], &rules());
         }
         assert_eq!(served(&mut waiting).len(), 16 + LANE_BYTES_MAX / 60_000);
-        assert!(waiting.next(&rules(), |_| true).is_none());
+        assert!(waiting.next(&rules(), |_, _, _| true).is_none());
         waiting.push(&stay("ana"), 2000, vec![0; 10], &rules());
-        assert!(waiting.next(&rules(), |_| true).is_none(), "what is under way counts too");
+        assert!(waiting.next(&rules(), |_, _, _| true).is_none(), "what is under way counts too");
     }
 
     #[test]
@@ -208,7 +216,7 @@ mod tests {
                 waiting.push(&stay(user), number, vec![0; 65_000], &rules());
             }
         }
-        assert!(waiting.next(&rules(), |_| false).is_none());
+        assert!(waiting.next(&rules(), |_, _, _| false).is_none());
         assert_eq!(served(&mut waiting).len(), UNDER_WAY_BYTES_MAX / 65_000);
         waiting.arrived(&stay("ana"), 1);
         assert_eq!(served(&mut waiting).len(), 1);

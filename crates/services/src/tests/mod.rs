@@ -1,6 +1,6 @@
 //! Both sides in one world: leaders of which some are hacked, members, and an order that hacked leaders write into too.
 
-mod hostile;
+pub mod hostile;
 mod once;
 mod waiting;
-mod world;
+pub mod world;

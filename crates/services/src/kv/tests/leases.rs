@@ -129,7 +129,7 @@ fn a_lease_has_no_more_keys_than_have_room_in_the_history_at_one_revision() {
     assert_eq!((world.kv.keys.len(), world.kv.revision), (0, before + 1));
     assert!(!world.kv.history.has_changed(&Range::all(), before + 1).0);
     let all = world.kv.history.changes(&Range::all(), Position { revision: before, changes: u32::MAX }, 5000, false);
-    assert_eq!(all.unwrap().0.last().unwrap().position, Position { revision: before + 1, changes: 492 });
+    assert_eq!(all.unwrap().events.last().unwrap().position, Position { revision: before + 1, changes: 492 });
 }
 
 impl World {

@@ -216,7 +216,7 @@ fn the_room_for_keys_is_checked_for_all_changes_together_and_no_more_go_at_once_
         kv.history
             .changes(&Range::all(), Position { revision: kv.revision - 1, changes: 0 }, 9, false)
             .unwrap()
-            .0
+            .events
             .len(),
         9
     );

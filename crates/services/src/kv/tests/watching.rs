@@ -94,8 +94,10 @@ fn the_history_forgets_whole_revisions_and_says_from_where_it_remembers() {
     assert_eq!(world.changes(Range::all(), behind(0), 1, false).1.revision, 2, "all is remembered");
     world.put("a", &value);
     let changes = |after| KvRequest::Changes { range: Range::all(), after: behind(after), limit: 1, previous: false };
-    assert_eq!(world.ask(&changes(1)).1, Outcome::Compacted { oldest: 2 });
-    assert!(matches!(world.ask(&changes(2)).1, Outcome::Changes { .. }));
+    // What the key was before the first change that is left takes room too.
+    assert_eq!(world.ask(&changes(2)).1, Outcome::Compacted { oldest: 3 });
+    assert!(matches!(world.ask(&changes(3)).1, Outcome::Changes { .. }));
+    assert!(world.kv.history.bytes() <= HISTORY_BYTES_MAX);
     let wait = KvRequest::Wait { slot: 0, range: Range::key(b"zzz"), after: 1 };
     assert_eq!(world.ask(&wait).1, Outcome::Changed, "nobody knows, so whoever waits has to look");
     let puts: Vec<Operation> = (0..128).map(|key| put(&format!("k{key}"), "")).collect();
@@ -109,10 +111,110 @@ fn the_history_forgets_whole_revisions_and_says_from_where_it_remembers() {
     assert_eq!((first.len(), &first[0][..]), (200, &*format!("{} k0=", oldest + 1)));
 }
 
+/// So many changes that nothing older is remembered.
+fn fill(world: &mut World) {
+    let puts: Vec<Operation> = (0..128).map(|key| put(&format!("fill{key}"), "")).collect();
+    for _ in 0..HISTORY_EVENTS_MAX / 128 + 1 {
+        drop(world.quick(&puts));
+    }
+}
+
+#[test]
+fn what_a_key_was_is_told_however_long_ago_it_was_put() {
+    let mut world = World::default();
+    for key in ["changed", "deleted", "leased", "twice"] {
+        world.put(key, "old");
+    }
+    world.ask(&KvRequest::LeaseGrant { id: 7, ttl_s: 60 });
+    world.one(Operation::Put(Put::leased(b"leased", b"older", 7)));
+    fill(&mut world);
+    let before = world.kv.revision;
+    world.all(vec![put("changed", "new"), delete("deleted"), put("twice", "1")]);
+    world.ask(&KvRequest::LeaseRevoke { id: 7 });
+    world.put("twice", "2");
+    world.one(delete("twice"));
+    world.put("twice", "3");
+    let told = world.changes(Range::all(), behind(before), 99, true).0;
+    let told: Vec<&str> = told.iter().map(|told| told.split_once(' ').unwrap().1).collect();
+    let wanted = ["changed=new was changed=old", "deleted! was deleted=old", "twice=1 was twice=old"];
+    assert_eq!(told[..3], wanted);
+    assert_eq!(told[3..], ["leased! was leased=older", "twice=2 was twice=1", "twice! was twice=2", "twice=3"]);
+    // The first of these changes is forgotten; the others know what they were made from all the same.
+    for _ in 0..HISTORY_EVENTS_MAX / 128 - 1 {
+        drop(world.quick(&(0..128).map(|key| put(&format!("fill{key}"), "")).collect::<Vec<_>>()));
+    }
+    while world.kv.history.changes(&Range::all(), behind(before), 1, false).is_ok() {
+        drop(world.quick(&[put("more", "")]));
+    }
+    let left = world.changes(Range::from(b"leased"), behind(before + 1), 4, true).0;
+    let left: Vec<&str> = left.iter().map(|told| told.split_once(' ').unwrap().1).collect();
+    assert_eq!(left, ["leased! was leased=older", "twice=2 was twice=1", "twice! was twice=2", "twice=3"]);
+}
+
+fn changes_behind(after: Revision) -> KvRequest {
+    KvRequest::Changes { range: Range::all(), after: behind(after), limit: 99, previous: true }
+}
+
+#[test]
+fn who_follows_pays_for_what_is_new_and_not_for_all_that_is_remembered() {
+    let mut world = World::default();
+    fill(&mut world);
+    let before = world.kv.revision;
+    world.put("a", "1");
+    for previous in [false, true] {
+        let request = KvRequest::Changes { range: Range::all(), after: behind(before), limit: 99, previous };
+        assert_eq!(world.apply("ben", Role::Member, &request).work, 0);
+    }
+    let all = KvRequest::Changes { range: Range::key(b"x"), after: behind(before - 50), limit: 99, previous: false };
+    assert!(world.apply("ben", Role::Member, &all).work >= 20, "what is looked at is paid");
+}
+
+#[test]
+fn a_short_request_does_not_push_all_that_is_remembered_out() {
+    let mut world = World::default();
+    let (long, keys) = ("v".repeat(VALUE_BYTES_MAX), 63);
+    for key in 0..keys {
+        drop(world.quick(&[put(&format!("ana/{key}"), &long)]));
+    }
+    for part in 0..8 {
+        let key = |number: usize| put(&format!("ben/{part}/{number:0500}"), "");
+        for chunk in [0, 100, 200] {
+            let puts = (chunk..chunk + 100).map(key).collect();
+            assert!(matches!(world.ask_as("ben", Role::Member, &request(puts)).1, Outcome::Transacted(_)));
+        }
+    }
+    let before = world.put("told", "1") - 1;
+    let keep = |key| Put { key: format!("ana/{key}").into_bytes(), value: None, lease: Some(0), previous: false };
+    let mut operations: Vec<Operation> = (0..keys).map(|key| Operation::Put(keep(key))).collect();
+    let paid = world.quick(&operations).work;
+    assert!(matches!(world.ask(&changes_behind(before)).1, Outcome::Changes { .. }), "one tiny request did it");
+    operations.truncate(15);
+    operations.push(Operation::Delete(Delete { range: Range::prefix(b"ben/"), previous: false }));
+    let before = world.kv.revision;
+    let work = world.quick(&operations).work;
+    assert_eq!(world.kv.revision, before + 1, "a megabyte of values may be left as it is");
+    assert!(matches!(world.ask(&changes_behind(before)).1, Outcome::Changes { .. }), "what has one revision has room");
+    assert!(paid >= 32 && work >= 29, "{paid} and {work} for what is written, however short the request");
+}
+
+#[test]
+fn whoever_waits_for_all_keys_pays_nothing_for_others_leases() {
+    let mut world = World::default();
+    for number in 0..LEASES_MAX {
+        world.place += 1;
+        let user = format!("u{}", number % 8).parse().unwrap();
+        let order = Ordered { place: world.place, time_us: 5, user: &user, role: Role::Member, may_wait: true };
+        drop(world.kv.apply(&order, &encode(&KvRequest::LeaseGrant { id: 0, ttl_s: 60 })));
+    }
+    assert_eq!(world.kv.leases.len(), LEASES_MAX);
+    let wait = KvRequest::Wait { slot: 0, range: Range::all(), after: 1 };
+    assert_eq!(world.apply("zoe", Role::Member, &wait).work, 0);
+}
+
 #[test]
 fn who_has_read_a_part_of_a_revision_is_told_when_the_rest_of_it_is_forgotten() {
     let mut history = History::default();
-    let gone = |key: String| Change::Deleted { key: key.into_bytes() };
+    let gone = |key: String| Made { change: Change::Deleted { key: key.into_bytes() }, previous: None };
     history.push(2, vec![gone("a".to_owned()), gone("b".to_owned())]);
     history.push(3, (0..HISTORY_EVENTS_MAX).map(|key| gone(format!("k{key:05}"))).collect());
     let read = |changes| history.changes(&Range::all(), Position { revision: 2, changes }, 1, false);
