@@ -9,7 +9,7 @@ export function capital(name) {
 }
 
 /** Replaces what is there only if it is another: a screen reader and a pointer keep their place. @param {HTMLElement} place @param {(Node | string)[]} content */
-function put(place, ...content) {
+export function put(place, ...content) {
   const fresh = element("div", {}, ...content);
   if (fresh.innerHTML !== place.innerHTML) place.replaceChildren(...fresh.childNodes);
 }

@@ -2,9 +2,11 @@
 // The page of the cut network: it shows what people and sites report, and passes on what is clicked.
 
 import { capital } from "./cards.js";
-import { avatar, byId, element } from "./dom.js";
+import { byId, element } from "./dom.js";
+import { Peer, Site, Talk } from "./people.js";
 
 const STORY_MAX = 200;
+const FINN = 5;
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @type {WebSocket | null} */
@@ -18,6 +20,8 @@ let told = 0;
 const sites = [];
 /** @type {Peer[]} */
 const peers = [];
+/** What was said, by the number of its key. @type {Map<number, Talk>} */
+const talks = new Map();
 
 function connect() {
   const address = new URL("peers-socket", location.href);
@@ -59,8 +63,8 @@ function say(id, text) {
 
 function show() {
   if (sites.length === 0) build();
-  facts.sites.forEach((/** @type {any} */ site, /** @type {number} */ place) => sites[place]?.show(site));
-  facts.people.forEach((/** @type {any} */ person, /** @type {number} */ place) => peers[place]?.show(person));
+  facts.sites.forEach((/** @type {any} */ site, /** @type {number} */ place) => sites[place]?.show(site, facts.ready));
+  facts.people.forEach((/** @type {any} */ person, /** @type {number} */ place) => peers[place]?.show(person, facts.keys > 0));
   say("delivered", String(facts.delivered));
   say("keys", String(facts.keys));
   say("compared", String(facts.compared));
@@ -72,8 +76,10 @@ function show() {
   const cut = facts.cuts.length > 0;
   /** @type {HTMLButtonElement} */ (byId("cut")).disabled = !facts.ready || cut;
   /** @type {HTMLButtonElement} */ (byId("mend")).disabled = !cut;
+  /** @type {HTMLButtonElement} */ (byId("leave")).disabled = facts.keys === 0 || facts.people[FINN].presence !== "in";
   showWires();
   showSteps();
+  showTalks();
   for (const line of facts.story) tell(line);
 }
 
@@ -84,7 +90,7 @@ function build() {
     byId("sites").append(site.element);
   });
   facts.people.forEach((/** @type {any} */ { name, site }, /** @type {number} */ place) => {
-    const peer = new Peer(name, (text) => send({ do: "say", person: place, text }));
+    const peer = new Peer(name, (order) => send({ ...order, person: place }));
     peers.push(peer);
     sites[site]?.element.append(peer.element);
   });
@@ -128,12 +134,32 @@ function showWires() {
 
 function showSteps() {
   const cut = facts.cuts.length > 0;
-  const done = [facts.wrote, facts.cut_once, facts.seen_apart, facts.mended_once && !cut && facts.met_after_ms !== null];
+  const done = [facts.wrote, facts.cut_once, facts.seen_apart, facts.left_once, facts.mended_once && !cut && facts.met_after_ms !== null];
   done.forEach((is, place) => {
     const step = byId(`step-${place + 1}`);
     step.classList.toggle("done", is);
     step.classList.toggle("now", !is && done.indexOf(false) === place);
   });
+}
+
+/** The newest key stands first. */
+function showTalks() {
+  const kept = new Set();
+  for (const talk of [...facts.spoken].reverse()) {
+    kept.add(talk.n);
+    let shown = talks.get(talk.n);
+    if (!shown) {
+      shown = new Talk();
+      talks.set(talk.n, shown);
+      byId("spoken").prepend(shown.element);
+    }
+    shown.show(talk);
+  }
+  for (const [n, shown] of talks) {
+    if (kept.has(n)) continue;
+    shown.element.remove();
+    talks.delete(n);
+  }
 }
 
 function showBanner() {
@@ -157,75 +183,8 @@ function tell({ n, at_ms, tone, text }) {
   while (story.children.length > STORY_MAX) story.lastElementChild?.remove();
 }
 
-/** A site, and whom it hears. */
-class Site {
-  /** @param {string} name @param {() => void} cut */
-  constructor(name, cut) {
-    const title = element("h2", { id: `site-${name}-title` }, capital(name));
-    this.word = element("span", { class: "word" });
-    this.button = /** @type {HTMLButtonElement} */ (element("button", { type: "button", class: "quiet", id: `cut-${name}` }, "Cut off", element("span", { class: "visually-hidden" }, ` ${capital(name)}`)));
-    this.button.addEventListener("click", cut);
-    this.element = element("section", { class: "site", id: `site-${name}`, "aria-labelledby": title.id },
-      element("header", {}, element("span", { class: "lamp", "aria-hidden": "true" }), title, this.word, this.button));
-  }
-
-  /** @param {{mood: string, word: string}} site */
-  show({ mood, word }) {
-    this.element.className = `site ${mood}`;
-    if (this.word.textContent !== word) this.word.textContent = word;
-    this.button.disabled = !facts.ready;
-  }
-}
-
-/** A person: who it shares a key with, and what it has heard. */
-class Peer {
-  /** @param {string} name @param {(text: string) => void} write */
-  constructor(name, write) {
-    this.name = name;
-    this.shown = 0;
-    this.with = "";
-    const title = element("h3", { id: `peer-${name}-title` }, capital(name));
-    this.colour = element("i", { "aria-hidden": "true" });
-    this.digits = element("span", {});
-    this.key = element("span", { class: "key" }, this.colour, this.digits);
-    this.company = element("div", { class: "with" });
-    this.talked = element("div", { class: "talked", role: "log", "aria-live": "off", tabindex: "0", "aria-label": `What ${capital(name)} has heard` });
-    const text = /** @type {HTMLInputElement} */ (element("input", { type: "text", maxlength: "300", autocomplete: "off", placeholder: `Write as ${capital(name)}`, "aria-label": `Write as ${capital(name)}` }));
-    const form = element("form", {}, text, element("button", { class: "quiet", "aria-label": `Send as ${capital(name)}` }, "Send"));
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      if (text.value.trim()) write(text.value);
-      text.value = "";
-    });
-    this.element = element("article", { class: "peer", id: `peer-${name}`, "aria-labelledby": title.id },
-      element("header", {}, avatar(name), title, this.key, this.company), this.talked, form);
-  }
-
-  /** @param {any} person */
-  show({ key, members, changing, log }) {
-    this.element.classList.toggle("changing", changing || key === null);
-    const digits = key === null ? "no key yet" : changing ? "makes a new key…" : key;
-    if (this.digits.textContent !== digits) this.digits.textContent = digits;
-    this.colour.hidden = key === null || changing;
-    if (key !== null) this.colour.style.setProperty("--hue", String(parseInt(key.slice(0, 4), 16) % 360));
-    const company = members.join(" ");
-    if (company !== this.with) {
-      this.with = company;
-      this.company.replaceChildren(...members.map(avatar), `${members.length} with this key`);
-    }
-    const fresh = log.filter((/** @type {any} */ { n }) => n > this.shown);
-    if (fresh.length === 0) return;
-    const atEnd = this.talked.scrollHeight - this.talked.scrollTop - this.talked.clientHeight < 40;
-    for (const { n, tone, who, text } of fresh) {
-      this.shown = n;
-      this.talked.append(element("p", { class: tone }, ...(who ? [element("b", {}, `${who}: `)] : []), text));
-    }
-    while (this.talked.children.length > STORY_MAX) this.talked.firstElementChild?.remove();
-    if (atEnd) this.talked.scrollTop = this.talked.scrollHeight;
-  }
-}
-
 byId("cut").addEventListener("click", () => send({ do: "cut", site: 2 }));
 byId("mend").addEventListener("click", () => send({ do: "mend" }));
+byId("leave").addEventListener("click", () => send({ do: "leave", person: FINN }));
 byId("talk").addEventListener("change", (event) => send({ do: "talk", on: /** @type {HTMLInputElement} */ (event.target).checked }));
 connect();

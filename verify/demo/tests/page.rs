@@ -4,15 +4,15 @@
 
 #[path = "page/peers.rs"]
 mod peers;
+#[path = "page/program.rs"]
+mod program;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ringfort_browser::{Axe, Browser, DEADLINE, Page};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use program::{Demo, get};
 
 /// From the start of the program until three people have drawn together; far more than a busy machine needs.
 const TOGETHER_WITHIN: Duration = Duration::from_secs(90);
@@ -36,44 +36,6 @@ const ATTACKS: [(&str, u8, &str); 13] = [
     ("flood", 4, "caught"),
     ("chaos", 3, "caught"),
 ];
-
-/// The demo without a terminal: its page until it is told to end.
-struct Demo {
-    child: Child,
-    url: String,
-    started: Instant,
-    _temporary: tempfile::TempDir,
-}
-
-impl Demo {
-    fn start() -> Demo {
-        let temporary = tempfile::tempdir().unwrap();
-        let started = Instant::now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringfort-demo"));
-        command.arg("demo").env("TMPDIR", temporary.path()).env("NO_COLOR", "1").env_remove("RUST_LOG");
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let url = lines.find(|line| line.contains("http://127.0.0.1:")).unwrap().trim().to_owned();
-        std::thread::spawn(move || lines.for_each(|line| println!("{line}")));
-        Demo { child, url, started, _temporary: temporary }
-    }
-
-    /// Ctrl-C ends it and leaves nothing behind.
-    fn end(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        assert_eq!(std::fs::read_dir(self._temporary.path()).unwrap().count(), 0, "files are left");
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        // It has ended already if all went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The page of the demo, and the members' pages in it.
 struct Room {
@@ -298,31 +260,10 @@ async fn more_than_is_promised_is_said_and_then_shown() {
     demo.end();
 }
 
-/// The status and head of an answer.
-async fn get(host: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
-    let mut stream = TcpStream::connect(host).await.unwrap();
-    let named = headers.iter().any(|(name, _)| *name == "Host");
-    let mut request = format!("GET {target} HTTP/1.1\r\n");
-    if !headers.iter().any(|(name, _)| *name == "Connection") {
-        request += "Connection: close\r\n";
-    }
-    if !named {
-        request += &format!("Host: {host}\r\n");
-    }
-    headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
-    stream.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    // A refused upgrade may end with a reset.
-    let _ = stream.read_to_end(&mut answer).await;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_opens_with_its_token_and_to_nobody_else() {
     let demo = Demo::start();
-    let host = demo.url.split('/').nth(2).unwrap().to_owned();
-    let entrance = &demo.url[demo.url.find("/?").unwrap()..];
+    let (host, entrance) = (demo.host(), demo.entrance());
     for target in ["/", "/?token=00000000000000000000000000000000"] {
         assert_eq!(get(&host, target, &[]).await.0, 403, "{target}");
     }

@@ -1,33 +1,40 @@
 //! How everything is at one moment, for the page: what people and sites report, and nothing that is only hoped.
 
-use data_encoding::HEXLOWER;
 use ringfort_attack::real::sites::NAMES;
 use serde::Serialize;
 
-use super::room::{Site, State};
+use super::room::{Person, Presence, Site, State, ViewName};
+use super::spoken::TalkFacts;
+use super::words::{capital, listed};
 
 /// Everything.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Facts {
     ready: bool,
-    failed: Option<String>,
+    pub failed: Option<String>,
     talks: bool,
     wrote: bool,
     cut_once: bool,
     mended_once: bool,
     seen_apart: bool,
+    left_once: bool,
     /// Where the network is cut: from, to.
     cuts: Vec<(usize, usize)>,
     /// What is so, in a sentence.
     banner: String,
-    one_key: bool,
+    /// The network is whole, and all who take part have one key.
+    pub one_key: bool,
+    /// The network is cut, and each half has a key of its own.
+    pub apart: bool,
     sites: Vec<SiteFacts>,
-    people: Vec<PersonFacts>,
+    pub people: Vec<PersonFacts>,
+    /// What was said under which key, the newest key first.
+    pub spoken: Vec<TalkFacts>,
     delivered: u64,
     keys: usize,
-    compared: u64,
-    differ: u64,
-    met_after_ms: Option<u64>,
+    pub compared: u64,
+    pub differ: u64,
+    pub met_after_ms: Option<u64>,
     story: Vec<Line>,
 }
 
@@ -40,11 +47,12 @@ struct SiteFacts {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct PersonFacts {
-    name: String,
+pub struct PersonFacts {
+    pub name: String,
     site: usize,
-    key: Option<String>,
-    members: Vec<String>,
+    presence: Presence,
+    pub key: Option<String>,
+    pub members: Vec<String>,
     changing: bool,
     log: Vec<Line>,
 }
@@ -72,27 +80,37 @@ pub struct Line {
 
 impl Facts {
     pub(super) fn of(state: &State) -> Self {
-        let person = |person: &super::room::Person| PersonFacts {
+        let person = |person: &Person| PersonFacts {
             name: person.name.clone(),
             site: person.place,
+            presence: person.presence(),
             key: person.view.as_ref().map(|view| view.key.clone()),
             members: person.view.iter().flat_map(|view| view.members.iter().cloned()).collect(),
             changing: person.changing,
             log: person.log.iter().cloned().collect(),
         };
+        let has = |person: &&Person| person.takes_part() && person.view.is_some();
+        let now = state.people.iter().filter(has).filter_map(|person| Some(&person.view.as_ref()?.name)).collect();
+        let waits = |name: &str, view: &ViewName| {
+            state.people.iter().any(|p| p.name == name && p.view.as_ref().is_some_and(|now| now.name == *view))
+        };
         Facts {
-            ready: !state.keys.is_empty() && state.people.iter().all(|person| person.view.is_some()),
+            ready: !state.keys.is_empty()
+                && state.people.iter().all(|person| person.view.is_some() || !person.takes_part()),
             failed: state.failed.clone(),
             talks: state.talks,
             wrote: state.wrote,
             cut_once: state.cut_once,
             mended_once: state.mended_once,
             seen_apart: state.seen_apart,
+            left_once: state.left_once,
             cuts: state.cuts.clone(),
-            banner: banner(state),
-            one_key: state.failed.is_none() && state.cuts.is_empty() && state.all_have_one_key(),
+            banner: state.banner(),
+            one_key: state.failed.is_none() && state.all_have_one_key(),
+            apart: state.failed.is_none() && state.are_apart(),
             sites: NAMES.iter().zip(&state.sites).map(|(name, site)| site_facts(name, site)).collect(),
             people: state.people.iter().map(person).collect(),
+            spoken: state.spoken.facts(&now, waits),
             delivered: state.delivered,
             keys: state.keys.len(),
             compared: state.compared,
@@ -100,6 +118,29 @@ impl Facts {
             met_after_ms: state.met_after_ms,
             story: state.story.iter().cloned().collect(),
         }
+    }
+}
+
+/// For the script.
+impl Facts {
+    fn person(&self, name: &str) -> Option<&PersonFacts> {
+        self.people.iter().find(|person| person.name == name)
+    }
+
+    /// Somebody's key; empty without one.
+    pub fn key_of(&self, name: &str) -> String {
+        self.person(name).and_then(|person| person.key.clone()).unwrap_or_default()
+    }
+
+    /// Who has the same key, as this person knows it.
+    pub fn members_of(&self, name: &str) -> Vec<String> {
+        self.person(name).map(|person| person.members.clone()).unwrap_or_default()
+    }
+
+    /// Who was given a message, under whatever key.
+    pub fn read_by(&self, text: &str) -> Vec<String> {
+        let words = self.spoken.iter().flat_map(|talk| &talk.said).filter(|word| word.text == text);
+        words.flat_map(|word| word.readers.iter().cloned()).collect()
     }
 }
 
@@ -113,52 +154,6 @@ fn site_facts(name: &str, site: &Site) -> SiteFacts {
         (true, ..) => ("part", format!("hears {} only", listed(&others))),
     };
     SiteFacts { name: name.to_owned(), mood, word }
-}
-
-/// What is so, from what people report.
-fn banner(state: &State) -> String {
-    if let Some(why) = &state.failed {
-        return format!("This page's sites have failed: {why}.");
-    }
-    let parts = state.parts_by_key();
-    let groups: Vec<String> = parts.values().map(|people| crowd(&people.iter().copied().collect::<Vec<_>>())).collect();
-    match (state.cuts.is_empty(), parts.len()) {
-        (_, 0) => "Three sites start, and six people make a key…".to_owned(),
-        (false, 1) => "The network is cut. The halves are about to notice it…".to_owned(),
-        (false, _) if !state.parts_have_keys() => "The network is cut. Each half makes a key of its own…".to_owned(),
-        (false, _) => format!(
-            "The network is cut. Each half goes on with a key of its own, and neither can read the other: {}.",
-            groups.join("; ")
-        ),
-        (true, 1) if state.all_have_one_key() => "The network is whole, and all have one key.".to_owned(),
-        (true, 1) => "The people make a new key…".to_owned(),
-        (true, _) => format!("Not all have one key yet: {}.", groups.join("; ")),
-    }
-}
-
-/// A key's tag, as people would compare it.
-pub(super) fn fingerprint(tag: &[u8; 8]) -> String {
-    let digits = HEXLOWER.encode(tag);
-    let words: Vec<&str> = (0..4).filter_map(|word| digits.get(word * 4..word * 4 + 4)).collect();
-    words.join(" ")
-}
-
-pub(super) fn capital(name: &str) -> String {
-    let mut letters = name.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// `Ana, Ben and Eva`.
-pub(super) fn crowd(names: &[&str]) -> String {
-    listed(&names.iter().map(|name| capital(name)).collect::<Vec<_>>())
-}
-
-pub(super) fn listed(names: &[String]) -> String {
-    match names {
-        [] => "nobody".to_owned(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
 }
 
 #[cfg(test)]
@@ -177,12 +172,5 @@ mod tests {
         assert_eq!(facts(&site(&["south"])), ("alone", "hears nobody".to_owned()));
         assert_eq!(facts(&site(&["south", "west"])), ("part", "hears West only".to_owned()));
         assert_eq!(facts(&site(&NAMES)), ("fine", "hears both others".to_owned()));
-    }
-
-    #[test]
-    fn names_and_fingerprints_read_well() {
-        assert_eq!(crowd(&["ana"]), "Ana");
-        assert_eq!(crowd(&["ana", "ben", "eva"]), "Ana, Ben and Eva");
-        assert_eq!(fingerprint(&[0x7d, 0x12, 0x88, 0xcf, 6, 0xa3, 0xb5, 0xe9]), "7d12 88cf 06a3 b5e9");
     }
 }

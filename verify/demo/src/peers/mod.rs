@@ -4,8 +4,11 @@
 //! [`ringfort_site::SecureGroup`]. Nothing runs until the page is first opened.
 
 mod facts;
+mod halves;
 mod person;
 mod room;
+mod spoken;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,8 +22,8 @@ use ringfort_site::secure::file;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-pub use facts::Facts;
-use room::Room;
+pub use facts::{Facts, PersonFacts};
+use room::{Presence, Room};
 
 /// Who is at which site.
 const PEOPLE: [(&str, usize); 6] = [("ana", 0), ("ben", 0), ("cleo", 1), ("dan", 1), ("eva", 2), ("finn", 2)];
@@ -56,6 +59,12 @@ pub enum Order {
     Mend,
     /// A person says something.
     Say(usize, String),
+    /// A person leaves the group.
+    Leave(usize),
+    /// A person's program freezes.
+    Freeze(usize),
+    /// A person who has left, or whose program froze, comes back.
+    Return(usize),
     /// People talk by themselves, or no longer do.
     Talk(bool),
 }
@@ -198,7 +207,7 @@ async fn play(sites: &Sites, room: &Arc<Room>, orders: &mut mpsc::Receiver<Order
             _ = looks.tick() => look(sites, room),
             _ = chatter.tick() => if room.talks() {
                 let text = TALK.get(said % TALK.len()).copied().unwrap_or_default();
-                say(room, said % PEOPLE.len(), text.to_owned());
+                say(room, said % PEOPLE.len(), text);
                 // Nobody always says the same.
                 said += if said % TALK.len() == TALK.len() - 1 { 2 } else { 1 };
             },
@@ -223,20 +232,43 @@ fn obey(sites: &Sites, room: &Arc<Room>, order: Order) {
         }
         Order::Say(person, text) => {
             room.is_written_for();
-            say(room, person, text);
+            if !say(room, person, &text) {
+                room.told(person, "This was not sent: this person is not in the group.");
+            }
+        }
+        Order::Leave(person) => {
+            room.is_to(person, Presence::Away);
+        }
+        Order::Freeze(person) => {
+            if room.is_to(person, Presence::Frozen) {
+                is_missed(room, person);
+            }
+        }
+        Order::Return(person) => {
+            room.is_to(person, Presence::In);
         }
         Order::Talk(talks) => room.set_talks(talks),
     }
     look(sites, room);
 }
 
-/// What is said while a view changes waits for the next one, and so nobody waits for it here.
-fn say(room: &Arc<Room>, person: usize, text: String) {
-    let Some(voice) = room.voice(person) else { return };
-    let room = room.clone();
+/// Nobody notices that a program freezes before it has to answer: whoever has the same key asks for a new one.
+fn is_missed(room: &Arc<Room>, person: usize) {
+    let Some((companion, voice)) = room.companion(person) else { return };
+    room.refreshes(companion, person);
+    // Where a new key is coming anyway, all have to answer already.
+    tokio::spawn(async move { drop(voice.refresh().await) });
+}
+
+/// What is said while a view changes waits for the next one, and so nobody waits for it here. `false` if the person cannot
+/// speak.
+fn say(room: &Arc<Room>, person: usize, text: &str) -> bool {
+    let Some(voice) = room.voice(person) else { return false };
+    let (room, message) = (room.clone(), room.seals(text));
     tokio::spawn(async move {
-        if let Err(error) = voice.send(ringfort_peer::Service::Agreed, None, text.into_bytes()).await {
+        if let Err(error) = voice.send(ringfort_peer::Service::Agreed, None, message).await {
             room.told(person, &format!("This was not sent: {error}."));
         }
     });
+    true
 }

@@ -1,15 +1,20 @@
 //! What the people see, and what of it must be the same: the books of the page.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ringfort_attack::real::sites::NAMES;
 use ringfort_peer_keys::Event;
+use ringfort_peer_keys::flush::OutWhy;
 use ringfort_peer_keys::peer::SecureView;
 use ringfort_site::{Report, Speaker};
+use serde::Serialize;
+use tokio::sync::watch;
 
-use super::facts::{Facts, Line, Tone, capital, crowd, fingerprint, listed};
+use super::facts::{Facts, Line, Tone};
+use super::spoken::{self, Spoken};
+use super::words::{capital, changed, fingerprint, listed};
 
 /// Lines of one person's conversation that are kept.
 const LOG_MAX: usize = 40;
@@ -21,6 +26,19 @@ const ENDS_MAX: usize = 256;
 /// What identifies a secure view: its context's bytes, which no other view has.
 pub(super) type ViewName = Vec<u8>;
 
+/// Whether somebody takes part, as whoever sits at the page wants it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// Is in the group, or tries to be.
+    #[default]
+    In,
+    /// Has left.
+    Away,
+    /// Its program freezes: it reads nothing and answers nothing.
+    Frozen,
+}
+
 /// One person.
 pub(super) struct Person {
     pub name: String,
@@ -29,9 +47,20 @@ pub(super) struct Person {
     /// Members were lost, and there is no new key yet.
     pub changing: bool,
     pub log: VecDeque<Line>,
+    wish: watch::Sender<Presence>,
     voice: Option<Speaker>,
     /// What was delivered in the present view, in order.
     heard: Vec<(String, Vec<u8>)>,
+}
+
+impl Person {
+    pub fn presence(&self) -> Presence {
+        *self.wish.borrow()
+    }
+
+    pub fn takes_part(&self) -> bool {
+        self.presence() == Presence::In
+    }
 }
 
 /// A view with a key.
@@ -74,6 +103,10 @@ pub(super) struct State {
     pub mended_once: bool,
     /// Whether the halves of a cut were seen with keys of their own.
     pub seen_apart: bool,
+    /// Whether somebody went out of the group while the network was cut.
+    pub left_once: bool,
+    pub spoken: Spoken,
+    sent: u64,
     pub met_after_ms: Option<u64>,
     pub story: VecDeque<Line>,
     mended_at: Option<Instant>,
@@ -93,6 +126,7 @@ impl Room {
             view: None,
             changing: false,
             log: VecDeque::new(),
+            wish: watch::Sender::default(),
             voice: None,
             heard: Vec::new(),
         };
@@ -110,6 +144,9 @@ impl Room {
             cut_once: false,
             mended_once: false,
             seen_apart: false,
+            left_once: false,
+            spoken: Spoken::default(),
+            sent: 0,
             met_after_ms: None,
             story: VecDeque::new(),
             mended_at: None,
@@ -119,7 +156,7 @@ impl Room {
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -145,8 +182,60 @@ impl Room {
         (state.talks, state.wrote) = (false, true);
     }
 
+    /// What somebody speaks with, while it takes part.
     pub fn voice(&self, person: usize) -> Option<Speaker> {
-        self.state().people.get(person)?.voice.clone()
+        self.state().people.get(person).filter(|person| person.takes_part())?.voice.clone()
+    }
+
+    /// A message with a number of its own.
+    pub fn seals(&self, text: &str) -> Vec<u8> {
+        let mut state = self.state();
+        state.sent += 1;
+        spoken::seal(state.sent, text)
+    }
+
+    /// What somebody is to do, now and whenever it is changed.
+    pub fn wish(&self, person: usize) -> Option<watch::Receiver<Presence>> {
+        Some(self.state().people.get(person)?.wish.subscribe())
+    }
+
+    /// Somebody leaves, freezes or comes back; `false` if it does so already, or cannot.
+    pub fn is_to(&self, person: usize, wish: Presence) -> bool {
+        let mut state = self.state();
+        let Some(person) = state.people.get(person) else { return false };
+        let goes = matches!((person.presence(), wish), (Presence::In, Presence::Away | Presence::Frozen));
+        let comes = matches!((person.presence(), wish), (Presence::Away | Presence::Frozen, Presence::In));
+        if !goes && !comes {
+            return false;
+        }
+        person.wish.send_replace(wish);
+        let name = capital(&person.name);
+        let (tone, text) = match wish {
+            Presence::In => (Tone::Good, format!("{name} comes back.")),
+            Presence::Away => (Tone::Plain, format!("{name} leaves the group.")),
+            Presence::Frozen => (Tone::Bad, format!("{name}'s program freezes: it reads nothing and answers nothing.")),
+        };
+        state.left_once |= goes && !state.cuts.is_empty();
+        state.tell(tone, &text);
+        true
+    }
+
+    /// Somebody who takes part and has the same key as this person.
+    pub fn companion(&self, person: usize) -> Option<(usize, Speaker)> {
+        let state = self.state();
+        let view = state.people.get(person)?.view.as_ref()?;
+        let mut others = state.people.iter().enumerate().filter(|(number, _)| *number != person);
+        let (number, other) = others.find(|(_, other)| other.takes_part() && other.view.as_ref() == Some(view))?;
+        Some((number, other.voice.clone()?))
+    }
+
+    /// Somebody asks for a new key.
+    pub fn refreshes(&self, person: usize, without: usize) {
+        let mut state = self.state();
+        let name = |number| state.people.get(number).map(|person: &Person| capital(&person.name)).unwrap_or_default();
+        let text =
+            format!("{} asks for a new key. All members must answer, and {} does not.", name(person), name(without));
+        state.tell(Tone::Plain, &text);
     }
 
     pub fn speaks_with(&self, person: usize, voice: Speaker) {
@@ -188,9 +277,7 @@ impl Room {
         state.cuts = cuts.to_vec();
         state.sites =
             reports.map(|report| report.map_or_else(Site::default, |report| Site { runs: true, ring: report.ring }));
-        if !state.cuts.is_empty() && state.parts_have_keys() {
-            state.seen_apart = true;
-        }
+        state.seen_apart |= state.are_apart();
         if let Some(mended) = state.mended_at
             && state.all_have_one_key()
         {
@@ -210,9 +297,13 @@ impl Room {
                 state.change(person);
                 state.note(person, Tone::View, "", "Somebody is out of reach.");
             }
-            Event::PutOut(_) => {
+            Event::PutOut(why) => {
                 state.change(person);
-                state.note(person, Tone::View, "", "The others went on without this person, who joins again.");
+                let text = match why {
+                    OutWhy::OwnApplication => "This program did not answer in time. It is out, and the others go on.",
+                    _ => "The others went on without this person, who joins again.",
+                };
+                state.note(person, Tone::View, "", text);
             }
             Event::Missed(from, count) => {
                 state.note(person, Tone::Bad, "", &format!("{count} messages of {} never came.", named(&from)));
@@ -232,13 +323,15 @@ impl State {
         }
     }
 
-    fn on_message(&mut self, person: usize, user: String, message: Vec<u8>) {
+    fn on_message(&mut self, number: usize, user: String, message: Vec<u8>) {
         self.delivered += 1;
-        let text = String::from_utf8_lossy(&message).into_owned();
-        self.note(person, Tone::Said, &user, &text);
-        if let Some(person) = self.people.get_mut(person) {
-            person.heard.push((user, message));
+        let Some((sent, text)) = spoken::open(&message) else { return };
+        self.note(number, Tone::Said, &user, &text);
+        let Some(person) = self.people.get_mut(number) else { return };
+        if let Some(view) = &person.view {
+            self.spoken.is_read(&person.name, &view.name, (sent, text), &user);
         }
+        person.heard.push((user, message));
     }
 
     fn on_view(&mut self, number: usize, secure: SecureView) {
@@ -246,21 +339,25 @@ impl State {
             secure.members.iter().filter(|(name, _)| names.contains(name)).map(|(_, user)| user.clone()).collect()
         };
         let members: BTreeSet<String> = secure.members.iter().map(|(_, user)| user.clone()).collect();
-        let view = View { name: secure.context.to_vec(), key: fingerprint(&secure.tag), members: members.clone() };
+        let view = View { name: secure.context.to_vec(), key: fingerprint(&secure.tag), members };
         let moved = users(&secure.moved);
+        if self.keys.insert(view.name.clone())
+            && let Some(place) = self.people.get(number).map(|person| person.place)
+        {
+            let without = self.without(&view, place);
+            let text = self.came_about(&view, &without);
+            self.tell(Tone::Plain, &text);
+            self.spoken.begin(view.clone(), without);
+        }
         let Some(person) = self.people.get_mut(number) else { return };
         let me = person.name.clone();
         let old = person.view.replace(view.clone());
-        person.changing = false;
+        let lost = std::mem::take(&mut person.changing);
         let heard = std::mem::take(&mut person.heard);
         if let Some(old) = &old {
             self.compare(End { from: old.name.clone(), to: view.name.clone(), who: me.clone(), heard }, &moved);
         }
-        self.note(number, Tone::View, "", &changed(&me, old.as_ref(), &view));
-        if self.keys.insert(view.name) {
-            let names: Vec<&str> = members.iter().map(String::as_str).collect();
-            self.tell(Tone::Plain, &format!("New key {}: {}.", view.key, crowd(&names)));
-        }
+        self.note(number, Tone::View, "", &changed(&me, old.as_ref(), &view, lost));
     }
 
     /// People who left a view together have heard the same in it, in one order. It is counted where it is not so.
@@ -300,59 +397,6 @@ impl State {
         let at_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Line { n: self.lines, at_ms, tone, who: capital(who), text: text.to_owned() }
     }
-
-    pub fn all_have_one_key(&self) -> bool {
-        self.parts_by_key().len() == 1 && self.all_are_settled()
-    }
-
-    pub fn all_are_settled(&self) -> bool {
-        self.people.iter().all(|person| person.view.is_some() && !person.changing)
-    }
-
-    /// Who has which key.
-    pub fn parts_by_key(&self) -> BTreeMap<&str, BTreeSet<&str>> {
-        let mut parts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for person in &self.people {
-            if let Some(view) = &person.view {
-                parts.entry(&view.key).or_default().insert(&person.name);
-            }
-        }
-        parts
-    }
-
-    /// Whether each half of a cut network has a key of its own, and knows who else has it.
-    pub fn parts_have_keys(&self) -> bool {
-        let parts = self.parts_by_key();
-        let knows = |person: &Person| {
-            let view = person.view.as_ref()?;
-            let members: BTreeSet<&str> = view.members.iter().map(String::as_str).collect();
-            Some(parts.get(view.key.as_str())? == &members)
-        };
-        parts.len() == 2 && self.all_are_settled() && self.people.iter().all(|person| knows(person) == Some(true))
-    }
-}
-
-/// A change of view, as one of its members would tell it.
-fn changed(me: &str, old: Option<&View>, view: &View) -> String {
-    let others = |names: &BTreeSet<String>| -> Vec<String> {
-        names.iter().filter(|name| *name != me).map(|name| capital(name)).collect()
-    };
-    let Some(old) = old else {
-        let with = others(&view.members);
-        let with = if with.is_empty() { "so far alone".to_owned() } else { format!("with {}", listed(&with)) };
-        return format!("In, {with}. Key {}.", view.key);
-    };
-    let gone: BTreeSet<String> = old.members.difference(&view.members).cloned().collect();
-    let come: BTreeSet<String> = view.members.difference(&old.members).cloned().collect();
-    let mut text = String::new();
-    if !gone.is_empty() {
-        text += &format!("Out of reach: {}. ", listed(&others(&gone)));
-    }
-    if !come.is_empty() {
-        text += &format!("Here now: {}. ", listed(&others(&come)));
-    }
-    text += &format!("New key {}.", view.key);
-    text
 }
 
 /// As the site knows somebody: `#ana#north`.
@@ -363,11 +407,6 @@ fn named(name: &ringfort_peer::Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn view(name: u8, members: &[&str]) -> View {
-        let members = members.iter().map(|name| (*name).to_owned()).collect();
-        View { name: vec![name], key: fingerprint(&[name; 8]), members }
-    }
 
     fn end(who: &str, heard: &[&str]) -> End {
         let heard = heard.iter().map(|text| ("ana".to_owned(), text.as_bytes().to_vec())).collect();
@@ -386,34 +425,5 @@ mod tests {
         assert_eq!((state.compared, state.differ), (3, 2), "another order is another conversation");
         state.compare(end("dan", &["one"]), &BTreeSet::new());
         assert_eq!(state.compared, 3, "who was apart owes nothing");
-    }
-
-    #[test]
-    fn a_change_is_told_as_its_member_sees_it() {
-        let (all, half) = (view(1, &["ana", "ben", "eva"]), view(2, &["ana", "ben"]));
-        assert_eq!(changed("ana", None, &half), "In, with Ben. Key 0202 0202 0202 0202.");
-        assert_eq!(changed("ana", Some(&all), &half), "Out of reach: Eva. New key 0202 0202 0202 0202.");
-        assert_eq!(changed("ana", Some(&half), &all), "Here now: Eva. New key 0101 0101 0101 0101.");
-    }
-
-    #[test]
-    fn halves_count_as_apart_only_with_keys_of_their_own() {
-        let room = Room::new(&[("ana", 0), ("eva", 2)]);
-        let mut state = room.state();
-        assert!(!state.all_have_one_key() && !state.parts_have_keys());
-        for person in &mut state.people {
-            person.view = Some(view(1, &["ana", "eva"]));
-        }
-        assert!(state.all_have_one_key() && !state.parts_have_keys());
-        for (person, view) in state.people.iter_mut().zip([view(2, &["ana"]), view(1, &["ana", "eva"])]) {
-            person.view = Some(view);
-        }
-        assert!(!state.parts_have_keys(), "one half has not noticed yet");
-        for (person, view) in state.people.iter_mut().zip([view(2, &["ana"]), view(3, &["eva"])]) {
-            person.view = Some(view);
-        }
-        assert!(state.parts_have_keys());
-        state.people.iter_mut().for_each(|person| person.changing = true);
-        assert!(!state.parts_have_keys());
     }
 }

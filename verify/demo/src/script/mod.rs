@@ -2,15 +2,18 @@
 
 mod endings;
 mod scenes;
+mod sites;
 mod summary;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use ringfort_attack::real::judging;
 
 use crate::hosting;
+use crate::peers::Peers;
 use crate::stage::{Pace, Stage};
 use crate::story::{Story, Tone};
 use summary::{AttackSummary, Promise};
@@ -55,6 +58,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// A run of the script.
 pub struct Script {
     stage: Stage,
+    peers: Peers,
     attack_length: Duration,
     promises: Vec<Promise>,
     attacks: Vec<AttackSummary>,
@@ -69,8 +73,10 @@ pub async fn run(args: &ScriptArgs) -> anyhow::Result<ExitCode> {
         stage.keep_folder();
         stage.desk.story.line("demo", Tone::Faint, &format!("the group's files stay in {}", stage.folder().display()));
     }
+    let program = std::env::current_exe().context("this program's own file")?;
     let mut script = Script {
         stage,
+        peers: Peers::new(program),
         attack_length: Duration::from_secs_f64(args.seconds_per_attack),
         promises: Vec::new(),
         attacks: Vec::new(),
@@ -84,6 +90,7 @@ pub async fn run(args: &ScriptArgs) -> anyhow::Result<ExitCode> {
     }
     let summary = script.summary();
     let desk = script.stage.desk.clone();
+    script.peers.close().await;
     script.stage.close().await;
     desk.story.put(&summary.table());
     if args.json {

@@ -46,7 +46,7 @@ impl Script {
         }
         self.too_few_leaders().await?;
         self.finale().await;
-        Ok(())
+        self.cut_network().await
     }
 
     async fn curtain(&mut self) -> anyhow::Result<()> {

@@ -33,13 +33,14 @@ const ASK_BYTES_MAX: usize = 4 * 1024;
 
 pub type Answer = Result<Response, Response>;
 
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 11] = [
     ("index.html", "text/html; charset=utf-8", include_str!("../../page/index.html")),
     ("demo.css", "text/css; charset=utf-8", include_str!("../../page/demo.css")),
     ("demo.js", "text/javascript; charset=utf-8", include_str!("../../page/demo.js")),
     ("cards.js", "text/javascript; charset=utf-8", include_str!("../../page/cards.js")),
     ("peers.html", "text/html; charset=utf-8", include_str!("../../page/peers.html")),
     ("peers.css", "text/css; charset=utf-8", include_str!("../../page/peers.css")),
+    ("people.js", "text/javascript; charset=utf-8", include_str!("../../page/people.js")),
     ("peers.js", "text/javascript; charset=utf-8", include_str!("../../page/peers.js")),
     ("dom.js", "text/javascript; charset=utf-8", site::DOM),
     ("ringfort.css", "text/css; charset=utf-8", site::STYLE),

@@ -34,6 +34,9 @@ enum Ask {
     Mend,
     Say { person: usize, text: String },
     Talk { on: bool },
+    Leave { person: usize },
+    Freeze { person: usize },
+    Return { person: usize },
 }
 
 pub async fn socket(
@@ -84,11 +87,18 @@ fn read(text: &str) -> Result<Order, String> {
         Ask::Cut { site } if site < SITES => Ok(Order::Cut(site)),
         Ask::Cut { .. } => Err("there is no such site".to_owned()),
         Ask::Mend => Ok(Order::Mend),
-        Ask::Say { person, .. } if person >= PEOPLE => Err("there is no such person".to_owned()),
+        Ask::Say { person, .. } | Ask::Leave { person } | Ask::Freeze { person } | Ask::Return { person }
+            if person >= PEOPLE =>
+        {
+            Err("there is no such person".to_owned())
+        }
         Ask::Say { text, .. } if text.trim().is_empty() => Err("there is nothing to say".to_owned()),
         Ask::Say { text, .. } if text.len() > TEXT_BYTES_MAX => Err("that is too long to say at once".to_owned()),
         Ask::Say { person, text } => Ok(Order::Say(person, text)),
         Ask::Talk { on } => Ok(Order::Talk(on)),
+        Ask::Leave { person } => Ok(Order::Leave(person)),
+        Ask::Freeze { person } => Ok(Order::Freeze(person)),
+        Ask::Return { person } => Ok(Order::Return(person)),
     }
 }
 
@@ -105,6 +115,8 @@ mod tests {
             r#"{"do":"cut","site":3}"#,
             r#"{"do":"say","person":6,"text":"x"}"#,
             r#"{"do":"say","person":0,"text":" "}"#,
+            r#"{"do":"leave","person":6}"#,
+            r#"{"do":"freeze"}"#,
             "{}",
             &long,
         ] {

@@ -3,7 +3,7 @@
 use ringfort_browser::{Axe, Browser, Page};
 use serde_json::json;
 
-use super::Demo;
+use super::program::Demo;
 
 const PEOPLE: [&str; 6] = ["ana", "ben", "cleo", "dan", "eva", "finn"];
 
@@ -22,7 +22,7 @@ impl Peers {
         peers.until("document.querySelectorAll('.peer').length === 6").await;
         // Everybody has a key, and it is the same.
         peers.until(&format!("({KEYS}).every((key) => /^[0-9a-f]{{4}}( [0-9a-f]{{4}}){{3}}$/.test(key))")).await;
-        peers.until(&format!("new Set({KEYS}).size === 1 && document.getElementById('banner').textContent.includes('all have one key')")).await;
+        peers.until(&format!("new Set({KEYS}).size === 1 && {ONE_KEY}")).await;
         peers
     }
 
@@ -60,12 +60,65 @@ impl Peers {
         self.text(&format!("document.querySelector('#peer-{person} .talked').innerText")).await
     }
 
+    /// The page says of a message under a key who has read it.
+    async fn could_read(&self, key: &str, text: &str, read: &str) {
+        let words = json!(format!("{text} {read}"));
+        self.until(&format!("{}.replace(/\\s+/g, ' ').includes({words})", talk(key))).await;
+    }
+
+    /// Goes to a button with the keyboard alone.
+    async fn presses(&self, button: &str) {
+        self.until(&format!("!document.querySelector('{button}').disabled")).await;
+        for _ in 0..80 {
+            self.browser.keys(&self.page, Browser::TAB).await;
+            let there = format!("document.activeElement.matches('{button}')");
+            if self.browser.evaluate(&self.page, &there).await == true {
+                return self.browser.keys(&self.page, Browser::ENTER).await;
+            }
+        }
+        panic!("Tab does not come to {button}");
+    }
+
+    /// Finn leaves the half that has this key.
+    async fn loses_finn(&self, key: &str) {
+        self.browser.click(&self.page, "#leave").await;
+        self.is_done(4).await;
+        self.until("document.querySelector('#peer-finn .key').textContent === 'has left'").await;
+        self.until("document.querySelector('#peer-eva .with').textContent.includes('1 with this key')").await;
+        self.until("document.getElementById('banner').textContent.includes('neither can read the other')").await;
+        let alone = self.key("eva").await;
+        assert_ne!(alone, key);
+        self.until(&format!("{}.includes('Finn, who had left, cannot read this.')", talk(&alone))).await;
+    }
+
+    /// The halves meet, Finn comes back, and all have one key.
+    async fn finds_all_but_finn(&self) {
+        self.until("document.getElementById('banner').textContent.includes('one key, except Finn')").await;
+        for words in ["The halves meet: ", "Without Finn, who had left."] {
+            self.until(&format!("document.getElementById('story').innerText.includes('{words}')")).await;
+        }
+        self.presses("#leave-finn").await;
+    }
+
     async fn is_done(&self, step: u8) {
         self.until(&format!("document.getElementById('step-{step}').classList.contains('done')")).await;
     }
 }
 
 const KEYS: &str = "[...document.querySelectorAll('.peer .key')].map((key) => key.textContent)";
+const ONE_KEY: &str = "document.getElementById('banner').textContent.includes('all have one key.')";
+
+/// What the page says about a key: who has it, and who read what under it.
+fn talk(key: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('#spoken .spoken')].find((talk) => talk.textContent.includes('Key {key}')).innerText"
+    )
+}
+
+fn crowd(people: &[&str]) -> String {
+    let names: Vec<String> = people.iter().map(|name| name[..1].to_uppercase() + &name[1..]).collect();
+    format!("{} and {}", names[..names.len() - 1].join(", "), names[names.len() - 1])
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newcomer_cuts_the_network_and_sees_both_halves_go_on_and_meet() {
@@ -78,15 +131,16 @@ async fn a_newcomer_cuts_the_network_and_sees_both_halves_go_on_and_meet() {
     peers.read_by(&PEOPLE, "Ana here.").await;
     peers.until("!document.getElementById('talk').checked").await;
     peers.is_done(1).await;
-    let whole = peers.key("ana").await;
 
-    // One site apart, and then another one.
+    // One site apart, by the pointer, and then another one, by the keyboard.
     for (round, (site, apart, others)) in
         [("west", &PEOPLE[4..], &PEOPLE[..4]), ("north", &PEOPLE[..2], &PEOPLE[2..])].into_iter().enumerate()
     {
-        let whole = if round == 0 { whole.clone() } else { peers.key("ana").await };
-        let button = if round == 0 { "#cut".to_owned() } else { format!("#cut-{site}") };
-        peers.browser.click(&peers.page, &button).await;
+        let whole = peers.key("ana").await;
+        match round {
+            0 => peers.browser.click(&peers.page, "#cut").await,
+            _ => peers.presses(&format!("#cut-{site}")).await,
+        }
         peers.until("document.getElementById('wires').getAttribute('aria-label').startsWith('Cut between')").await;
         peers.until(&format!("document.getElementById('site-{site}').classList.contains('alone')")).await;
         peers.until("document.getElementById('banner').textContent.includes('neither can read the other')").await;
@@ -102,31 +156,43 @@ async fn a_newcomer_cuts_the_network_and_sees_both_halves_go_on_and_meet() {
         peers.says(others[1], &theirs).await;
         peers.read_by(apart, &ours).await;
         peers.read_by(others, &theirs).await;
-        if round == 0 {
-            peers.browser.image(&peers.page, "demo-peers-cut.png").await;
-            peers.browser.look(&peers.page, 1440, 1000, true).await;
-            peers.browser.image(&peers.page, "demo-peers-cut-dark.png").await;
-            peers.browser.look(&peers.page, 1440, 1000, false).await;
+        for (key, text, read, absent) in
+            [(&here, &ours, "read by both", others), (&there, &theirs, "read by all four", apart)]
+        {
+            peers.could_read(key, text, read).await;
+            let unread = format!("{}, who were cut off, cannot read this.", crowd(absent));
+            peers.until(&format!("{}.includes({})", talk(key), json!(unread))).await;
         }
-
-        peers.browser.click(&peers.page, "#mend").await;
-        peers.until(&format!("new Set({KEYS}).size === 1 && document.getElementById('banner').textContent.includes('all have one key')")).await;
+        if round == 0 {
+            peers.browser.image(&peers.page, "demo-peers.png").await;
+            peers.browser.look(&peers.page, 1440, 1000, true).await;
+            peers.browser.image(&peers.page, "demo-peers-dark.png").await;
+            peers.browser.look(&peers.page, 1440, 1000, false).await;
+            peers.loses_finn(&here).await;
+            peers.browser.click(&peers.page, "#mend").await;
+            peers.finds_all_but_finn().await;
+        } else {
+            peers.presses("#mend").await;
+        }
+        peers.until(&format!("new Set({KEYS}).size === 1 && {ONE_KEY}")).await;
         let again = peers.key("ana").await;
         assert!(![&whole, &here, &there].contains(&&again), "a merge has a key of its own");
         peers.until("document.getElementById('met').textContent !== '–'").await;
-        peers.is_done(4).await;
+        peers.is_done(5).await;
         peers.says("dan", &format!("All again, round {round}.")).await;
         peers.read_by(&PEOPLE, &format!("All again, round {round}.")).await;
+        peers.could_read(&again, &format!("All again, round {round}."), "read by all six").await;
         for person in PEOPLE {
             let heard = peers.heard(person).await;
             let other = if apart.contains(&person) { &theirs } else { &ours };
             assert!(!heard.contains(other.as_str()), "{person} heard what was said on the other side: {heard}");
-            assert!(heard.contains("Out of reach: ") && heard.contains("Here now: "), "{heard}");
+            assert!(heard.contains("Out of reach: "), "{heard}");
+            assert!(heard.contains("Here now: ") || person == "finn", "{heard}");
         }
     }
     peers.until("document.getElementById('compared').textContent > 5").await;
     assert_eq!(peers.text("document.getElementById('differ').textContent").await, "0");
-    peers.browser.image(&peers.page, "demo-peers.png").await;
+    peers.browser.image(&peers.page, "demo-peers-met.png").await;
     assert_eq!(peers.browser.errors(), Vec::<String>::new());
     demo.end();
     peers.until("document.getElementById('banner').textContent.includes('has ended')").await;
