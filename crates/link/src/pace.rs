@@ -79,7 +79,9 @@ pub async fn ready(audience: &[LinkSender]) {
         // Either way, look again: the others may have moved.
         let _ = timeout(LOOK_PERIOD, link.outbox.eased()).await;
         let now = Instant::now();
-        if let Some(from) = standing.held_up_from() {
+        if !standing.holding.is_empty()
+            && let Some(from) = standing.held_up_from(audience)
+        {
             standing.holding.iter().for_each(|link| link.outbox.pay(from.max(since), now));
         }
         since = now;
@@ -89,7 +91,7 @@ pub async fn ready(audience: &[LinkSender]) {
 /// How the receivers of one sender stand, but for those that are stalled or gone.
 #[derive(Default)]
 struct Standing<'a> {
-    keep_up: Vec<&'a LinkSender>,
+    keep_up: usize,
     holding: Vec<&'a LinkSender>,
     behind: Vec<&'a LinkSender>,
     slow: Vec<&'a LinkSender>,
@@ -100,7 +102,7 @@ impl<'a> Standing<'a> {
         let mut standing = Standing::default();
         for link in audience {
             match link.outbox.load() {
-                Load::Light => standing.keep_up.push(link),
+                Load::Light => standing.keep_up += 1,
                 Load::Holding => standing.holding.push(link),
                 Load::Behind => standing.behind.push(link),
                 Load::Slow => standing.slow.push(link),
@@ -111,21 +113,27 @@ impl<'a> Standing<'a> {
     }
 
     fn whom_to_wait_for(&self) -> Option<&'a LinkSender> {
-        let most_are_behind =
-            (self.holding.len() + self.behind.len() > self.keep_up.len()).then(|| self.behind.first()).flatten();
+        let most_are_behind = self.most_are_behind().then(|| self.behind.first()).flatten();
         let most_are_slow = self.slow.len() > self.lose_nothing();
         let slow = self.slow.first().filter(|_| most_are_slow);
         self.holding.first().or(most_are_behind).or(slow).copied()
     }
 
-    /// How many keep up, or may still do so.
-    fn lose_nothing(&self) -> usize {
-        self.keep_up.len() + self.holding.len() + self.behind.len()
+    /// Of those that lose nothing.
+    fn most_are_behind(&self) -> bool {
+        self.holding.len() + self.behind.len() > self.keep_up
     }
 
-    /// Since when half of those who lose nothing have had nothing to read; `None` if fewer than half have not.
-    fn held_up_from(&self) -> Option<Instant> {
-        let mut dry: Vec<Instant> = self.keep_up.iter().filter_map(|link| link.outbox.dry_since()).collect();
+    /// How many keep up, or may still do so.
+    fn lose_nothing(&self) -> usize {
+        self.keep_up + self.holding.len() + self.behind.len()
+    }
+
+    /// Since when half of those who lose nothing have had nothing to read; `None` if fewer than half have not. It looks into every
+    /// queue, so it is asked after a wait, and not for each frame.
+    fn held_up_from(&self, audience: &[LinkSender]) -> Option<Instant> {
+        let keep_up = audience.iter().filter(|link| link.outbox.load() == Load::Light);
+        let mut dry: Vec<Instant> = keep_up.filter_map(|link| link.outbox.dry_since()).collect();
         dry.sort_unstable();
         dry.get(self.lose_nothing().div_ceil(2).checked_sub(1)?).copied()
     }

@@ -17,6 +17,9 @@ pub use tracker::{Ask, Installed, TrackerOutput, ViewTracker};
 use crate::group::GroupInfo;
 use crate::ids::{SessionId, ViewId};
 
+/// Past views that leaders can still be asked for, and whose shares members keep until there are enough of them.
+const VIEWS_KEPT_MAX: usize = 128;
+
 /// `g~ = H1(group, session, epoch, digest, refreshes)` (P3).
 pub fn view_point(group: &GroupInfo, session: SessionId, view: ViewId, refreshes: u64) -> InputPoint {
     InputPoint::hash(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Base, ViewClaim, view_point};
+use super::{Base, VIEWS_KEPT_MAX, ViewClaim, view_point};
 use crate::coordination::Coordination;
 use crate::group::{GroupInfo, LeaderSecrets};
 use crate::ids::{Epoch, SessionId, ViewDigest, ViewId};
@@ -11,8 +11,6 @@ use crate::time::Cx;
 use crate::view::{Change, ViewHasher};
 use crate::wire::INLINE_ENTRIES_MAX;
 
-/// Past views that can still be asked for.
-const HISTORY_MAX: usize = 128;
 /// A difference longer than this is fetched as a list.
 const CHANGES_MAX: usize = 512;
 
@@ -63,7 +61,7 @@ impl Publisher {
         let statement = Statement::sign(secrets, group, view, refreshes, cx.unix_ms);
         self.number += 1;
         self.history.push_back(Published { view, refreshes, changes: net(changes), share, statement });
-        if self.history.len() > HISTORY_MAX {
+        if self.history.len() > VIEWS_KEPT_MAX {
             self.history.pop_front();
         }
     }

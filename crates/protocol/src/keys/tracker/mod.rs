@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringfort_crypto::secret::Secret32;
 use ringfort_crypto::sign::VerifyingKey;
 
-use super::{Base, ViewClaim, view_point};
+use super::{Base, VIEWS_KEPT_MAX, ViewClaim, view_point};
 use crate::fault::Fault;
 use crate::group::GroupInfo;
 use crate::ids::{LeaderId, MemberId, SessionId, UserName, ViewDigest, ViewId};
@@ -22,9 +22,6 @@ use crate::view::{Cause, Change, MemberEntry, MemberSet, ViewHasher};
 use candidates::{Candidate, Changes};
 use content::Content;
 use ended::Ends;
-
-/// Views before the installed one whose shares are kept until there are enough of them: as many as leaders keep.
-const PAST_VIEWS_MAX: u64 = 128;
 
 /// Follows what leaders claim and installs views.
 pub struct ViewTracker {
@@ -242,7 +239,9 @@ impl ViewTracker {
         let claimed = Claimed { view: claim.view, refreshes: claim.refreshes };
         if self.installed.as_ref().is_some_and(|v| v.id != claim.view) {
             self.consider(from, claimed, &claim.share);
-            self.candidates.get_mut(&claimed).into_iter().for_each(|candidate| candidate.is_awaited = true);
+            if let Some(candidate) = self.candidates.get_mut(&claimed) {
+                candidate.is_awaited = true;
+            }
             self.try_read(group, claimed, &mut out);
         }
         out
@@ -360,7 +359,7 @@ impl ViewTracker {
         self.before = before.map(|digest| (digest, undo));
         self.installed = Some(Installed { id: claimed.view, refreshes: claimed.refreshes, members });
         self.keep_late(claimed, &words);
-        let oldest = claimed.view.epoch.0.saturating_sub(PAST_VIEWS_MAX);
+        let oldest = claimed.view.epoch.0.saturating_sub(VIEWS_KEPT_MAX as u64);
         self.candidates
             .retain(|c, state| c.view.epoch >= claimed.view.epoch || state.is_awaited && c.view.epoch.0 >= oldest);
         self.lists.retain(|_, (digest, _)| self.candidates.keys().any(|c| c.view.digest == *digest));
